@@ -1,0 +1,264 @@
+"""arena.toml: the one file that describes an experiment.
+
+Every mistake of a file is found before anything is reported, and reported together, each with
+the key it belongs to; an unknown key suggests the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from arena.errors import ConfigError
+from arena.records import Orders
+
+Provider = Literal["openai", "bm25", "wordllama", "minilm", "lsa"]
+Name = Annotated[str, Field(pattern=r"^[\w][\w.+@:/ -]*$", max_length=120)]
+"""A name that people read; it may hold a slash (``BAAI/bge-m3``), never a control character."""
+
+RETRIEVAL_DEPTH = 100
+"""How many documents a run keeps at least, so that metrics and later top_k need no new run."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class ExperimentConfig(_Section):
+    """``[experiment]``: what is compared, and how much of it."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$", max_length=80)]
+    """The folder under runs/."""
+    seed: Annotated[int, Field(ge=0)] = 42
+    """Decides which queries are sampled and in which order battles are played."""
+    top_k: Annotated[int, Field(ge=1, le=100)] = 5
+    """Documents of each list that the judge sees."""
+    queries: Annotated[int, Field(ge=1)] | None = None
+    """Queries per dataset, sampled with the seed; all of them if absent."""
+    orders: Orders = "both"
+    """``both``: home and away. ``balanced``: one order per query and pair, counterbalanced."""
+
+
+class DatasetConfig(_Section):
+    """``[[datasets]]``: a BEIR folder, or the built-in one."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$", max_length=80)]
+    path: Path | None = None
+    """Folder with corpus.jsonl, queries.jsonl and, if there are any, qrels/test.tsv."""
+    builtin: Literal["python"] | None = None
+    """``python``: the docstrings of the running Python's standard library."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.builtin is None):
+            raise ValueError('needs exactly one of path = "folder" and builtin = "python"')
+        return self
+
+
+class ModelConfig(_Section):
+    """``[[models]]``: anything that ranks a corpus for a query."""
+
+    name: Name
+    provider: Provider | None = None
+    """``openai`` is any OpenAI-compatible /v1/embeddings endpoint; the others run locally."""
+    run: str | None = None
+    """A TREC run file made elsewhere, with ``{dataset}`` in its path, instead of a provider."""
+    base_url: str | None = None
+    """The endpoint, ``https://host/v1``; the provider's own where absent."""
+    api_key_env: str | None = None
+    """The environment variable that holds the key; never the key itself."""
+    model: str | None = None
+    """What the endpoint calls the model; its ``name`` where absent."""
+    query_prefix: str = ""
+    document_prefix: str = ""
+    query_extra: dict[str, Any] = {}
+    """Fields added to the request for queries, such as ``input_type = "query"``."""
+    document_extra: dict[str, Any] = {}
+    """Fields added to the request for documents."""
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    """Shortened vectors, for models that allow it."""
+    batch_size: Annotated[int, Field(ge=1, le=2048)] = 64
+    """Texts per request."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Requests in flight while documents are embedded."""
+    price_per_1m_tokens: Annotated[float, Field(ge=0)] | None = None
+    """US dollars."""
+    license: str | None = None
+    release_date: date | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_rank(self) -> Self:
+        if (self.provider is None) == (self.run is None):
+            raise ValueError('needs exactly one of provider = "..." and run = "file.trec"')
+        return self
+
+
+class JudgeConfig(_Section):
+    """``[judge]``: who says which of two lists answers a query better."""
+
+    kind: Literal["pairwise", "qrels"] = "pairwise"
+    """``pairwise``: an LLM reads both lists. ``qrels``: compares DCG by known grades; no LLM."""
+    model: str | None = None
+    """What the endpoint calls the judge model."""
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    prompt: str = "pairwise"
+    """``prompts/<name>.md``, or a path to a template."""
+    document_words: Annotated[int, Field(ge=10)] = 300
+    """Each document is cut to so many words, on a word boundary."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Field(ge=16)] = 1024
+    """Room for the analysis and the verdict."""
+    price_per_1m_input_tokens: Annotated[float, Field(ge=0)] | None = None
+    price_per_1m_output_tokens: Annotated[float, Field(ge=0)] | None = None
+    price_per_1m_cached_tokens: Annotated[float, Field(ge=0)] | None = None
+    """US dollars; cached prompt tokens cost as input tokens where absent."""
+    max_failures: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """Share of battles without a verdict above which the command fails."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 90.0
+    """Longest wait for one reply."""
+    concurrency: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
+    """Requests in flight; ``auto`` finds the endpoint's own limit."""
+
+    @model_validator(mode="after")
+    def _llm_has_a_model(self) -> Self:
+        if self.kind != "qrels" and not self.model:
+            raise ValueError('needs model = "...", or kind = "qrels"')
+        return self
+
+
+class Config(_Section):
+    """A whole arena.toml."""
+
+    experiment: ExperimentConfig
+    datasets: tuple[DatasetConfig, ...]
+    models: tuple[ModelConfig, ...]
+    judge: JudgeConfig
+
+    @model_validator(mode="after")
+    def _enough_to_compare(self) -> Self:
+        if not self.datasets:
+            raise ValueError("datasets: none given; add a [[datasets]] section")
+        if len(self.models) < 2:
+            raise ValueError("models: a battle needs two; add a [[models]] section")
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for what, names in (
+            ("datasets", [dataset.name for dataset in self.datasets]),
+            ("models", [model.name for model in self.models]),
+        ):
+            # Two names that differ only in what a file name cannot hold would share their files.
+            counts = Counter(safe_filename(name).casefold() for name in names)
+            twice = [name for name in names if counts[safe_filename(name).casefold()] > 1]
+            if twice:
+                raise ValueError(f"{what}: {' and '.join(map(repr, twice))} share one name")
+        return self
+
+
+def load_config(path: Path) -> Config:
+    """Read an arena.toml; relative paths in it are relative to its own folder.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or has mistakes (all of them together).
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(path, ["no such file; `arena init` writes one to start from"]) from None
+    except IsADirectoryError:
+        raise ConfigError(path, ["is a folder; give the arena.toml inside it"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [f"not valid TOML: {error}"]) from None
+    return parse_config(tree, path)
+
+
+def parse_config(tree: dict[str, Any], path: Path) -> Config:
+    """Check a parsed arena.toml; ``path`` anchors relative paths and names errors.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        # A union (`"auto"` or a number) reports a mistake once per member: one line for each key.
+        problems: dict[str, str] = {}
+        for detail in error.errors():
+            where, what = _where(detail["loc"], tree), _problem(detail)
+            problems[where] = f"{problems[where]}, or {what}" if where in problems else what
+        lines = [f"{where}: {what}" if where else what for where, what in problems.items()]
+        raise ConfigError(path, lines) from None
+    return _anchored(config, path.parent)
+
+
+def safe_filename(name: str) -> str:
+    """A model's or dataset's name as a file name: slashes and the like become underscores."""
+    return re.sub(r"[^\w.+@-]", "_", name)
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    datasets = tuple(
+        d if d.path is None else d.model_copy(update={"path": folder / d.path.expanduser()})
+        for d in config.datasets
+    )
+    models = tuple(
+        m if m.run is None else m.model_copy(update={"run": str(folder / Path(m.run).expanduser())})
+        for m in config.models
+    )
+    return config.model_copy(update={"datasets": datasets, "models": models})
+
+
+def _problem(detail: ErrorDetails) -> str:
+    """One mistake as `what; remedy`."""
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        known = list(_known_keys(detail["loc"][:-1]))
+        near = difflib.get_close_matches(key, known, n=1)
+        return (
+            f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(known)}"
+        )
+    if detail["type"] == "missing":
+        return "missing"
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    given = detail["input"]
+    if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
+        return message
+    return f"{message}, not {given!r}"
+
+
+def _where(location: Sequence[int | str], tree: Any) -> str:
+    """``models[1] ("bm25").provder``: the key as people find it in the file."""
+    words = ""
+    for step in location:
+        # Union members (`int`, `literal['auto']`) appear in pydantic's path but not in the file.
+        if isinstance(step, str) and isinstance(tree, dict):
+            words += f".{step}" if words else step
+            tree = tree.get(step)
+        elif isinstance(step, int) and isinstance(tree, list):
+            tree = tree[step] if step < len(tree) else None
+            name = tree.get("name") if isinstance(tree, dict) else None
+            words += f"[{step}]" + (f' ("{name}")' if isinstance(name, str) else "")
+    return words
+
+
+def _known_keys(location: Sequence[int | str]) -> Iterator[str]:
+    sections: dict[int | str, type[_Section]] = {
+        "experiment": ExperimentConfig,
+        "datasets": DatasetConfig,
+        "models": ModelConfig,
+        "judge": JudgeConfig,
+    }
+    section = sections.get(location[0], Config) if location else Config
+    yield from section.model_fields

@@ -1,0 +1,96 @@
+"""Every error that arena raises on purpose.
+
+::
+
+    ArenaError                  exit status 1
+    ├── UsageError              exit status 2: what the user gave cannot be used
+    │   ├── ConfigError         arena.toml, all of its mistakes together
+    │   └── DataError           a corpus, queries, qrels, run or log file: file, line, remedy
+    ├── LogError                the log of an experiment cannot be opened or written
+    ├── ApiError                an endpoint did not answer a request usefully
+    │   └── FatalApiError       and will answer no other either: stop the whole run
+    ├── UnjudgedError                a battle has no verdict: recorded as a failure, never as a tie
+    └── IncompleteError              a run ended before all its battles were judged
+
+Each class builds its own one-line message: what, where, the value, the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class ArenaError(Exception):
+    """Root of all errors that are shown as one line, without a traceback."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(ArenaError):
+    """What the user asked for cannot be done as asked."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """An arena.toml with one or more mistakes, reported together."""
+
+    def __init__(self, path: Path | str, problems: Sequence[str]) -> None:
+        self.path = str(path)
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{self.path}: {problem}" for problem in self.problems))
+
+
+class DataError(UsageError):
+    """A data file that cannot be read as what it claims to be.
+
+    ``DataError("corpus.jsonl", 17, 'missing "_id"', "expected BEIR fields _id, text")`` reads
+    ``corpus.jsonl:17: missing "_id"; expected BEIR fields _id, text``.
+    """
+
+    def __init__(self, path: Path | str, line: int | None, what: str, remedy: str = "") -> None:
+        self.path = str(path)
+        self.line = line
+        where = self.path if line is None else f"{self.path}:{line}"
+        super().__init__(f"{where}: {what}" + (f"; {remedy}" if remedy else ""))
+
+
+class LogError(ArenaError):
+    """The battle log cannot be opened, locked or written."""
+
+
+class ApiError(ArenaError):
+    """One request got no useful answer, after every retry that was worth its while.
+
+    ``reason`` is a short stable word for the failures file and the audit: ``timeout``,
+    ``connection``, ``rate_limit``, ``server``, ``garbage``, ``bad_request`` and so on.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class FatalApiError(ApiError):
+    """The endpoint refuses every request: key, permission, model name, quota."""
+
+
+class UnjudgedError(ArenaError):
+    """A judge gave no readable verdict.
+
+    ``reason`` is a short stable word (``refusal``, ``empty``, ``unreadable``, ``two_verdicts``,
+    or an `ApiError` reason); ``detail`` one line for people; ``reply`` what the judge wrote.
+    """
+
+    def __init__(self, reason: str, detail: str, *, reply: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        self.reply = reply
+        super().__init__(f"{reason}: {detail}")
+
+
+class IncompleteError(ArenaError):
+    """The run stopped with work left; the message says why and how to go on."""
