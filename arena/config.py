@@ -110,7 +110,8 @@ class JudgeConfig(_Section):
     model: str | None = None
     """What the endpoint calls the judge model."""
     base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = None
+    """The environment variable with the key: OPENAI_API_KEY, unless a base_url is given."""
     prompt: str = "pairwise"
     """``prompts/<name>.md``, or a path to a template."""
     document_words: Annotated[int, Field(ge=10)] = 300

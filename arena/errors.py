@@ -82,13 +82,15 @@ class UnjudgedError(ArenaError):
     """A judge gave no readable verdict.
 
     ``reason`` is a short stable word (``refusal``, ``empty``, ``unreadable``, ``two_verdicts``,
-    or an `ApiError` reason); ``detail`` one line for people; ``reply`` what the judge wrote.
+    or an `ApiError` reason); ``detail`` one line for people; ``reply`` what the judge wrote;
+    ``cost_usd`` what that cost all the same.
     """
 
-    def __init__(self, reason: str, detail: str, *, reply: str = "") -> None:
+    def __init__(self, reason: str, detail: str, *, reply: str = "", cost_usd: float = 0.0) -> None:
         self.reason = reason
         self.detail = detail
         self.reply = reply
+        self.cost_usd = cost_usd
         super().__init__(f"{reason}: {detail}")
 
 
