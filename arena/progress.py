@@ -1,0 +1,189 @@
+"""How far long work is: a live bar on a terminal, plain lines anywhere else.
+
+Everything goes to stderr, so that stdout holds results only. A night run's log file gets a
+line now and then, never a screenful of carriage returns.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+PLAIN_INTERVAL_S = 10.0
+"""Seconds between two plain lines of one stage."""
+
+
+class Stage(Protocol):
+    """One long piece of work under way."""
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say how many units are done; ``detail`` is a short text shown beside them."""
+
+
+class Reporter(Protocol):
+    """Where progress is shown."""
+
+    def say(self, line: str) -> None:
+        """Show one line that stays."""
+
+    def stage(self, title: str, total: int) -> AbstractContextManager[Stage]:
+        """Open a stage of ``total`` units; closing it shows where it ended."""
+
+
+def reporter(*, quiet: bool = False) -> Reporter:
+    """Choose how to report: silent, live on a terminal, or plain lines."""
+    if quiet:
+        return _Quiet()
+    return _Live() if sys.stderr.isatty() else Plain(_to_stderr)
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def duration(seconds: float) -> str:
+    """``95`` → ``1:35``; ``7322`` → ``2:02:02``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Pace:
+    """Rate and time left of a stage, from what was done since it opened."""
+
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+        self.total = total
+        self.done = 0
+        self._clock = clock
+        self._began = clock()
+        self._first: int | None = None
+
+    def update(self, done: int) -> None:
+        # What was found done at the start (a resumed run) says nothing about the rate.
+        if self._first is None:
+            self._first = done
+        self.done = done
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._began
+
+    @property
+    def rate(self) -> float:
+        """Units per second of this session; 0 before there are any."""
+        fresh = self.done - (self._first or 0)
+        return fresh / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+    def __str__(self) -> str:
+        if self.done >= self.total:
+            return duration(self.elapsed_s)
+        if not self.rate:
+            return ""
+        return f"{self.rate:,.1f}/s, {duration((self.total - self.done) / self.rate)} left"
+
+
+class Plain:
+    """Lines for log files: the first update, one every ten seconds, and the last."""
+
+    def __init__(
+        self, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._clock = clock
+
+    def say(self, line: str) -> None:
+        """Write the line."""
+        self._write(line)
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        """Write how far the stage is, now and then, and where it ended."""
+        stage = _PlainStage(title, _Pace(total, self._clock), self._write, self._clock)
+        try:
+            yield stage
+        finally:
+            stage.close()
+
+
+class _PlainStage:
+    def __init__(
+        self, title: str, pace: _Pace, write: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        self._title = title
+        self._pace = pace
+        self._write = write
+        self._clock = clock
+        self._next_at = clock() + PLAIN_INTERVAL_S
+        self._detail = ""
+        self._written: int | None = None
+
+    def update(self, done: int, detail: str = "") -> None:
+        self._pace.update(done)
+        self._detail = detail
+        if self._clock() >= self._next_at:
+            self._line()
+
+    def close(self) -> None:
+        if self._written != self._pace.done:
+            self._line()
+
+    def _line(self) -> None:
+        self._next_at = self._clock() + PLAIN_INTERVAL_S
+        self._written = self._pace.done
+        parts = [f"{self._pace.done:,}/{self._pace.total:,}", str(self._pace), self._detail]
+        self._write(f"{self._title}: " + ", ".join(part for part in parts if part))
+
+
+class _Live:
+    """A bar that moves, on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415
+
+        self._console = Console(stderr=True, highlight=False)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[pace]}", markup=False),
+            TextColumn("{task.fields[detail]}", markup=False),
+        )
+        pace = _Pace(total, time.monotonic)
+        with Progress(*columns, console=self._console, refresh_per_second=8) as progress:
+            task = progress.add_task(title, total=total, pace="", detail="")
+
+            class Bar:
+                def update(self, done: int, detail: str = "") -> None:
+                    pace.update(done)
+                    progress.update(task, completed=done, pace=str(pace), detail=detail)
+
+            yield Bar()
+
+
+class _Quiet:
+    """Says nothing: for programs that call arena."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        del title, total
+
+        class Nothing:
+            def update(self, done: int, detail: str = "") -> None:
+                pass
+
+        yield Nothing()

@@ -1,0 +1,145 @@
+"""arena.toml: every mistake reported, with its key and a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.config import load_config, parse_config, safe_filename
+from arena.errors import ConfigError
+
+TOML = """
+[experiment]
+name = "handbook"
+
+[[datasets]]
+name = "scifact"
+path = "data/scifact"
+
+[[models]]
+name = "bm25"
+provider = "bm25"
+
+[[models]]
+name = "hybrid"
+run = "elsewhere/hybrid.{dataset}.trec"
+
+[judge]
+model = "gpt-4.1-mini"
+"""
+
+
+def tree(**changes: Any) -> dict[str, Any]:
+    good: dict[str, Any] = {
+        "experiment": {"name": "x"},
+        "datasets": [{"name": "d", "path": "d"}],
+        "models": [{"name": "a", "provider": "bm25"}, {"name": "b", "provider": "lsa"}],
+        "judge": {"kind": "qrels"},
+    }
+    return good | changes
+
+
+def problems(**changes: Any) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree(**changes), Path("arena.toml"))
+    assert caught.value.exit_status == 2
+    return caught.value.problems
+
+
+def test_a_plain_file_loads_with_the_published_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_text(TOML)
+
+    config = load_config(path)
+
+    assert (config.experiment.seed, config.experiment.top_k, config.experiment.orders) == (
+        42,
+        5,
+        "both",
+    )
+    assert (config.judge.temperature, config.judge.document_words) == (0, 300)
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_text(TOML)
+
+    config = load_config(path)
+
+    assert config.datasets[0].path == tmp_path / "data/scifact"
+    assert config.models[1].run == str(tmp_path / "elsewhere/hybrid.{dataset}.trec")
+
+
+def test_an_unknown_key_suggests_the_nearest_known_one() -> None:
+    found = problems(judge={"kind": "qrels", "documentwords": 100})
+
+    assert found == ("judge.documentwords: unknown key; did you mean document_words?",)
+
+
+def test_every_mistake_of_a_file_is_reported_together() -> None:
+    found = problems(
+        experiment={"name": "x", "top_k": 0, "orders": "none"},
+        models=[{"name": "a", "provder": "bm25"}, {"name": "b", "provider": "bm26"}],
+        judge={"kind": "qrels", "concurrency": "fast"},
+    )
+
+    places = [problem.split(":")[0] for problem in found]
+    assert places == [
+        "experiment.top_k",
+        "experiment.orders",
+        'models[0] ("a").provder',
+        'models[1] ("b").provider',
+        "judge.concurrency",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"models": [{"name": "a", "provider": "bm25"}]}, "a battle needs two"),
+        ({"datasets": []}, "add a [[datasets]] section"),
+        ({"judge": {}}, 'needs model = "..."'),
+        ({"datasets": [{"name": "d"}]}, "exactly one of path"),
+        (
+            {"datasets": [{"name": "d", "path": "d", "builtin": "python"}]},
+            "exactly one of path",
+        ),
+        (
+            {"models": [{"name": "a"}, {"name": "b", "provider": "lsa"}]},
+            "exactly one of provider",
+        ),
+        ({"experiment": {"name": "../up"}}, "experiment.name"),
+        ({"experiment": {}}, "experiment.name: missing"),
+        ({"judge": {"kind": "qrels", "api_key": "sk-123"}}, "did you mean api_key_env"),
+    ],
+)
+def test_a_mistake_says_what_to_do(changes: dict[str, Any], expected: str) -> None:
+    assert expected in problems(**changes)[0]
+
+
+def test_names_that_would_share_a_file_are_refused() -> None:
+    models = [{"name": "BAAI/m3", "provider": "bm25"}, {"name": "baai_M3", "provider": "lsa"}]
+
+    assert "'BAAI/m3' and 'baai_M3' share one name" in problems(models=models)[0]
+    assert safe_filename("BAAI/m3") == "BAAI_m3"
+
+
+def test_a_name_cannot_leave_the_experiment_folder() -> None:
+    assert "/" not in safe_filename("a/../../etc")
+    models = [{"name": "../etc", "provider": "bm25"}, {"name": "b", "provider": "lsa"}]
+    assert "models[0]" in problems(models=models)[0]
+
+
+def test_a_missing_file_says_which_command_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="arena init"):
+        load_config(tmp_path / "arena.toml")
+
+
+def test_broken_toml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_text("[experiment]\nname = \n")
+
+    with pytest.raises(ConfigError, match="line 2"):
+        load_config(path)
