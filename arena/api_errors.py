@@ -1,0 +1,122 @@
+"""What an endpoint's refusal means: try again, give this request up, or stop the whole run."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from arena.errors import ApiError, FatalApiError
+
+_SHOWN = 300
+"""Characters of an endpoint's own message that are shown."""
+
+_TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 529: "rate_limit"}
+_FATAL = {401: "key", 402: "quota", 403: "permission", 404: "not_found", 405: "not_found"}
+_REMEDY = {
+    "key": "check the key",
+    "quota": "the account is out of credit",
+    "permission": "check what the key may use",
+    "not_found": "check the model's name and the base_url (most end in /v1)",
+}
+
+# Codes and phrases that matter more than the status they come with.
+_SPENT = re.compile(
+    r"insufficient[_ ](quota|balance|credit|fund)|billing_(hard_limit|not_active)"
+    r"|credit balance is too low|account_deactivated|access_terminated",
+    re.IGNORECASE,
+)
+_BAD_KEY = re.compile(r"(invalid|incorrect)[_ ]api[_ ]key|api key not valid", re.IGNORECASE)
+_BAD_MODEL = re.compile(
+    r"model_not_found|invalid_model|not a valid model|model\b.{0,80}\bdoes not exist", re.IGNORECASE
+)
+_CENSORED = re.compile(r"content_filter|content_policy|moderation|flagged", re.IGNORECASE)
+
+
+class TransientApiError(ApiError):
+    """The same request may well succeed a little later."""
+
+    def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(reason, detail)
+
+
+def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
+    """What a reply with an error status means.
+
+    Returns:
+        A `TransientApiError`, a `FatalApiError`, or an `ApiError` for this request alone, with
+        the endpoint's message shortened to one line.
+    """
+    text = body.decode("utf-8", "replace")
+    said = one_line(_message(text)) or "no message"
+    detail = f"HTTP {status}: {said}"
+    if fatal := _fatal_reason(status, text):
+        return FatalApiError(fatal, f"{detail}; {_REMEDY[fatal]}")
+    if status < 500 and _CENSORED.search(text):
+        return ApiError("refusal", detail)
+    if status in _TRANSIENT or status >= 500:
+        reason = _TRANSIENT.get(status, "server")
+        return TransientApiError(reason, detail, retry_after_s=retry_after_s(headers))
+    return ApiError("bad_request", detail)
+
+
+def wrapped_refusal(reply: Mapping[str, Any], body: bytes) -> ApiError | None:
+    """The error that some gateways wrap in a reply with status 200; None where there is none."""
+    error = reply.get("error")
+    if not error or "choices" in reply or "data" in reply:
+        return None
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    return refusal(status, body, {})
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            asked = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if 0 <= asked < float("inf"):
+            return asked
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+
+
+def one_line(text: str) -> str:
+    """Foreign text fit for one line of a terminal or a file: short, no control characters."""
+    # An endpoint may send a megabyte; no more is looked at than could be shown.
+    printable = "".join(c if c.isprintable() else " " for c in text[: 20 * _SHOWN])
+    line = " ".join(printable.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+def _fatal_reason(status: int, text: str) -> str | None:
+    if status >= 500:
+        return None
+    if _SPENT.search(text):
+        return "quota"
+    if status == 403 and _CENSORED.search(text):
+        return None
+    if status in _FATAL:
+        return _FATAL[status]
+    if status in (400, 422) and _BAD_KEY.search(text):
+        return "key"
+    return "not_found" if status in (400, 422) and _BAD_MODEL.search(text) else None
+
+
+def _message(text: str) -> str:
+    """The words for people inside an error body of any shape."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
+    for key in ("error", "message", "detail"):
+        if isinstance(found, dict) and found.get(key):
+            found = found[key]
+    return found if isinstance(found, str) else orjson.dumps(found).decode()
