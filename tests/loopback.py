@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     loopback: LoopbackServer
 
-    def do_POST(self) -> None:  # noqa: N802, the base class calls it so
+    def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answer = self.loopback.serve(self.path, dict(self.headers), raw)
         if answer.cut == -1:
