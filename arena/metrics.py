@@ -47,12 +47,22 @@ def measure_run(run: Run, qrels: Qrels) -> Metrics | None:
     Source: ir_measures (MacAvaney, Macdonald, Ounis, ECIR 2022, doi:10.1007/978-3-030-99739-7_38),
     which asks trec_eval; nDCG after Järvelin and Kekäläinen (doi:10.1145/582415.582418).
     """
-    names = ("nDCG@5", "nDCG@10", "R@5", "R@10", "Judged@10")
-    values = _values(run, qrels, names)
+    values = _values(run, qrels, ("nDCG@5", "nDCG@10", "R@5", "R@10", "Judged@10"))
     if not values:
         return None
-    means = [math.fsum(row[name] for row in values.values()) / len(values) for name in names]
-    return Metrics(*means, n_queries=len(values), n_left_out=len(run.rankings) - len(values))
+
+    def mean(name: str) -> float:
+        return math.fsum(row[name] for row in values.values()) / len(values)
+
+    return Metrics(
+        ndcg_at_5=mean("nDCG@5"),
+        ndcg_at_10=mean("nDCG@10"),
+        recall_at_5=mean("R@5"),
+        recall_at_10=mean("R@10"),
+        judged_at_10=mean("Judged@10"),
+        n_queries=len(values),
+        n_left_out=len(run.rankings) - len(values),
+    )
 
 
 def per_query_ndcg(run: Run, qrels: Qrels, top_k: int = 10) -> dict[str, float]:
@@ -85,6 +95,7 @@ def _values(run: Run, qrels: Qrels, names: Sequence[str]) -> dict[str, dict[str,
     places: dict[str, dict[str, float]] = {
         query_id: {place.doc_id: -float(rank) for rank, place in enumerate(run.rankings[query_id])}
         for query_id in graded
+        if run.rankings[query_id]
     }
     measures: list[Any] = [ir_measures.parse_measure(name) for name in names]
     # A query that matched nothing is unknown to trec_eval: its values are 0.
