@@ -1,0 +1,98 @@
+"""How sure ratings are: intervals, simultaneous rank sets, win probabilities, a bootstrap.
+
+Everything is clustered by query, and corrected for having few of them: variances carry
+Q/(Q−1), and quantiles are Student's with Q−1 degrees of freedom, Q the number of queries.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from arena.counts import Floats, Ints
+from arena.errors import UsageError
+from arena.paired import Fit
+
+_MAX_DF = 10_000
+"""Above this Student's t and the normal differ by less than the figures that are shown."""
+
+
+def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Pointwise confidence intervals of theta: lower and upper, logits, (m,) each."""
+    half = _quantile(fit, level) * fit.standard_error
+    return fit.theta - half, fit.theta + half
+
+
+def win_probabilities(fit: Fit) -> Floats:
+    """How sure it is that the row is better than the column, (m, m); 0.5 on the diagonal."""
+    difference = fit.theta[:, None] - fit.theta[None, :]
+    se = _difference_se(fit)
+    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
+    grid, cdf = _student(_df(fit))
+    out: Floats = np.interp(t, grid, cdf)
+    return out
+
+
+def rank_intervals(fit: Fit, *, level: float = 0.95, seed: int = 0) -> tuple[Ints, Ints]:
+    """Ranks, 1 the best, that hold for all models at once: lower and upper, (m,) each.
+
+    The critical value is the quantile of the largest studentised difference over all pairs,
+    under a multivariate t with Q−1 degrees of freedom (Mogstad, Romano, Shaikh and Wilhelm
+    2024, doi:10.1093/restud/rdad006; the t in place of the normal is the correction for few
+    queries).
+    """
+    critical = _max_t(fit, level=level, seed=seed)
+    t = fit.theta[:, None] - fit.theta[None, :]
+    margin = critical * _difference_se(fit)
+    lower: Ints = 1 + (t < -margin).sum(axis=1)
+    upper: Ints = len(t) - (t > margin).sum(axis=1)
+    return lower, upper
+
+
+def _df(fit: Fit) -> int:
+    return max(fit.n_clusters - 1, 1)
+
+
+def _quantile(fit: Fit, level: float) -> float:
+    if not 0 < level < 1:
+        raise UsageError(f"level must be between 0 and 1, got {level}")
+    grid, cdf = _student(_df(fit))
+    return float(np.interp((1 + level) / 2, cdf, grid))
+
+
+def _difference_se(fit: Fit) -> Floats:
+    variance = np.diagonal(fit.covariance)
+    squared = variance[:, None] + variance[None, :] - 2 * fit.covariance
+    se: Floats = np.sqrt(np.maximum(squared, 0))
+    return se
+
+
+def _max_t(fit: Fit, *, level: float, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    m = len(fit.theta)
+    n = int(np.clip(100_000_000 // max(m * m, 1), 1000, 10_000))
+    values, vectors = np.linalg.eigh(fit.covariance)
+    half = vectors * np.sqrt(np.maximum(values, 0))
+    draws = half @ rng.standard_normal((m, n))
+    draws /= np.sqrt(rng.chisquare(_df(fit), n) / _df(fit))
+    se = _difference_se(fit)
+    largest = np.zeros(n)
+    for j in range(m - 1):
+        scaled = np.abs(draws[j + 1 :] - draws[j]) / np.maximum(se[j, j + 1 :, None], 1e-300)
+        np.maximum(largest, scaled.max(axis=0), out=largest)
+    return float(np.quantile(largest, level))
+
+
+@lru_cache(maxsize=32)
+def _student(df: int) -> tuple[Floats, Floats]:
+    """Student's t on a fine grid and its distribution function there, good to six digits.
+
+    With t = √df·tan φ the density of φ is proportional to cos^(df−1) φ on (−π/2, π/2).
+    """
+    df = min(df, _MAX_DF)
+    phi = np.linspace(-np.pi / 2, np.pi / 2, 100_001)[1:-1]
+    density = np.cos(phi) ** (df - 1)
+    cdf = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
+    cdf /= cdf[-1]
+    return np.sqrt(df) * np.tan(phi), cdf
