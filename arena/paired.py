@@ -7,6 +7,7 @@ d = θ_first − θ_second + γ, perhaps with one tie parameter. Everything else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -74,7 +75,7 @@ class Fit:
     n_battles: int
     prior: float  #: precision of the normal prior on each θ; 0 for none
     log_likelihood: float  #: at the estimate, without priors
-    tie: float | None = None  #: Davidson's ln ν or Rao-Kupper's h; None in Bradley-Terry
+    tie: float | None = None  #: Davidson's ν or Rao-Kupper's e^h; None in Bradley-Terry
 
     @property
     def standard_error(self) -> Floats:
@@ -172,7 +173,7 @@ def estimate(
         n_battles=len(comparisons.first),
         prior=prior,
         log_likelihood=slopes.value,
-        tie=float(beta[-1]) if layout.tie else None,
+        tie=math.exp(beta[-1]) if layout.tie else None,
     )
 
 
