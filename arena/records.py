@@ -71,6 +71,7 @@ class RetrievalStats:
     tokens: int | None = None  #: reported by the endpoint for the whole run, cached texts too
     cost_usd: float | None = None  #: tokens at the configured price
     measured_at: str | None = None  #: UTC time of the latency samples, ISO 8601
+    key: str = ""  #: hash of everything that the run depends on; another key, another run
 
 
 @dataclass(frozen=True, slots=True)
