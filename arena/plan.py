@@ -7,10 +7,10 @@ other matchup as it was, so a finished experiment grows without paying for anyth
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, zip_longest
 
+from arena.digest import digest
 from arena.records import Document, Exhibit, Matchup, Orders
 
 
@@ -52,7 +52,7 @@ def count_matchups(
 
 def exhibit_digest(documents: Sequence[Document]) -> bytes:
     """Address one list by its doc ids, titles and texts, in order (16 bytes)."""
-    return _digest(*(field for d in documents for field in (d.doc_id, d.title, d.text)))
+    return digest(*(field for d in documents for field in (d.doc_id, d.title, d.text)))
 
 
 def battle_id(
@@ -70,7 +70,7 @@ def battle_id(
         32 hexadecimal digits.
     """
     names = (matchup.dataset, matchup.query_id, matchup.model_a, matchup.model_b)
-    return _digest(*names, query_text, *digests, fingerprint).hex()
+    return digest(*names, query_text, *digests, fingerprint).hex()
 
 
 def same_lists(exhibit: Exhibit) -> bool:
@@ -83,7 +83,7 @@ def _query_matchups(
 ) -> Iterator[Matchup]:
     orders, seed, position = settings
     # Every model draws its own place, so a model that joins later moves no other.
-    shuffled = sorted(models, key=lambda name: _digest(str(seed), dataset, query_id, name))
+    shuffled = sorted(models, key=lambda name: digest(str(seed), dataset, query_id, name))
     if orders == "both":
         shown_first = {(a, b) for a in models for b in models if a != b}
     else:
@@ -99,15 +99,5 @@ def _query_matchups(
 def _home(pair: tuple[str, str], position: int, salt: tuple[int, str]) -> tuple[str, str]:
     """The pair as shown for the query at this position: first places alternate."""
     seed, dataset = salt
-    starts = _digest(str(seed), dataset, *pair)[0]
+    starts = digest(str(seed), dataset, *pair)[0]
     return pair if (starts + position) % 2 == 0 else (pair[1], pair[0])
-
-
-def _digest(*fields: str | bytes) -> bytes:
-    """16 bytes of BLAKE2b over length-prefixed fields, so that no two lists of fields collide."""
-    digest = hashlib.blake2b(digest_size=16)
-    for field in fields:
-        data = field if isinstance(field, bytes) else field.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
