@@ -27,7 +27,7 @@ def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
 def win_probabilities(fit: Fit) -> Floats:
     """How sure it is that the row is better than the column, (m, m); 0.5 on the diagonal."""
     difference = fit.theta[:, None] - fit.theta[None, :]
-    se = _difference_se(fit)
+    se = difference_se(fit)
     t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
     grid, cdf = _student(_df(fit))
     out: Floats = np.interp(t, grid, cdf)
@@ -37,38 +37,34 @@ def win_probabilities(fit: Fit) -> Floats:
 def rank_intervals(fit: Fit, *, level: float = 0.95, seed: int = 0) -> tuple[Ints, Ints]:
     """Ranks, 1 the best, that hold for all models at once: lower and upper, (m,) each.
 
-    The critical value is the quantile of the largest studentised difference over all pairs,
-    under a multivariate t with Q−1 degrees of freedom (Mogstad, Romano, Shaikh and Wilhelm
-    2024, doi:10.1093/restud/rdad006; the t in place of the normal is the correction for few
-    queries).
+    A rank leaves out the places of all models that are surely better or surely worse, by
+    differences beyond `critical_value` standard errors (Mogstad, Romano, Shaikh and Wilhelm
+    2024, doi:10.1093/restud/rdad006; Student's t in place of the normal is the correction for
+    few queries).
     """
-    critical = _max_t(fit, level=level, seed=seed)
+    critical = critical_value(fit, level=level, seed=seed)
     t = fit.theta[:, None] - fit.theta[None, :]
-    margin = critical * _difference_se(fit)
+    margin = critical * difference_se(fit)
     lower: Ints = 1 + (t < -margin).sum(axis=1)
     upper: Ints = len(t) - (t > margin).sum(axis=1)
     return lower, upper
 
 
-def _df(fit: Fit) -> int:
-    return max(fit.n_clusters - 1, 1)
-
-
-def _quantile(fit: Fit, level: float) -> float:
-    if not 0 < level < 1:
-        raise UsageError(f"level must be between 0 and 1, got {level}")
-    grid, cdf = _student(_df(fit))
-    return float(np.interp((1 + level) / 2, cdf, grid))
-
-
-def _difference_se(fit: Fit) -> Floats:
+def difference_se(fit: Fit) -> Floats:
+    """Standard errors of all differences of two ratings, (m, m); 0 on the diagonal."""
     variance = np.diagonal(fit.covariance)
     squared = variance[:, None] + variance[None, :] - 2 * fit.covariance
     se: Floats = np.sqrt(np.maximum(squared, 0))
     return se
 
 
-def _max_t(fit: Fit, *, level: float, seed: int) -> float:
+def critical_value(fit: Fit, *, level: float = 0.95, seed: int = 0) -> float:
+    """How many standard errors hold all differences of two ratings at once, at ``level``.
+
+    The quantile of the largest studentised difference under a multivariate t with Q−1 degrees
+    of freedom, by simulation.
+    """
+    _check_level(level)
     rng = np.random.default_rng(seed)
     m = len(fit.theta)
     n = int(np.clip(100_000_000 // max(m * m, 1), 1000, 10_000))
@@ -76,12 +72,27 @@ def _max_t(fit: Fit, *, level: float, seed: int) -> float:
     half = vectors * np.sqrt(np.maximum(values, 0))
     draws = half @ rng.standard_normal((m, n))
     draws /= np.sqrt(rng.chisquare(_df(fit), n) / _df(fit))
-    se = _difference_se(fit)
+    se = difference_se(fit)
     largest = np.zeros(n)
     for j in range(m - 1):
         scaled = np.abs(draws[j + 1 :] - draws[j]) / np.maximum(se[j, j + 1 :, None], 1e-300)
         np.maximum(largest, scaled.max(axis=0), out=largest)
     return float(np.quantile(largest, level))
+
+
+def _df(fit: Fit) -> int:
+    return max(fit.n_clusters - 1, 1)
+
+
+def _quantile(fit: Fit, level: float) -> float:
+    _check_level(level)
+    grid, cdf = _student(_df(fit))
+    return float(np.interp((1 + level) / 2, cdf, grid))
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UsageError(f"level must be between 0 and 1, got {level}")
 
 
 @lru_cache(maxsize=32)
