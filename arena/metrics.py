@@ -84,7 +84,7 @@ def _values(run: Run, qrels: Qrels, names: Sequence[str]) -> dict[str, dict[str,
     import ir_measures  # noqa: PLC0415
 
     graded = {
-        # A negative grade would be refused or taken for "not judged" by some of the measures.
+        # trec_eval gives a negative grade no gain; so does this, whichever tool computes it.
         query_id: {doc_id: max(grade, 0) for doc_id, grade in qrels[query_id].items()}
         for query_id in run.rankings
         if any(grade >= 1 for grade in qrels.get(query_id, {}).values())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 import orjson
 
 from arena.errors import DataError
+from arena.files import write_atomically
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 
 _log = logging.getLogger(__name__)
@@ -155,12 +155,14 @@ def write_run(run: Run, path: Path) -> None:
         for query_id, ranking in run.rankings.items()
         for rank, place in enumerate(ranking, start=1)
     )
-    _replace(path, (line.encode() for line in lines))
+    write_atomically(path, (line.encode() for line in lines))
 
 
 def write_stats(stats: RetrievalStats, path: Path) -> None:
     """Write what a run cost, as JSON."""
-    _replace(path, [orjson.dumps(dataclasses.asdict(stats), option=orjson.OPT_INDENT_2), b"\n"])
+    write_atomically(
+        path, [orjson.dumps(dataclasses.asdict(stats), option=orjson.OPT_INDENT_2), b"\n"]
+    )
 
 
 def read_stats(path: Path) -> RetrievalStats:
@@ -224,17 +226,3 @@ def _number(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
-
-
-def _replace(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
