@@ -1,0 +1,96 @@
+"""A file that whole lines are appended to, and from which a torn last line is cut."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from arena.errors import LogError
+
+_TAIL_BYTES: Final = 1 << 16
+
+
+class LineFile:
+    """A file open for appending; unbuffered, so a line is with the system once it is written.
+
+    Raises:
+        LogError: the file cannot be opened or repaired.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._unwritten = b""
+        self._synced = True
+        try:
+            self._file = FileIO(path, "a+")
+            self._size = _end_of_last_line(self._file)
+            self._file.truncate(self._size)
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+    def append(self, line: bytes) -> int:
+        """Write a line; return where in the file it begins.
+
+        Raises:
+            LogError: it cannot be written; it is kept, and comes first at the next attempt.
+        """
+        start = self._size + len(self._unwritten)
+        self._unwritten += line
+        self.write()
+        return start
+
+    def write(self) -> None:
+        """Write what an earlier error left over.
+
+        Raises:
+            LogError: it cannot be written now either.
+        """
+        while self._unwritten:
+            try:
+                n_bytes = self._file.write(self._unwritten)
+            except OSError as error:
+                raise unwritable(self.path, error) from None
+            self._synced = False
+            self._size += n_bytes
+            self._unwritten = self._unwritten[n_bytes:]
+
+    def sync(self) -> None:
+        """Bring what was written to the disk.
+
+        Raises:
+            LogError: the disk does not take it.
+        """
+        if self._synced:
+            return
+        self._synced = True  # first, so that a line written meanwhile is synced next time
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def close(self) -> None:
+        """Close the file, as it is."""
+        self._file.close()
+
+
+def unwritable(path: Path, error: OSError) -> LogError:
+    """The error for a file or folder that the system does not let us write."""
+    return LogError(
+        f"{path}: cannot be written: {error.strerror}; free the disk or the permissions, "
+        "then run the same command again"
+    )
+
+
+def _end_of_last_line(file: FileIO) -> int:
+    """Where a torn last line begins; the file's size if there is none."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
