@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from arena.bradley_terry import BradleyTerry, sigmoid
-from arena.counts import Comparisons, Counts, Floats, Ints, count, tally
+from arena.bradley_terry import BradleyTerry
+from arena.counts import Comparisons, Floats, Ints, check, tally
 from arena.errors import UsageError
 from arena.paired import Fit, Layout, maximise, regular
 
@@ -18,8 +18,11 @@ _MAX_GROUPS = 800
 """More queries than this are pooled at random, which leaves the variance as it is and makes
 its estimate little noisier than a thousand draws do."""
 
-_CELLS = 4_000_000
-"""Draws times pairs refitted at once: 32 MB a table."""
+_TABLE_CELLS = 40_000_000
+"""Queries times pairs held at once, 160 MB: large pools are resampled in fewer groups."""
+
+_BATCH_CELLS = 4_000_000
+"""Draws times pairs refitted at once, 16 MB a table."""
 
 _CHORD_STEPS = 15
 _TOLERANCE = 1e-4
@@ -28,14 +31,13 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """Battles and points of each query on each ordered pair that was played.
+    """Battles and points per ordered pair, one row for each query or for each draw.
 
     In single precision, which halves the time and errs by less than the tolerance.
     """
 
-    played: Ints  #: pair codes, (c,)
-    battles: Singles  #: (q, c)
-    points: Singles  #: (q, c)
+    battles: Singles  #: (rows, m * m)
+    points: Singles  #: of the model shown first, (rows, m * m)
 
 
 def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -> Floats:
@@ -50,87 +52,84 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
     """
     if fit.tie is not None:
         raise UsageError("the bootstrap is for Bradley-Terry; use the sandwich with tie models")
+    if n < 1:
+        raise UsageError(f"the bootstrap needs at least 1 draw, got {n}")
+    check(comparisons)
     rng = np.random.default_rng(seed)
-    counts = count(comparisons)
-    layout = Layout(len(fit.theta), position=fit.position_fitted, tie=False, prior=fit.prior)
-    tables = _tabulate(comparisons, counts, rng)
-    size = max(_CELLS // len(tables.played), 1)
+    m = len(fit.theta)
+    layout = Layout(m, position=fit.position_fitted, tie=False, prior=fit.prior)
+    tables = _tabulate(comparisons, rng)
+    size = max(_BATCH_CELLS // m**2, 1)
     parts = []
     for start in range(0, n, size):
         shape = (min(size, n - start), len(tables.battles))
         weights = rng.standard_exponential(shape, dtype=np.float32)
         centre = np.zeros((len(weights), layout.size))
         if fit.prior > 0:
-            theta = rng.standard_normal((len(weights), layout.n_models))
-            centre[:, : layout.n_models] = theta / np.sqrt(fit.prior)
-        parts.append(_refit(_reweigh(tables, weights), centre, layout, fit))
-    theta = np.concatenate(parts)[:, : layout.n_models]
+            centre[:, :m] = rng.standard_normal((len(weights), m)) / np.sqrt(fit.prior)
+        draws = _Tables(weights @ tables.battles, weights @ tables.points)
+        parts.append(_refit(draws, centre, layout, fit))
+    theta = np.concatenate(parts)[:, :m]
     centred: Floats = theta - theta.mean(axis=1, keepdims=True)
     return centred
 
 
-def _tabulate(comparisons: Comparisons, counts: Counts, rng: np.random.Generator) -> _Tables:
-    """Count every query's battles, or those of at most ``_MAX_GROUPS`` random groups of them."""
-    played = np.flatnonzero(counts.battles)
-    column = np.zeros(counts.battles.size, dtype=np.intp)
-    column[played] = np.arange(len(played))
+def _tabulate(comparisons: Comparisons, rng: np.random.Generator) -> _Tables:
+    """Count the battles of every query, or of random groups of queries where there are many."""
+    cells = comparisons.n_models**2
     cluster = np.asarray(comparisons.cluster, dtype=np.intp)
     n = int(cluster.max()) + 1
-    if n > _MAX_GROUPS:
-        group = rng.permutation(n) % _MAX_GROUPS
-        cluster, n = group[cluster], _MAX_GROUPS
-    cell = cluster * len(played) + column[counts.pair]
-    size, shape = n * len(played), (n, len(played))
+    most = min(_MAX_GROUPS, max(_TABLE_CELLS // cells, 1))
+    if n > most:
+        group = rng.permutation(n) % most
+        cluster, n = group[cluster], most
+    cell = cluster * cells + comparisons.pair
     weight = comparisons.weight
     points = comparisons.score if weight is None else comparisons.score * weight
     return _Tables(
-        played=played,
-        battles=tally(cell, weight, size).reshape(shape).astype(np.float32),
-        points=tally(cell, points, size).reshape(shape).astype(np.float32),
+        battles=tally(cell, weight, n * cells).reshape(n, cells).astype(np.float32),
+        points=tally(cell, points, n * cells).reshape(n, cells).astype(np.float32),
     )
-
-
-def _reweigh(tables: _Tables, weights: Singles) -> _Tables:
-    """The tables of weighted draws: one row a draw instead of one a query."""
-    return _Tables(tables.played, weights @ tables.battles, weights @ tables.points)
 
 
 def _refit(draws: _Tables, centre: Floats, layout: Layout, fit: Fit) -> Floats:
     """The parameters of every draw, (n, size)."""
     m, precision = layout.n_models, layout.precision
-    first, second = np.divmod(draws.played, m)
-    design = np.zeros((len(first), layout.size), dtype=np.float32)
-    cells = np.arange(len(first))
-    design[cells, first], design[cells, second] = 1.0, -1.0
-    if layout.position:
-        design[:, m] = 1.0
     start = np.append(fit.theta, fit.position)[: layout.size]
-    expected = sigmoid(design @ start)
-    curvature = draws.battles.mean(axis=0) * expected * (1 - expected)
-    chord = np.linalg.inv(regular(design.T @ (design * curvature[:, None]), layout))
+    mean = draws.battles.mean(axis=0).reshape(m, m).astype(np.float64)
+    slopes = BradleyTerry(mean, np.zeros((m, m))).slopes(layout.margins(start), 0.0)
+    chord = np.linalg.inv(regular(layout.hessian(slopes), layout))
     beta = np.tile(start, (len(centre), 1))
     active = np.arange(len(centre))
     for _ in range(_CHORD_STEPS):
-        residual = _residuals(draws, active, beta[active].astype(np.float32) @ design.T)
-        step = (residual @ design - precision * (beta[active] - centre[active])) @ chord
+        gradient = _gradient(draws, active, beta[active], layout)
+        step = (gradient - precision * (beta[active] - centre[active])) @ chord
         beta[active] += step
         active = active[np.abs(step).max(axis=1) > _TOLERANCE]
         if not len(active):
-            break
+            return beta
     for draw in active:
-        counts = [np.zeros(m * m), np.zeros(m * m)]
-        counts[0][draws.played], counts[1][draws.played] = draws.battles[draw], draws.points[draw]
-        battles, points = (table.reshape(m, m) for table in counts)
-        beta[draw], _ = maximise(BradleyTerry(battles, points), layout, centre=centre[draw])
+        tables = (draws.battles[draw], draws.points[draw])
+        battles, points = (table.reshape(m, m).astype(np.float64) for table in tables)
+        beta[draw], _slopes = maximise(BradleyTerry(battles, points), layout, centre=centre[draw])
     return beta
 
 
-def _residuals(draws: _Tables, active: Ints, margin: Singles) -> Singles:
-    """Points minus expected points of the active draws; overwrites ``margin``."""
-    margin *= 0.5
-    np.tanh(margin, out=margin)
-    margin += 1
-    margin *= draws.battles[active]
-    margin *= -0.5
-    margin += draws.points[active]
-    return margin
+def _gradient(draws: _Tables, active: Ints, beta: Floats, layout: Layout) -> Floats:
+    """Of the log-likelihood of the active draws, (active, size), without priors."""
+    m = layout.n_models
+    half = beta.astype(np.float32) / 2  # σ(d) = (1 + tanh(d/2)) / 2, and tanh is the fast one
+    theta = half[:, :m]
+    first = theta + half[:, m:] if layout.position else theta
+    rows = slice(None) if len(active) == len(draws.battles) else active  # a view where possible
+    battles, points = draws.battles[rows], draws.points[rows]
+    residual = first[:, :, None] - theta[:, None, :]
+    np.tanh(residual, out=residual)
+    residual += 1
+    residual *= battles.reshape(residual.shape)
+    residual *= -0.5
+    residual += points.reshape(residual.shape)
+    parts = [residual.sum(axis=2) - residual.sum(axis=1)]
+    if layout.position:
+        parts.append(residual.sum(axis=(1, 2))[:, None])
+    return np.hstack(parts).astype(np.float64)

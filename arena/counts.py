@@ -76,6 +76,40 @@ class DisconnectedError(UsageError):
         return DisconnectedError(self.groups, models)
 
 
+def check(comparisons: Comparisons) -> None:
+    """Refuse battles that cannot be rated.
+
+    Raises:
+        UsageError: no battles, columns of different lengths, or a value out of its range.
+    """
+    columns = {
+        "first": comparisons.first,
+        "second": comparisons.second,
+        "score": comparisons.score,
+        "cluster": comparisons.cluster,
+    }
+    if comparisons.weight is not None:
+        columns["weight"] = comparisons.weight
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UsageError(f"the columns of the battles differ in length: {lengths}")
+    if not len(comparisons.first):
+        raise UsageError("no battles to rate; play some first")
+    last = comparisons.n_models - 1
+    for name, least, most in (
+        ("first", 0, last),
+        ("second", 0, last),
+        ("score", 0, 1),
+        ("cluster", 0, np.inf),
+        ("weight", 0, np.finfo(np.float64).max),
+    ):
+        if name not in columns:
+            continue
+        low, high = columns[name].min(), columns[name].max()
+        if not (low >= least and high <= most):  # NaN fails here too
+            raise UsageError(f"{name} must be {least} to {most}, got {low} to {high}")
+
+
 def count(comparisons: Comparisons) -> Counts:
     """Check the battles and count them per ordered pair.
 
@@ -83,7 +117,7 @@ def count(comparisons: Comparisons) -> Counts:
         UsageError: no battles, arrays of different lengths, a code or score out of range, a
             model against itself, or a negative or missing weight.
     """
-    _check(comparisons)
+    check(comparisons)
     m, pair, weight = comparisons.n_models, comparisons.pair, comparisons.weight
     score = np.asarray(comparisons.score, dtype=np.float64)
     battles = tally(pair, weight, m * m).reshape(m, m)
@@ -122,35 +156,6 @@ def connected_groups(counts: Counts) -> list[list[int]]:
     heads = np.flatnonzero(np.argmax(mutual, axis=1) == np.arange(len(mutual)))
     heads = heads[np.argsort(-reach[heads].sum(axis=1), kind="stable")]
     return [np.flatnonzero(mutual[head]).tolist() for head in heads]
-
-
-def _check(comparisons: Comparisons) -> None:
-    columns = {
-        "first": comparisons.first,
-        "second": comparisons.second,
-        "score": comparisons.score,
-        "cluster": comparisons.cluster,
-    }
-    if comparisons.weight is not None:
-        columns["weight"] = comparisons.weight
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise UsageError(f"the columns of the battles differ in length: {lengths}")
-    if not len(comparisons.first):
-        raise UsageError("no battles to rate; play some first")
-    last = comparisons.n_models - 1
-    for name, least, most in (
-        ("first", 0, last),
-        ("second", 0, last),
-        ("score", 0, 1),
-        ("cluster", 0, np.inf),
-        ("weight", 0, np.finfo(np.float64).max),
-    ):
-        if name not in columns:
-            continue
-        low, high = columns[name].min(), columns[name].max()
-        if not (low >= least and high <= most):  # NaN fails here too
-            raise UsageError(f"{name} must be {least} to {most}, got {low} to {high}")
 
 
 def _enumerate(names: list[str]) -> str:
