@@ -7,18 +7,17 @@ that leaves it authentication and base_url: bytes in, bytes out, over aiohttp.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
 
 from arena.api_errors import TransientApiError, one_line, refusal, wrapped_refusal
+from arena.endpoint import Endpoint, find_base_url, find_key, shown
 from arena.errors import ApiError, FatalApiError
 from arena.pace import Gate, Pace
 
@@ -26,22 +25,14 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from tenacity import RetryCallState
 
+__all__ = ["Api", "ApiReply", "Endpoint", "Retry", "run"]
+
 T = TypeVar("T")
 
 _MAX_CONNECTIONS = 4096
 """Stated, because the aiohttp transport takes no limit to mean 100."""
 _SECRET_LENGTH = 8
 """A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where requests go."""
-
-    base_url: str | None = None  #: None: OPENAI_BASE_URL from the environment, or OpenAI's own
-    api_key_env: str | None = None  #: None: OPENAI_API_KEY, and no key to a base_url given above
-    timeout_s: float = 90.0  #: longest wait for one reply
-    concurrency: int | Literal["auto"] = "auto"  #: requests in flight; auto finds the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class Api:
     """One endpoint, to be used as ``async with Api(endpoint) as api:``.
 
     Raises:
-        FatalApiError: on entering, if the variable that should hold the key does not.
+        FatalApiError: on entering, if base_url is none or the key's variable holds no key.
     """
 
     def __init__(self, endpoint: Endpoint, *, retry: Retry | None = None) -> None:
@@ -87,14 +78,15 @@ class Api:
 
     @property
     def base_url(self) -> str:
-        """Where requests go, without credentials or query: fit to be shown."""
-        return _shown(_base_url(self._endpoint))
+        """Where requests go, without the query: fit to be shown."""
+        return shown(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
         import openai  # noqa: PLC0415
         from httpx2 import Limits, Timeout  # noqa: PLC0415
 
-        key = _key(self._endpoint)
+        base_url = find_base_url(self._endpoint)
+        key = find_key(self._endpoint)
         self._key = key.encode()
         timeout_s = self._endpoint.timeout_s
         limits = Limits(
@@ -102,7 +94,7 @@ class Api:
         )
         self._client = openai.AsyncOpenAI(
             api_key=key,
-            base_url=_base_url(self._endpoint),
+            base_url=base_url,
             max_retries=0,
             timeout=Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
             http_client=openai.DefaultAioHttpClient(limits=limits),
@@ -258,35 +250,6 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(coroutine)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
-
-
-def _base_url(endpoint: Endpoint) -> str:
-    return endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _key(endpoint: Endpoint) -> str:
-    """The key, or a placeholder for an endpoint of one's own that was given none.
-
-    Raises:
-        FatalApiError: naming the variable that holds no usable key.
-    """
-    foreign = endpoint.base_url or os.environ.get("OPENAI_BASE_URL")
-    name = endpoint.api_key_env or "OPENAI_API_KEY"
-    key = os.environ.get(name, "").strip()
-    if endpoint.api_key_env is None and foreign and (endpoint.base_url or not key):
-        return "none"
-    if not key:
-        raise FatalApiError(
-            "key", f"{name} is not set; put the key for {_shown(_base_url(endpoint))} in it"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise FatalApiError("key", f"{name} holds characters that no key has; set it again")
-    return key
 
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:

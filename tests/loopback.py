@@ -45,7 +45,7 @@ class Received:
     """A request as it came in."""
 
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  #: their names in lower case
     body: dict[str, Any]
 
 
@@ -171,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = self.loopback.serve(self.path, dict(self.headers), raw)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.loopback.serve(self.path, headers, raw)
         if answer.cut == -1:
             self.close_connection = True
             return

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
+
+from arena.api import Api, ApiReply, Endpoint, Retry, run
+from arena.api_errors import TransientApiError, one_line, refusal, retry_after_s
+from arena.errors import ApiError, FatalApiError
+from arena.pace import Gate, Pace
+
+HASTY = Retry(base_s=0.002, longest_s=0.01)
+KEY = "sk-planted-0123456789abcdef"
+BODY = {"model": "m", "messages": []}
+
+
+def post(server: LoopbackServer, *, retry: Retry = HASTY, **endpoint: Any) -> ApiReply:
+    async def once() -> ApiReply:
+        async with Api(Endpoint(server.base_url, **endpoint), retry=retry) as api:
+            return await api.post("/chat/completions", BODY)
+
+    return run(once())
+
+
+def refused(answer: Answer, kind: type[ApiError] = ApiError, **endpoint: Any) -> ApiError:
+    """The error that an endpoint which only ever gives this answer leads to."""
+    with LoopbackServer(lambda body, attempt: answer) as server, pytest.raises(kind) as caught:
+        post(server, **endpoint)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+def flaky(answer: Answer, *, times: int = 1):
+    """Gives this answer first, and a good one afterwards."""
+    return lambda body, attempt: answer if attempt <= times else chat("fine")
+
+
+def test_a_reply_is_the_json_object_that_the_endpoint_sent():
+    with LoopbackServer(lambda body, attempt: chat("hello")) as server:
+        reply = post(server)
+
+        assert reply.body["choices"][0]["message"]["content"] == "hello"
+        assert reply.attempts == 1
+        assert server.requests[0].path == "/v1/chat/completions"
+        assert server.requests[0].body == BODY
+        assert server.requests[0].headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(error(status, "busy") for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+        DROP,
+        truncated(chat("cut")),
+        Answer(200, {"Content-Type": "application/json"}, b'{"choices": ['),
+        Answer(200, {"Content-Type": "application/json"}, b"[1, 2]"),
+        Answer(200, {"Content-Type": "application/json"}, b""),
+        Answer(200, {"Content-Type": "text/html"}, b"<html><h1>Bad gateway</h1></html>"),
+        as_json({"error": {"code": 503, "message": "overloaded"}}),
+    ],
+)
+def test_what_may_pass_is_tried_again(answer):
+    with LoopbackServer(flaky(answer, times=2)) as server:
+        reply = post(server)
+
+    assert reply.attempts == 3
+    assert reply.body["choices"][0]["message"]["content"] == "fine"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (error(429, "slow down"), "rate_limit"),
+        (error(500, "oops"), "server"),
+        (DROP, "connection"),
+        (truncated(chat("cut")), "connection"),
+        (Answer(200, {}, b"<html>Maintenance</html>"), "garbage"),
+    ],
+)
+def test_what_does_not_pass_is_an_error_after_eight_attempts(answer, reason):
+    failure = refused(answer)
+
+    assert failure.reason == reason
+    assert "after 8 attempts" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (error(401, "Incorrect API key"), "key"),
+        (error(402, "Payment required"), "quota"),
+        (error(403, "Country not supported"), "permission"),
+        (error(404, "The model `gpt-9` does not exist", code="model_not_found"), "not_found"),
+        (error(400, "gpt-9 is not a valid model ID"), "not_found"),
+        (error(400, "API key not valid. Please pass a valid API key."), "key"),
+        (error(429, "You exceeded your current quota", code="insufficient_quota"), "quota"),
+        (error(429, "Limit reached", code="billing_hard_limit_reached"), "quota"),
+        (as_json({"error": {"code": 402, "message": "Insufficient credits"}}), "quota"),
+    ],
+)
+def test_what_every_request_would_meet_stops_the_run_at_the_first(answer, reason):
+    with LoopbackServer(lambda body, attempt: answer) as server:
+        with pytest.raises(FatalApiError) as caught:
+            post(server)
+
+        assert caught.value.reason == reason
+        assert len(server.requests) == 1
+
+
+def test_after_a_fatal_refusal_no_request_is_sent_and_none_waits():
+    async def many(base_url: str) -> list[Any]:
+        slow = Retry(base_s=30)
+        async with Api(Endpoint(base_url, concurrency=4), retry=slow) as api:
+            posts = [api.post("/chat/completions", {"i": i}) for i in range(20)]
+            return await asyncio.gather(*posts, return_exceptions=True)
+
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        time.sleep(0.05)
+        return error(401, "no") if body["i"] == 3 else error(500, "later")
+
+    with LoopbackServer(answer) as server:
+        started = time.monotonic()
+        outcomes = run(many(server.base_url))
+
+        assert all(isinstance(outcome, FatalApiError) for outcome in outcomes)
+        assert len(server.requests) == 4
+        assert time.monotonic() - started < 5
+
+
+def test_a_bad_request_fails_alone_and_at_once():
+    with LoopbackServer(lambda body, attempt: error(400, "context length exceeded")) as server:
+        with pytest.raises(ApiError, match="bad_request: HTTP 400: context length") as caught:
+            post(server)
+
+        assert not isinstance(caught.value, FatalApiError)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(400, "filtered by the management policy", code="content_filter"),
+        error(403, "Your input was flagged by moderation"),
+    ],
+)
+def test_censored_input_is_a_refusal_of_that_request_alone(answer):
+    assert refused(answer).reason == "refusal"
+
+
+def test_a_stalled_reply_times_out_even_when_bytes_trickle():
+    release = threading.Event()
+
+    def stall(body: dict[str, Any], attempt: int) -> Answer:
+        release.wait(5)
+        return chat("late")
+
+    with LoopbackServer(stall) as server:
+        with pytest.raises(ApiError, match=r"timeout: no reply within 0\.1 s") as caught:
+            post(server, timeout_s=0.1, retry=Retry(attempts=2, base_s=0.002))
+        release.set()
+
+    assert caught.value.reason == "timeout"
+
+
+def test_retry_after_is_waited_for_and_not_counted_as_latency():
+    asked = error(429, "slow down", headers={"retry-after-ms": "300", "Retry-After": "60"})
+
+    with LoopbackServer(flaky(asked)) as server:
+        started = time.monotonic()
+        reply = post(server)
+
+    assert 0.3 <= time.monotonic() - started < 5
+    assert reply.latency_ms < 250
+
+
+def test_retry_after_is_read_in_all_its_forms():
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+
+    assert retry_after_s({"retry-after": "2.5"}) == 2.5
+    assert retry_after_s({"retry-after-ms": "20", "retry-after": "9"}) == 0.02
+    assert retry_after_s({"retry-after": soon}) == pytest.approx(90, abs=5)
+    assert retry_after_s({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}) == 0
+    for nonsense in ("", "soon", "-1", "nan", "inf"):
+        assert retry_after_s({"retry-after": nonsense}) is None
+
+
+async def enter(endpoint: Endpoint) -> None:
+    async with Api(endpoint, retry=HASTY) as api:
+        await api.post("/chat/completions", BODY)
+
+
+def test_an_endpoint_that_is_not_there_is_given_up_soon_and_named():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        base_url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+
+        with pytest.raises(FatalApiError) as caught:
+            run(enter(Endpoint(f"{base_url}?token=secret")))
+
+    message = str(caught.value)
+    assert message.startswith(f"unreachable: {base_url}: ")
+    assert "check base_url" in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000/v1", "http://", "ftp://host/v1", "http://me:secret@host/v1", "http://[x"],
+)
+def test_a_base_url_that_is_none_says_what_one_looks_like(url):
+    with pytest.raises(FatalApiError, match=r"bad_url: .*https://host/v1") as caught:
+        run(enter(Endpoint(url)))
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_key_names_its_variable(monkeypatch):
+    with pytest.raises(FatalApiError, match=r"OPENAI_API_KEY is not set.*api\.openai\.com"):
+        run(enter(Endpoint()))
+    with pytest.raises(FatalApiError, match="MY_KEY is not set"):
+        run(enter(Endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY")))
+    monkeypatch.setenv("MY_KEY", "sk-\u2026")
+    with pytest.raises(FatalApiError, match="MY_KEY holds characters"):
+        run(enter(Endpoint("http://127.0.0.1:1/v1", api_key_env="MY_KEY")))
+
+
+def test_the_key_goes_where_it_is_meant_to_go(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("MY_KEY", f" {KEY}-mine\n")
+    with LoopbackServer(lambda body, attempt: chat("ok")) as server:
+        post(server)
+        post(server, api_key_env="MY_KEY")
+
+        sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer none", f"Bearer {KEY}-mine"]
+
+
+def test_an_endpoint_from_the_environment_gets_the_key_from_there_or_none(monkeypatch):
+    async def once() -> None:
+        async with Api(Endpoint()) as api:
+            await api.post("/chat/completions", BODY)
+
+    with LoopbackServer(lambda body, attempt: chat("ok")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        run(once())
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        run(once())
+
+        sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer none", f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
+def test_the_key_never_appears_in_an_error(monkeypatch, status):
+    monkeypatch.setenv("MY_KEY", KEY)
+    echo = Answer(status, {}, f"<b>key {KEY} and {'x' * 280}{KEY}".encode())
+    failure = refused(
+        echo, FatalApiError if status in (401, 404) else ApiError, api_key_env="MY_KEY"
+    )
+
+    assert KEY not in repr(failure)
+    assert "[key]" in str(failure)
+    assert failure.__cause__ is None
+
+
+def test_the_key_never_appears_in_a_reply(monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with LoopbackServer(lambda body, attempt: chat(f"your key is {KEY}")) as server:
+        reply = post(server, api_key_env="MY_KEY")
+
+    assert "your key is [key]" in str(reply)
+
+
+def test_a_foreign_message_is_shown_as_one_short_printable_line():
+    hostile = "<html><style>x{}</style><p>Sorry\x1b[31m\n\x07 &nbsp;" + "long " * 10_000
+    shown = str(refusal(400, hostile.encode(), {}))
+
+    assert shown.startswith("bad_request: HTTP 400: Sorry [31m")
+    assert shown.isprintable()
+    assert len(shown) < 350
+    assert one_line("a\r\nb\u202ec") == "a b c"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"{}", b'{"error": {}}', b'{"detail": [1]}', b"\xff"]
+)
+def test_an_error_of_any_shape_is_still_an_error(body):
+    assert isinstance(refusal(500, body, {}), TransientApiError)
+    assert "HTTP 400" in str(refusal(400, body, {}))
+
+
+def test_the_limit_holds_the_requests_in_flight():
+    async def many(base_url: str) -> None:
+        async with Api(Endpoint(base_url, concurrency=3)) as api:
+            await asyncio.gather(*(api.post("/x", {"i": i}) for i in range(24)))
+
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        time.sleep(0.01)
+        return chat("ok")
+
+    with LoopbackServer(answer) as server:
+        run(many(server.base_url))
+
+        assert len(server.requests) == 24
+        assert server.most_in_flight <= 3
+
+
+def gate(**settings: Any) -> Gate:
+    return Gate(Pace(**{"start": 100, **settings}))
+
+
+def test_few_refusals_leave_the_limit_and_a_shower_cuts_it():
+    tolerant = gate()
+    for _ in range(7):
+        tolerant.refused()
+
+    assert tolerant.limit == 100
+    tolerant.refused()
+    assert tolerant.limit == 70
+
+
+def test_a_storm_pauses_everyone():
+    stormy = gate(window=10, storm_share=0.4, cut_share=0.4)
+    for _ in range(4):
+        stormy.refused(retry_after_s=0.1)
+
+    started = time.monotonic()
+    asyncio.run(stormy.clear())
+    assert time.monotonic() - started >= 0.09
+
+
+def test_the_limit_grows_only_while_calls_wait_and_replies_are_quick():
+    async def story() -> list[int]:
+        growing = gate(start=1, slow_s=1.0)
+        limits = []
+        async with growing:
+            waiting = [asyncio.create_task(growing.__aenter__()) for _ in range(8)]
+            await asyncio.sleep(0)
+            growing.answered(2.0)
+            limits.append(growing.limit)
+            growing.answered(0.1)
+            limits.append(growing.limit)
+            growing.answered(0.1)
+            limits.append(growing.limit)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return limits
+
+    assert asyncio.run(story()) == [1, 2, 3]
+
+
+def test_a_cancelled_call_gives_its_place_back():
+    async def story() -> None:
+        narrow = gate(start=1)
+        await narrow.__aenter__()
+        given_up = asyncio.create_task(narrow.__aenter__())
+        patient = asyncio.create_task(narrow.__aenter__())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await narrow.__aexit__(None, None, None)
+        await asyncio.wait_for(patient, 1)
+
+    asyncio.run(story())
+
+
+def test_a_reply_that_is_overdue_counts_as_a_refusal():
+    slow = gate(cut_share=0.01, overdue_s=1.0)
+    slow.answered(2.0)
+
+    assert slow.limit == 70
+
+
+def test_headers_of_any_mapping_are_read():
+    headers: Mapping[str, str] = {"retry-after": "3"}
+
+    assert isinstance(failure := refusal(429, b"{}", headers), TransientApiError)
+    assert failure.retry_after_s == 3
