@@ -49,9 +49,9 @@ class BradleyTerry:
         score: Floats,
         margin: Floats,
         eta: float,  # noqa: ARG002
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[Floats, None]:
         """Score minus expected score, and nothing for the tie parameter."""
-        return score - sigmoid(margin).ravel()[pair], np.zeros(0)
+        return score - sigmoid(margin).ravel()[pair], None
 
 
 def fit(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) -> Fit:

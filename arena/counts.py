@@ -30,7 +30,7 @@ class Comparisons:
     score: Floats  #: of the first: 1 won, 0.5 tie, 0 lost, or a probability in between
     cluster: Ints  #: the query; battles that share one are not independent
     n_models: int  #: codes run from 0 to n_models - 1
-    weight: Floats | None = None  #: what each battle counts; 1 each where absent
+    weight: Floats | None = None  #: what each battle counts, above 0; 1 each where absent
 
     @property
     def pair(self) -> Ints:
@@ -101,13 +101,17 @@ def check(comparisons: Comparisons) -> None:
         ("second", 0, last),
         ("score", 0, 1),
         ("cluster", 0, np.inf),
-        ("weight", 0, np.finfo(np.float64).max),
     ):
-        if name not in columns:
-            continue
         low, high = columns[name].min(), columns[name].max()
         if not (low >= least and high <= most):  # NaN fails here too
             raise UsageError(f"{name} must be {least} to {most}, got {low} to {high}")
+    if (weight := comparisons.weight) is not None and not (
+        0 < weight.min() <= weight.max() < np.inf
+    ):
+        raise UsageError(
+            f"weight must be positive and finite, got {weight.min()} to {weight.max()}; "
+            "leave out battles that do not count"
+        )
 
 
 def count(comparisons: Comparisons) -> Counts:
@@ -125,8 +129,6 @@ def count(comparisons: Comparisons) -> Counts:
     if np.diagonal(battles).any():
         code = int(np.flatnonzero(np.diagonal(battles))[0])
         raise UsageError(f"model {code} is in a battle against itself; remove that battle")
-    if not battles.any():
-        raise UsageError("no battles to rate; every battle has weight 0")
     return Counts(
         battles=battles,
         points=tally(pair, points, m * m).reshape(m, m),

@@ -58,8 +58,8 @@ class OutcomeRule(Protocol):
 
     def row_scores(
         self, pair: Ints, score: Floats, margin: Floats, eta: float
-    ) -> tuple[Floats, Floats]:
-        """∂ℓ/∂d and ∂ℓ/∂η of each single battle, unweighted, (n,) each."""
+    ) -> tuple[Floats, Floats | None]:
+        """∂ℓ/∂d and ∂ℓ/∂η of each single battle, unweighted, (n,); None without η."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,8 @@ def score_outer(
     eta = float(beta[-1]) if layout.tie else 0.0
     margin, tie = rule.row_scores(pair, comparisons.score, layout.margins(beta), eta)
     if comparisons.weight is not None:
-        margin, tie = margin * comparisons.weight, tie * comparisons.weight
+        margin = margin * comparisons.weight
+        tie = None if tie is None else tie * comparisons.weight
     outer = np.zeros((layout.size, layout.size))
     queries = np.zeros(layout.size, dtype=np.intp)
     n_clusters = 0
@@ -288,7 +289,7 @@ def score_outer(
         columns = [g.reshape(n, m)]
         if layout.position:
             columns.append(tally(cluster, margin[rows], n)[:, None])
-        if layout.tie:
+        if tie is not None:
             columns.append(tally(cluster, tie[rows], n)[:, None])
         scores = np.hstack(columns)
         outer += scores.T @ scores

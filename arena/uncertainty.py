@@ -29,8 +29,8 @@ def win_probabilities(fit: Fit) -> Floats:
     difference = fit.theta[:, None] - fit.theta[None, :]
     se = difference_se(fit)
     t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
-    grid, cdf = _student(_df(fit))
-    out: Floats = np.interp(t, grid, cdf)
+    df, phi, cdf = _student(_df(fit))
+    out: Floats = np.interp(np.arctan(t / np.sqrt(df)), phi, cdf)
     return out
 
 
@@ -86,8 +86,8 @@ def _df(fit: Fit) -> int:
 
 def _quantile(fit: Fit, level: float) -> float:
     _check_level(level)
-    grid, cdf = _student(_df(fit))
-    return float(np.interp((1 + level) / 2, cdf, grid))
+    df, phi, cdf = _student(_df(fit))
+    return float(np.sqrt(df) * np.tan(np.interp((1 + level) / 2, cdf, phi)))
 
 
 def _check_level(level: float) -> None:
@@ -96,14 +96,13 @@ def _check_level(level: float) -> None:
 
 
 @lru_cache(maxsize=32)
-def _student(df: int) -> tuple[Floats, Floats]:
-    """Student's t on a fine grid and its distribution function there, good to six digits.
+def _student(df: int) -> tuple[int, Floats, Floats]:
+    """Student's t: its degrees of freedom, a grid of φ, and P(T ≤ √df·tan φ) there.
 
-    With t = √df·tan φ the density of φ is proportional to cos^(df−1) φ on (−π/2, π/2).
+    The density of φ is proportional to cos^(df−1) φ on [−π/2, π/2]; good to six digits.
     """
     df = min(df, _MAX_DF)
-    phi = np.linspace(-np.pi / 2, np.pi / 2, 100_001)[1:-1]
+    phi = np.linspace(-np.pi / 2, np.pi / 2, 100_001)
     density = np.cos(phi) ** (df - 1)
     cdf = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
-    cdf /= cdf[-1]
-    return np.sqrt(df) * np.tan(phi), cdf
+    return df, phi, cdf / cdf[-1]

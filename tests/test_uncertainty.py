@@ -1,0 +1,199 @@
+"""Intervals, rank sets and the bootstrap hold what they promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from rated import battles, golden, simulate
+
+from arena.bootstrap import bootstrap
+from arena.bradley_terry import Comparisons, Fit, fit
+from arena.errors import UsageError
+from arena.ties import fit_davidson
+from arena.uncertainty import critical_value, intervals, rank_intervals, win_probabilities
+
+
+def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:
+    """Ratings with independent errors of one size."""
+    return Fit(
+        theta=np.array(theta),
+        covariance=np.eye(len(theta)) * se**2,
+        position=0.0,
+        position_se=0.0,
+        position_fitted=False,
+        n_clusters=n_clusters,
+        n_battles=n_clusters,
+        prior=0.0,
+        log_likelihood=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("df", "quantile"), [(1, 12.706205), (3, 3.182446), (9, 2.262157), (49, 2.009575)]
+)
+def test_students_quantiles_agree_with_tables(df, quantile):
+    lower, upper = intervals(known([0.0], 1.0, n_clusters=df + 1))
+
+    assert upper[0] == pytest.approx(quantile, abs=2e-5)
+    assert lower[0] == pytest.approx(-quantile, abs=2e-5)
+
+
+def test_intervals_with_many_queries_are_normal():
+    lower, upper = intervals(known([0.0], 2.0))
+
+    assert [lower[0], upper[0]] == pytest.approx([-3.92, 3.92], abs=1e-3)
+
+
+def test_intervals_with_few_queries_are_wider():
+    lower, upper = intervals(known([0.0], 1.0, n_clusters=4), level=0.95)
+
+    assert [lower[0], upper[0]] == pytest.approx([-3.182446, 3.182446], abs=1e-4)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_that_is_no_probability_is_refused(level):
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        intervals(known([0.0], 1.0), level=level)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        rank_intervals(known([0.0, 1.0], 1.0), level=level)
+
+
+def test_win_probability_is_the_chance_that_the_difference_is_positive():
+    certainty = win_probabilities(known([0.0, 1.0], 1.0))
+
+    expected = NormalDist().cdf(1 / np.sqrt(2))
+    assert certainty[1, 0] == pytest.approx(expected, abs=1e-4)
+    assert certainty + certainty.T == pytest.approx(np.ones((2, 2)))
+    assert np.diagonal(certainty) == pytest.approx([0.5, 0.5])
+
+
+def test_two_models_need_no_correction_for_many_comparisons():
+    assert critical_value(known([0.0, 1.0], 1.0)) == pytest.approx(1.96, abs=0.05)
+
+
+def test_critical_value_of_independent_ratings_is_tukeys_range():
+    critical = critical_value(known([0.0] * 5, 1.0), level=0.95)
+
+    assert critical == pytest.approx(3.858 / np.sqrt(2), abs=0.05)  # q(0.95; 5, ∞)
+
+
+def test_rank_sets_part_only_what_surely_differs():
+    lower, upper = rank_intervals(known([3.0, 0.1, 0.0, -3.0], 0.3))
+
+    assert lower.tolist() == [1, 2, 2, 4]
+    assert upper.tolist() == [1, 3, 3, 4]
+
+
+def test_rank_sets_are_the_same_for_the_same_seed():
+    ratings = fit(golden())
+
+    first, again = rank_intervals(ratings, seed=3), rank_intervals(ratings, seed=3)
+
+    assert np.array_equal(first, again)
+
+
+def test_clustered_intervals_cover_and_independent_ones_do_not():
+    theta = np.linspace(-1, 1, 6)
+    target = limit(theta)
+    rng = np.random.default_rng(7)
+    held: dict[str, list[float]] = {"clustered": [], "independent": []}
+    for _ in range(150):
+        comparisons = simulate(theta, 3000, 60, rng)
+        alone = replace(comparisons, cluster=np.arange(3000))
+        for name, data in (("clustered", comparisons), ("independent", alone)):
+            lower, upper = intervals(fit(data))
+            held[name].append(np.mean((lower <= target) & (target <= upper)))
+
+    assert 0.92 < np.mean(held["clustered"]) < 0.98
+    assert np.mean(held["independent"]) < 0.88
+
+
+def test_rank_sets_hold_all_true_ranks_at_once():
+    theta = np.array([-0.45, -0.3, -0.15, 0.0, 0.15, 0.3, 0.45])
+    rank = 7 - np.arange(7)
+    rng = np.random.default_rng(8)
+    held = []
+    for _ in range(80):
+        lower, upper = rank_intervals(fit(simulate(theta, 4000, 40, rng)))
+        held.append(np.all((lower <= rank) & (rank <= upper)))
+
+    assert np.mean(held) >= 0.93
+
+
+def limit(theta: np.ndarray) -> np.ndarray:
+    """The ratings of infinitely many battles on infinitely many queries of ``simulate``."""
+    first, second = np.triu_indices(len(theta), 1)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    margin = (theta[first] - theta[second])[:, None] + np.sqrt(2) * 0.6 * nodes
+    share = (1 / (1 + np.exp(-margin))) @ weights / weights.sum()
+    pairs = Comparisons(first, second, share, np.arange(len(first)), len(theta))
+    return fit(pairs, position=False).theta
+
+
+@pytest.mark.parametrize("position", [True, False])
+def test_the_bootstrap_agrees_with_the_sandwich(position):
+    comparisons = simulate(np.linspace(-1, 1, 8), 8000, 400, np.random.default_rng(9), gamma=0.3)
+    ratings = fit(comparisons, position=position)
+
+    draws = bootstrap(comparisons, ratings, n=2000, seed=1)
+
+    assert draws.shape == (2000, 8)
+    assert draws.mean(axis=1) == pytest.approx(0, abs=1e-9)
+    assert draws.mean(axis=0) == pytest.approx(ratings.theta, abs=0.01)
+    assert (draws.std(axis=0) / ratings.standard_error).mean() == pytest.approx(1, abs=0.05)
+
+
+def test_a_draw_is_the_fit_of_battles_weighted_by_query():
+    comparisons = simulate(np.linspace(-1, 1, 4), 500, 50, np.random.default_rng(10))
+    weight = np.random.default_rng(5).standard_exponential((1, 50), dtype=np.float32)[0]
+    weighted = replace(comparisons, weight=weight[comparisons.cluster].astype(np.float64))
+
+    draw = bootstrap(comparisons, fit(comparisons), n=1, seed=5)[0]
+
+    assert draw == pytest.approx(fit(weighted).theta, abs=2e-4)
+
+
+def test_many_queries_are_pooled_without_changing_the_spread():
+    comparisons = simulate(np.linspace(-1, 1, 5), 20_000, 5000, np.random.default_rng(11))
+    ratings = fit(comparisons)
+
+    draws = bootstrap(comparisons, ratings, seed=0)
+
+    assert (draws.std(axis=0) / ratings.standard_error).mean() == pytest.approx(1, abs=0.07)
+
+
+def test_few_battles_are_bootstrapped_without_a_missing_pair():
+    draws = bootstrap(golden(), fit(golden()), n=500, seed=2)
+
+    assert np.isfinite(draws).all()
+
+
+def test_a_prior_is_part_of_the_bootstrap():
+    comparisons = battles("01L 02L 12T", n_models=3)
+
+    draws = bootstrap(comparisons, fit(comparisons, prior=1.0), n=500, seed=3)
+
+    assert np.isfinite(draws).all()
+    assert draws.std(axis=0).min() > 0.2
+
+
+def test_the_bootstrap_repeats_with_its_seed():
+    ratings = fit(golden())
+
+    draws = [bootstrap(golden(), ratings, n=50, seed=seed) for seed in (1, 1, 2)]
+
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_the_bootstrap_refuses_tie_models():
+    with pytest.raises(UsageError, match="sandwich"):
+        bootstrap(golden(), fit_davidson(golden(), position=False), seed=0)
+
+
+def test_the_bootstrap_needs_a_draw():
+    with pytest.raises(UsageError, match="at least 1 draw, got 0"):
+        bootstrap(golden(), fit(golden()), n=0, seed=0)
