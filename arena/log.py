@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 
 from arena.append import LineFile, unwritable
-from arena.digests import DigestIndex, IdSet, key_of
+from arena.compact import DigestIndex, IdSet, key_of
 from arena.errors import LogError
 from arena.log_records import (
     Reply,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from arena.digests import IdSet
+from arena.compact import IdSet
 from arena.errors import DataError
 from arena.records import Battle, Failure, Probs, Side, Usage
 
