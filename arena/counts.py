@@ -105,13 +105,13 @@ def check(comparisons: Comparisons) -> None:
         low, high = columns[name].min(), columns[name].max()
         if not (low >= least and high <= most):  # NaN fails here too
             raise UsageError(f"{name} must be {least} to {most}, got {low} to {high}")
-    if (weight := comparisons.weight) is not None and not (
-        0 < weight.min() <= weight.max() < np.inf
-    ):
-        raise UsageError(
-            f"weight must be positive and finite, got {weight.min()} to {weight.max()}; "
-            "leave out battles that do not count"
-        )
+    if comparisons.weight is not None:
+        low, high = comparisons.weight.min(), comparisons.weight.max()
+        if not (low > 0 and high < np.inf):
+            raise UsageError(
+                f"weight must be positive and finite, got {low} to {high}; "
+                "leave out battles that do not count"
+            )
 
 
 def count(comparisons: Comparisons) -> Counts:
