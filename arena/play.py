@@ -27,6 +27,7 @@ from arena.records import (
     Run,
     Side,
     Source,
+    Usage,
     Verdict,
     Winner,
 )
@@ -83,16 +84,6 @@ class Planned:
     matchup: Matchup
 
 
-def unplayed(
-    matchups: Iterable[Matchup], lists: Lists, judge: Judge, log: BattleLog
-) -> Iterator[Planned]:
-    """Yield, in plan order, the matchups whose battle is not in the log."""
-    for matchup in matchups:
-        name = lists.battle_id(matchup, judge.fingerprint)
-        if name not in log.battle_ids:
-            yield Planned(name, matchup)
-
-
 class InOrder:
     """Pass outcomes on in the order of their positions, whatever order they come in."""
 
@@ -114,60 +105,9 @@ class InOrder:
             self._emit(self._waiting.pop(self._next))
             self._next += 1
 
-    def close(self) -> None:
-        """Pass on what still waits for outcomes that will not come."""
-        for position in sorted(self._waiting):
-            self._emit(self._waiting.pop(position))
 
-
-async def play(
-    planned: Iterator[Planned],
-    lists: Lists,
-    judge: Judge,
-    log: BattleLog,
-    *,
-    workers: int,
-    emit: Callable[[Outcome], None],
-    stop: asyncio.Event,
-) -> None:
-    """Judge everything that is planned; ``emit`` gets each outcome, in plan order.
-
-    Once ``stop`` is set no battle is begun any more, and those under way are finished.
-
-    Raises:
-        FatalApiError: the endpoint refuses every request; what was under way is finished first.
-        LogError: the log cannot be written any more.
-    """
-    referee = _Referee(lists, judge, log)
-    in_order = InOrder(emit)
-    positions = enumerate(planned)
-    fatal: list[ArenaError] = []
-
-    async def worker() -> None:
-        for count, (position, battle) in enumerate(positions):
-            try:
-                in_order.put(position, await referee.settle(battle))
-            except (FatalApiError, LogError) as error:
-                fatal.append(error)
-                stop.set()
-            if stop.is_set():
-                return
-            if count % 64 == 0:
-                # Judges that never wait would keep signals and the flush of the log from running.
-                await asyncio.sleep(0)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(worker())
-    finally:
-        in_order.close()
-    if fatal:
-        raise fatal[0]
-
-
-class _Referee:
-    """Settles one battle at a time: by identity, by a reply already paid for, or by the judge."""
+class Referee:
+    """Settles battles: by identity, by a reply already paid for, or by asking the judge."""
 
     def __init__(self, lists: Lists, judge: Judge, log: BattleLog) -> None:
         self._lists = lists
@@ -175,7 +115,20 @@ class _Referee:
         self._log = log
         self._asking: dict[str, asyncio.Future[Verdict]] = {}
 
+    def unplayed(self, matchups: Iterable[Matchup]) -> Iterator[Planned]:
+        """Yield, in plan order, the matchups whose battle is not in the log."""
+        for matchup in matchups:
+            name = self._lists.battle_id(matchup, self._judge.fingerprint)
+            if name not in self._log.battle_ids:
+                yield Planned(name, matchup)
+
     async def settle(self, planned: Planned) -> Outcome:
+        """Find the winner of one battle.
+
+        Raises:
+            FatalApiError: the endpoint refuses every request.
+            LogError: a verdict cannot be written down.
+        """
         exhibit = self._lists.exhibit(planned.matchup)
         if same_lists(exhibit):
             return self._battle(planned, Verdict("tie"), "identical")
@@ -190,9 +143,11 @@ class _Referee:
             return await self._judge.judge(exhibit), "judge"
         request = self._judge.request_key(exhibit)
         own = self._log.reply_for(name)
-        paid = own if own and own.winner else self._log.reply_to(request)
-        if paid and paid.winner:
-            return _verdict_of(paid), "judge" if paid is own else "cache"
+        if own and own.winner:
+            return _verdict(own, own.winner), "judge"
+        shared = self._log.reply_to(request)
+        if shared and shared.winner:
+            return _verdict(shared, shared.winner), "cache"
         if request in self._asking:
             return await self._asking[request], "cache"
         return await self._ask(name, request, exhibit), "judge"
@@ -200,24 +155,38 @@ class _Referee:
     async def _ask(self, name: str, request: str, exhibit: Exhibit) -> Verdict:
         """Ask the judge; whoever wants the same request meanwhile gets the same answer."""
         asking = self._asking[request] = asyncio.get_running_loop().create_future()
-        asking.add_done_callback(lambda future: future.cancelled() or future.exception())
+        asking.add_done_callback(_seen)
         try:
             verdict = await self._judge.judge(exhibit)
         except BaseException as error:
-            if isinstance(error, UnjudgedError) and error.reply:
-                self._log.write_reply(_unreadable(name, request, error))
-            asking.set_exception(error) if isinstance(error, Exception) else asking.cancel()
+            if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
+                usage = Usage(cost_usd=error.cost_usd)
+                self._log.write_reply(Reply(name, request, error.reply, None, None, usage, _now()))
+            if isinstance(error, Exception):
+                asking.set_exception(error)
+            else:
+                asking.cancel()
             raise
         else:
-            self._log.write_reply(_reply(name, request, verdict))
+            self._log.write_reply(
+                Reply(
+                    id=name,
+                    request=request,
+                    reply=verdict.reply,
+                    winner=verdict.winner,
+                    probs=verdict.probs,
+                    usage=verdict.usage,
+                    at=_now(),
+                )
+            )
             asking.set_result(verdict)
             return verdict
         finally:
             del self._asking[request]
 
     def _battle(self, planned: Planned, verdict: Verdict, source: Source) -> Battle:
-        usage = verdict.usage
-        paid = source == "judge"  # a shared verdict was paid for once, by the battle it was for
+        # A shared verdict was paid for once, by the battle that it was asked for.
+        usage = verdict.usage if source == "judge" else Usage()
         return Battle(
             id=planned.id,
             dataset=planned.matchup.dataset,
@@ -229,10 +198,10 @@ class _Referee:
             prompt=self._judge.prompt,
             source=source,
             probs=verdict.probs,
-            input_tokens=usage.input_tokens if paid else 0,
-            output_tokens=usage.output_tokens if paid else 0,
-            cost_usd=usage.cost_usd if paid else 0.0,
-            latency_ms=usage.latency_ms if paid else 0.0,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            latency_ms=usage.latency_ms,
             at=_now(),
         )
 
@@ -252,17 +221,56 @@ class _Referee:
         )
 
 
-def _reply(name: str, request: str, verdict: Verdict) -> Reply:
-    usage = verdict.usage
-    return Reply(
-        id=name,
-        request=request,
-        reply=verdict.reply,
-        winner=verdict.winner,
-        probs=verdict.probs,
-        usage=usage,
-        at=_now(),
-    )
+async def play(
+    planned: Iterable[Planned],
+    referee: Referee,
+    *,
+    workers: int,
+    emit: Callable[[Outcome], None],
+    stop: asyncio.Event,
+) -> None:
+    """Settle everything that is planned; ``emit`` gets each outcome, in plan order.
+
+    Once ``stop`` is set no battle is begun any more, and those under way are finished.
+
+    Raises:
+        FatalApiError: the endpoint refuses every request; what was under way is finished first.
+        LogError: the log cannot be written any more.
+    """
+    in_order = InOrder(emit)
+    positions = enumerate(planned)
+    fatal: list[ArenaError] = []
+
+    async def work() -> None:
+        for position, battle in positions:
+            try:
+                in_order.put(position, await referee.settle(battle))
+            except (FatalApiError, LogError) as error:
+                fatal.append(error)
+                stop.set()
+            if stop.is_set():
+                return
+            if position % 64 == 0:
+                # A judge that never waits would keep signals and the log's flush from running.
+                await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(work())
+    # Outcomes that wait behind a battle without one are not emitted: their replies are on disk,
+    # and the run that resumes puts them where an undisturbed run would have.
+    if fatal:
+        raise fatal[0]
+
+
+def _verdict(reply: Reply, winner: Side) -> Verdict:
+    return Verdict(winner, reply.probs, reply.reply, reply.usage)
+
+
+def _seen(asking: asyncio.Future[Verdict]) -> None:
+    """Mark a shared failure as seen: often nobody else is waiting for it."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _now() -> str:

@@ -1,0 +1,251 @@
+"""Commands: arguments in, results on stdout, progress on stderr, one line per error.
+
+Exit status: 0 done; 1 failed or incomplete; 2 usage, configuration or data that cannot be used.
+Stages are imported inside commands, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+import arena
+from arena.errors import ArenaError, UsageError
+from arena.progress import Reporter, reporter
+
+if TYPE_CHECKING:
+    from arena.leaderboard import Leaderboard
+
+CONFIG = click.argument(
+    "config",
+    type=click.Path(path_type=Path),
+    default=Path("arena.toml"),
+    metavar="[CONFIG]",
+)
+QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
+
+
+class _Group(click.Group):
+    """Shows an `ArenaError` as one line, and its exit status."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ArenaError as error:
+            for line in str(error).splitlines():
+                click.echo(f"error: {line}", err=True)
+            sys.exit(error.exit_status)
+        except BrokenPipeError:
+            # The reader of our output (`arena rate | head`) has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(arena.__version__, prog_name="arena")
+def main() -> None:
+    """Find out which embedding model to use, and how sure you may be.
+
+    Two models retrieve for the same query, a judge sees both lists without names and says which
+    is better, and every battle counts towards a rating with an interval.
+
+    \b
+    arena demo            try it offline, on the built-in data set
+    arena init            write an arena.toml to start from
+    arena battle          retrieve, judge and rate; run it again to resume
+    """
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+def init(folder: Path) -> None:
+    """Write a commented arena.toml and the judge's prompt, ready to edit.
+
+    \b
+    Example:
+      arena init handbook && cd handbook && arena battle --dry-run
+    """
+    from arena.prompt import prompt_source  # noqa: PLC0415
+
+    files = {
+        folder / "arena.toml": _template("arena.toml"),
+        folder / "prompts" / "pairwise.md": prompt_source("pairwise").read_text("utf-8"),
+    }
+    present = [path for path in files if path.exists()]
+    if present:
+        raise UsageError(f"{present[0]}: exists already; nothing was written")
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        click.echo(path)
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("arena-demo"),
+    show_default=True,
+    help="Where the demo's arena.toml and runs go.",
+)
+@click.option(
+    "--judge-model",
+    envvar="ARENA_JUDGE_MODEL",
+    show_envvar=True,
+    help="The LLM judge, where OPENAI_API_KEY or OPENAI_BASE_URL is set.  [default: gpt-4.1-mini]",
+)
+@QUIET
+def demo(folder: Path, judge_model: str | None, *, quiet: bool) -> None:
+    """Run the whole job on the built-in data set, offline.
+
+    Five local models answer a hundred questions about Python's standard library. They are judged
+    by known relevance grades, not by an LLM, unless OPENAI_API_KEY or OPENAI_BASE_URL is set:
+    then an LLM judges ten of the questions.
+
+    \b
+    Example:
+      arena demo
+      OPENAI_BASE_URL=http://localhost:8000/v1 arena demo --judge-model qwen3-8b
+    """
+    from arena.demo import demo_config  # noqa: PLC0415
+
+    config = folder / "arena.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    config.write_text(demo_config(_template("demo.toml"), os.environ, judge_model), "utf-8")
+    _battle(config, None, reporter(quiet=quiet))
+
+
+@main.command()
+@CONFIG
+@QUIET
+def retrieve(config: Path, *, quiet: bool) -> None:
+    """Embed and retrieve only: write each model's run as a TREC file.
+
+    \b
+    Example:
+      arena retrieve handbook/arena.toml
+    """
+    from arena import pipeline  # noqa: PLC0415
+
+    for path in pipeline.retrieve(config, reporter(quiet=quiet)):
+        click.echo(path)
+
+
+@main.command()
+@CONFIG
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and call nothing.")
+@click.option("--limit", type=click.IntRange(min=1), help="Judge at most so many battles now.")
+@QUIET
+def battle(config: Path, limit: int | None, *, dry_run: bool, quiet: bool) -> None:
+    """Retrieve, plan, judge, log and rate; resumes by itself.
+
+    What is in the log is never judged again, so run the same command to go on after a stop.
+
+    \b
+    Example:
+      arena battle --dry-run
+      arena battle handbook/arena.toml --limit 100
+    """
+    from arena import pipeline  # noqa: PLC0415
+
+    if dry_run:
+        if limit is not None:
+            raise UsageError("--dry-run estimates the whole plan; give it without --limit")
+        click.echo("\n".join(pipeline.dry_run(config).lines()))
+        return
+    _battle(config, limit, reporter(quiet=quiet))
+
+
+@main.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--aliases",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
+)
+@click.option(
+    "--rank-by",
+    type=click.Choice(["rating", "elo"]),
+    default="rating",
+    show_default=True,
+    help="Bradley-Terry rating, or online Elo in log order.",
+)
+@click.option(
+    "--prior",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Weight of a prior that keeps ratings finite where a model won or lost everything.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write leaderboard.csv and .json here.  [default: the experiment's folder]",
+)
+def rate(  # noqa: PLR0913  one parameter per option
+    paths: Sequence[Path],
+    aliases: Path | None,
+    rank_by: Literal["rating", "elo"],
+    prior: float,
+    output: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Turn battles into a leaderboard.
+
+    Each PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
+    model_a, model_b and winner (model_a, model_b or tie).
+
+    \b
+    Example:
+      arena rate runs/handbook
+      arena rate battles.csv --aliases spellings.toml --json
+    """
+    from arena.leaderboard import RatingSettings  # noqa: PLC0415
+    from arena.rating import rate_files, write_leaderboard  # noqa: PLC0415
+
+    settings = RatingSettings(rank_by=rank_by, prior=prior)
+    leaderboard = rate_files(paths, aliases=aliases, settings=settings)
+    folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
+    if folder:
+        write_leaderboard(leaderboard, folder)
+    _show(leaderboard, as_json=as_json)
+
+
+def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
+    """Play, then rate what is in the log, even where the run was cut short."""
+    from arena import pipeline  # noqa: PLC0415
+    from arena.rating import rate_files, write_leaderboard  # noqa: PLC0415
+
+    summary = pipeline.battle(config, progress, limit=limit)
+    folder = summary.experiment.folder
+    if summary.n_judged:
+        leaderboard = rate_files([folder])
+        write_leaderboard(leaderboard, folder)
+        _show(leaderboard, as_json=False)
+    summary.check()
+
+
+def _show(leaderboard: Leaderboard, *, as_json: bool) -> None:
+    from arena.leaderboard_files import to_json  # noqa: PLC0415
+    from arena.table import print_leaderboard  # noqa: PLC0415
+
+    if as_json:
+        import orjson  # noqa: PLC0415
+
+        click.echo(orjson.dumps(to_json(leaderboard), option=orjson.OPT_INDENT_2))
+    else:
+        print_leaderboard(leaderboard)
+
+
+def _template(name: str) -> str:
+    return resources.files("arena").joinpath("templates", name).read_text("utf-8")
