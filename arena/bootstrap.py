@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.bradley_terry import BradleyTerry
-from arena.counts import Comparisons, Floats, Ints, check, tally
+from arena.counts import Comparisons, Floats, Ints, check, dense_clusters, tally
 from arena.errors import UsageError
-from arena.paired import Fit, Layout, maximise, regular
+from arena.fitting import Fit
+from arena.paired import Layout, maximise, regular
 
 Singles = npt.NDArray[np.float32]
 
@@ -24,7 +25,7 @@ _TABLE_CELLS = 40_000_000
 _BATCH_CELLS = 4_000_000
 """Draws times pairs refitted at once, 16 MB a table."""
 
-_CHORD_STEPS = 15
+_CHORD_STEPS = 50
 _TOLERANCE = 1e-4
 """Logits; 0.02 Elo."""
 
@@ -45,7 +46,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
 
     Each query gets an Exp(1) weight (Rubin 1981, doi:10.1214/aos/1176345338), so no draw loses
     a pair and every draw is finite. A prior of the fit is drawn anew too. Refits are chord
-    steps with the Hessian of ``fit``, and full Newton where fifteen of them are not enough.
+    steps with the Hessian of ``fit``, and full Newton where fifty of them are not enough.
 
     Raises:
         UsageError: a fit with a tie parameter; those have the sandwich.
@@ -77,8 +78,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
 def _tabulate(comparisons: Comparisons, rng: np.random.Generator) -> _Tables:
     """Count the battles of every query, or of random groups of queries where there are many."""
     cells = comparisons.n_models**2
-    cluster = np.asarray(comparisons.cluster, dtype=np.intp)
-    n = int(cluster.max()) + 1
+    cluster, n = dense_clusters(comparisons)
     most = min(_MAX_GROUPS, max(_TABLE_CELLS // cells, 1))
     if n > most:
         group = rng.permutation(n) % most

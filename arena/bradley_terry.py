@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from arena.counts import Comparisons, DisconnectedError, Floats, Ints, count
-from arena.paired import Fit, Slopes, estimate
+from arena.fitting import Fit, estimate
+from arena.paired import Slopes
 
 __all__ = ["BradleyTerry", "Comparisons", "DisconnectedError", "Fit", "fit", "to_elo"]
 

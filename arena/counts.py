@@ -141,6 +141,14 @@ def tally(code: Ints, weight: Floats | None, size: int) -> Floats:
     return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
 
 
+def dense_clusters(comparisons: Comparisons) -> tuple[Ints, int]:
+    """Cluster codes below a small multiple of the number of battles, and their bound."""
+    cluster: Ints = np.asarray(comparisons.cluster, dtype=np.intp)
+    if int(cluster.max()) >= 2 * len(cluster) + 1000:
+        cluster = np.unique(cluster, return_inverse=True)[1]
+    return cluster, int(cluster.max()) + 1
+
+
 def connected_groups(counts: Counts) -> list[list[int]]:
     """Split the models into the strongly connected components of "scored against".
 

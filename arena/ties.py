@@ -15,7 +15,8 @@ from arena import bradley_terry
 from arena.bradley_terry import sigmoid
 from arena.counts import Comparisons, Counts, Floats, Ints, count, tally
 from arena.errors import UsageError
-from arena.paired import Fit, Slopes, estimate
+from arena.fitting import Fit, estimate
+from arena.paired import Slopes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from arena.counts import Floats, Ints
 from arena.errors import UsageError
-from arena.paired import Fit
+from arena.fitting import Fit
 
 _MAX_DF = 10_000
 """Above this Student's t and the normal differ by less than the figures that are shown."""
