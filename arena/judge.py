@@ -6,17 +6,16 @@ No readable verdict is an error with its reason, never a tie.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
-
-import orjson
 
 from arena.api import Api
 from arena.api_errors import one_line
 from arena.config import JudgeConfig
 from arena.dialect import Dialect
+from arena.digest import digest
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.prompt import Prompt, render
 from arena.records import Document, Exhibit, Qrels, Side, Usage, Verdict
@@ -131,7 +130,7 @@ class _LLMJudge:
         )
 
     def request_key(self, exhibit: Exhibit) -> str:
-        return _digest(self.fingerprint, self._messages(exhibit))
+        return digest(self.fingerprint, *(m["content"] for m in self._messages(exhibit))).hex()
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         try:
@@ -210,7 +209,7 @@ class _QrelsJudge:
         self._qrels = qrels
         self._top_k = top_k
         graded = {
-            dataset: {query_id: dict(sorted(grades.items())) for query_id, grades in rows.items()}
+            dataset: {query_id: dict(grades) for query_id, grades in rows.items()}
             for dataset, rows in qrels.items()
         }
         self.fingerprint = _digest("qrels", top_k, graded)
@@ -267,5 +266,4 @@ def _count(usage: object, field: str) -> int:
 
 
 def _digest(*parts: object) -> str:
-    raw = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+    return digest(json.dumps(parts, sort_keys=True)).hex()

@@ -8,7 +8,6 @@ like a tag is defused on top of that.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.resources
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from arena.digest import digest
 from arena.errors import ConfigError
 from arena.records import Document, Exhibit
 
@@ -54,7 +54,7 @@ class Prompt:
     @property
     def hash(self) -> str:
         """16 hexadecimal digits that change with every change that a judge could see."""
-        return _digest(_RENDERING, self.system, self.user, size=8)
+        return digest(_RENDERING, self.system, self.user, size=8).hex()
 
 
 def load_prompt(name_or_path: str, *, folder: Path | None = None) -> Prompt:
@@ -161,8 +161,9 @@ def _document(asked: str, document: Document, words: int) -> tuple[str, str]:
     """The code of a document's fence, and what stands in it."""
     title = " ".join(cut(_clean(document.title), words).split())
     text = cut(_clean(document.text), words) or "(no text)"
-    code = _code(asked, document.title, document.text)
-    return code, f"{title}\n\n{text}" if title else text
+    shown = f"{title}\n\n{text}" if title else text
+    # A hash of what is shown: texts that differ only beyond the cut make the same request.
+    return _code(asked, shown), shown
 
 
 def _fenced(tag: str, code: str, text: str, *, number: int | None = None) -> str:
@@ -171,7 +172,7 @@ def _fenced(tag: str, code: str, text: str, *, number: int | None = None) -> str
 
 
 def _code(*texts: str) -> str:
-    return _digest("fence", *texts, size=5)
+    return digest("fence", *texts, size=5).hex()
 
 
 def _clean(text: str) -> str:
@@ -204,13 +205,3 @@ def _find(name_or_path: str, folder: Path) -> Path | Traversable:
         folder / "prompts" / f"{name_or_path}.md",
         [f"no such prompt; known: {', '.join(sorted(known)) or 'none'}, or give a path"],
     )
-
-
-def _digest(*texts: str, size: int) -> str:
-    """A hash of texts that no shift of characters between them leaves unchanged."""
-    digest = hashlib.blake2b(digest_size=size)
-    for text in texts:
-        raw = text.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "big"))
-        digest.update(raw)
-    return digest.hexdigest()

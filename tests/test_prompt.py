@@ -30,10 +30,10 @@ def test_the_rendered_prompt_reads_like_this():
     )
 
     assert user_part(shown, words=3) == (
-        "<query 34ed8e2a01>\nhow to brew tea\n</query 34ed8e2a01>\n"
+        "<query 2d2560c360>\nhow to brew tea\n</query 2d2560c360>\n"
         "1:\n"
-        "<document 1 95f3908e4d>\nTea\n\nSteep, add milk.\n</document 95f3908e4d>\n\n"
-        "<document 2 53a53ac3b2>\none two three […]\n</document 53a53ac3b2>\n"
+        "<document 1 143fe06c22>\nTea\n\nSteep, add milk.\n</document 143fe06c22>\n\n"
+        "<document 2 9e278c0bf5>\none two three […]\n</document 9e278c0bf5>\n"
         "2:\n"
         "(The list is empty: this system returned no document.)"
     )
