@@ -1,8 +1,8 @@
-"""Maximum likelihood for paired outcomes: Newton on counts and a query-clustered sandwich.
+"""Maximum likelihood for paired outcomes: Newton's method on counts.
 
 A rating model is an `OutcomeRule`: how likely a win, a tie and a loss are at a margin
 d = θ_first − θ_second + γ, perhaps with one tie parameter. Everything else (the position term
-γ, priors, step halving, the variance) is the same for all of them and lives here.
+γ, priors, step halving) is the same for all of them and lives here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from arena.counts import (
-    Floats,
-    Ints,
-)
+from arena.counts import Floats, Ints
 from arena.errors import UsageError
 
 POSITION_PRECISION = 0.01
@@ -73,6 +70,14 @@ class Layout:
         margin: Floats = theta[:, None] - theta[None, :] + gamma
         return margin
 
+    def eta(self, beta: Floats) -> float:
+        """The tie parameter; 0 where there is none."""
+        return float(beta[-1]) if self.tie else 0.0
+
+    def slopes(self, rule: OutcomeRule, beta: Floats) -> Slopes:
+        """The log-likelihood and its derivatives at ``beta``."""
+        return rule.slopes(self.margins(beta), self.eta(beta))
+
     @property
     def precision(self) -> Floats:
         """The diagonal that the priors add to the Hessian, (size,)."""
@@ -123,14 +128,14 @@ def maximise(
     beta = np.zeros(layout.size)
     if rule.tie_start is not None:
         beta[-1] = rule.tie_start
-    slopes = _slopes(rule, layout, beta)
+    slopes = layout.slopes(rule, beta)
     for _ in range(_MAX_ITERATIONS):
         gradient = layout.gradient(slopes) - precision * (beta - centre)
         step = np.linalg.solve(regular(layout.hessian(slopes), layout), gradient)
         value = slopes.value - precision @ (beta - centre) ** 2 / 2
         for _halving in range(40):
             trial = beta + step
-            slopes = _slopes(rule, layout, trial)
+            slopes = layout.slopes(rule, trial)
             if slopes.value - precision @ (trial - centre) ** 2 / 2 >= value - 1e-12 * abs(value):
                 break
             step /= 2
@@ -143,10 +148,6 @@ def maximise(
         "no finite ratings: the outcomes can be explained ever better by ratings ever further "
         "apart; play more battles, give a prior, or use Bradley-Terry without a tie parameter"
     )
-
-
-def _slopes(rule: OutcomeRule, layout: Layout, beta: Floats) -> Slopes:
-    return rule.slopes(layout.margins(beta), float(beta[-1]) if layout.tie else 0.0)
 
 
 def regular(hessian: Floats, layout: Layout) -> Floats:

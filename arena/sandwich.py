@@ -29,7 +29,7 @@ def sandwich(
     each model: nothing where there are many, honest where there is one. With a prior V is never
     narrower than the posterior, since a model that only wins shows no variance to measure.
     """
-    hessian = layout.hessian(_slopes(rule, layout, beta))
+    hessian = layout.hessian(layout.slopes(rule, beta))
     outer, queries, n_clusters = score_outer(comparisons, pair, rule, layout, beta)
     bread = np.linalg.inv(regular(hessian, layout))
     meat = outer * (n_clusters / max(n_clusters - 1, 1))
@@ -51,8 +51,8 @@ def score_outer(
     comparisons: Comparisons, pair: Ints, rule: OutcomeRule, layout: Layout, beta: Floats
 ) -> tuple[Floats, Ints, int]:
     """Σ_q g_q g_qᵀ, the number of queries that touch each parameter, and of all queries."""
-    eta = float(beta[-1]) if layout.tie else 0.0
-    margin, tie = rule.row_scores(pair, comparisons.score, layout.margins(beta), eta)
+    margins, eta = layout.margins(beta), layout.eta(beta)
+    margin, tie = rule.row_scores(pair, comparisons.score, margins, eta)
     if comparisons.weight is not None:
         margin = margin * comparisons.weight
         tie = None if tie is None else tie * comparisons.weight
