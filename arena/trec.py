@@ -142,7 +142,7 @@ def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
             single = np.nextafter(above, np.float32(-np.inf))
             ranking.append(ScoredDoc(doc_id, float(single)))
         else:
-            ranking.append(ScoredDoc(doc_id, score))
+            ranking.append(ScoredDoc(doc_id, float(score)))
         above = single
     return tuple(ranking)
 
@@ -151,7 +151,7 @@ def write_run(run: Run, path: Path) -> None:
     """Write a run as a TREC file that reads back the same, to the last bit of each score."""
     tag = "_".join(run.model.split())
     lines = (
-        f"{query_id} Q0 {place.doc_id} {rank} {place.score!r} {tag}\n"
+        f"{query_id} Q0 {place.doc_id} {rank} {float(place.score)!r} {tag}\n"
         for query_id, ranking in run.rankings.items()
         for rank, place in enumerate(ranking, start=1)
     )

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arena.errors import DataError
+from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
+from arena.trec import read_run, read_stats, separate_ties, write_run, write_stats
+
+DOC_IDS = ["a", "b", "c", "<dbpedia:Ä>", "1", "10", "2"]
+DATASET = Dataset(
+    "tiny",
+    {doc_id: Document(doc_id, "x") for doc_id in DOC_IDS},
+    {query_id: Query(query_id, "?") for query_id in ("q1", "q2", "q3")},
+    {},
+)
+
+scores = st.floats(-1e30, 1e30) | st.sampled_from([0.0, 0.5, 1.0, np.nextafter(1.0, 0.0), 1e-45])
+rankings = st.dictionaries(st.sampled_from(DOC_IDS), scores, max_size=7)
+
+
+def read(path: Path, *query_ids: str, complete: bool = True) -> Run:
+    return read_run(path, dataset=DATASET, model="m", query_ids=query_ids, complete=complete)
+
+
+def order(ranking: tuple[ScoredDoc, ...]) -> list[str]:
+    return [place.doc_id for place in ranking]
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored=st.fixed_dictionaries({"q1": rankings, "q2": rankings}))
+def test_run_reads_back_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, scored: dict[str, dict[str, float]]
+) -> None:
+    run = Run("tiny", "m", {query: separate_ties(found.items()) for query, found in scored.items()})
+    path = tmp_path_factory.mktemp("run") / "m.trec"
+
+    write_run(run, path)
+
+    assert read(path, "q1", "q2", complete=False) == run
+
+
+@settings(max_examples=100)
+@given(scored=rankings)
+def test_ties_are_ordered_by_doc_id_and_every_tool_sees_that_order(
+    scored: dict[str, float],
+) -> None:
+    ranking = separate_ties(scored.items())
+
+    assert order(ranking) == sorted(scored, key=lambda doc_id: (-scored[doc_id], doc_id))
+    singles = [np.float32(place.score) for place in ranking]
+    assert all(above > below for above, below in pairwise(singles))
+    for place in ranking:
+        assert place.score == pytest.approx(scored[place.doc_id], rel=1e-6, abs=1e-43)
+
+
+def test_trec_eval_agrees_about_ties(tmp_path: Path) -> None:
+    write_run(Run("tiny", "m", {"q1": separate_ties([("b", 1.0), ("a", 1.0)])}), tmp_path / "r")
+
+    run = ir_measures.read_trec_run(str(tmp_path / "r"))
+    [metric] = ir_measures.iter_calc([ir_measures.nDCG @ 1], {"q1": {"a": 1, "b": 0}}, run)
+
+    assert metric.value == 1.0
+
+
+def test_scores_count_and_the_rank_column_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text("q1 Q0 b 1 0.5 x\nq1\tQ0\tc\t2\t9e-1\tx\r\n\nq1 Q0 a 3 0.5 x\nq2 Q0 a 1 1 x\n")
+
+    run = read(path, "q1")
+
+    assert order(run.rankings["q1"]) == ["c", "a", "b"]
+    assert list(run.rankings) == ["q1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("q1 Q0 b 2 0.5", "run:2: 5 columns; expected query_id Q0 doc_id rank score tag"),
+        ("q1 Q0 b 2 0.5 my model", "run:2: 7 columns"),
+        ("q1 Q0 b 2 high m", "run:2: score 'high'"),
+        ("q1 Q0 b 2 nan m", "run:2: score 'nan'"),
+        ("q1 Q0 b 2 -inf m", "run:2: score '-inf'"),
+        ("q1 Q0 b 2 1e39 m", "run:2: score '1e39'"),
+        ("q9 Q0 b 2 0.5 m", "run:2: unknown query 'q9'; is the file about tiny?"),
+        ("q1 Q0 z 2 0.5 m", "run:2: unknown document 'z'"),
+        ("q1 Q0 a 2 0.5 m", "run:2: document 'a' occurs twice for query 'q1'"),
+        ("q3 Q0 a 1 0.5 m", "run: no ranking for 1 of 2 queries, 'q2' first"),
+    ],
+)
+def test_defect_of_a_run_is_an_error_that_names_the_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "run").write_text(f"q1 Q0 a 1 1.0 m\n{line}\n")
+
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "run", "q1", "q2")
+
+    assert message in str(caught.value)
+
+
+def test_missing_run_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file; see run"):
+        read(tmp_path / "absent", "q1")
+
+
+def test_query_that_matched_nothing_has_an_empty_ranking(tmp_path: Path) -> None:
+    write_run(Run("tiny", "m", {"q1": (), "q2": (ScoredDoc("a", 1.0),)}), tmp_path / "run")
+
+    run = read(tmp_path / "run", "q1", "q2", complete=False)
+
+    assert run.rankings == {"q1": (), "q2": (ScoredDoc("a", 1.0),)}
+
+
+def test_model_name_with_spaces_stays_one_column(tmp_path: Path) -> None:
+    write_run(Run("tiny", "my own\tmodel", {"q1": (ScoredDoc("a", 1.0),)}), tmp_path / "x" / "run")
+
+    assert (tmp_path / "x" / "run").read_text() == "q1 Q0 a 1 1.0 my_own_model\n"
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["run"]
+
+
+def test_stats_read_back(tmp_path: Path) -> None:
+    stats = RetrievalStats((1.25, 3.0), 384, 10, 4, 77, 0.001, "2025-01-01T00:00:00Z")
+
+    write_stats(stats, tmp_path / "m.json")
+
+    assert read_stats(tmp_path / "m.json") == stats
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"latency_ms": [], "speed": 1}'])
+def test_foreign_stats_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.json").write_bytes(content)
+
+    with pytest.raises(DataError, match="no retrieval stats"):
+        read_stats(tmp_path / "m.json")
