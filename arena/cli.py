@@ -71,11 +71,11 @@ def init(folder: Path) -> None:
     Example:
       arena init handbook && cd handbook && arena battle --dry-run
     """
-    from arena.prompt import prompt_source  # noqa: PLC0415
+    from arena.prompt import find_prompt  # noqa: PLC0415
 
     files = {
         folder / "arena.toml": _template("arena.toml"),
-        folder / "prompts" / "pairwise.md": prompt_source("pairwise").read_text("utf-8"),
+        folder / "prompts" / "pairwise.md": find_prompt("pairwise", folder).read_text("utf-8"),
     }
     present = [path for path in files if path.exists()]
     if present:

@@ -59,7 +59,7 @@ class BattleLog:
     def __init__(self, folder: Path, *, shard: str | None = None) -> None:
         self.battle_ids = IdSet()  #: of all battles in the folder, the other shards' included
         suffix = f"-{shard}" if shard else ""
-        self._lock = _locked(folder, suffix)
+        self._lock = lock_log(folder, suffix)
         self._files: dict[str, LineFile] = {}
         self._replies = _ReplyIndex()
         try:
@@ -224,7 +224,12 @@ def _best(replies: list[Reply]) -> Reply | None:
     return found[-1] if found else None
 
 
-def _locked(folder: Path, suffix: str) -> BaseFileLock:
+def lock_log(folder: Path, suffix: str) -> BaseFileLock:
+    """Make sure that no other process writes this log.
+
+    Raises:
+        LogError: another one does, or the folder cannot be written.
+    """
     import filelock  # noqa: PLC0415
 
     try:

@@ -17,13 +17,14 @@ from arena.errors import FatalApiError, IncompleteError
 from arena.estimate import Estimate, estimate, stored_or_stand_in
 from arena.experiment import Experiment, Material, load_material, open_experiment, retrieve_all
 from arena.judge import Judge, llm_judge, qrels_judge
-from arena.log import BattleLog, read_battles, set_aside
+from arena.log import BattleLog, read_battles
 from arena.manifest import write_manifest
 from arena.plan import count_matchups, plan_matchups
 from arena.play import Lists, Referee, play
 from arena.progress import Reporter
 from arena.prompt import Prompt, load_prompt
 from arena.records import Matchup, Run
+from arena.superseded import set_aside
 from arena.tally import Tally
 
 WORKERS: Final = 1024

@@ -69,7 +69,7 @@ def load_prompt(name_or_path: str, *, folder: Path | None = None) -> Prompt:
         ConfigError: there is no such template, or its parts or placeholders are not as they
             should be; names the file.
     """
-    source = _find(name_or_path, folder or Path())
+    source = find_prompt(name_or_path, folder or Path())
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -181,7 +181,12 @@ def _clean(text: str) -> str:
     return re.sub(r"\n\s*\n", "\n\n", _TAG.sub("‹", text)).strip()
 
 
-def _find(name_or_path: str, folder: Path) -> Path | Traversable:
+def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
+    """Where a template is: the experiment's own by that name, arena's, or the path itself.
+
+    Raises:
+        ConfigError: no template has this name.
+    """
     if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(".md"):
         return folder / Path(name_or_path).expanduser()
     package = importlib.resources.files("arena")
