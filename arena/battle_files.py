@@ -7,7 +7,6 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from functools import partial
 from itertools import islice, repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import orjson
@@ -108,8 +107,8 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
             raise DataError(source, None, f"column {name!r}: {error}", _HINT) from None
         distinct = (*np.asarray(values, dtype=object).tolist(), None)
         # pandas marks a missing cell with -1: here it is the last value, None.
-        codes = np.where(codes < 0, len(distinct) - 1, codes).astype(np.int32)
-        columns[name] = Column(codes, distinct)
+        coded: NDArray[np.int32] = np.where(codes < 0, len(distinct) - 1, codes).astype(np.int32)
+        columns[name] = Column(coded, distinct)
     ids = frame["id"].tolist() if OWN.issubset(names) else ()
     return _checked(BattleTable(source, columns, line_of=int, ids=ids))
 
@@ -140,7 +139,9 @@ class _Coder:
 def _read_jsonl(path: Path) -> BattleTable:
     own, n_lines, notes = False, 0, []
     coded = (*REQUIRED, *OPTIONAL)
-    coder, ids, probs = _Coder(coded), [], []
+    coder = _Coder(coded)
+    ids: list[Any] = []
+    probs: list[Any] = []
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES) + file.readline():
             if n_lines == 0:
@@ -179,9 +180,9 @@ def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, .
     """Some columns of some lines, None where a row lacks the key; and the number of rows."""
     get = itemgetter(*names)
     try:
-        rows = [get(orjson.loads(line)) for line in lines if line and not line.isspace()]
+        rows = [get(orjson.loads(line)) for line in lines if line.strip()]
     except KeyError:
-        parsed = [orjson.loads(line) for line in lines if line and not line.isspace()]
+        parsed = [orjson.loads(line) for line in lines if line.strip()]
         rows = [tuple(map(row.get, names)) for row in parsed]
     return dict(zip(names, zip(*rows, strict=True), strict=bool(rows))), len(rows)
 
@@ -189,7 +190,7 @@ def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, .
 def _first_row(path: Path, chunk: bytes) -> dict[str, Any]:
     """The first row: its keys tell a log of ours from others."""
     for number, line in enumerate(chunk.split(b"\n"), 1):
-        if not line or line.isspace():
+        if not line.strip():
             continue
         try:
             row = orjson.loads(line)
@@ -205,12 +206,14 @@ def _first_row(path: Path, chunk: bytes) -> dict[str, Any]:
 def _bad_line(path: Path, lines: Iterable[bytes], before: int) -> DataError:
     """Find what a chunk of lines stumbled over."""
     for number, line in enumerate(lines, before + 1):
-        if line.isspace():
+        if not line.strip():
             continue
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            return DataError(path, number, f"not valid JSON: {error}", "mend or remove the line")
+            # Its own "line 1 column 5" would be taken for a line of the file.
+            what = f"not valid JSON: {str(error).partition(':')[0]}"
+            return DataError(path, number, what, "mend or remove the line")
         if not isinstance(row, dict):
             return DataError(path, number, "not a JSON object", _HINT)
         for name in (*REQUIRED, *OPTIONAL):
@@ -228,7 +231,7 @@ def _jsonl_line(path: Path, row: int) -> int:
 def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
     limit = csv.field_size_limit(_LONGEST_CELL)  # logs of the field carry whole conversations
     try:
-        with path.open("rb") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             records = _csv_records(path, file, delimiter)
             _, header = next(records, (0, []))
             _check_header(str(path), 1, header)
@@ -245,10 +248,9 @@ def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
     return _checked(BattleTable(str(path), coder.columns(), line_of, ids))
 
 
-def _csv_records(path: Path, file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of each record, the header first; every record is as wide as the header."""
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
     width = None
     try:
         for cells in reader:
@@ -264,7 +266,7 @@ def _csv_records(path: Path, file: BinaryIO, delimiter: str) -> Iterator[tuple[i
 
 
 def _csv_line(path: Path, delimiter: str, row: int) -> int:
-    with path.open("rb") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return next(islice(_csv_records(path, file, delimiter), row + 1, None), (0, []))[0]
 
 

@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import builtins
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arena.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
+from arena.errors import ArenaError, DataError, UsageError
+
+ALIASES = {
+    "Bge M3 Deepinfra": "bge-m3",
+    "Cohere Embed Multilingual V3": "cohere-embed-multilingual-v3",
+    "Cohere Embed V3": "cohere-embed-v3",
+    "Gemini Embedding 004": "text-embedding-004",
+    "Jina Embeddings V3": "jina-embeddings-v3",
+    "Jina Embeddings V5 Text Small": "jina-embeddings-v5-text-small",
+    "Kanon 2": "kanon-2",
+    "Openai Text Embedding 3 Large": "text-embedding-3-large",
+    "Openai Text Embedding 3 Small": "text-embedding-3-small",
+    "Qwen3 Embedding 0 6B Deepinfra": "qwen3-embedding-0.6b",
+    "Qwen3 Embedding 4B Deepinfra": "qwen3-embedding-4b",
+    "Qwen3 Embedding 8B Deepinfra": "qwen3-embedding-8b",
+    "Voyage 3 5": "voyage-3.5",
+    "Voyage 3 5 Lite": "voyage-3.5-lite",
+    "Voyage 3 Large": "voyage-3-large",
+    "Voyage 4": "voyage-4",
+    "ZeroEntropy zembed-1": "zembed-1",
+}
+
+
+def jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def row(a="a1", b="b1", winner="model_a", **more):
+    return {"model_a": a, "model_b": b, "winner": winner, **more}
+
+
+def ours(id, **more):  # noqa: A002
+    extra = {"dataset": "d", "query_id": "q", "judge": "j", "prompt": "p", "source": "judge"}
+    return {"id": id, **extra, **row(), **more}
+
+
+def outcomes(battles):
+    names = battles.models
+    return [
+        (names[a], names[b], int(w))
+        for a, b, w in zip(battles.model_a, battles.model_b, battles.winner, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "winner"),
+    [
+        ("model_a", MODEL_A),
+        ("A", MODEL_A),
+        ("model_b", MODEL_B),
+        ("b", MODEL_B),
+        ("tie", TIE),
+        ("TIE", TIE),
+        ("tie (bothbad)", TIE),
+        ("both bad", TIE),
+        ("both_bad", TIE),
+    ],
+)
+def test_the_usual_spellings_of_a_winner_are_known(tmp_path, written, winner):
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", [row(winner=written)])])
+
+    assert battles.winner.tolist() == [winner]
+
+
+@pytest.mark.parametrize(
+    "written", ["both", "equal", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
+)
+def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_path, written):
+    path = jsonl(tmp_path / "log.jsonl", [row(), row(winner=written)])
+
+    with pytest.raises(DataError, match=r"log\.jsonl:2: .*winner.*expected model_a"):
+        load_battles([path])
+
+
+def test_a_missing_winner_is_never_dropped(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row(), {"model_a": "a", "model_b": "b"}])
+
+    with pytest.raises(DataError, match=r'log\.jsonl:2: missing "winner"'):
+        load_battles([path])
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff\n"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
+    path = tmp_path / f"empty.{suffix}"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"empty\."):
+        load_battles([path])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.csv", "model_a,model_b,winner\n", "holds no battles"),
+        ("x.csv", "model_a,model_b\na,b\n", r'x\.csv:1: missing "winner"'),
+        ("x.csv", "model_a,model_b,winner\na,b,tie\n\na,b\n", r"x\.csv:4: 2 cells"),
+        ("x.csv", "model_a,model_b,winner\na,b,tie\n,b,tie\n", r'x\.csv:3: missing "model_a"'),
+        ("x.csv", "model_a,model_b,winner,winner\na,b,tie,tie\n", "two columns"),
+        ("x.csv", 'model_a,model_b,winner\na,"b"c,tie\n', r"x\.csv:\d: not readable"),
+        ("x.jsonl", '{"model_a": "a"}\n', r'x\.jsonl:1: missing "model_b", "winner"'),
+        ("x.jsonl", "[1]\n", r"x\.jsonl:1: not a JSON object"),
+        ("x.jsonl", json.dumps(row()) + "\n\n{bad}\n", r"x\.jsonl:3: not valid JSON"),
+        ("x.jsonl", json.dumps(row()) + "\n7\n", r"x\.jsonl:2: not a JSON object"),
+        ("x.jsonl", json.dumps(row()) + '\n{"model_a', r"x\.jsonl:2: not valid JSON"),
+        ("x.jsonl", json.dumps(row()) + "\n" + json.dumps(row(a=["x"])) + "\n", r":2: .*a list"),
+        ("x.jsonl", json.dumps(row(b="  ")) + "\n", r"x\.jsonl:1: model_b is '  '"),
+        ("x.jsonl", json.dumps(row(b=7)) + "\n", r"x\.jsonl:1: model_b is 7"),
+        ("x.jsonl", json.dumps(row(swapped="perhaps")) + "\n", "swapped is 'perhaps'"),
+        ("x.jsonl", json.dumps(row(probs={"first": 1})) + "\n", r":1: probs is .*numbers under"),
+        ("x.parquet", "no", "not readable as Parquet"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(DataError, match=message):
+        load_battles([path])
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x", "x.json"])
+def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+
+    with pytest.raises(UsageError, match=r"ending in \.jsonl"):
+        load_battles([tmp_path / name])
+
+
+def test_a_missing_file_and_an_empty_folder_say_so(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        load_battles([tmp_path / "none.jsonl"])
+    with pytest.raises(UsageError, match=r"no battles\*\.jsonl"):
+        load_battles([tmp_path])
+
+
+def test_every_kind_of_file_and_a_data_frame_give_the_same_battles(tmp_path):
+    rows = [
+        row("x", "NA", "model_b", dataset="d1", query_id="1", judge="j", swapped="true"),
+        row("NA", "null", "tie", dataset="d2", query_id="1", judge="j", swapped="false"),
+        row("null", "x", "model_a", dataset="d1", query_id="2", judge="j", swapped=""),
+    ]
+    frame = pd.DataFrame(rows)
+    frame.to_csv(tmp_path / "log.csv", index=False, encoding="utf-8-sig")
+    frame.to_csv(tmp_path / "log.tsv", index=False, sep="\t")
+    frame.to_parquet(tmp_path / "log.parquet")
+    jsonl(tmp_path / "log.jsonl", rows)
+
+    loaded = [load_battles([tmp_path / f"log.{s}"]) for s in ("jsonl", "csv", "tsv", "parquet")]
+    loaded += [from_frame(frame), from_frame(frame.astype("category"))]
+
+    for battles in loaded:
+        assert battles.models == ("NA", "null", "x")
+        assert battles.datasets == ("d1", "d2")
+        assert outcomes(battles) == [
+            ("NA", "x", MODEL_A),
+            ("NA", "null", TIE),
+            ("null", "x", MODEL_A),
+        ]
+        assert battles.dataset.tolist() == [0, 1, 0]
+        assert battles.n_queries == 3
+        assert battles.notes == loaded[0].notes
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without_pyarrow(name, *args, **kwargs):
+        if name.startswith("pyarrow"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
+
+    with pytest.raises(UsageError, match=r"retrieval-arena\[parquet\]"):
+        load_battles([tmp_path / "x.parquet"])
+
+
+def test_missing_cells_of_a_data_frame_are_errors_or_clusters_of_their_own():
+    frame = pd.DataFrame([row(query_id=1), row(query_id=None), row(query_id=None)])
+
+    battles = from_frame(frame)
+
+    assert battles.n_queries == 3
+    with pytest.raises(DataError, match='DataFrame:1: missing "winner"'):
+        from_frame(pd.DataFrame([row(), row(winner=None)]))
+
+
+def test_a_swapped_row_is_turned_round_because_model_a_is_the_one_shown_first(tmp_path):
+    probs = {"first": 0.7, "second": 0.2, "tie": 0.1}
+    rows = [
+        row(winner="model_a", order_swapped=True, probs=probs),
+        row(winner="tie", order_swapped=True),
+        row(winner="model_a", order_swapped=False, probs=probs),
+    ]
+
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", rows)])
+
+    assert outcomes(battles) == [("b1", "a1", MODEL_B), ("b1", "a1", TIE), ("a1", "b1", MODEL_A)]
+    assert battles.probs[[0, 2]].tolist() == [[0.2, 0.7, 0.1], [0.7, 0.2, 0.1]]
+    assert np.isnan(battles.probs[1]).all()
+    assert "2 battles showed model_b first (swapped) and were turned round" in battles.notes
+
+
+def test_a_letter_in_a_swapped_row_is_refused_as_ambiguous(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row(winner="A"), row(winner="A", swapped=True)])
+
+    with pytest.raises(DataError, match=r"log\.jsonl:2: winner is 'A'; in a swapped row"):
+        load_battles([path])
+
+
+def test_a_column_that_only_later_rows_have_counts(tmp_path):
+    rows = [row()] * 2000 + [row(swapped=True)]
+
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", rows)])
+
+    assert outcomes(battles)[-1] == ("b1", "a1", MODEL_B)
+
+
+def test_lines_are_counted_past_blank_lines_and_chunks(tmp_path):
+    lines = [json.dumps(row())] * 3000 + ["", "  ", json.dumps(row(winner="?"))]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines))
+
+    with pytest.raises(DataError, match=r"log\.jsonl:3003: winner is '\?'"):
+        load_battles([path])
+
+
+def test_without_query_ids_every_battle_is_its_own_cluster_and_a_note_says_so(tmp_path):
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", [row()] * 3)])
+
+    assert battles.n_queries == 3
+    assert battles.datasets == ("all",)
+    assert any("3 battles have no query_id" in note for note in battles.notes)
+
+
+def test_the_same_query_id_in_two_data_sets_is_two_queries(tmp_path):
+    rows = [row(dataset="d1", query_id=1), row(dataset="d2", query_id=1)]
+
+    assert load_battles([jsonl(tmp_path / "log.jsonl", rows)]).n_queries == 2
+
+
+def test_logs_of_an_experiment_are_merged_by_id(tmp_path):
+    jsonl(tmp_path / "battles-1.jsonl", [ours("x"), ours("y", query_id="r")])
+    jsonl(tmp_path / "battles-2.jsonl", [ours("y", query_id="r"), ours("z", model_b="c1")])
+
+    battles = load_battles([tmp_path])
+
+    assert len(battles) == 3
+    assert any("1 lines repeat the id" in note for note in battles.notes)
+
+
+def test_ids_of_foreign_logs_mean_nothing(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row(id="q1"), row(id="q1", b="c1")])
+
+    assert len(load_battles([path])) == 2
+
+
+def test_an_unfinished_last_line_of_our_log_is_skipped_and_reported(tmp_path):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x")])
+    path.write_text(path.read_text() + json.dumps(ours("y"))[:40])
+
+    battles = load_battles([tmp_path])
+
+    assert len(battles) == 1
+    assert any("unfinished" in note for note in battles.notes)
+
+
+def test_failures_count_until_they_are_judged(tmp_path):
+    jsonl(tmp_path / "battles.jsonl", [ours("x")])
+    jsonl(tmp_path / "failures.jsonl", [{"id": "x"}, {"id": "y"}, {"id": "y"}])
+
+    assert load_battles([tmp_path]).failures == 1
+
+
+def test_a_path_given_twice_is_refused(tmp_path):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x")])
+
+    with pytest.raises(UsageError, match="given twice"):
+        load_battles([tmp_path, path])
+    with pytest.raises(UsageError, match="no battles to rate"):
+        load_battles([])
+
+
+def test_a_model_against_itself_is_an_error_in_our_log(tmp_path):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", model_b="a1")])
+
+    with pytest.raises(DataError, match=r"battles\.jsonl:2: .*against itself"):
+        load_battles([path])
+
+
+def test_a_model_against_itself_in_a_foreign_log_is_left_out_and_counted(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row(), row(b="A One"), row(a="b1", b="b1")])
+
+    battles = load_battles([path], aliases={"A One": "a1"})
+
+    assert len(battles) == 1
+    assert any("2 battles of a model against itself" in note for note in battles.notes)
+    with pytest.raises(UsageError, match="every battle is of a model against itself"):
+        load_battles([path], aliases={"A One": "a1", "b1": "a1"})
+
+
+def test_repeats_are_kept_and_counted_and_so_are_pairings_in_one_order(tmp_path):
+    rows = [row(query_id="q"), row(query_id="q", winner="tie"), row("b1", "a1", query_id="q")]
+    rows += [row(query_id="r")]
+
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", rows)])
+
+    assert len(battles) == 4
+    assert any(note.startswith("1 battles repeat an earlier one") for note in battles.notes)
+    assert any("1 were judged in both orders and 1 in one" in note for note in battles.notes)
+
+
+def test_aliases_are_read_from_toml(tmp_path):
+    path = tmp_path / "aliases.toml"
+    path.write_text('"Bge M3 Deepinfra" = "bge-m3"\n"Voyage 3 5" = "voyage-3.5"\n')
+
+    assert load_aliases(path) == {"Bge M3 Deepinfra": "bge-m3", "Voyage 3 5": "voyage-3.5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"a" = "b"\n"b" = "c"', "'a' stands for 'b', itself an alias"),
+        ('"a" = "b"\n"b" = "a"', "itself an alias"),
+        ('"a" = "a"', "itself an alias"),
+        ('"a" = " "', "an empty name"),
+        ('voyage-3.5 = "voyage"', "'voyage-3' is not given a name.*both in quotes"),
+        ("a: b", "not valid TOML"),
+        ('"a" = "b"\n"a" = "c"', "not valid TOML"),
+    ],
+)
+def test_aliases_that_cannot_be_meant_are_refused(tmp_path, text, message):
+    path = tmp_path / "aliases.toml"
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=message):
+        load_aliases(path)
+
+
+def test_an_alias_of_nobody_is_reported(tmp_path):
+    battles = load_battles([jsonl(tmp_path / "log.jsonl", [row()])], aliases={"zz": "a1"})
+
+    assert "aliases that occur in no battle: zz" in battles.notes
+
+
+def test_spellings_that_look_like_one_model_are_pointed_out(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row("Voyage 3 5", "voyage-3.5")])
+
+    assert any(
+        note.startswith("spellings of one model? Voyage 3 5, voyage-3.5")
+        for note in load_battles([path]).notes
+    )
+
+
+@given(st.binary(max_size=200), st.sampled_from(["jsonl", "csv", "parquet", "tsv"]))
+@settings(max_examples=150, deadline=None)
+def test_no_file_is_met_with_a_traceback(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.mktemp("any") / f"x.{suffix}"
+    path.write_bytes(b"model_a,model_b,winner\n" + content if suffix == "csv" else content)
+
+    try:
+        load_battles([path])
+    except ArenaError as error:
+        assert "x." in str(error)  # noqa: PT017
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+
+
+@given(st.lists(st.tuples(names, names, st.sampled_from(["model_a", "model_b", "tie"]))))
+@settings(max_examples=50, deadline=None)
+def test_names_of_any_script_survive_every_kind_of_file(tmp_path_factory, rows):
+    rows = [row(a.strip(), b.strip(), w) for a, b, w in rows if a.strip() != b.strip()]
+    if not rows:
+        return
+    folder = tmp_path_factory.mktemp("names")
+    jsonl(folder / "x.jsonl", rows)
+
+    battles = load_battles([folder / "x.jsonl"])
+
+    assert [battles.models[code] for code in battles.model_a] == [r["model_a"] for r in rows]
+    assert [battles.models[code] for code in battles.model_b] == [r["model_b"] for r in rows]
+    assert outcomes(from_frame(pd.DataFrame(rows))) == outcomes(battles)
+
+
+@pytest.mark.shared
+def test_the_published_verdicts_load_under_one_spelling_each(shared_data, tmp_path):
+    folder = shared_data / "judgments"
+    known = {model["name"] for model in json.loads((folder / "model-info.json").read_text())}
+    aliases = tmp_path / "aliases.toml"
+    aliases.write_text("".join(f'"{alias}" = "{model}"\n' for alias, model in ALIASES.items()))
+
+    battles = load_battles([folder / "published.jsonl"], aliases=load_aliases(aliases))
+
+    assert set(ALIASES.values()) <= known
+    assert len(battles) == 7634 - 40
+    assert len(battles.models) == 20
+    assert set(battles.models) - known == {"voyage-4-large", "voyage-4-lite"}
+    assert battles.n_queries == 40
+    notes = "\n".join(battles.notes)
+    assert "3,819 battles showed model_b first" in notes
+    assert "40 battles of a model against itself" in notes
+    assert "of 7,224 pairings of two models on a query, 370 were judged in both orders" in notes
+    assert "occur in no battle" not in notes
+    assert "spellings of one model" not in notes
