@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from arena.bradley_terry import BradleyTerry
-from arena.counts import Comparisons, Floats, Ints, check, dense_clusters, tally
+from arena.counts import Comparisons, Floats, Ints, check, dense_clusters, mean_one, tally
 from arena.errors import UsageError
 from arena.fitting import Fit
 from arena.paired import Layout, maximise, regular
@@ -84,7 +84,7 @@ def _tabulate(comparisons: Comparisons, rng: np.random.Generator) -> _Tables:
         group = rng.permutation(n) % most
         cluster, n = group[cluster], most
     cell = cluster * cells + comparisons.pair
-    weight = comparisons.weight
+    weight = mean_one(comparisons.weight)
     points = comparisons.score if weight is None else comparisons.score * weight
     return _Tables(
         battles=tally(cell, weight, n * cells).reshape(n, cells).astype(np.float32),

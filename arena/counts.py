@@ -30,7 +30,7 @@ class Comparisons:
     score: Floats  #: of the first: 1 won, 0.5 tie, 0 lost, or a probability in between
     cluster: Ints  #: the query; battles that share one are not independent
     n_models: int  #: codes run from 0 to n_models - 1
-    weight: Floats | None = None  #: what each battle counts, above 0; 1 each where absent
+    weight: Floats | None = None  #: relative weight, above 0; only ratios matter; 1 where absent
 
     @property
     def pair(self) -> Ints:
@@ -45,6 +45,7 @@ class Counts:
     battles: Floats  #: total weight
     points: Floats  #: total weight times score, of the model shown first
     pair: Ints  #: of each battle, so that nobody computes it twice, (n,)
+    weight: Floats | None  #: of each battle, scaled to a mean of 1, (n,)
 
 
 class DisconnectedError(UsageError):
@@ -122,7 +123,7 @@ def count(comparisons: Comparisons) -> Counts:
             model against itself, or a negative or missing weight.
     """
     check(comparisons)
-    m, pair, weight = comparisons.n_models, comparisons.pair, comparisons.weight
+    m, pair, weight = comparisons.n_models, comparisons.pair, mean_one(comparisons.weight)
     score = np.asarray(comparisons.score, dtype=np.float64)
     battles = tally(pair, weight, m * m).reshape(m, m)
     points = score if weight is None else score * weight
@@ -133,7 +134,13 @@ def count(comparisons: Comparisons) -> Counts:
         battles=battles,
         points=tally(pair, points, m * m).reshape(m, m),
         pair=pair,
+        weight=weight,
     )
+
+
+def mean_one(weight: Floats | None) -> Floats | None:
+    """Weights scaled to a mean of 1, so that priors weigh the same whatever their unit."""
+    return None if weight is None else np.asarray(weight / weight.mean(), dtype=np.float64)
 
 
 def tally(code: Ints, weight: Floats | None, size: int) -> Floats:

@@ -55,7 +55,7 @@ def estimate(
         prior=prior,
     )
     beta, slopes = maximise(rule, layout)
-    covariance, n_clusters = sandwich(comparisons, counts.pair, rule, layout, beta)
+    covariance, n_clusters = sandwich(comparisons, counts, rule, layout, beta)
     m = layout.n_models
     return Fit(
         theta=beta[:m] - beta[:m].mean(),

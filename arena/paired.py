@@ -140,7 +140,8 @@ def maximise(
                 break
             step /= 2
         beta = trial
-        if np.abs(step).max() < 1e-10:
+        gain, length = gradient @ step, np.abs(step).max()
+        if length < 1e-10 or (length < 1e-4 and gain < 1e-20 * (1 + abs(value))):
             return beta, slopes
         if np.abs(beta).max() > 100:
             break

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from arena.counts import Comparisons, Floats, Ints, dense_clusters, tally
+from arena.counts import Comparisons, Counts, Floats, Ints, dense_clusters, tally
 from arena.paired import Layout, OutcomeRule, regular
 
 _BLOCK_CELLS = 4_000_000
@@ -18,7 +18,7 @@ _BLOCK_CELLS = 4_000_000
 
 
 def sandwich(
-    comparisons: Comparisons, pair: Ints, rule: OutcomeRule, layout: Layout, beta: Floats
+    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Layout, beta: Floats
 ) -> tuple[Floats, int]:
     """Covariance of all parameters, clustered by query, and the number of clusters.
 
@@ -30,12 +30,13 @@ def sandwich(
     narrower than the posterior, since a model that only wins shows no variance to measure.
     """
     hessian = layout.hessian(layout.slopes(rule, beta))
-    outer, queries, n_clusters = score_outer(comparisons, pair, rule, layout, beta)
+    outer, queries, n_clusters = score_outer(comparisons, counts, rule, layout, beta)
     bread = np.linalg.inv(regular(hessian, layout))
     meat = outer * (n_clusters / max(n_clusters - 1, 1))
     if layout.prior == 0:
         scale = 1 / np.sqrt(np.maximum(queries, 1))
-        meat += hessian * scale[:, None] * scale
+        spread = 1.0 if counts.weight is None else float(np.mean(counts.weight**2))
+        meat += spread * hessian * scale[:, None] * scale
         covariance = bread @ meat @ bread
     else:
         root = np.linalg.cholesky(bread)
@@ -48,14 +49,14 @@ def sandwich(
 
 
 def score_outer(
-    comparisons: Comparisons, pair: Ints, rule: OutcomeRule, layout: Layout, beta: Floats
+    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Layout, beta: Floats
 ) -> tuple[Floats, Ints, int]:
     """Σ_q g_q g_qᵀ, the number of queries that touch each parameter, and of all queries."""
     margins, eta = layout.margins(beta), layout.eta(beta)
-    margin, tie = rule.row_scores(pair, comparisons.score, margins, eta)
-    if comparisons.weight is not None:
-        margin = margin * comparisons.weight
-        tie = None if tie is None else tie * comparisons.weight
+    margin, tie = rule.row_scores(counts.pair, comparisons.score, margins, eta)
+    if counts.weight is not None:
+        margin = margin * counts.weight
+        tie = None if tie is None else tie * counts.weight
     outer = np.zeros((layout.size, layout.size))
     queries = np.zeros(layout.size, dtype=np.intp)
     n_clusters = 0

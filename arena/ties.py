@@ -134,7 +134,7 @@ def fit_rao_kupper(comparisons: Comparisons, *, position: bool = True, prior: fl
 
 def _count(comparisons: Comparisons) -> tuple[Counts, _Outcomes]:
     counts = count(comparisons)
-    score, weight = comparisons.score, comparisons.weight
+    score, weight = comparisons.score, counts.weight
     tied = score == 0.5
     if not (tied | (score == 0) | (score == 1)).all():
         raise UsageError("tie models need wins, ties and losses; rate probabilities without one")

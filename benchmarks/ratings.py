@@ -22,9 +22,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arena.bootstrap import bootstrap
-from arena.bradley_terry import Comparisons, Fit, fit
-from arena.counts import Floats, Ints
-from arena.uncertainty import intervals, rank_intervals
+from arena.bradley_terry import BradleyTerry, Comparisons, Fit, fit
+from arena.counts import Floats, Ints, count
+from arena.paired import Layout, maximise
+from arena.uncertainty import critical_value, difference_se, intervals, rank_intervals
 
 N_MODELS = 20
 QUERY_SD = 0.6
@@ -112,7 +113,11 @@ def speed(n_battles: int) -> None:
     design = Design("speed", max(n_battles // 500, 50), n_battles)
     battles = simulate(design, np.random.default_rng(3))
     ratings = fit(battles)
+    counts = count(battles)
+    layout = Layout(N_MODELS, position=True, tie=False, prior=0.0)
+    rule = BradleyTerry(counts.battles, counts.points)
     jobs: dict[str, Callable[[], object]] = {
+        "count and fit": lambda: (count(battles), maximise(rule, layout)),
         "fit with sandwich": lambda: fit(battles),
         "rank sets": lambda: rank_intervals(ratings),
         "1000 bootstrap refits": lambda: bootstrap(battles, ratings, seed=0),
@@ -121,8 +126,10 @@ def speed(n_battles: int) -> None:
         import evalica
 
         winners = [evalica.Winner.X if won else evalica.Winner.Y for won in battles.score]
-        jobs["evalica, ratings alone"] = lambda: evalica.bradley_terry(
-            battles.first.tolist(), battles.second.tolist(), winners
+        codes, ones = (battles.first.tolist(), battles.second.tolist()), [1.0] * n_battles
+        jobs["evalica, ratings alone"] = lambda: evalica.bradley_terry(*codes, winners)
+        jobs["evalica's kernel alone, from lists"] = lambda: evalica._brzo.bradley_terry(  # noqa: SLF001
+            *codes, winners, ones, N_MODELS, 1.0, 0.5, 1e-6, 100
         )
     except ImportError:
         print("  (evalica is not installed)")
@@ -147,8 +154,6 @@ def _matchups(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints, Int
 
 def _all_differences_hold(ratings: Fit, target: Floats) -> bool:
     """Whether the max-t band around all pairwise differences holds all true ones."""
-    from arena.uncertainty import critical_value, difference_se
-
     estimate = ratings.theta[:, None] - ratings.theta[None, :]
     error = np.abs(estimate - (target[:, None] - target[None, :]))
     return bool(np.all(error <= critical_value(ratings) * difference_se(ratings)))
