@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from arena.battles import from_frame, load_battles
+from arena.elo import elo_ratings
+from arena.errors import DataError, UsageError
+from arena.leaderboard import (
+    Facts,
+    Measured,
+    ModelFacts,
+    RatingSettings,
+    Row,
+    aggregate,
+    build_leaderboard,
+)
+from arena.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
+from arena.metrics import Latency, Metrics
+from arena.records import Record
+
+ROW_KEYS = (
+    "rank model elo elo_order_sd rating lower upper rank_lower rank_upper "
+    "wins losses ties battles win_rate"
+)
+
+
+def simulated(n_queries=12, models=("a", "b", "c"), datasets=("d1", "d2"), seed=0):
+    """Both orders of every pair on every query; earlier models are better, first is favoured."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for dataset in datasets:
+        for query in range(n_queries):
+            for i, j in combinations(range(len(models)), 2):
+                for first, second in ((i, j), (j, i)):
+                    margin = 0.6 * (second - first) + 0.3
+                    won = rng.random() < 1 / (1 + math.exp(-margin))
+                    winner = "tie" if rng.random() < 0.1 else ("model_a" if won else "model_b")
+                    rows.append((dataset, query, models[first], models[second], winner, "j"))
+    columns = ["dataset", "query_id", "model_a", "model_b", "winner", "judge"]
+    return from_frame(pd.DataFrame(rows, columns=columns))
+
+
+def facts_of(battles):
+    metrics = Metrics(0.5, 0.6, 0.4, 0.7, 0.9, 10, 2)
+    latency = Latency(10.0, 9.0, 12.0, 15.0, 30)
+    return Facts(
+        models={"a": ModelFacts(384, 0.02, "MIT", "openai", "2024-01-25")},
+        measured={(d, m): Measured(metrics, latency) for d in battles.datasets for m in "abc"},
+    )
+
+
+def no_nan(tree):
+    if isinstance(tree, dict):
+        return all(map(no_nan, tree.values()))
+    if isinstance(tree, list):
+        return all(map(no_nan, tree))
+    return not (isinstance(tree, float) and not math.isfinite(tree))
+
+
+def test_the_published_page_is_the_aggregate_of_its_rows(shared_data):
+    page = json.loads((shared_data / "leaderboard-page.json").read_text())
+    metrics = ("ndcg@5", "ndcg@10", "recall@5", "recall@10")
+    rows = [
+        Row(
+            model=page["model"]["name"],
+            elo=row["elo"],
+            record=Record(row["wins"], row["losses"], row["ties"]),
+            metrics={name: row[name] for name in metrics if name in row},
+            latency=Latency(*(row["latency_ms"][p] for p in ("mean", "p50", "p90", "p90")), 1),
+        )
+        for row in page["datasets"]
+    ]
+
+    overall = aggregate(rows)
+
+    headline = page["headline"]
+    assert round(overall.elo) == headline["elo"] == 1496
+    assert overall.record == Record(789, 854, 275)
+    assert overall.record.battles == headline["evaluations"]
+    assert round(overall.record.win_rate, 3) == headline["win_rate"] == 0.411
+    assert round(overall.metrics["ndcg@10"], 3) == headline["ndcg@10"] == 0.802
+    assert round(overall.latency.mean_ms) == headline["latency_ms"] == 80_021
+
+
+def test_rows_have_the_keys_of_the_contract_in_order():
+    tree = to_json(build_leaderboard(simulated()))
+
+    assert list(tree) == [
+        "overall",
+        "datasets",
+        "position_advantage",
+        "battles",
+        "ties",
+        "failures",
+        "queries",
+        "judges",
+        "settings",
+        "notes",
+    ]
+    assert list(tree["overall"][0]) == ROW_KEYS.split()
+    assert list(tree["position_advantage"]) == ["elo", "lower", "upper"]
+    assert list(tree["datasets"]) == ["d1", "d2"]
+
+
+def test_the_better_model_is_above_and_its_interval_holds_its_rating():
+    board = build_leaderboard(simulated(n_queries=60))
+
+    assert [row.model for row in board.overall] == ["a", "b", "c"]
+    assert [row.rank for row in board.overall] == [1, 2, 3]
+    for row in board.overall:
+        assert row.lower < row.rating < row.upper
+        assert 1 <= row.rank_lower <= row.rank <= row.rank_upper <= 3
+    assert np.mean([row.rating for row in board.overall]) == pytest.approx(1500)
+    assert board.position_advantage.lower < 47 < board.position_advantage.upper
+
+
+def test_overall_elo_is_the_mean_over_data_sets_of_separate_replays():
+    battles = simulated()
+
+    board = build_leaderboard(battles)
+
+    replays = np.mean([elo_ratings(battles.only(d)) for d in range(2)], axis=0)
+    assert {row.model: row.elo for row in board.overall} == dict(
+        zip(battles.models, replays, strict=True)
+    )
+
+
+def test_wins_losses_and_ties_are_sums_and_a_tie_is_no_win():
+    board = build_leaderboard(simulated())
+
+    assert sum(r.record.wins for r in board.overall) == sum(r.record.losses for r in board.overall)
+    for row in board.overall:
+        parts = [r.record for rows in board.datasets.values() for r in rows if r.model == row.model]
+        assert row.record.wins == sum(part.wins for part in parts)
+        assert row.record.ties == sum(part.ties for part in parts) > 0
+        assert row.record.win_rate == row.record.wins / row.record.battles
+
+
+def test_data_sets_weigh_the_same_however_many_battles_they_have():
+    battles = simulated()
+    # All of d2 four times over: the overall rating must not move towards it.
+    repeated = np.concatenate([np.arange(len(battles)), *[np.flatnonzero(battles.dataset)] * 3])
+
+    once, more = build_leaderboard(battles), build_leaderboard(battles.take(repeated))
+
+    assert {row.model: row.rating for row in more.overall} == pytest.approx(
+        {row.model: row.rating for row in once.overall}
+    )
+
+
+def test_a_model_that_wins_everything_has_no_rating_and_the_note_says_what_to_do():
+    rows = [("a", "b", "model_a"), ("b", "c", "model_a"), ("c", "b", "model_a")]
+    battles = from_frame(pd.DataFrame(rows * 3, columns=["model_a", "model_b", "winner"]))
+
+    board = build_leaderboard(battles)
+
+    assert [row.rating for row in board.overall] == [None] * 3
+    assert board.overall[0].model == "a"
+    elos = [row.elo for row in board.overall]
+    assert elos == sorted(elos, reverse=True)
+    assert any("a | b, c" in note and "--prior" in note for note in board.notes)
+    assert board.position_advantage is None
+    assert no_nan(to_json(board))
+
+
+def test_a_prior_makes_every_rating_finite():
+    rows = [("a", "b", "model_a", 1), ("a", "b", "model_a", 2), ("b", "a", "model_b", 3)]
+    battles = from_frame(pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "query_id"]))
+
+    board = build_leaderboard(battles, settings=RatingSettings(prior=0.5))
+
+    assert [row.model for row in board.overall] == ["a", "b"]
+    assert all(math.isfinite(row.rating) for row in board.overall)
+    assert no_nan(to_json(board))
+
+
+def test_one_query_gives_no_interval_instead_of_a_false_one():
+    board = build_leaderboard(simulated(n_queries=1, datasets=("d",), seed=3))
+
+    assert all(row.lower is None for row in board.overall)
+    assert no_nan(to_json(board))
+
+
+def test_ranking_by_elo_is_by_elo():
+    settings = RatingSettings(rank_by="elo")
+
+    board = build_leaderboard(simulated(n_queries=2, seed=1), settings=settings)
+
+    elos = [row.elo for row in board.overall]
+    assert elos == sorted(elos, reverse=True)
+    with pytest.raises(UsageError, match="rank_by is 'wins'"):
+        build_leaderboard(simulated(), settings=replace(settings, rank_by="wins"))
+
+
+def test_models_of_equal_rating_share_a_rank():
+    rows = [("a", "b", "tie", 1), ("b", "a", "tie", 2)]
+    battles = from_frame(pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "query_id"]))
+
+    board = build_leaderboard(battles, settings=RatingSettings(position=False))
+
+    assert [row.rank for row in board.overall] == [1, 1]
+
+
+def test_metrics_and_latency_are_means_over_the_data_sets_that_have_them():
+    battles = simulated()
+    full = facts_of(battles)
+    other = replace(full.measured["d2", "a"].latency, mean_ms=30.0)
+    facts = replace(
+        full,
+        measured={
+            **{key: replace(value, metrics=None) for key, value in full.measured.items()},
+            ("d1", "a"): full.measured["d1", "a"],
+            ("d2", "a"): Measured(None, other),
+        },
+    )
+
+    row = next(r for r in build_leaderboard(battles, facts=facts).overall if r.model == "a")
+
+    assert row.metrics["ndcg@10"] == 0.6
+    assert row.latency.mean_ms == 20.0
+    assert row.latency.n_samples == 60
+    assert row.facts.license == "MIT"
+
+
+def test_means_over_different_data_sets_are_said_to_be_so():
+    both = simulated()
+    absent = (both.dataset == 0) & ((both.model_a == 2) | (both.model_b == 2))
+    battles = both.take(np.flatnonzero(~absent))
+    facts = facts_of(both)
+    del facts.measured["d2", "b"]
+
+    board = build_leaderboard(battles, facts=facts)
+
+    notes = "\n".join(board.notes)
+    assert "overall Elo averages different data sets for different models: c not on d1" in notes
+    assert "nDCG and recall averages different data sets" in notes
+    assert "b not on d2" in notes
+    c = next(row for row in board.overall if row.model == "c")
+    assert c.elo == next(row.elo for row in board.datasets["d2"] if row.model == "c")
+    assert no_nan(to_json(board))
+
+
+def test_the_same_battles_and_seed_give_the_same_leaderboard():
+    first, again = (to_json(build_leaderboard(simulated())) for _ in range(2))
+
+    assert first == again
+
+
+def test_json_is_read_back_as_it_was(tmp_path):
+    battles = simulated()
+    board = build_leaderboard(battles, facts=facts_of(battles))
+
+    write_json(board, tmp_path / "leaderboard.json")
+
+    assert read_leaderboard(tmp_path / "leaderboard.json") == board
+
+
+def test_a_leaderboard_without_ratings_is_read_back_as_it_was(tmp_path):
+    rows = [("a", "b", "model_a")]
+    battles = from_frame(pd.DataFrame(rows, columns=["model_a", "model_b", "winner"]))
+    board = build_leaderboard(battles, settings=RatingSettings(n_permutations=0))
+
+    write_json(board, tmp_path / "leaderboard.json")
+
+    assert board.overall[0].elo_order_sd is None
+    assert read_leaderboard(tmp_path / "leaderboard.json") == board
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"overall": 1}'])
+def test_what_is_no_leaderboard_is_refused(tmp_path, text):
+    path = tmp_path / "leaderboard.json"
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=r"leaderboard\.json: not a leaderboard"):
+        read_leaderboard(path)
+    with pytest.raises(DataError, match="No such file"):
+        read_leaderboard(tmp_path / "none.json")
+
+
+def test_csv_has_a_line_per_table_and_model_and_blanks_where_nothing_is_known(tmp_path):
+    battles = simulated()
+    facts = facts_of(battles)
+    del facts.measured["d1", "b"]
+
+    write_csv(build_leaderboard(battles, facts=facts), tmp_path / "leaderboard.csv")
+
+    with (tmp_path / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["dataset"] for row in rows] == ["overall"] * 3 + ["d1"] * 3 + ["d2"] * 3
+    b = next(row for row in rows if row["dataset"] == "d1" and row["model"] == "b")
+    assert b["ndcg@10"] == b["latency_p90_ms"] == b["license"] == ""
+    assert float(b["rating"]) > 0
+    assert rows[0]["latency_p90_ms"] == "12.0"
+
+
+@pytest.mark.shared
+def test_wins_total_losses_on_the_published_verdicts(shared_data, tmp_path):
+    from test_battles import ALIASES
+
+    battles = load_battles([shared_data / "judgments" / "published.jsonl"], aliases=ALIASES)
+
+    board = build_leaderboard(battles, settings=RatingSettings(n_permutations=20))
+
+    wins = sum(row.record.wins for row in board.overall)
+    assert wins == sum(row.record.losses for row in board.overall)
+    assert 2 * wins + sum(row.record.ties for row in board.overall) == 2 * len(battles)
+    assert len(board.overall) == 20
+    assert no_nan(to_json(board))
+    assert board.overall[0].model in {"voyage-4-large", "gemini-embedding-2-preview"}

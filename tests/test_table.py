@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from arena.leaderboard import (
+    Leaderboard,
+    ModelFacts,
+    PositionAdvantage,
+    RatingSettings,
+    Row,
+)
+from arena.metrics import Latency
+from arena.records import Record
+from arena.table import render_leaderboard
+
+ROW = Row(
+    rank=1,
+    model="text-embedding-3-small",
+    elo=1520.4,
+    record=Record(10, 5, 5),
+    elo_order_sd=21.3,
+    rating=1532.2,
+    lower=1508.0,
+    upper=1556.4,
+    rank_lower=1,
+    rank_upper=2,
+)
+KNOWN = replace(
+    ROW,
+    metrics=dict.fromkeys(("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10"), 0.8124),
+    latency=Latency(1200.0, 1100.0, 1500.0, 2000.0, 50),
+    facts=ModelFacts(dimension=1536, price_per_1m_tokens=0.02),
+)
+
+
+def board(*rows, **more):
+    rows = rows or (ROW, replace(ROW, rank=2, model="bm25", rating=1467.8))
+    given = {
+        "overall": rows,
+        "datasets": {"scifact": rows},
+        "position_advantage": PositionAdvantage(16.0, 4.0, 28.0),
+        "battles": 1234,
+        "ties": 5,
+        "failures": 1,
+        "queries": 40,
+        "judges": ("gpt-4.1-mini",),
+        "settings": RatingSettings(),
+        "notes": ("a note",),
+    }
+    return Leaderboard(**(given | more))
+
+
+def test_the_header_says_what_the_ratings_rest_on():
+    text = render_leaderboard(board())
+
+    assert "1,234 battles, 5 ties, 1 failure, 40 queries, 1 data set" in text
+    assert "judge: gpt-4.1-mini" in text
+    assert "shown first is worth +16 ±12 Elo" in text
+    assert text.rstrip().endswith("• a note")
+
+
+def test_a_judge_that_is_no_llm_is_labelled():
+    assert "judge: qrels, not an LLM" in render_leaderboard(board(judges=("qrels",)))
+    assert "not named in the log" in render_leaderboard(board(judges=("",)))
+
+
+def test_ratings_show_their_interval_their_ranks_and_the_spread_of_elo():
+    line = next(x for x in render_leaderboard(board()).splitlines() if "3-small" in x)
+
+    assert line.split() == [
+        *("1", "text-embedding-3-small", "1532", "±24", "1–2", "1520", "~21", "10/5/5", "50.0%"),
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_no_line_of_a_table_is_wider_than_the_terminal(width):
+    long = replace(KNOWN, model="organisation/" + "very-long-model-name" * 4)
+    datasets = {f"dataset-{i}": (long, KNOWN) for i in range(12)}
+
+    text = render_leaderboard(board(long, KNOWN, datasets=datasets), width=width)
+
+    table = text.split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
+    assert max(map(len, table.splitlines())) <= width
+
+
+def test_wide_terminals_get_more_columns():
+    narrow, usual, wide = (render_leaderboard(board(KNOWN), width=w) for w in (80, 100, 160))
+
+    assert "nDCG@10" in narrow
+    assert "p50 ms" not in narrow
+    assert "text-embedding-3-small" in narrow
+    assert "p50 ms" in usual
+    assert all(head in wide for head in ("recall@5", "judged@10", "p99 ms", "$/1M", "dim"))
+
+
+def test_columns_that_nobody_can_fill_are_left_out():
+    text = render_leaderboard(board(replace(ROW, rating=None, rank_lower=None)), width=160)
+
+    assert "nDCG" not in text
+    assert "rating " not in text.split("\n\n")[1]
+    assert "None" not in text
+
+
+def test_each_data_set_has_its_column_and_a_blank_where_a_model_did_not_play():
+    other = replace(ROW, model="bm25", rating=1400.0)
+
+    text = render_leaderboard(board(ROW, other, datasets={"fiqa": (ROW, other), "arcd": (ROW,)}))
+
+    table = text.split("rating by data set")[1].splitlines()
+    assert table[0].split() == ["fiqa", "arcd"]
+    assert table[1].split() == ["text-embedding-3-small", "1532", "1532"]
+    assert table[2].split() == ["bm25", "1400"]
+
+
+def test_names_cannot_speak_to_the_terminal_or_in_markup():
+    evil = replace(ROW, model="\x1b[2J[bold red]evil[/] :smile: \u202eli\x9bve\nx")
+
+    text = render_leaderboard(
+        board(evil, datasets={"[red]d\x1b[0m": (evil,), "e": (evil,)}, judges=("\x07j",)),
+        width=160,
+    )
+
+    assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(text)
+    assert "[2J[bold red]evil[/] :smile: livex" in text
+    assert "[red]d" in text
+
+
+def test_text_is_plain_unless_colour_is_asked_for():
+    assert "\x1b[" not in render_leaderboard(board())
+    assert "\x1b[" in render_leaderboard(board(), colour=True)
+
+
+def test_the_same_leaderboard_gives_the_same_text():
+    assert render_leaderboard(board()) == render_leaderboard(board())
+
+
+def test_importing_the_table_does_not_import_rich_or_pandas():
+    code = "import sys, arena.table; print({'rich', 'pandas'} & set(sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"
