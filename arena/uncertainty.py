@@ -24,6 +24,12 @@ def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
     return fit.theta - half, fit.theta + half
 
 
+def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of the first-position advantage γ, logits; (0, 0) if not fitted."""
+    half = _quantile(fit, level) * fit.position_se
+    return fit.position - half, fit.position + half
+
+
 def win_probabilities(fit: Fit) -> Floats:
     """How sure it is that the row is better than the column, (m, m); 0.5 on the diagonal."""
     difference = fit.theta[:, None] - fit.theta[None, :]

@@ -13,7 +13,13 @@ from arena.bootstrap import bootstrap
 from arena.bradley_terry import Comparisons, Fit, fit
 from arena.errors import UsageError
 from arena.ties import fit_davidson
-from arena.uncertainty import critical_value, intervals, rank_intervals, win_probabilities
+from arena.uncertainty import (
+    critical_value,
+    intervals,
+    position_interval,
+    rank_intervals,
+    win_probabilities,
+)
 
 
 def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:
@@ -51,6 +57,20 @@ def test_intervals_with_few_queries_are_wider():
     lower, upper = intervals(known([0.0], 1.0, n_clusters=4), level=0.95)
 
     assert [lower[0], upper[0]] == pytest.approx([-3.182446, 3.182446], abs=1e-4)
+
+
+def test_the_interval_of_the_position_advantage_holds_it():
+    rng = np.random.default_rng(13)
+    ratings = fit(simulate(np.zeros(3), 6000, 600, rng, gamma=0.5))
+
+    lower, upper = position_interval(ratings)
+
+    assert lower < ratings.position < upper
+    assert upper - lower == pytest.approx(2 * 1.964 * ratings.position_se, rel=1e-3)
+
+
+def test_there_is_no_interval_of_a_position_advantage_that_was_not_fitted():
+    assert position_interval(fit(golden(), position=False)) == (0, 0)
 
 
 @pytest.mark.parametrize("level", [0, 1, 95])
@@ -163,6 +183,14 @@ def test_many_queries_are_pooled_without_changing_the_spread():
     draws = bootstrap(comparisons, ratings, seed=0)
 
     assert (draws.std(axis=0) / ratings.standard_error).mean() == pytest.approx(1, abs=0.07)
+
+
+def test_query_codes_of_any_size_are_bootstrapped():
+    comparisons = replace(golden(), cluster=golden().cluster * 10**15)
+
+    draws = bootstrap(comparisons, fit(comparisons), n=20, seed=0)
+
+    assert draws == pytest.approx(bootstrap(golden(), fit(golden()), n=20, seed=0))
 
 
 def test_few_battles_are_bootstrapped_without_a_missing_pair():
