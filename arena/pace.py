@@ -1,8 +1,8 @@
 """How fast an endpoint may be asked: an adaptive limit on the requests in flight.
 
-Additive increase, multiplicative decrease, as TCP does it. Measured against an endpoint that
-allows 300 requests a second, it holds 302 a second with 8% of requests wasted; pausing everyone
-at every refusal falls to 24 a second when refusals are mixed with other faults.
+Slow increase, quick decrease, as TCP does it. Only a share of refusals cuts the limit and only a
+storm pauses everyone: to pause at every refusal costs nine tenths of the speed where refusals
+are mixed with other faults.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Pace:
     window: int = 100  #: how many of the last calls are looked at
     cut_share: float = 0.08  #: cut the limit when so many of them were refused
     cut_factor: float = 0.7  #: and to which part of it
+    growth: float = 0.05  #: grow by this part of the limit in a round trip, by 1 at least
     storm_share: float = 0.40  #: hold everyone back when so many were refused
     pause_s: float = 5.0  #: how long, where the endpoint does not say
     slow_s: float = 22.5  #: a reply that took longer shows a queue: grow no further
@@ -91,7 +92,8 @@ class Gate:
         self._refusals.append(False)
         # A limit that nobody is waiting at says nothing about the endpoint.
         if latency_s <= self._pace.slow_s and self._waiting:
-            step = 1 / self._limit if self._ever_cut else 1
+            # Doubles in a round trip until the first cut; from then on it feels its way.
+            step = max(1 / self._limit, self._pace.growth) if self._ever_cut else 1
             self._limit = min(self._pace.ceiling, self._limit + step)
             self._admit()
 
