@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REMEDY: Final = "delete the damaged line, and what it held is made again"
+_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,10 @@ def _parsed(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
         raise DataError(path, number, f"not a line of this log: {what}", _REMEDY) from None
 
 
-@cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    from pydantic import TypeAdapter  # noqa: PLC0415
+    """pydantic's reader of a record, built once."""
+    if kind not in _ADAPTERS:
+        from pydantic import TypeAdapter  # noqa: PLC0415
 
-    return TypeAdapter(kind)
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
