@@ -162,7 +162,7 @@ def _parsed(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    """pydantic's reader of a record, built once."""
+    """The reader of a record, built once."""
     if kind not in _ADAPTERS:
         from pydantic import TypeAdapter  # noqa: PLC0415
 
