@@ -35,7 +35,8 @@ class Comparisons:
     @property
     def pair(self) -> Ints:
         """The code of each battle's ordered pair: first * n_models + second."""
-        return np.asarray(self.first, dtype=np.intp) * self.n_models + self.second
+        first, second = (np.asarray(side, dtype=np.intp) for side in (self.first, self.second))
+        return first * self.n_models + second
 
 
 @dataclass(frozen=True, slots=True)

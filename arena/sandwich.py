@@ -63,7 +63,8 @@ def score_outer(
     m = layout.n_models
     for rows, cluster, n in _blocks(comparisons):
         base = cluster * m
-        first, second = base + comparisons.first[rows], base + comparisons.second[rows]
+        first = base + comparisons.first[rows].astype(np.intp, copy=False)
+        second = base + comparisons.second[rows].astype(np.intp, copy=False)
         g = tally(first, margin[rows], n * m) - tally(second, margin[rows], n * m)
         columns = [g.reshape(n, m)]
         if layout.position:

@@ -270,7 +270,7 @@ def test_probabilities_count_like_shares_of_battles(comparisons, shares):
     assert fit(soft, position=False).theta == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint16, np.int64])
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint16, np.uint64])
 def test_the_encoding_of_codes_does_not_matter(dtype):
     comparisons = simulate(np.linspace(-1, 1, 30), 3000, 100, np.random.default_rng(4))
     encoded = replace(
