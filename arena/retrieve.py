@@ -63,6 +63,7 @@ def retrieve(  # noqa: PLR0913  the last three are options
     if unknown := [query_id for query_id in query_ids if query_id not in dataset.queries]:
         raise UsageError(f"{dataset.name}: unknown query {unknown[0]!r}; see queries.jsonl")
     n_documents = len(dataset.corpus)
+    total = n_documents + len(query_ids)
     if model.run is not None:
         run = _from_file(model, model.run, dataset, query_ids, depth)
         return run, RetrievalStats(n_documents=n_documents)
@@ -70,7 +71,8 @@ def retrieve(  # noqa: PLR0913  the last three are options
         {doc_id: text for doc_id, d in dataset.corpus.items() if (text := passage(d)).strip()},
         {query_id: dataset.queries[query_id].text for query_id in query_ids},
         depth,
-        _counter(progress, n_documents + len(query_ids)),
+        _counter(progress, 0, total),
+        _counter(progress, n_documents, total),
     )
     if not job.corpus:
         raise UsageError(f"{dataset.name}: no document of the corpus has any text")
@@ -99,7 +101,8 @@ class _Job:
     corpus: Mapping[str, str]  #: doc_id → the text it is found by
     queries: Mapping[str, str]  #: query_id → text
     depth: int
-    report: Callable[[int], None]  #: told how many documents and queries are done
+    embedded: Callable[[int], None]  #: told how many documents are embedded
+    searched: Callable[[int], None]  #: told how many queries are done, after all documents
 
 
 def _from_file(
@@ -121,7 +124,7 @@ def _by_words(job: _Job) -> tuple[_Rankings, RetrievalStats]:
         started = time.perf_counter()
         rankings[query_id] = index.search(text, job.depth)
         latency_ms.append((time.perf_counter() - started) * 1000)
-        job.report(len(job.corpus) + number + 1)
+        job.searched(number + 1)
     return rankings, RetrievalStats(tuple(latency_ms))
 
 
@@ -129,7 +132,7 @@ def _by_vectors(job: _Job, embedder: Embedder, cache: Path) -> tuple[_Rankings, 
     texts = list(job.corpus.values())
     store = VectorStore(cache, embedder.settings, "document")
     documents, n_documents = embed_cached(
-        embedder, texts, store, progress=lambda done, _: job.report(done)
+        embedder, texts, store, progress=lambda done, _: job.embedded(done)
     )
     queries, n_queries = _embed_queries(embedder, list(job.queries.values()), cache)
     dimension = documents.vectors.shape[1]
@@ -170,9 +173,9 @@ def _search(index: CosineIndex, job: _Job, queries: StoredVectors) -> tuple[_Ran
         started = time.perf_counter()
         found += index.search(vectors[number : number + 1], job.depth)
         search_ms[number] = (time.perf_counter() - started) * 1000
-        job.report(len(job.corpus) + number + 1)
+        job.searched(number + 1)
     found += index.search(vectors[n_alone:], job.depth)
-    job.report(len(job.corpus) + len(vectors))
+    job.searched(len(vectors))
     return dict(zip(job.queries, found, strict=True)), search_ms
 
 
@@ -187,5 +190,5 @@ def _open_embedder(model: ModelConfig, corpus: Mapping[str, Document]) -> Iterat
         yield local_embedder(model, corpus)
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    return lambda done: progress(done, total) if progress else None
+def _counter(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    return lambda done: progress(before + done, total) if progress else None

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loopback import Answer, LoopbackServer, embeddings, error
+
+from arena import retrieve as retrieve_module
+from arena import top_k as top_k_module
+from arena.bm25 import Bm25Index, tokenize
+from arena.config import ModelConfig
+from arena.datasets import load_beir, sample_queries
+from arena.errors import ApiError, DataError, UsageError
+from arena.metrics import latency_summary, measure_run
+from arena.records import Dataset, Document, Query, RetrievalStats, Run
+from arena.retrieve import passage, retrieve
+from arena.top_k import CosineIndex
+from arena.trec import write_run
+
+BM25 = ModelConfig(name="bm25", provider="bm25")
+
+
+def dataset(corpus: dict[str, str], **queries: str) -> Dataset:
+    return Dataset(
+        "tiny",
+        {doc_id: Document(doc_id, text) for doc_id, text in corpus.items()},
+        {query_id: Query(query_id, text) for query_id, text in queries.items()},
+        {},
+    )
+
+
+ANIMALS = dataset(
+    {"b": "a red cat", "a": "a red cat", "c": "two dogs", "d": "", "e": " \n"},
+    q1="red cat",
+    q2="dogs",
+    q3="zebra",
+)
+
+
+def order(run: Run, query_id: str) -> list[str]:
+    return [place.doc_id for place in run.rankings[query_id]]
+
+
+def by_definition(
+    vectors: np.ndarray, ids: list[str], query: np.ndarray
+) -> list[tuple[str, float]]:
+    """Every document with its cosine in double precision, sorted."""
+    found = []
+    for doc_id, vector in zip(ids, vectors.astype(float), strict=True):
+        if vector.any() and query.any():
+            unit = query.astype(float) / np.linalg.norm(query.astype(float))
+            cosine = float(vector @ unit / np.linalg.norm(vector))
+            found.append((doc_id, cosine))
+    return sorted(found, key=lambda pair: (-np.float32(pair[1]), pair[0]))
+
+
+@pytest.fixture(params=[1, 3, 2**22])
+def _block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_k_module, "_BLOCK_SCORES", request.param)
+    monkeypatch.setattr(top_k_module, "_BLOCK_EXACT", max(2, request.param // 2))
+    monkeypatch.setattr(top_k_module, "_BLOCK_QUERIES", 2)
+
+
+small = st.integers(-2, 2)
+
+
+@pytest.mark.usefixtures("_block")
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(small, min_size=3, max_size=3), min_size=1, max_size=25),
+    queries=st.lists(st.lists(small, min_size=3, max_size=3), max_size=5),
+    top_k=st.integers(1, 30),
+    seed=st.integers(0, 3),
+)
+def test_top_k_equals_a_full_sort_with_many_ties(
+    rows: list[list[int]], queries: list[list[int]], top_k: int, seed: int
+) -> None:
+    # Cosines of small integers tie or lie far apart, so that rounding decides nothing.
+    vectors = np.array(rows, np.float32)
+    ids = [str(number) for number in np.random.default_rng(seed).permutation(len(rows))]
+    asked = np.array(queries, np.float32).reshape(-1, 3)
+
+    found = CosineIndex(vectors, ids).search(asked, top_k)
+
+    for query, ranking in zip(asked, found, strict=True):
+        expected = by_definition(vectors, ids, query)
+        known = dict(expected)
+        assert len(ranking) == min(top_k, len(expected))
+        assert [round(known[doc_id], 5) for doc_id, _ in ranking] == [
+            round(score, 5) for _, score in expected[:top_k]
+        ]
+        assert ranking == sorted(ranking, key=lambda pair: (-pair[1], pair[0]))
+        assert [score for _, score in ranking] == pytest.approx(
+            [known[doc_id] for doc_id, _ in ranking], abs=1e-6
+        )
+
+
+@pytest.mark.usefixtures("_block")
+def test_copies_of_a_document_tie_wherever_they_lie() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(9, 131)).astype(np.float32)
+    which = rng.integers(0, 9, size=301)
+    ids = [f"{number:03}" for number in rng.permutation(301)]
+
+    [ranking] = CosineIndex(kinds[which], ids).search(rng.normal(size=(1, 131)), 301)
+
+    assert len({score for _, score in ranking}) == 9
+    assert ranking == sorted(ranking, key=lambda pair: (-pair[1], pair[0]))
+
+
+def test_ranking_does_not_depend_on_what_is_searched_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(3000, 96)).astype(np.float32)
+    queries = rng.normal(size=(70, 96)).astype(np.float32)
+    index = CosineIndex(vectors, [str(number) for number in range(3000)])
+
+    together = index.search(queries, 100)
+
+    assert together == [index.search(query[None], 100)[0] for query in queries]
+
+
+def test_lengths_do_not_matter_however_extreme() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.uniform(0.1, 1, size=(50, 8)).astype(np.float32)
+    ids = [str(number) for number in range(50)]
+    scales = 10.0 ** rng.integers(-30, 37, size=(50, 1))
+
+    [plain] = CosineIndex(vectors, ids).search(vectors[:1], 50)
+    [scaled] = CosineIndex((vectors * scales).astype(np.float32), ids).search(vectors[:1], 50)
+
+    assert [doc_id for doc_id, _ in scaled] == [doc_id for doc_id, _ in plain]
+    assert np.allclose([s for _, s in scaled], [s for _, s in plain], atol=1e-6)
+
+
+def test_zero_vector_is_never_found_and_finds_nothing() -> None:
+    index = CosineIndex(np.array([[0, 0], [-1, 0]], np.float32), ["zero", "opposite"])
+
+    assert index.search(np.array([[1, 0], [0, 0]], np.float32), 5) == [[("opposite", -1.0)], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("Who is the Who?", ["who", "is", "the", "who"]),
+        ("itertools.groupby(key)", ["itertools", "groupby", "key"]),
+        ("snake_case", ["snake_case", "snake", "case"]),
+        ("getHTTPResponse2", ["gethttpresponse2", "get", "http", "response2"]),
+        ("__init__", ["__init__"]),
+        ("Café Straße", ["cafe", "strasse"]),
+        ("أَهْلاً وسهلًا", ["اهلا", "وسهلا"]),
+        ("東京タワー x", ["東京", "京タ", "タワ", "ワー", "x"]),
+        ("중 한국어", ["중", "한국", "국어"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("C++ 🦉 \u202e", ["c"]),
+        ("...", []),
+    ],
+)
+def test_words_of_every_script_are_found(text: str, terms: list[str]) -> None:
+    assert tokenize(text) == terms
+
+
+@given(
+    texts=st.lists(st.text("ab c", max_size=6), min_size=1, max_size=12), top_k=st.integers(1, 9)
+)
+@settings(max_examples=50, deadline=None)
+def test_bm25_top_k_equals_a_full_sort(texts: list[str], top_k: int) -> None:
+    index = Bm25Index({str(len(texts) - place): text for place, text in enumerate(texts)})
+
+    everything = index.search("a b", 99)
+
+    assert everything == sorted(everything, key=lambda pair: (-pair[1], pair[0]))
+    assert index.search("a b", top_k) == everything[:top_k]
+
+
+def test_bm25_finds_only_what_shares_a_word(tmp_path: Path) -> None:
+    run, stats = retrieve(BM25, ANIMALS, ["q1", "q2", "q3"], cache=tmp_path)
+
+    assert order(run, "q1") == ["a", "b"]
+    assert order(run, "q2") == ["c"]
+    assert order(run, "q3") == []
+    assert len(stats.latency_ms) == 3
+    assert stats.measured_at is not None
+    assert (stats.n_documents, stats.embedded, stats.tokens, stats.cost_usd) == (5, 0, None, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_title_space_text_is_what_a_document_is_found_by() -> None:
+    assert passage(Document("d", "text", "Title")) == "Title text"
+    assert passage(Document("d", "text")) == "text"
+    assert passage(Document("d", "", "Title")) == "Title"
+
+
+COLOURS = {"red": 0, "cat": 1, "dogs": 2}
+
+
+def colours(body: dict[str, Any], attempt: int) -> Answer:
+    """Counts of three words, plus a little of everything."""
+    return embeddings(
+        [[0.1 + text.split().count(word) for word in COLOURS] for text in body["input"]],
+        tokens=4 * len(body["input"]),
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer(colours) as server:
+        yield server
+
+
+def endpoint(server: LoopbackServer, **settings: Any) -> ModelConfig:
+    fields = {"name": "m", "provider": "openai", "base_url": server.base_url, **settings}
+    return ModelConfig.model_validate(fields)
+
+
+def test_endpoint_ranks_by_cosine_and_is_paid_once(tmp_path: Path, server: LoopbackServer) -> None:
+    model = endpoint(server, price_per_1m_tokens=2.0)
+    seen: list[tuple[int, int]] = []
+
+    run, stats = retrieve(
+        model, ANIMALS, ["q1", "q2"], cache=tmp_path, progress=lambda *done: seen.append(done)
+    )
+    n_requests = len(server.requests)
+    again, cached = retrieve(model, ANIMALS, ["q2", "q1"], cache=tmp_path)
+
+    assert order(run, "q1") == ["a", "b", "c"]
+    assert order(run, "q2")[0] == "c"
+    assert dict(again.rankings) == dict(run.rankings)
+    assert len(server.requests) == n_requests
+    assert stats.dimension == 3
+    assert (stats.embedded, cached.embedded) == (4, 0)
+    assert (stats.tokens, cached.tokens) == (16, 16)
+    assert stats.cost_usd == pytest.approx(32e-6)
+    assert len(stats.latency_ms) == len(cached.latency_ms) == 2
+    assert seen[-1] == (7, 7)
+    assert seen == sorted(seen)
+    sent = [text for request in server.requests for text in request.body["input"]]
+    assert sorted(sent) == ["a red cat", "dogs", "red cat", "two dogs", "warm-up"]
+
+
+def test_latency_excludes_retries_and_waits(tmp_path: Path, server: LoopbackServer) -> None:
+    def slow_at_first(body: dict[str, Any], attempt: int) -> Answer:
+        if attempt == 1:
+            return error(429, "slow down", headers={"Retry-After": "0.2"})
+        return colours(body, attempt)
+
+    server.answer = slow_at_first
+    _, stats = retrieve(endpoint(server), ANIMALS, ["q1"], cache=tmp_path)
+
+    assert len(stats.latency_ms) == 1
+    assert 0 < stats.latency_ms[0] < 200
+
+
+def test_queries_beyond_the_samples_are_embedded_in_batches(
+    tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieve_module, "LATENCY_SAMPLES", 2)
+    many = dataset({"a": "red"}, **{f"q{number}": f"cat {number}" for number in range(9)})
+
+    run, stats = retrieve(endpoint(server), many, list(many.queries), cache=tmp_path)
+
+    sizes = [len(request.body["input"]) for request in server.requests]
+    assert sizes == [1, 1, 1, 1, 7]
+    assert len(stats.latency_ms) == 2
+    assert [order(run, query_id) for query_id in run.rankings] == [["a"]] * 9
+
+
+def test_endpoint_that_answers_queries_with_other_vectors_is_refused(
+    tmp_path: Path, server: LoopbackServer
+) -> None:
+    retrieve(endpoint(server), ANIMALS, ["q1"], cache=tmp_path)
+    server.answer = lambda body, attempt: embeddings([[1.0, 2.0]] * len(body["input"]))
+
+    # The corpus is new, the query is not.
+    with pytest.raises(ApiError, match="3 numbers for a query, 2 for a document"):
+        retrieve(endpoint(server, document_prefix="d:"), ANIMALS, ["q1"], cache=tmp_path)
+
+
+@pytest.mark.parametrize("provider", ["bm25", "openai"])
+def test_corpus_without_text_is_an_error(
+    tmp_path: Path, server: LoopbackServer, provider: str
+) -> None:
+    model = endpoint(server, provider=provider)
+
+    with pytest.raises(UsageError, match="no document of the corpus has any text"):
+        retrieve(model, dataset({"a": ""}, q="x"), ["q"], cache=tmp_path)
+
+
+def test_unknown_query_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="tiny: unknown query 'q9'"):
+        retrieve(BM25, ANIMALS, ["q1", "q9"], cache=tmp_path)
+
+
+def test_depth_cuts_rankings(tmp_path: Path) -> None:
+    run, _ = retrieve(BM25, ANIMALS, ["q1"], depth=1, cache=tmp_path)
+
+    assert order(run, "q1") == ["a"]
+
+
+def test_run_file_is_a_model_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "mine.tiny.trec").write_text("q1 Q0 c 1 2 x\nq1 Q0 b 2 1 x\nq1 Q0 a 3 1 x\n")
+    model = ModelConfig(name="mine", run=str(tmp_path / "mine.{dataset}.trec"))
+
+    run, stats = retrieve(model, ANIMALS, ["q1"], depth=2, cache=tmp_path)
+
+    assert (run.dataset, run.model) == ("tiny", "mine")
+    assert order(run, "q1") == ["c", "a"]
+    assert stats == RetrievalStats(n_documents=5)
+    assert latency_summary(stats.latency_ms) is None
+    with pytest.raises(DataError, match=r"mine\.tiny\.trec: no ranking for 1 of 2 queries"):
+        retrieve(model, ANIMALS, ["q1", "q2"], cache=tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "ndcg"), [("msmarco", 0.6829), ("dbpedia", 0.3345), ("arcd", 0.7843)]
+)
+def test_bm25_on_the_reference_corpora_scores_as_ir_measures_says(
+    shared_data: Path, tmp_path: Path, name: str, ndcg: float
+) -> None:
+    reference = load_beir(shared_data / "corpora" / name, name)
+    run, _ = retrieve(BM25, reference, sample_queries(reference, None, 1), cache=tmp_path)
+    write_run(run, tmp_path / "run.trec")
+
+    metrics = measure_run(run, reference.qrels)
+
+    nd10, r10 = ir_measures.parse_measure("nDCG@10"), ir_measures.parse_measure("R@10")
+    own = ir_measures.calc_aggregate(
+        [nd10, r10], reference.qrels, ir_measures.read_trec_run(str(tmp_path / "run.trec"))
+    )
+    assert metrics is not None
+    assert metrics.ndcg_at_10 == pytest.approx(own[nd10], abs=1e-12)
+    assert metrics.recall_at_10 == pytest.approx(own[r10], abs=1e-12)
+    assert metrics.ndcg_at_10 == pytest.approx(ndcg, abs=5e-5)
