@@ -129,10 +129,11 @@ class _Coder:
         self._codes[name].append(np.fromiter(map(look_up, cells), np.int32, count))
 
     def columns(self) -> dict[str, Column]:
+        """The columns; an optional one without any value is none."""
         return {
             name: Column(np.concatenate(self._codes[name]), tuple(index))
             for name, index in self._indexes.items()
-            if self._codes[name]
+            if self._codes[name] and (name in REQUIRED or index.keys() != {None})
         }
 
 

@@ -211,6 +211,8 @@ def _loading_notes(
     turned = sum(int(read_swapped(table).sum()) for table in tables)
     if turned:
         yield f"{turned:,} battles showed model_b first (swapped) and were turned round"
+    if any(not t.ids and {"order_swapped", "swapped"}.isdisjoint(t.columns) for t in tables):
+        yield "the log does not say whose list was shown first: taken to be model_a's"
     if repeated.any():
         yield f"{repeated.sum():,} lines repeat the id of an earlier battle and were not counted"
     if same.any():
@@ -230,7 +232,7 @@ def _loading_notes(
 def _battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
     alike = defaultdict(list)
     for model in battles.models:
-        alike[re.sub(r"[\W_]+", "", model.casefold())].append(model)
+        alike[re.sub(r"[\W_]+", "", model.casefold()) or model].append(model)
     for names in alike.values():
         if len(names) > 1:
             yield f"spellings of one model? {', '.join(names)}; an alias file joins them"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,12 +74,10 @@ def render_leaderboard(
 
 def print_leaderboard(leaderboard: Leaderboard) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    import shutil  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
-    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=is_terminal))
+    colour = is_terminal and not os.environ.get("NO_COLOR")
+    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour))
 
 
 def printable(text: str) -> str:

@@ -215,6 +215,22 @@ def test_a_swapped_row_is_turned_round_because_model_a_is_the_one_shown_first(tm
     assert "2 battles showed model_b first (swapped) and were turned round" in battles.notes
 
 
+def test_a_foreign_log_without_the_order_shown_is_said_to_lack_it(tmp_path):
+    note = "the log does not say whose list was shown first: taken to be model_a's"
+    files = [jsonl(tmp_path / "f.jsonl", [row()]), jsonl(tmp_path / "o.jsonl", [ours("x")])]
+
+    foreign, own = (load_battles([file]) for file in files)
+
+    assert note in foreign.notes
+    assert note not in own.notes
+    assert note in from_frame(pd.DataFrame([row()])).notes
+
+
+def test_a_data_frame_of_lists_is_refused():
+    with pytest.raises(DataError, match="column 'winner': unhashable"):
+        from_frame(pd.DataFrame([row(winner=["model_a"])]))
+
+
 def test_a_letter_in_a_swapped_row_is_refused_as_ambiguous(tmp_path):
     path = jsonl(tmp_path / "log.jsonl", [row(winner="A"), row(winner="A", swapped=True)])
 
