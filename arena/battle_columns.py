@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battle_files import BattleTable, Column
+from arena.battle_table import BattleTable, Column
 from arena.errors import DataError
 
 Codes = NDArray[np.int32]

@@ -7,9 +7,7 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice, repeat
 from operator import itemgetter
@@ -20,45 +18,25 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.battle_table import (
+    HINT,
+    OPTIONAL,
+    OWN,
+    REQUIRED,
+    BattleTable,
+    Coder,
+    Column,
+    check_header,
+    checked,
+)
 from arena.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REQUIRED = ("model_a", "model_b", "winner")
-OPTIONAL = ("dataset", "query_id", "judge", "order_swapped", "swapped")
-OWN = frozenset({"id", "prompt", "source"})
-"""A file with these columns is a log that arena wrote: its ids are unique by construction."""
-
 _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
 _CHUNK_ROWS = 1 << 14
 _LONGEST_CELL = (1 << 31) - 1
-_HINT = "expected columns model_a, model_b, winner"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column, each distinct value held once."""
-
-    codes: NDArray[np.int32]  #: (n_rows,), indices into distinct
-    distinct: tuple[Any, ...]  #: as written in the file; None where the cell is missing
-
-
-@dataclass(frozen=True, slots=True)
-class BattleTable:
-    """What a file says, before anything is made of it."""
-
-    source: str  #: the file's path, for messages
-    columns: dict[str, Column]  #: the required ones, and the optional ones that it has
-    line_of: Callable[[int], int]  #: row, from 0 → its line in the file
-    ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
-    probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
-    notes: tuple[str, ...] = ()
-
-    @property
-    def n_rows(self) -> int:
-        """How many battles the file holds."""
-        return int(self.columns["model_a"].codes.size)
 
 
 def read_table(path: Path) -> BattleTable:
@@ -96,7 +74,7 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     import pandas as pd  # noqa: PLC0415 - half a second, and only data frames need it
 
     names = [str(name) for name in frame.columns]
-    _check_header(source, None, names)
+    check_header(source, None, names)
     columns = {}
     for name in (*REQUIRED, *OPTIONAL):
         if name not in names:
@@ -104,43 +82,19 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
         try:
             codes, values = pd.factorize(frame[name])
         except (TypeError, ValueError) as error:
-            raise DataError(source, None, f"column {name!r}: {error}", _HINT) from None
+            raise DataError(source, None, f"column {name!r}: {error}", HINT) from None
         distinct = (*np.asarray(values, dtype=object).tolist(), None)
         # pandas marks a missing cell with -1: here it is the last value, None.
         coded: NDArray[np.int32] = np.where(codes < 0, len(distinct) - 1, codes).astype(np.int32)
         columns[name] = Column(coded, distinct)
     ids = frame["id"].tolist() if OWN.issubset(names) else ()
-    return _checked(BattleTable(source, columns, line_of=int, ids=ids))
-
-
-class _Coder:
-    """Codes columns chunk by chunk: a value's code is its place among the values seen."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._indexes: dict[str, defaultdict[Any, int]] = {}
-        self._codes: dict[str, list[NDArray[np.int32]]] = {}
-        for name in names:
-            index: defaultdict[Any, int] = defaultdict()
-            index.default_factory = index.__len__
-            self._indexes[name], self._codes[name] = index, []
-
-    def add(self, name: str, cells: Iterable[Any], count: int) -> None:
-        look_up = self._indexes[name].__getitem__
-        self._codes[name].append(np.fromiter(map(look_up, cells), np.int32, count))
-
-    def columns(self) -> dict[str, Column]:
-        """The columns; an optional one without any value is none."""
-        return {
-            name: Column(np.concatenate(self._codes[name]), tuple(index))
-            for name, index in self._indexes.items()
-            if self._codes[name] and (name in REQUIRED or index.keys() != {None})
-        }
+    return checked(BattleTable(source, columns, line_of=int, ids=ids))
 
 
 def _read_jsonl(path: Path) -> BattleTable:
     own, n_lines, notes = False, 0, []
     coded = (*REQUIRED, *OPTIONAL)
-    coder = _Coder(coded)
+    coder = Coder(coded)
     ids: list[Any] = []
     probs: list[Any] = []
     with path.open("rb") as file:
@@ -174,7 +128,7 @@ def _read_jsonl(path: Path) -> BattleTable:
         probs=probs if any(probs) else (),
         notes=tuple(notes),
     )
-    return _checked(table)
+    return checked(table)
 
 
 def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
@@ -199,7 +153,7 @@ def _first_row(path: Path, chunk: bytes) -> dict[str, Any]:
             row = None
         if not isinstance(row, dict):
             raise DataError(path, number, "not a JSON object", "expected one battle to a line")
-        _check_header(str(path), number, row)
+        check_header(str(path), number, row)
         return row
     return {}
 
@@ -216,11 +170,11 @@ def _bad_line(path: Path, lines: Iterable[bytes], before: int) -> DataError:
             what = f"not valid JSON: {str(error).partition(':')[0]}"
             return DataError(path, number, what, "mend or remove the line")
         if not isinstance(row, dict):
-            return DataError(path, number, "not a JSON object", _HINT)
+            return DataError(path, number, "not a JSON object", HINT)
         for name in (*REQUIRED, *OPTIONAL):
             if isinstance(row.get(name), list | dict):
                 return DataError(path, number, f'"{name}" is a list or an object', "give a word")
-    return DataError(path, None, "cannot be read as battles", _HINT)
+    return DataError(path, None, "cannot be read as battles", HINT)
 
 
 def _jsonl_line(path: Path, row: int) -> int:
@@ -235,9 +189,9 @@ def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
         with path.open(encoding="utf-8-sig", newline="") as file:
             records = _csv_records(path, file, delimiter)
             _, header = next(records, (0, []))
-            _check_header(str(path), 1, header)
+            check_header(str(path), 1, header)
             places = {n: header.index(n) for n in (*REQUIRED, *OPTIONAL) if n in header}
-            coder, ids = _Coder(places), []
+            coder, ids = Coder(places), []
             while rows := list(islice(records, _CHUNK_ROWS)):
                 for name, place in places.items():
                     coder.add(name, (row[place] or None for _, row in rows), len(rows))
@@ -246,7 +200,7 @@ def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
     finally:
         csv.field_size_limit(limit)
     line_of = partial(_csv_line, path, delimiter)
-    return _checked(BattleTable(str(path), coder.columns(), line_of, ids))
+    return checked(BattleTable(str(path), coder.columns(), line_of, ids))
 
 
 def _csv_records(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -285,22 +239,3 @@ def _read_parquet(path: Path) -> BattleTable:
     except ArrowException as error:
         raise DataError(path, None, f"not readable as Parquet: {error}") from None
     return table_from_frame(frame, str(path))
-
-
-def _check_header(source: str, line: int | None, names: Iterable[str]) -> None:
-    present = list(names)
-    missing = [name for name in REQUIRED if name not in present]
-    if not present:
-        raise DataError(source, None, "empty", _HINT)
-    if missing:
-        what = "missing " + ", ".join(f'"{name}"' for name in missing)
-        raise DataError(source, line, what, _HINT)
-    twice = [name for name in (*REQUIRED, *OPTIONAL) if present.count(name) > 1]
-    if twice:
-        raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
-
-
-def _checked(table: BattleTable) -> BattleTable:
-    if "model_a" not in table.columns or not table.n_rows:
-        raise DataError(table.source, None, "holds no battles", _HINT)
-    return table

@@ -33,7 +33,8 @@ from arena.battle_columns import (
     read_words,
     refuse_self_battles,
 )
-from arena.battle_files import BattleTable, read_table, table_from_frame
+from arena.battle_files import read_table, table_from_frame
+from arena.battle_table import BattleTable
 from arena.errors import DataError, UsageError
 
 if TYPE_CHECKING:
