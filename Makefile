@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format lint types bench clean
+.PHONY: demo test check format lint types bench docs clean
 
 demo: $(VENV)/demo  ## the whole job on the built-in data set, offline
 	$(BIN)/arena demo
@@ -26,6 +26,9 @@ types: $(VENV)/test
 
 bench: $(VENV)/test  ## benchmarks; their results are in docs/benchmarks.md
 	$(BIN)/python benchmarks/ratings.py
+
+docs: $(VENV)/test  ## docs/commands.md from the commands' own help
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -30,7 +30,7 @@ RETRIEVAL_DEPTH = 100
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ExperimentConfig(_Section):

@@ -143,3 +143,14 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="line 2"):
         load_config(path)
+
+
+def test_a_prefix_keeps_its_trailing_space() -> None:
+    models = [
+        {"name": "e5", "provider": "minilm", "query_prefix": "query: "},
+        {"name": "b", "provider": "lsa"},
+    ]
+
+    config = parse_config(tree(models=models), Path("arena.toml"))
+
+    assert config.models[0].query_prefix == "query: "

@@ -1,0 +1,251 @@
+"""Commands: help, errors in one line, exit statuses, and what goes to stdout."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from experiments import fair_judge, llm, write_experiment
+from loopback import LoopbackServer, chat
+
+from arena.cli import main
+from arena.config import load_config
+
+COMMANDS = sorted(main.commands)
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def arena(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_help_loads_none_of_the_heavy_packages() -> None:
+    heavy = ["openai", "pandas", "pydantic", "numpy", "rich", "aiohttp", "bm25s", "ir_measures"]
+    program = (
+        "import sys; from arena.cli import main; main(['--help'], standalone_mode=False);"
+        f"sys.stderr.write(' '.join(m for m in {heavy} if m in sys.modules))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert "Commands:" in ended.stdout
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    text = arena(command, "--help").output
+
+    assert "Example:" in text
+    assert f"arena {command}" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_documented(command: str) -> None:
+    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+    text = "\n".join(path.read_text("utf-8") for path in documents)
+
+    assert f"arena {command}" in text
+    for option in re.findall(r"--[a-z-]+", arena(command, "--help").output):
+        assert option == "--help" or option in text, option
+
+
+def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path) -> None:
+    first = arena("init", tmp_path / "new")
+    second = arena("init", tmp_path / "new")
+
+    assert first.exit_code == 0
+    assert load_config(tmp_path / "new" / "arena.toml").judge.model
+    assert (tmp_path / "new" / "prompts" / "pairwise.md").is_file()
+    assert second.exit_code == 2
+    assert "exists already" in second.output
+
+
+def test_battle_prints_the_leaderboard_and_writes_it(tmp_path: Path) -> None:
+    ended = arena("battle", write_experiment(tmp_path), "--quiet")
+
+    assert ended.exit_code == 0
+    assert "qrels, not an LLM" in ended.stdout
+    assert ended.stdout.index("strong") < ended.stdout.index("weak")
+    folder = tmp_path / "runs" / "x"
+    tree = json.loads((folder / "leaderboard.json").read_text())
+    frame = pd.read_csv(folder / "leaderboard.csv")
+    assert [row["model"] for row in tree["overall"]] == ["strong", "middling", "weak"]
+    assert list(frame[frame["dataset"] == "overall"]["model"]) == ["strong", "middling", "weak"]
+
+
+def test_progress_goes_to_stderr_and_results_to_stdout(tmp_path: Path) -> None:
+    ended = arena("battle", write_experiment(tmp_path))
+
+    assert "battles: 36/36" in ended.stderr
+    assert "battles: 36/36" not in ended.stdout
+    assert "strong" in ended.stdout
+
+
+def test_rate_prints_the_same_table_as_battle(tmp_path: Path) -> None:
+    battled = arena("battle", write_experiment(tmp_path), "--quiet")
+
+    rated = arena("rate", tmp_path / "runs" / "x")
+
+    assert rated.stdout == battled.stdout
+
+
+def test_rate_prints_json_for_programs(tmp_path: Path) -> None:
+    arena("battle", write_experiment(tmp_path), "--quiet")
+
+    tree = json.loads(arena("rate", tmp_path / "runs" / "x", "--json").stdout)
+
+    assert set(tree) >= {
+        "overall",
+        "datasets",
+        "position_advantage",
+        "battles",
+        "ties",
+        "failures",
+        "settings",
+    }
+    assert set(tree["overall"][0]) >= {
+        "rank",
+        "model",
+        "elo",
+        "elo_order_sd",
+        "rating",
+        "lower",
+        "upper",
+        "rank_lower",
+        "rank_upper",
+        "wins",
+        "losses",
+        "ties",
+        "battles",
+        "win_rate",
+        "ndcg@10",
+    }
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_rate_reads_battles_made_elsewhere(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame(
+        [("a", "b", "model_a"), ("b", "a", "tie"), ("b", "a", "model_a"), ("a", "b", "model_a")],
+        columns=["model_a", "model_b", "winner"],
+    )
+    path = tmp_path / f"battles.{suffix}"
+    if suffix == "csv":
+        frame.to_csv(path, index=False)
+    elif suffix == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+
+    tree = json.loads(arena("rate", path, "--json").stdout)
+
+    assert [(row["model"], row["wins"]) for row in tree["overall"]] == [("a", 2), ("b", 1)]
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_rate_writes_where_it_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "battles.csv"
+    path.write_text("model_a,model_b,winner\na,b,tie\n")
+
+    arena("rate", path, "--output", tmp_path / "out")
+
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "leaderboard.csv",
+        "leaderboard.json",
+    }
+
+
+def test_rate_knows_other_spellings_of_a_model(tmp_path: Path) -> None:
+    battles, aliases = tmp_path / "battles.csv", tmp_path / "aliases.toml"
+    battles.write_text("model_a,model_b,winner\nBGE M3,b,model_a\nb,bge-m3,model_a\n")
+    aliases.write_text('"BGE M3" = "bge-m3"\n')
+
+    tree = json.loads(arena("rate", battles, "--aliases", aliases, "--json").stdout)
+
+    assert {row["model"] for row in tree["overall"]} == {"bge-m3", "b"}
+
+
+def test_an_unknown_outcome_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "battles.csv"
+    path.write_text("model_a,model_b,winner\na,b,tie\na,b,unsure\n")
+
+    ended = arena("rate", path)
+
+    assert ended.exit_code == 2
+    assert f"{path}:3" in ended.stderr
+    assert "unsure" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["battle", "missing.toml"], "no such file"),
+        (["rate", "missing"], "missing"),
+        (["battle", "--limit", "0"], "--limit"),
+        (["battle", "--dry-run", "--limit", "3"], "without --limit"),
+        (["rate"], "Missing argument"),
+        (["fight"], "No such command"),
+    ],
+)
+def test_a_usage_error_says_what_is_wrong_and_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ended = arena(*words)
+
+    assert ended.exit_code == 2
+    assert expected in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_every_mistake_of_a_config_is_an_error_line_of_its_own(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, settings="top_k = 0\norder = 1")
+
+    ended = arena("battle", config)
+
+    assert ended.exit_code == 2
+    lines = ended.stderr.splitlines()
+    assert [line.split(": ")[2] for line in lines] == ["experiment.top_k", "experiment.order"]
+    assert all(line.startswith("error: ") for line in lines)
+
+
+def test_too_many_failures_exit_with_1_after_the_leaderboard_of_what_was_judged(
+    tmp_path: Path,
+) -> None:
+    def mute_half_the_time(request: dict[str, object], attempt: int) -> object:
+        return chat("") if len(server.requests) % 2 else fair_judge(request, attempt)
+
+    with LoopbackServer(mute_half_the_time) as server:
+        ended = arena("battle", write_experiment(tmp_path, judge=llm(server.base_url)), "--quiet")
+
+    assert ended.exit_code == 1
+    assert "strong" in ended.stdout
+    assert "18 empty" in ended.stderr
+    assert "failures.jsonl" in ended.stderr
+
+
+def test_a_dry_run_shows_calls_tokens_price_and_time(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"))
+
+    shown = arena("battle", config, "--dry-run").stdout
+
+    assert re.search(r"judge calls +36\b", shown)
+    assert re.search(r"price +\$0\.\d\d", shown)
+    assert re.search(r"time +0:0\d", shown)
+
+
+def test_retrieve_prints_where_the_runs_are(tmp_path: Path) -> None:
+    ended = arena("retrieve", write_experiment(tmp_path), "--quiet")
+
+    paths = [Path(line) for line in ended.stdout.splitlines()]
+    assert [path.name for path in paths] == ["strong.trec", "middling.trec", "weak.trec"]
+    assert all(path.is_file() for path in paths)

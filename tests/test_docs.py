@@ -1,0 +1,50 @@
+"""The documents are true: what they show is what there is."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    written = (REPOSITORY / "docs" / "commands.md").read_text("utf-8")
+
+    generated = runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["commands_page"]()
+
+    assert written == generated, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readmes_first_steps_on_own_documents_run_as_written(tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"```sh\n(.*?)```", (REPOSITORY / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    steps = [block for block in blocks if "mkdir -p handbook" in block or "--dry-run" in block]
+    arena = f'arena() {{ {shlex.quote(sys.executable)} -m arena "$@"; }}\n'
+
+    ended = subprocess.run(
+        ["bash", "-euc", arena + "\n".join(steps)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert len(steps) == 2
+    assert ended.returncode == 0, ended.stderr
+    assert "judge calls" in ended.stdout
