@@ -20,7 +20,7 @@ from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
-    from arena.leaderboard import Leaderboard
+    from arena.rating.leaderboard import Leaderboard
 
 CONFIG = click.argument(
     "config",
@@ -71,7 +71,7 @@ def init(folder: Path) -> None:
     Example:
       arena init handbook && cd handbook && arena battle --dry-run
     """
-    from arena.prompt import find_prompt  # noqa: PLC0415
+    from arena.judging.prompt import find_prompt  # noqa: PLC0415
 
     files = {
         folder / "arena.toml": _template("arena.toml"),
@@ -113,7 +113,7 @@ def demo(folder: Path, judge_model: str | None, *, quiet: bool) -> None:
       arena demo
       OPENAI_BASE_URL=http://localhost:8000/v1 arena demo --judge-model qwen3-8b
     """
-    from arena.demo import demo_config  # noqa: PLC0415
+    from arena.experiment.demo import demo_config  # noqa: PLC0415
 
     config = folder / "arena.toml"
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def retrieve(config: Path, *, quiet: bool) -> None:
     Example:
       arena retrieve handbook/arena.toml
     """
-    from arena import pipeline  # noqa: PLC0415
+    from arena.experiment import pipeline  # noqa: PLC0415
 
     for path in pipeline.retrieve(config, reporter(quiet=quiet)):
         click.echo(path)
@@ -152,7 +152,7 @@ def battle(config: Path, limit: int | None, *, dry_run: bool, quiet: bool) -> No
       arena battle --dry-run
       arena battle handbook/arena.toml --limit 100
     """
-    from arena import pipeline  # noqa: PLC0415
+    from arena.experiment import pipeline  # noqa: PLC0415
 
     if dry_run:
         if limit is not None:
@@ -210,8 +210,8 @@ def rate(  # noqa: PLR0913  one parameter per option
       arena rate runs/handbook
       arena rate battles.csv --aliases spellings.toml --json
     """
-    from arena.leaderboard import RatingSettings  # noqa: PLC0415
-    from arena.rating import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
 
     settings = RatingSettings(rank_by=rank_by, prior=prior)
     leaderboard = rate_files(paths, aliases=aliases, settings=settings)
@@ -223,8 +223,8 @@ def rate(  # noqa: PLR0913  one parameter per option
 
 def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
     """Play, then rate what is in the log, even where the run was cut short."""
-    from arena import pipeline  # noqa: PLC0415
-    from arena.rating import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.experiment import pipeline  # noqa: PLC0415
+    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
 
     summary = pipeline.battle(config, progress, limit=limit)
     folder = summary.experiment.folder
@@ -236,8 +236,8 @@ def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
 
 
 def _show(leaderboard: Leaderboard, *, as_json: bool) -> None:
-    from arena.leaderboard_files import to_json  # noqa: PLC0415
-    from arena.table import print_leaderboard  # noqa: PLC0415
+    from arena.rating.leaderboard_files import to_json  # noqa: PLC0415
+    from arena.rating.table import print_leaderboard  # noqa: PLC0415
 
     if as_json:
         import orjson  # noqa: PLC0415

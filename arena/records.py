@@ -41,6 +41,7 @@ class Dataset:
     corpus: Mapping[str, Document]  #: doc_id → document, in file order
     queries: Mapping[str, Query]  #: query_id → query, in file order
     qrels: Qrels  #: empty where the dataset has none
+    notes: tuple[str, ...] = ()  #: what its files leave a reader to know, one line each
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arena.bootstrap import bootstrap
-from arena.bradley_terry import BradleyTerry, Comparisons, Fit, fit
-from arena.counts import Floats, Ints, count
-from arena.paired import Layout, maximise
-from arena.uncertainty import critical_value, difference_se, intervals, rank_intervals
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import BradleyTerry, Comparisons, Fit, fit
+from arena.rating.counts import Floats, Ints, count
+from arena.rating.paired import Layout, maximise
+from arena.rating.uncertainty import critical_value, difference_se, intervals, rank_intervals
 
 N_MODELS = 20
 QUERY_SD = 0.6

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loopback import Answer, verdict
+
 from arena.errors import ArenaError
-from arena.log import read_battles
-from arena.pipeline import Summary, battle
+from arena.experiment.pipeline import Summary, battle
+from arena.log.battle_log import read_battles
 from arena.progress import reporter
 from arena.records import Battle
-from loopback import Answer, verdict
 
 QUERIES = [f"q{i}" for i in range(6)]
 QUIET = reporter(quiet=True)

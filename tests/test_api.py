@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
 
-from arena.api import Api, ApiReply, Endpoint, Retry, run
-from arena.api_errors import TransientApiError, one_line, refusal, retry_after_s
+from arena.endpoint.client import Api, ApiReply, Endpoint, Retry, run
+from arena.endpoint.pace import Gate, Pace
+from arena.endpoint.refusals import TransientApiError, one_line, refusal, retry_after_s
 from arena.errors import ApiError, FatalApiError
-from arena.pace import Gate, Pace
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
 from arena.errors import ArenaError, DataError, UsageError
+from arena.rating.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
 
 ALIASES = {
     "Bge M3 Deepinfra": "bge-m3",

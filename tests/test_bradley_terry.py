@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rated import battles, golden, pools, simulate
 
-from arena.bradley_terry import BradleyTerry, Comparisons, DisconnectedError, fit, to_elo
-from arena.counts import count
 from arena.errors import UsageError
-from arena.paired import Layout, maximise, regular
-from arena.sandwich import score_outer
-from arena.uncertainty import intervals, rank_intervals, win_probabilities
+from arena.rating.bradley_terry import BradleyTerry, Comparisons, DisconnectedError, fit, to_elo
+from arena.rating.counts import count
+from arena.rating.paired import Layout, maximise, regular
+from arena.rating.sandwich import score_outer
+from arena.rating.uncertainty import intervals, rank_intervals, win_probabilities
 
 LAWS = settings(max_examples=40, deadline=None)
 
@@ -286,7 +286,7 @@ def test_the_encoding_of_codes_does_not_matter(dtype):
 def test_queries_in_blocks_give_the_same_covariance(monkeypatch):
     comparisons = simulate(np.linspace(-1, 1, 5), 2000, 300, np.random.default_rng(5))
     whole = fit(comparisons)
-    monkeypatch.setattr("arena.sandwich._BLOCK_CELLS", 5 * 17)
+    monkeypatch.setattr("arena.rating.sandwich._BLOCK_CELLS", 5 * 17)
 
     blocks = fit(replace(comparisons, cluster=comparisons.cluster * 1000))
 

@@ -12,8 +12,8 @@ from collections import Counter
 
 import pytest
 
-from arena.builtin import python_docs
-from arena.datasets import corpus_hash
+from arena.data.beir import corpus_hash
+from arena.data.builtin import python_docs
 from arena.records import Dataset
 
 
@@ -87,7 +87,7 @@ def test_an_object_appears_once_under_its_best_known_name(dataset, known, aliase
 def test_two_processes_build_the_same_data_set_quickly_and_silently(dataset):
     program = (
         "import json, time; start = time.perf_counter()\n"
-        "from arena.builtin import python_docs; from arena.datasets import corpus_hash\n"
+        "from arena.data.builtin import python_docs; from arena.data.beir import corpus_hash\n"
         "d = python_docs(); print(json.dumps([corpus_hash(d.corpus), list(d.corpus), "
         "time.perf_counter() - start]))"
     )
@@ -107,7 +107,7 @@ def test_two_processes_build_the_same_data_set_quickly_and_silently(dataset):
 
 
 def test_python_without_docstrings_is_told_so_in_one_line():
-    program = "from arena.builtin.stdlib import documents; next(documents())"
+    program = "from arena.data.builtin.stdlib import documents; next(documents())"
     done = subprocess.run(
         [sys.executable, "-OO", "-c", program], capture_output=True, text=True, check=False
     )

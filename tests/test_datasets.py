@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.datasets import corpus_hash, load_beir, qrels_hash, queries_hash, sample_queries
+from arena.data.beir import corpus_hash, load_beir, qrels_hash, queries_hash, sample_queries
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query
 
@@ -142,16 +142,14 @@ def test_qrels_of_another_split_are_not_overlooked(tmp_path: Path) -> None:
         load_beir(tmp_path, "tiny")
 
 
-def test_few_grades_for_unknown_documents_are_kept_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_few_grades_for_unknown_documents_are_kept_and_noted(tmp_path: Path) -> None:
     corpus = jsonl(*({"_id": f"d{number}", "text": "x"} for number in range(40)))
     qrels = "".join(f"q1 d{number} 1\n" for number in range(40)) + "q2 gone 1\n"
 
     dataset = load_beir(beir(tmp_path, corpus, qrels=qrels), "tiny")
 
     assert dataset.qrels["q2"] == {"gone": 1}
-    assert "test.tsv:41: unknown document 'gone'" in caplog.text
+    assert dataset.notes == ("test.tsv:41: unknown document 'gone'; no model can find it",)
 
 
 weird = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.battles import Battles
-from arena.elo import Elo, EloSettings, elo_order_samples, elo_order_spread, elo_ratings, tally
 from arena.errors import UsageError
+from arena.rating.battles import Battles
+from arena.rating.elo import (
+    Elo,
+    EloSettings,
+    elo_order_samples,
+    elo_order_spread,
+    elo_ratings,
+    tally,
+)
 from arena.records import Record, Winner
 
 WINNERS = get_args(Winner)
@@ -181,7 +188,7 @@ def test_a_long_log_has_the_spread_of_its_full_permutations(monkeypatch):
     battles = coded([(a, b, "model_a" if rng.random() < 0.6 else "model_b") for a, b in pairs])
 
     short = elo_order_spread(battles)
-    monkeypatch.setattr("arena.elo._ENOUGH_BATTLES_PER_MODEL", 10**9)
+    monkeypatch.setattr("arena.rating.elo._ENOUGH_BATTLES_PER_MODEL", 10**9)
     full = elo_order_spread(battles)
 
     assert short[0] == pytest.approx(full[0], abs=25)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, error
 
-from arena.api import Retry
 from arena.config import ModelConfig
-from arena.embed import BatchEmbedder, Embedding, join_embeddings
-from arena.embed_api import ApiEmbedder, read_vectors
+from arena.endpoint.client import Retry
 from arena.errors import ApiError, FatalApiError
+from arena.retrieval.embed import BatchEmbedder, Embedding, join_embeddings
+from arena.retrieval.embed_api import ApiEmbedder, read_vectors
 
 HASTY = Retry(attempts=3, base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"

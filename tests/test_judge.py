@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
 
-from arena.api import Api, Endpoint, Retry, run
 from arena.config import JudgeConfig
-from arena.dialect import Dialect
+from arena.endpoint.client import Api, Endpoint, Retry, run
 from arena.errors import FatalApiError, UnjudgedError
-from arena.judge import Judge, dcg, llm_judge, qrels_judge
-from arena.prompt import load_prompt
+from arena.judging.dialect import Dialect
+from arena.judging.judge import Judge, dcg, llm_judge, qrels_judge
+from arena.judging.prompt import load_prompt
 from arena.records import Document, Exhibit, Query, Usage, Verdict
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)

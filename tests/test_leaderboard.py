@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from arena.battles import from_frame, load_battles
-from arena.elo import elo_ratings
+from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
-from arena.leaderboard import (
+from arena.rating.battles import from_frame, load_battles
+from arena.rating.elo import elo_ratings
+from arena.rating.leaderboard import (
     Facts,
     Measured,
     ModelFacts,
@@ -22,8 +23,7 @@ from arena.leaderboard import (
     aggregate,
     build_leaderboard,
 )
-from arena.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
-from arena.metrics import Latency, Metrics
+from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
 from arena.records import Record
 
 KEYS = "overall datasets position_advantage battles ties failures queries judges settings notes"

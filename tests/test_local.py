@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.config import ModelConfig
-from arena.embed import Embedder
 from arena.errors import UsageError
-from arena.local import local_embedder
-from arena.lsa import fit_lsa
 from arena.records import Document
+from arena.retrieval.embed import Embedder
+from arena.retrieval.local import local_embedder
+from arena.retrieval.lsa import fit_lsa
 
 TEXTS = {
     "sort": "Return a new list containing all items in ascending order.",

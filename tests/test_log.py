@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena.append import LineFile
-from arena.compact import DigestIndex, IdSet
 from arena.errors import DataError, LogError
-from arena.log import BattleLog, Reply, read_battles, read_failures, read_replies
+from arena.log.append import LineFile
+from arena.log.battle_log import BattleLog, Reply, read_battles, read_failures, read_replies
+from arena.log.compact import DigestIndex, IdSet
 from arena.records import Battle, Failure, Probs, Usage
 
 BATTLE = Battle(
@@ -328,7 +328,7 @@ def test_replies_reach_the_disk_before_the_battles_that_rest_on_them(tmp_path, m
 WRITER = """
     import sys
     from pathlib import Path
-    from arena.log import BattleLog, Reply
+    from arena.log.battle_log import BattleLog, Reply
 
     with BattleLog(Path(sys.argv[1])) as log:
         for number in range(len(log.battle_ids), 10**9):

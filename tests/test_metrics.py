@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.metrics import latency_summary, measure_run, per_query_ndcg
+from arena.data.metrics import latency_summary, measure_run, per_query_ndcg
+from arena.data.trec import separate_ties, write_run
 from arena.records import Run, ScoredDoc
-from arena.trec import separate_ties, write_run
 
 
 def ranked(*doc_ids: str) -> tuple[ScoredDoc, ...]:

@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
-from arena.log import BattleLog, read_failures, read_replies
-from arena.pipeline import dry_run
-from arena.rating import rate_files
 from experiments import (
     QUERIES,
     fair_judge,
@@ -24,6 +19,11 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, chat, error, verdict
+
+from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
+from arena.experiment.pipeline import dry_run
+from arena.experiment.rate_files import rate_files
+from arena.log.battle_log import BattleLog, read_failures, read_replies
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 

@@ -8,7 +8,13 @@ from itertools import groupby
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.plan import battle_id, count_matchups, exhibit_digest, plan_matchups, same_lists
+from arena.experiment.plan import (
+    battle_id,
+    count_matchups,
+    exhibit_digest,
+    plan_matchups,
+    same_lists,
+)
 from arena.records import Document, Exhibit, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ConfigError
-from arena.prompt import Prompt, cut, load_prompt, parse_prompt, render
+from arena.judging.prompt import Prompt, cut, load_prompt, parse_prompt, render
 from arena.records import Document, Exhibit, Query
 
 PLAIN = Prompt("plain", "System.", "{{query}}\n1:\n{{first}}\n2:\n{{second}}")

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
-from arena import retrieve as retrieve_module
-from arena import top_k as top_k_module
-from arena.bm25 import Bm25Index, tokenize
 from arena.config import ModelConfig
-from arena.datasets import load_beir, sample_queries
+from arena.data.beir import load_beir, sample_queries
+from arena.data.metrics import latency_summary, measure_run
+from arena.data.trec import write_run
 from arena.errors import ApiError, DataError, UsageError
-from arena.metrics import latency_summary, measure_run
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
-from arena.retrieve import passage, retrieve
-from arena.top_k import CosineIndex
-from arena.trec import write_run
+from arena.retrieval import retrieve as retrieve_module
+from arena.retrieval import top_k as top_k_module
+from arena.retrieval.bm25 import Bm25Index, tokenize
+from arena.retrieval.retrieve import passage, retrieve
+from arena.retrieval.top_k import CosineIndex
 
 BM25 = ModelConfig(name="bm25", provider="bm25")
 

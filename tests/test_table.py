@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from arena.leaderboard import (
+from arena.data.metrics import Latency
+from arena.rating.leaderboard import (
     Leaderboard,
     ModelFacts,
     PositionAdvantage,
     RatingSettings,
     Row,
 )
-from arena.metrics import Latency
+from arena.rating.table import render_leaderboard
 from arena.records import Record
-from arena.table import render_leaderboard
 
 ROW = Row(
     rank=1,
@@ -139,7 +139,7 @@ def test_the_same_leaderboard_gives_the_same_text():
 
 
 def test_importing_the_table_does_not_import_rich_or_pandas():
-    code = "import sys, arena.table; print({'rich', 'pandas'} & set(sys.modules))"
+    code = "import sys, arena.rating.table; print({'rich', 'pandas'} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

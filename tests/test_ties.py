@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from rated import battles, golden, pools, simulate
 
-from arena import bradley_terry
-from arena.counts import Comparisons
 from arena.errors import UsageError
-from arena.paired import Layout, OutcomeRule
-from arena.ties import Davidson, RaoKupper, _count, fit_davidson, fit_rao_kupper
+from arena.rating import bradley_terry
+from arena.rating.counts import Comparisons
+from arena.rating.paired import Layout, OutcomeRule
+from arena.rating.ties import Davidson, RaoKupper, _count, fit_davidson, fit_rao_kupper
 
 BOTH = pytest.mark.parametrize("fit", [fit_davidson, fit_rao_kupper])
 RULES = pytest.mark.parametrize("kind", [Davidson, RaoKupper])

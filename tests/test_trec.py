@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.data.trec import read_run, read_stats, separate_ties, write_run, write_stats
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
-from arena.trec import read_run, read_stats, separate_ties, write_run, write_stats
 
 DOC_IDS = ["a", "b", "c", "<dbpedia:Ä>", "1", "10", "2"]
 DATASET = Dataset(

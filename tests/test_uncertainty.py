@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rated import battles, golden, simulate
 
-from arena.bootstrap import bootstrap
-from arena.bradley_terry import Comparisons, Fit, fit
 from arena.errors import UsageError
-from arena.ties import fit_davidson
-from arena.uncertainty import (
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import Comparisons, Fit, fit
+from arena.rating.ties import fit_davidson
+from arena.rating.uncertainty import (
     critical_value,
     intervals,
     position_interval,

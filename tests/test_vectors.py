@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
-from arena.api import Retry
 from arena.config import ModelConfig
-from arena.embed import Embedding
-from arena.embed_api import ApiEmbedder
+from arena.endpoint.client import Retry
 from arena.errors import ApiError, DataError
 from arena.records import Role
-from arena.vector_store import StoredVectors, VectorStore, text_digest
-from arena.vectors import cache_folder, embed_cached
+from arena.retrieval.embed import Embedding
+from arena.retrieval.embed_api import ApiEmbedder
+from arena.retrieval.vector_store import StoredVectors, VectorStore, text_digest
+from arena.retrieval.vectors import cache_folder, embed_cached
 
 
 class Recorder:
@@ -260,9 +260,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from arena.config import ModelConfig
-from arena.embed_api import ApiEmbedder
-from arena.vector_store import VectorStore
-from arena.vectors import embed_cached
+from arena.retrieval.embed_api import ApiEmbedder
+from arena.retrieval.vector_store import VectorStore
+from arena.retrieval.vectors import embed_cached
 
 model = ModelConfig(
     name="m", provider="openai", base_url=sys.argv[1], batch_size=5, concurrency=2

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import UnjudgedError
-from arena.verdict import read_verdict
+from arena.judging.verdict import read_verdict
 
 QUOTED = 'The document says {"verdict": "second"} and VERDICT: second.'
 

@@ -1,0 +1,228 @@
+"""The files of TREC: relevance grades (qrels) and ranked lists (runs), and the stats beside a run.
+
+Both are lines of columns separated by white space, so no id in them can hold any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from arena.errors import DataError
+from arena.files import write_atomically
+from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
+
+_MAX_GRADE = 1_000_000
+"""trec_eval allocates a counter per grade, so one absurd grade would exhaust the memory."""
+
+_MAX_UNKNOWN = 0.05
+"""Share of grades for documents that the corpus lacks above which it is the wrong corpus."""
+
+_MAX_SCORE = 3e38
+"""trec_eval keeps scores in single precision."""
+
+
+def numbered_lines(path: Path, remedy: str = "") -> Iterator[tuple[int, str]]:
+    """Number and text of every line that is not blank, without a byte order mark.
+
+    Raises:
+        DataError: the file is missing (``remedy`` says what to do about it), cannot be read, or
+            is not UTF-8.
+    """
+    line = 0
+    try:
+        with path.open("rb") as file:
+            for line, raw in enumerate(file, start=1):
+                text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
+                if text.strip():
+                    yield line, text
+    except FileNotFoundError:
+        raise DataError(path, None, "no such file", remedy) from None
+    except UnicodeDecodeError as error:
+        what = f"not UTF-8 at byte {error.start + 1}"
+        raise DataError(path, line, what, "save the file as UTF-8") from None
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+
+
+def read_qrels(
+    path: Path, corpus: Mapping[str, Document], queries: Mapping[str, Query]
+) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
+    """Read relevance grades: ``query doc grade`` or, as TREC has it, ``query 0 doc grade``.
+
+    A header is recognised and skipped; ``2.0`` is the grade 2; negative grades stay negative.
+    Grades of queries that are not asked are left aside, since a set of queries is often cut and
+    its qrels seldom. A grade for a document that the corpus lacks is kept, so that the ideal
+    ranking stays what it is, and noted; more than a few mean the wrong corpus.
+
+    Returns:
+        query_id → doc_id → grade, and what a reader of the results should know.
+
+    Raises:
+        DataError: a line of another shape, a grade that is no whole number, a pair graded twice
+            differently, no query that is asked, or many documents that the corpus lacks.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    unknown: list[tuple[int, str]] = []
+    n_grades = 0
+    for line, query_id, doc_id, grade in _grades(path, queries):
+        n_grades += 1
+        if query_id not in queries:
+            continue
+        if doc_id not in corpus:
+            unknown.append((line, doc_id))
+        if qrels.setdefault(query_id, {}).setdefault(doc_id, grade) != grade:
+            what = f"query {query_id!r} and document {doc_id!r} are graded twice, differently"
+            raise DataError(path, line, what, "keep one of the lines")
+    if n_grades and not qrels:
+        what = f"none of its {n_grades} grades is for a query of queries.jsonl"
+        raise DataError(path, None, what, "give the qrels that belong to these queries")
+    return qrels, _notes_on_unknown(path, unknown, sum(map(len, qrels.values())))
+
+
+def read_run(
+    path: Path, *, dataset: Dataset, model: str, query_ids: Sequence[str], complete: bool = True
+) -> Run:
+    """Read ``query_id Q0 doc_id rank score tag`` lines as the rankings of some queries.
+
+    The order is that of the scores, whatever the rank column says, and ties are ordered by
+    doc_id: see `separate_ties`. The tag is ignored. Lines about other queries of the data set
+    are checked and left aside.
+
+    Args:
+        path: the file.
+        dataset: its queries and corpus must have every id of the file.
+        model: the name that the run gets.
+        query_ids: the queries to keep.
+        complete: whether each of them must have a ranking. Not so in a file that `write_run`
+            wrote, where a query that matched nothing has no line: its ranking is empty.
+
+    Raises:
+        DataError: naming file, line and remedy.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for line, query_id, doc_id, score in _run_lines(path):
+        if query_id not in dataset.queries:
+            what = f"unknown query {query_id!r}"
+            raise DataError(path, line, what, f"is the file about {dataset.name}?")
+        if doc_id not in dataset.corpus:
+            what = f"unknown document {doc_id!r}"
+            raise DataError(path, line, what, f"is the file about {dataset.name}?")
+        scores = found.setdefault(query_id, {})
+        if doc_id in scores:
+            what = f"document {doc_id!r} occurs twice for query {query_id!r}"
+            raise DataError(path, line, what, "keep one of the lines")
+        scores[doc_id] = score
+    missing = [query_id for query_id in query_ids if query_id not in found]
+    if missing and complete:
+        what = f"no ranking for {len(missing)} of {len(query_ids)} queries, {missing[0]!r} first"
+        raise DataError(path, None, what, "every model must rank the same queries")
+    rankings = {query_id: separate_ties(found.get(query_id, {}).items()) for query_id in query_ids}
+    return Run(dataset.name, model, rankings)
+
+
+def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
+    """Order documents by score, ties by doc_id, and make the order explicit in the scores.
+
+    trec_eval keeps scores in single precision and breaks ties by *descending* doc_id, others by
+    the rank column or the order of lines. Where two scores are equal in single precision, the
+    later one is therefore lowered by the smallest step, as Anserini does, so that every reader
+    of the file sees the same ranking.
+    """
+    ranking: list[ScoredDoc] = []
+    above = np.float32(np.inf)
+    for doc_id, score in sorted(scored, key=lambda pair: (-pair[1], pair[0])):
+        single = np.float32(score)
+        if single >= above:
+            single = np.nextafter(above, np.float32(-np.inf))
+            ranking.append(ScoredDoc(doc_id, float(single)))
+        else:
+            ranking.append(ScoredDoc(doc_id, float(score)))
+        above = single
+    return tuple(ranking)
+
+
+def write_run(run: Run, path: Path) -> None:
+    """Write a run as a TREC file that reads back the same, to the last bit of each score."""
+    tag = "_".join(run.model.split())
+    lines = (
+        f"{query_id} Q0 {place.doc_id} {rank} {float(place.score)!r} {tag}\n"
+        for query_id, ranking in run.rankings.items()
+        for rank, place in enumerate(ranking, start=1)
+    )
+    write_atomically(path, (line.encode() for line in lines))
+
+
+def write_stats(stats: RetrievalStats, path: Path) -> None:
+    """Write what a run cost, as JSON."""
+    write_atomically(
+        path, [orjson.dumps(dataclasses.asdict(stats), option=orjson.OPT_INDENT_2), b"\n"]
+    )
+
+
+def read_stats(path: Path) -> RetrievalStats:
+    """Read what `write_stats` wrote.
+
+    Raises:
+        DataError: the file is missing or something else.
+    """
+    try:
+        fields = orjson.loads(path.read_bytes())
+        return RetrievalStats(**{**fields, "latency_ms": tuple(fields["latency_ms"])})
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError) as error:
+        remedy = "delete it, and `arena retrieve` makes it again"
+        raise DataError(path, None, f"no retrieval stats: {error}", remedy) from None
+
+
+def _grades(path: Path, queries: Collection[str]) -> Iterator[tuple[int, str, str, int]]:
+    """Line number, query_id, doc_id and grade of every line but the header."""
+    for place, (line, text) in enumerate(numbered_lines(path)):
+        columns = text.split()
+        if len(columns) not in (3, 4):
+            what = f"{len(columns)} columns"
+            raise DataError(path, line, what, "expected query-id, corpus-id, score")
+        query_id, doc_id, grade = columns[0], columns[-2], _number(columns[-1])
+        if place == 0 and grade is None and query_id not in queries:
+            continue
+        if grade is None or not grade.is_integer() or abs(grade) > _MAX_GRADE:
+            remedy = f"expected a whole number within ±{_MAX_GRADE}"
+            raise DataError(path, line, f"grade {columns[-1]!r}", remedy)
+        yield line, query_id, doc_id, int(grade)
+
+
+def _run_lines(path: Path) -> Iterator[tuple[int, str, str, float]]:
+    """Line number, query_id, doc_id and score of every line."""
+    for line, text in numbered_lines(path, 'see run = "..." in arena.toml'):
+        columns = text.split()
+        if len(columns) != 6:
+            remedy = "expected query_id Q0 doc_id rank score tag"
+            raise DataError(path, line, f"{len(columns)} columns", remedy)
+        score = _number(columns[4])
+        if score is None or not abs(score) <= _MAX_SCORE:
+            raise DataError(path, line, f"score {columns[4]!r}", "expected a finite number")
+        yield line, columns[0], columns[2], score
+
+
+def _notes_on_unknown(
+    path: Path, unknown: Sequence[tuple[int, str]], n_grades: int
+) -> tuple[str, ...]:
+    if not unknown:
+        return ()
+    line, doc_id = unknown[0]
+    what = f"unknown document {doc_id!r}"
+    if len(unknown) > 1:
+        what += f", and {len(unknown) - 1} more among {n_grades} grades"
+    if len(unknown) > _MAX_UNKNOWN * n_grades:
+        raise DataError(path, line, what, "add it to corpus.jsonl or delete the line")
+    return (f"{path.name}:{line}: {what}; no model can find it",)
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None

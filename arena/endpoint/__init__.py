@@ -1,0 +1,1 @@
+"""Requests to OpenAI-compatible endpoints: address, client, pace, refusals."""

@@ -1,0 +1,74 @@
+"""Where requests go, and with which key."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from arena.endpoint.refusals import one_line
+from arena.errors import FatalApiError
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+NO_KEY: Final = "none"
+"""Sent where there is no key: servers of one's own ask for none, but the client sends one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go."""
+
+    base_url: str | None = None  #: None: OPENAI_BASE_URL from the environment, or OpenAI's own
+    api_key_env: str | None = None  #: None: OPENAI_API_KEY, and no key to a base_url given above
+    timeout_s: float = 90.0  #: longest wait for one reply
+    concurrency: int | Literal["auto"] = "auto"  #: requests in flight; auto finds the limit
+
+
+def find_base_url(endpoint: Endpoint) -> str:
+    """The endpoint's address.
+
+    Raises:
+        FatalApiError: it is not http, names no host, or carries a password.
+    """
+    url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise FatalApiError(
+            "bad_url",
+            f"base_url {one_line(url.rpartition('@')[2])!r} must be like https://host/v1, "
+            "with the key in the variable that api_key_env names",
+        )
+    return url
+
+
+def find_key(endpoint: Endpoint) -> str:
+    """The endpoint's key, or a placeholder where it needs none.
+
+    OPENAI_API_KEY goes to OpenAI, or where OPENAI_BASE_URL in the same environment points; to
+    any other address goes only the key that is named for it.
+
+    Raises:
+        FatalApiError: naming the variable that holds no usable key.
+    """
+    name = endpoint.api_key_env or "OPENAI_API_KEY"
+    key = os.environ.get(name, "").strip()
+    if endpoint.api_key_env is None:
+        if endpoint.base_url:
+            return NO_KEY
+        if not key and os.environ.get("OPENAI_BASE_URL"):
+            return NO_KEY
+    if not key:
+        where = shown(find_base_url(endpoint))
+        raise FatalApiError("key", f"{name} is not set; put the key for {where} in it")
+    if not (key.isascii() and key.isprintable()):
+        raise FatalApiError("key", f"{name} holds characters that no key has; set it again")
+    return key
+
+
+def shown(url: str) -> str:
+    """A checked address without its query, which may hold a token."""
+    return url.partition("?")[0].partition("#")[0]

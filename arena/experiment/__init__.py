@@ -1,0 +1,1 @@
+"""One arena.toml from plan to leaderboard: the only place where stages meet."""

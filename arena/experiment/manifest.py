@@ -1,0 +1,92 @@
+"""manifest.json: what was run, with what, so that anyone can run it again."""
+
+from __future__ import annotations
+
+import platform
+import tomllib
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+import arena
+from arena.data.beir import corpus_hash, qrels_hash, queries_hash
+from arena.errors import DataError
+from arena.experiment.material import Experiment, Material
+from arena.files import write_atomically
+from arena.judging.judge import Judge
+from arena.judging.prompt import Prompt
+
+PACKAGES: Final = ("openai", "numpy", "pandas", "bm25s", "ir_measures", "onnxruntime")
+"""Those whose version could show in a result."""
+
+
+def write_manifest(
+    experiment: Experiment, material: Material, judge: Judge, prompt: Prompt | None
+) -> None:
+    """Record what an experiment is made of, and keep a copy of its arena.toml."""
+    source = experiment.source.read_bytes()
+    path = experiment.folder / "manifest.json"
+    before = read_manifest(experiment.folder) if path.exists() else {}
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    manifest = {
+        "experiment": experiment.config.experiment.name,
+        "arena": arena.__version__,
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "begun_at": before.get("begun_at", now),
+        "resumed_at": now,
+        "config": tomllib.loads(source.decode("utf-8")),
+        "judge": {
+            "name": judge.name,
+            "is_llm": judge.is_llm,
+            "fingerprint": judge.fingerprint,
+            "prompt": prompt
+            and {
+                "name": prompt.name,
+                "hash": prompt.hash,
+                "system": prompt.system,
+                "user": prompt.user,
+            },
+        },
+        "datasets": {
+            name: {
+                "documents": len(dataset.corpus),
+                "queries": len(material.queries[name]),
+                "corpus_hash": corpus_hash(dataset.corpus),
+                "queries_hash": queries_hash(dataset, material.queries[name]),
+                "qrels_hash": qrels_hash(dataset.qrels),
+            }
+            for name, dataset in material.datasets.items()
+        },
+        "notes": list(material.notes),
+    }
+    write_atomically(experiment.folder / "arena.toml", [source])
+    write_atomically(path, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read an experiment's manifest.
+
+    Raises:
+        DataError: it is missing or no JSON object.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DataError(
+            path, None, f"cannot be read: {error}", "run `arena battle` again"
+        ) from None
+    if not isinstance(manifest, dict):
+        raise DataError(path, None, "is not a manifest", "run `arena battle` again")
+    return manifest
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,124 @@
+"""From battles on disk, or in a frame, to a leaderboard with all that is known of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from arena.config import safe_filename
+from arena.data.metrics import Metrics, latency_summary
+from arena.data.trec import read_stats
+from arena.errors import DataError
+from arena.experiment.manifest import read_manifest
+from arena.rating.battles import from_frame, load_aliases, load_battles
+from arena.rating.leaderboard import (
+    Facts,
+    Leaderboard,
+    Measured,
+    ModelFacts,
+    RatingSettings,
+    build_leaderboard,
+)
+from arena.rating.leaderboard_files import write_csv, write_json
+from arena.records import RetrievalStats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rate(
+    battles: pd.DataFrame,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    settings: RatingSettings | None = None,
+) -> Leaderboard:
+    """Rate any DataFrame with the columns model_a, model_b and winner.
+
+    Optional columns: dataset, query_id (intervals are clustered by it), judge.
+
+    Args:
+        battles: one row a battle; ``winner`` is model_a, model_b or tie.
+        aliases: other spelling → model.
+        settings: how to rate; by Bradley-Terry with clustered 95% intervals if absent.
+
+    Raises:
+        DataError: a column is missing, or an outcome is unknown; names the row.
+    """
+    return build_leaderboard(from_frame(battles, aliases=aliases), settings=settings)
+
+
+def rate_files(
+    paths: Sequence[Path],
+    *,
+    aliases: Path | None = None,
+    settings: RatingSettings | None = None,
+) -> Leaderboard:
+    """Rate experiments, battle logs, or CSV, JSONL and Parquet files of battles, together.
+
+    Args:
+        paths: experiment folders or files.
+        aliases: a file of other spellings of models.
+        settings: as for `rate`.
+
+    Raises:
+        DataError: a file cannot be read as battles; names file and line.
+    """
+    battles = load_battles(paths, aliases=load_aliases(aliases) if aliases else None)
+    folders = [path for path in paths if (path / "manifest.json").is_file()]
+    return build_leaderboard(battles, facts=experiment_facts(folders), settings=settings)
+
+
+def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
+    """Write leaderboard.json and leaderboard.csv."""
+    write_json(leaderboard, folder / "leaderboard.json")
+    write_csv(leaderboard, folder / "leaderboard.csv")
+
+
+def experiment_facts(folders: Sequence[Path]) -> Facts:
+    """What experiments know of their models: settings, prices, latency, metrics, dimensions."""
+    models: dict[str, ModelFacts] = {}
+    measured: dict[tuple[str, str], Measured] = {}
+    for folder in folders:
+        for model, dataset, stats, metrics in _retrievals(folder):
+            name = model["name"]
+            models[name] = _facts(model, stats, models.get(name))
+            measured[dataset, name] = Measured(metrics, latency_summary(stats.latency_ms))
+    return Facts(models, measured)
+
+
+def _retrievals(
+    folder: Path,
+) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
+    """Each model's settings with its stats and metrics on each dataset."""
+    config = read_manifest(folder)["config"]
+    for dataset in config["datasets"]:
+        place = folder / "retrieval" / safe_filename(dataset["name"])
+        metrics = _metrics(place / "metrics.json")
+        for model in config["models"]:
+            path = place / f"{safe_filename(model['name'])}.json"
+            stats = read_stats(path) if path.exists() else RetrievalStats()
+            yield model, dataset["name"], stats, metrics.get(model["name"])
+
+
+def _metrics(path: Path) -> Mapping[str, Metrics]:
+    try:
+        return {model: Metrics(**row) for model, row in orjson.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
+        remedy = "delete it, and `arena retrieve` makes it again"
+        raise DataError(path, None, f"no metrics: {error}", remedy) from None
+
+
+def _facts(model: Mapping[str, Any], stats: RetrievalStats, known: ModelFacts | None) -> ModelFacts:
+    release = model.get("release_date")
+    return ModelFacts(
+        dimension=stats.dimension or (known.dimension if known else None),
+        price_per_1m_tokens=model.get("price_per_1m_tokens"),
+        license=model.get("license"),
+        provider=model.get("provider"),
+        release_date=None if release is None else str(release),
+    )

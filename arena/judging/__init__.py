@@ -1,0 +1,1 @@
+"""From an exhibit to a verdict: prompts, judges, the reading of replies."""

@@ -1,0 +1,212 @@
+"""Prompt templates: load and check one, and put a query and two lists before a judge.
+
+Retrieved text is data, not instruction. Each document stands in a fence whose code is a hash
+of the query and of the document itself, so no text can hold its own closing tag; whatever looks
+like a tag is defused on top of that.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from arena.digest import digest
+from arena.errors import ConfigError
+from arena.records import Document, Exhibit
+
+PLACEHOLDERS = ("query", "first", "second")
+
+_RENDERING = "1"
+"""Part of every prompt's hash: raise it when the same template would render otherwise."""
+
+_PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_HEADING = re.compile(r"^#[ \t]+(system|user)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_TAG = re.compile(r"[<＜](?=\s*/?\s*(?:document|query)\b)", re.IGNORECASE)
+# C0 and C1 controls but for tab and newline, lone surrogates, marks that reorder text on screen,
+# and the invisible tag characters in which instructions can be hidden.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+# What counts as one word: two Han or kana characters, five of a script that writes no spaces,
+# or a run of anything else; a run of more than 60 characters is nobody's word.
+_WORD = re.compile(
+    "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{1,2}"
+    "|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{1,5}"
+    "|[^\\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{1,60}"
+)
+_CUT = " […]"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A checked template."""
+
+    name: str  #: as the config names it
+    system: str  #: the same for every battle
+    user: str  #: with each of the `PLACEHOLDERS` once
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that change with every change that a judge could see."""
+        return digest(_RENDERING, self.system, self.user, size=8).hex()
+
+
+def load_prompt(name_or_path: str, *, folder: Path | None = None) -> Prompt:
+    """Load a template by name (``pairwise``) or by path (``prompts/mine.md``).
+
+    Args:
+        name_or_path: a name means ``prompts/<name>.md``, first in ``folder``, then among
+            arena's own; anything with a slash or ending in .md is a path.
+        folder: of the experiment's config; relative paths start there.
+
+    Raises:
+        ConfigError: there is no such template, or its parts or placeholders are not as they
+            should be; names the file.
+    """
+    source = find_prompt(name_or_path, folder or Path())
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(str(source), [f"cannot be read as a prompt: {reason}"]) from None
+    return parse_prompt(text, name=name_or_path, source=str(source))
+
+
+def parse_prompt(text: str, *, name: str, source: str) -> Prompt:
+    """Check a template; ``source`` names its file in errors.
+
+    Raises:
+        ConfigError: with every mistake of the template.
+    """
+    _, *parts = _HEADING.split(text.replace("\r\n", "\n"))
+    headings = [heading.lower() for heading in parts[::2]]
+    if headings != ["system", "user"]:
+        found = ", ".join(headings) or "none"
+        raise ConfigError(
+            source,
+            [f'a prompt has the headings "# System" and "# User", in this order, not {found}'],
+        )
+    system, user = (part.strip() for part in parts[1::2])
+    problems = [
+        f"{{{{{word}}}}} under # System; placeholders belong under # User"
+        for word in _PLACEHOLDER.findall(system)
+    ]
+    used = _PLACEHOLDER.findall(user)
+    problems += [
+        f"unknown placeholder {{{{{word}}}}}; known: {', '.join(PLACEHOLDERS)}"
+        for word in used
+        if word not in PLACEHOLDERS
+    ]
+    problems += [
+        f"{{{{{word}}}}} must stand under # User once, not {used.count(word)} times"
+        for word in PLACEHOLDERS
+        if used.count(word) != 1
+    ]
+    if problems:
+        raise ConfigError(source, problems)
+    return Prompt(name=name, system=system, user=user)
+
+
+def render(prompt: Prompt, exhibit: Exhibit, *, document_words: int) -> list[dict[str, str]]:
+    """Put an exhibit into a prompt, as chat messages.
+
+    No model's name, score or doc_id gets in. What two battles have in common comes first: the
+    instructions, then the query, then the first list.
+
+    Args:
+        prompt: the template.
+        exhibit: the query and the two lists.
+        document_words: each title and text is cut to so many words, and the cut is marked.
+    """
+    asked = exhibit.query.text
+    parts = {
+        "query": _fenced("query", _code(asked), _clean(asked)),
+        "first": _list(asked, exhibit.first, document_words),
+        "second": _list(asked, exhibit.second, document_words),
+    }
+    # One pass: a placeholder inside a document stays text.
+    user = _PLACEHOLDER.sub(lambda match: parts[match[1]], prompt.user)
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
+
+
+def cut(text: str, words: int) -> str:
+    """The first so many words of a text, with the cut marked.
+
+    Scripts without spaces are counted in characters, so that no text gets by uncut.
+    """
+    for count, word in enumerate(_WORD.finditer(text), start=1):
+        if count > words:
+            return text[: word.start()].rstrip() + _CUT
+    return text
+
+
+def _list(asked: str, documents: Sequence[Document], words: int) -> str:
+    if not documents:
+        return "(The list is empty: this system returned no document.)"
+    blocks = (_document(asked, document, words) for document in documents)
+    return "\n\n".join(
+        _fenced("document", code, text, number=number)
+        for number, (code, text) in enumerate(blocks, start=1)
+    )
+
+
+@functools.lru_cache(maxsize=4096)  # a query's documents come back in battle after battle
+def _document(asked: str, document: Document, words: int) -> tuple[str, str]:
+    """The code of a document's fence, and what stands in it."""
+    title = " ".join(cut(_clean(document.title), words).split())
+    text = cut(_clean(document.text), words) or "(no text)"
+    shown = f"{title}\n\n{text}" if title else text
+    # A hash of what is shown: texts that differ only beyond the cut make the same request.
+    return _code(asked, shown), shown
+
+
+def _fenced(tag: str, code: str, text: str, *, number: int | None = None) -> str:
+    opening = f"{tag} {code}" if number is None else f"{tag} {number} {code}"
+    return f"<{opening}>\n{text}\n</{tag} {code}>"
+
+
+def _code(*texts: str) -> str:
+    return digest("fence", *texts, size=5).hex()
+
+
+def _clean(text: str) -> str:
+    """Text without control characters, runs of empty lines, or anything that looks like a tag."""
+    text = _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return re.sub(r"\n\s*\n", "\n\n", _TAG.sub("‹", text)).strip()
+
+
+def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
+    """Where a template is: the experiment's own by that name, arena's, or the path itself.
+
+    Raises:
+        ConfigError: no template has this name.
+    """
+    if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith(".md"):
+        return folder / Path(name_or_path).expanduser()
+    package = importlib.resources.files("arena")
+    # The wheel carries the prompts inside the package; a checkout keeps them beside it.
+    places: list[Path | Traversable] = [
+        folder / "prompts",
+        package / "prompts",
+        Path(__file__).resolve().parents[2] / "prompts",
+    ]
+    for place in places:
+        if (place / f"{name_or_path}.md").is_file():
+            return place / f"{name_or_path}.md"
+    known = {
+        file.name.removesuffix(".md")
+        for place in places
+        if place.is_dir()
+        for file in place.iterdir()
+        if file.name.endswith(".md")
+    }
+    raise ConfigError(
+        folder / "prompts" / f"{name_or_path}.md",
+        [f"no such prompt; known: {', '.join(sorted(known)) or 'none'}, or give a path"],
+    )

@@ -1,0 +1,1 @@
+"""The log of an experiment, which no crash can spoil."""

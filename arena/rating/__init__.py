@@ -1,0 +1,1 @@
+"""From battles to a leaderboard: loading, Elo, Bradley-Terry, uncertainty, tables."""

@@ -1,0 +1,178 @@
+"""What the columns of a battle file mean: names, words, winners, the order shown, ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.errors import DataError
+from arena.rating.battle_table import BattleTable, Column
+
+Codes = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+MODEL_A, MODEL_B, TIE = 0, 1, 2
+"""The codes of a winner."""
+
+_WINNERS = {
+    "model_a": MODEL_A,
+    "a": MODEL_A,
+    "model_b": MODEL_B,
+    "b": MODEL_B,
+    "tie": TIE,
+    "tie (bothbad)": TIE,
+    "both bad": TIE,
+    "both_bad": TIE,
+}
+_YES, _NO = (True, "true", "1"), (False, "false", "0", None, "")
+
+
+def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Column:
+    """The column ``model_a`` or ``model_b``, surrounding blanks stripped, aliases resolved.
+
+    Raises:
+        DataError: a name is missing, blank or not a string.
+    """
+    column = table.columns[side]
+    resolved = []
+    for code, value in enumerate(column.distinct):
+        name = value.strip() if isinstance(value, str) else ""
+        if not name and (column.codes == code).any():
+            raise _error(table, column.codes == code, side, value, "give the model's name")
+        resolved.append(aliases.get(name, name))
+    return Column(column.codes, tuple(resolved))
+
+
+def read_words(table: BattleTable, name: str, missing: str) -> Column:
+    """A column of words; ``missing`` stands where a cell, or the whole column, is absent."""
+    column = table.columns.get(name)
+    if column is None:
+        return Column(np.zeros(table.n_rows, np.int32), (missing,))
+    words = (missing if value in (None, "") else str(value) for value in column.distinct)
+    return Column(column.codes, tuple(words))
+
+
+def read_winners(table: BattleTable) -> NDArray[np.int8]:
+    """The winner of each row, as the row names its models.
+
+    Raises:
+        DataError: a winner that is missing or unknown, or "A" or "B" where the lists were
+            swapped, which could mean the model as well as the list shown first.
+    """
+    column, swapped = table.columns["winner"], read_swapped(table)
+    codes = np.zeros(len(column.distinct), np.int8)
+    for code, value in enumerate(column.distinct):
+        word, rows = _lower(value), column.codes == code
+        if word not in _WINNERS and rows.any():
+            remedy = "expected model_a, model_b, tie or tie (bothbad)"
+            raise _error(table, rows, "winner", value, remedy)
+        if word in ("a", "b") and (rows & swapped).any():
+            remedy = "in a swapped row it could mean the list shown first; write model_a or model_b"
+            raise _error(table, rows & swapped, "winner", value, remedy)
+        codes[code] = _WINNERS.get(str(word), TIE)
+    return codes[column.codes]
+
+
+def read_swapped(table: BattleTable) -> Mask:
+    """Where the log says that model_b's list was the one shown first.
+
+    Raises:
+        DataError: a flag that is neither true nor false.
+    """
+    swapped = np.zeros(table.n_rows, np.bool_)
+    for name in ("order_swapped", "swapped"):
+        column = table.columns.get(name, Column(np.zeros(0, np.int32), ()))
+        for code, value in enumerate(column.distinct):
+            rows = column.codes == code
+            if _lower(value) in _YES:
+                swapped |= rows
+            elif _lower(value) not in _NO:
+                raise _error(table, rows, name, value, "expected true or false")
+    return swapped
+
+
+def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
+    """The judge's probabilities, (n_rows, 3): first, second, tie; None if no log has any.
+
+    Raises:
+        DataError: a "probs" that is not an object of three numbers.
+    """
+    if not any(table.probs for table in tables):
+        return None
+    parts = []
+    for table in tables:
+        part = np.full((table.n_rows, 3), np.nan)
+        for row, given in enumerate(table.probs):
+            try:
+                if given is not None:
+                    part[row] = given["first"], given["second"], given["tie"]
+            except (KeyError, TypeError, ValueError):
+                rows = np.arange(table.n_rows) == row
+                remedy = "expected numbers under first, second and tie"
+                raise _error(table, rows, "probs", given, remedy) from None
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def read_repeated_ids(tables: Sequence[BattleTable]) -> tuple[Mask, set[Any]]:
+    """Where our own logs repeat a battle already read, and the ids of all their battles.
+
+    Raises:
+        DataError: a line of our own log has no id.
+    """
+    seen: set[Any] = set()
+    masks = []
+    for table in tables:
+        repeated = np.zeros(table.n_rows, np.bool_)
+        new = set(table.ids)
+        if len(new) < len(table.ids) or not seen.isdisjoint(new):
+            for row, battle_id in enumerate(table.ids):
+                repeated[row] = battle_id in seen
+                seen.add(battle_id)
+        seen |= new
+        if not seen.isdisjoint((None, "")):
+            rows = np.array([battle_id in (None, "") for battle_id in table.ids])
+            raise _error(table, rows, "id", None, "mend or remove the line")
+        masks.append(repeated)
+    return np.concatenate(masks), seen
+
+
+def refuse_self_battles(table: BattleTable, same: Mask) -> None:
+    """A model against itself cannot be in a log of ours, unless an alias made it so.
+
+    Raises:
+        DataError: naming the first such line.
+    """
+    if table.ids and same.any():
+        name = table.columns["model_a"]
+        value = name.distinct[name.codes[int(np.argmax(same))]]
+        remedy = "a model against itself; mend the line or the aliases"
+        raise _error(table, same, "model_a", value, remedy)
+
+
+def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
+    """Put columns of words end to end, coded by the sorted list of the words that occur."""
+    used = [np.bincount(c.codes, minlength=len(c.distinct)) > 0 for c in columns]
+    occurring = {
+        word
+        for column, mask in zip(columns, used, strict=True)
+        for word, is_used in zip(column.distinct, mask, strict=True)
+        if is_used
+    }
+    words = tuple(sorted(occurring))
+    place = {word: code for code, word in enumerate(words)}
+    # A value that no row uses has no place; whatever stands for it is never looked up.
+    codes = [np.array([place.get(v, 0) for v in c.distinct], np.int32)[c.codes] for c in columns]
+    return np.concatenate(codes), words
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _error(table: BattleTable, rows: Mask, name: str, value: Any, remedy: str) -> DataError:
+    what = f'missing "{name}"' if value in (None, "") else f"{name} is {value!r}"
+    return DataError(table.source, table.line_of(int(np.argmax(rows))), what, remedy)

@@ -1,0 +1,278 @@
+"""Battles as integer codes, from any logs: our own, or anything with model_a, model_b, winner.
+
+What is odd in a log is either an error that names file and line, or kept and reported in
+`Battles.notes`; nothing is dropped, merged or turned into a tie in silence.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from arena.errors import DataError, UsageError
+from arena.rating.battle_columns import (
+    MODEL_A,
+    MODEL_B,
+    TIE,
+    Codes,
+    Mask,
+    merge,
+    read_names,
+    read_probs,
+    read_repeated_ids,
+    read_swapped,
+    read_winners,
+    read_words,
+    refuse_self_battles,
+)
+from arena.rating.battle_files import read_table, table_from_frame
+from arena.rating.battle_table import BattleTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["MODEL_A", "MODEL_B", "TIE", "Battles", "from_frame", "load_aliases", "load_battles"]
+
+NO_DATASET = "all"
+"""The data set of battles whose log names none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Battles:
+    """Judged battles, in log order; every array is (n_battles,) unless it says otherwise."""
+
+    models: tuple[str, ...]  #: sorted; codes index into it
+    datasets: tuple[str, ...]  #: sorted
+    judges: tuple[str, ...]  #: sorted; "" where a log names none
+    model_a: Codes  #: the model whose list was shown first
+    model_b: Codes
+    winner: NDArray[np.int8]  #: MODEL_A, MODEL_B or TIE
+    dataset: Codes
+    query: Codes  #: (data set, query_id) clusters; a battle without query_id is its own
+    judge: Codes
+    probs: NDArray[np.float64] | None = None  #: (n_battles, 3): first, second, tie; NaN if unknown
+    failures: int = 0  #: matchups in failures*.jsonl that have no battle
+    notes: tuple[str, ...] = ()  #: what a reader of the ratings should know, one line each
+
+    def __len__(self) -> int:
+        return int(self.winner.size)
+
+    @property
+    def n_queries(self) -> int:
+        """How many query clusters the battles fall into."""
+        return int(np.unique(self.query).size)
+
+    def only(self, dataset: int) -> Battles:
+        """The battles of one data set, in log order, under the same codes."""
+        return self.take(np.flatnonzero(self.dataset == dataset))
+
+    def take(self, rows: NDArray[np.intp]) -> Battles:
+        """The battles at these positions, in this order, under the same codes."""
+        arrays = ("model_a", "model_b", "winner", "dataset", "query", "judge")
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, **taken, probs=None if self.probs is None else self.probs[rows])
+
+
+def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None) -> Battles:
+    """Read battles from experiment folders and files of any make, in the order given.
+
+    Args:
+        paths: experiment folders (their ``battles*.jsonl``), or JSONL, CSV, TSV, Parquet files
+            with columns model_a, model_b, winner and, if they like, dataset, query_id, judge,
+            and order_swapped or swapped (true: model_b was shown first; the row is turned round).
+        aliases: spelling → model, for models that go by several names.
+
+    Raises:
+        DataError: a file is missing, empty or malformed, a winner is unknown, a name is empty.
+        UsageError: a path is given twice, a folder has no log, or aliases form a chain.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        logs = sorted(path.glob("battles*.jsonl")) if path.is_dir() else [path]
+        if not logs:
+            raise UsageError(f"{path}: no battles*.jsonl in this folder; `arena battle` writes one")
+        files += logs
+    resolved = [file.resolve() for file in files]
+    for file, place in zip(files, resolved, strict=True):
+        if resolved.count(place) > 1:
+            raise UsageError(f"{file}: given twice; its battles would count twice")
+    if not files:
+        raise UsageError("no battles to rate; give an experiment folder or a battle log")
+    failures = [f for path in map(Path, paths) for f in sorted(path.glob("failures*.jsonl"))]
+    return _assemble([read_table(file) for file in files], aliases or {}, failures)
+
+
+def from_frame(frame: pd.DataFrame, *, aliases: Mapping[str, str] | None = None) -> Battles:
+    """Take battles from a data frame with the columns that `load_battles` reads.
+
+    Raises:
+        DataError: as `load_battles`; its "lines" are row positions, from 0.
+        UsageError: aliases form a chain.
+    """
+    return _assemble([table_from_frame(frame)], aliases or {}, [])
+
+
+def load_aliases(path: Path) -> dict[str, str]:
+    """Read a TOML file of lines ``"Bge M3 Deepinfra" = "bge-m3"``: spelling, then model.
+
+    Raises:
+        DataError: missing, not TOML, not a flat table of strings, or aliases form a chain.
+    """
+    remedy = 'expected lines like "BGE M3" = "bge-m3", both in quotes'
+    try:
+        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(path, None, error.strerror or str(error)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(path, None, f"not valid TOML: {error}", remedy) from None
+    for alias, model in tree.items():
+        # An unquoted voyage-3.5 is a table to TOML.
+        if not isinstance(model, str):
+            raise DataError(path, None, f"{alias!r} is not given a name", remedy)
+    try:
+        _check_aliases(tree)
+    except UsageError as error:
+        raise DataError(path, None, str(error)) from None
+    return tree
+
+
+def _check_aliases(aliases: Mapping[str, str]) -> None:
+    for alias, model in aliases.items():
+        if not model.strip():
+            raise UsageError(f"alias {alias!r} stands for an empty name; give the model's name")
+        if model in aliases:
+            raise UsageError(
+                f"alias {alias!r} stands for {model!r}, itself an alias; name the model directly"
+            )
+
+
+def _assemble(
+    tables: Sequence[BattleTable], aliases: Mapping[str, str], failures: Sequence[Path]
+) -> Battles:
+    _check_aliases(aliases)
+    coded, known = _coded(tables, aliases)
+    repeated, ids = read_repeated_ids(tables)
+    same = coded.model_a == coded.model_b
+    ends = np.cumsum([table.n_rows for table in tables])
+    for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
+        refuse_self_battles(table, part)
+    kept = ~(repeated | same)
+    battles = coded.take(np.flatnonzero(kept))
+    if not len(battles):
+        raise UsageError("every battle is of a model against itself; check names and aliases")
+    notes = [
+        *(note for table in tables for note in table.notes),
+        *_loading_notes(tables, aliases, repeated, same & ~repeated),
+        *_battle_notes(battles, known[kept]),
+    ]
+    return replace(battles, failures=_unjudged(failures, ids), notes=tuple(notes))
+
+
+def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
+    """All rows of all tables, turned round where swapped; and where a query_id is known."""
+    swapped = np.concatenate([read_swapped(table) for table in tables])
+    winner = np.concatenate([read_winners(table) for table in tables])
+    sides = [read_names(table, s, aliases) for s in ("model_a", "model_b") for table in tables]
+    both, models = merge(sides)
+    left, right = np.split(both, 2)
+    dataset, datasets = merge([read_words(table, "dataset", NO_DATASET) for table in tables])
+    query_id, query_ids = merge([read_words(table, "query_id", "") for table in tables])
+    judge, judges = merge([read_words(table, "judge", "") for table in tables])
+    known = np.array([word != "" for word in query_ids])[query_id]
+    cluster = dataset.astype(np.int64) * len(query_ids) + query_id
+    cluster[~known] = -1 - np.arange(np.count_nonzero(~known))
+    probs = read_probs(tables)
+    battles = Battles(
+        models=models,
+        datasets=datasets,
+        judges=judges,
+        model_a=np.where(swapped, right, left),
+        model_b=np.where(swapped, left, right),
+        winner=np.where(swapped & (winner != TIE), 1 - winner, winner).astype(np.int8),
+        dataset=dataset,
+        query=np.unique(cluster, return_inverse=True)[1].astype(np.int32),
+        judge=judge,
+        probs=None if probs is None else np.where(swapped[:, None], probs[:, [1, 0, 2]], probs),
+    )
+    return battles, known
+
+
+def _loading_notes(
+    tables: Sequence[BattleTable], aliases: Mapping[str, str], repeated: Mask, same: Mask
+) -> Iterator[str]:
+    turned = sum(int(read_swapped(table).sum()) for table in tables)
+    if turned:
+        yield f"{turned:,} battles showed model_b first (swapped) and were turned round"
+    if any(not t.ids and {"order_swapped", "swapped"}.isdisjoint(t.columns) for t in tables):
+        yield "the log does not say whose list was shown first: taken to be model_a's"
+    if repeated.any():
+        yield f"{repeated.sum():,} lines repeat the id of an earlier battle and were not counted"
+    if same.any():
+        yield f"{same.sum():,} battles of a model against itself are left out of the ratings"
+    spellings = {
+        value.strip()
+        for table in tables
+        for side in ("model_a", "model_b")
+        for value in table.columns[side].distinct
+        if isinstance(value, str)
+    }
+    unused = sorted(set(aliases) - spellings)
+    if unused:
+        yield f"aliases that occur in no battle: {', '.join(unused)}"
+
+
+def _battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
+    alike = defaultdict(list)
+    for model in battles.models:
+        alike[re.sub(r"[\W_]+", "", model.casefold()) or model].append(model)
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"spellings of one model? {', '.join(names)}; an alias file joins them"
+    if len(battles.judges) > 1:
+        names = [judge or "(not named)" for judge in battles.judges]
+        yield f"verdicts of {len(names)} judges are rated together: {', '.join(names)}"
+    if not known.all():
+        yield (
+            f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
+            "intervals are too narrow if queries were used more than once"
+        )
+    m = len(battles.models)
+    first, second = battles.model_a[known].astype(np.int64), battles.model_b[known]
+    ordered, counts = np.unique(
+        (battles.query[known] * np.int64(m) + first) * m + second, return_counts=True
+    )
+    again = int((counts - 1).sum())
+    if again:
+        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
+    query, first, second = ordered // m // m, ordered // m % m, ordered % m
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    _, orders = np.unique((query * m + low) * m + high, return_counts=True)
+    one = int((orders == 1).sum())
+    if one:
+        yield (
+            f"of {orders.size:,} pairings of two models on a query, {orders.size - one:,} "
+            f"were judged in both orders and {one:,} in one"
+        )
+
+
+def _unjudged(files: Sequence[Path], judged: set[Any]) -> int:
+    """How many matchups are in the failures files and have still no battle."""
+    failed = set()
+    for file in files:
+        for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
+            if not line.endswith(b"\n") or line.isspace():
+                continue
+            try:
+                failed.add(orjson.loads(line)["id"])
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                raise DataError(file, number, "not a failure with an id") from None
+    return len(failed - judged)

@@ -1,0 +1,84 @@
+"""From counted battles to ratings with their variance, whatever the rule of outcomes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from arena.errors import UsageError
+from arena.rating.counts import Comparisons, Counts, DisconnectedError, Floats, connected_groups
+from arena.rating.paired import Layout, OutcomeRule, maximise
+from arena.rating.sandwich import sandwich
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Ratings on the logit scale, and how sure they are."""
+
+    theta: Floats  #: strengths, mean 0, (m,)
+    covariance: Floats  #: of theta, clustered by query, rows sum to 0, (m, m)
+    position: float  #: γ, logits that the first place adds; 0 if not fitted
+    position_se: float  #: standard error of γ; 0 if not fitted
+    position_fitted: bool  #: False if not asked for, or if the design cannot tell γ from θ
+    n_clusters: int  #: distinct queries
+    n_battles: int
+    prior: float  #: precision of the normal prior on each θ; 0 for none
+    log_likelihood: float  #: at the estimate, without priors
+    tie: float | None = None  #: Davidson's ν or Rao-Kupper's e^h; None in Bradley-Terry
+
+    @property
+    def standard_error(self) -> Floats:
+        """Standard errors of theta, (m,)."""
+        se: Floats = np.sqrt(np.diagonal(self.covariance))
+        return se
+
+
+def estimate(
+    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, *, position: bool, prior: float
+) -> Fit:
+    """Fit a rule to counted battles and attach the clustered covariance.
+
+    Raises:
+        DisconnectedError: without a prior, if the win graph is not strongly connected.
+        UsageError: a negative prior, or no finite estimate.
+    """
+    if not prior >= 0:
+        raise UsageError(f"prior must be 0 or more, got {prior}")
+    if prior == 0 and len(groups := connected_groups(counts)) > 1:
+        raise DisconnectedError(groups)
+    layout = Layout(
+        n_models=comparisons.n_models,
+        position=position and position_identifiable(counts.battles),
+        tie=rule.tie_start is not None,
+        prior=prior,
+    )
+    beta, slopes = maximise(rule, layout)
+    covariance, n_clusters = sandwich(comparisons, counts, rule, layout, beta)
+    m = layout.n_models
+    return Fit(
+        theta=beta[:m] - beta[:m].mean(),
+        covariance=covariance[:m, :m],
+        position=float(beta[m]) if layout.position else 0.0,
+        position_se=float(np.sqrt(covariance[m, m])) if layout.position else 0.0,
+        position_fitted=layout.position,
+        n_clusters=n_clusters,
+        n_battles=len(comparisons.first),
+        prior=prior,
+        log_likelihood=slopes.value,
+        tie=math.exp(beta[-1]) if layout.tie else None,
+    )
+
+
+def position_identifiable(battles: Floats) -> bool:
+    """Whether the position term can be told from the ratings.
+
+    It cannot if some θ has θ_first − θ_second = 1 on every pair that was played: two models
+    always in the same order, or one half of the pool always first against the other half.
+    """
+    played = (battles > 0).astype(np.float64)
+    cross = played.sum(axis=1) - played.sum(axis=0)
+    laplacian = np.diag(played.sum(axis=1) + played.sum(axis=0)) - played - played.T
+    theta = np.linalg.solve(laplacian + 1e-9 * np.eye(len(played)), cross)
+    return bool(played.sum() - cross @ theta > 1e-6 * played.sum())

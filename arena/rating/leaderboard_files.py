@@ -1,0 +1,148 @@
+"""leaderboard.json and leaderboard.csv: the same figures as the table, for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from arena.data.metrics import Latency
+from arena.errors import DataError
+from arena.files import write_atomically
+from arena.rating.elo import EloSettings
+from arena.rating.leaderboard_records import (
+    Leaderboard,
+    ModelFacts,
+    PositionAdvantage,
+    RatingSettings,
+    Row,
+)
+from arena.records import Record
+
+OVERALL = "overall"
+
+_RATINGS = ("elo", "elo_order_sd", "rating", "lower", "upper", "rank_lower", "rank_upper")
+_METRICS = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10")
+_FACTS = tuple(fact.name for fact in fields(ModelFacts))
+
+
+def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
+    """The leaderboard as ``arena rate --json`` prints it; None where a figure is not known."""
+    advantage = leaderboard.position_advantage
+    settings = asdict(leaderboard.settings)
+    return {
+        "overall": [row_to_json(row) for row in leaderboard.overall],
+        "datasets": {
+            name: [row_to_json(row) for row in rows] for name, rows in leaderboard.datasets.items()
+        },
+        "position_advantage": (
+            {"elo": None, "lower": None, "upper": None} if advantage is None else asdict(advantage)
+        ),
+        "battles": leaderboard.battles,
+        "ties": leaderboard.ties,
+        "failures": leaderboard.failures,
+        "queries": leaderboard.queries,
+        "judges": list(leaderboard.judges),
+        "settings": {**settings.pop("elo"), **settings},
+        "notes": list(leaderboard.notes),
+    }
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """One row; metrics, latency and facts only where they are known."""
+    tree: dict[str, Any] = {"rank": row.rank, "model": row.model}
+    tree |= {name: getattr(row, name) for name in _RATINGS}
+    tree |= asdict(row.record)
+    tree |= {"battles": row.record.battles, "win_rate": row.record.win_rate}
+    tree |= row.metrics
+    if row.latency is not None:
+        tree["latency_ms"] = {
+            "mean": row.latency.mean_ms,
+            "p50": row.latency.p50_ms,
+            "p90": row.latency.p90_ms,
+            "p99": row.latency.p99_ms,
+            "samples": row.latency.n_samples,
+        }
+    tree |= {name: value for name, value in asdict(row.facts).items() if value is not None}
+    return tree
+
+
+def from_json(tree: Mapping[str, Any]) -> Leaderboard:
+    """The leaderboard that `to_json` gave; a KeyError or TypeError if it did not."""
+    advantage = tree["position_advantage"]
+    settings = dict(tree["settings"])
+    elo = EloSettings(**{f.name: settings.pop(f.name) for f in fields(EloSettings)})
+    return Leaderboard(
+        overall=tuple(map(_row, tree["overall"])),
+        datasets={name: tuple(map(_row, rows)) for name, rows in tree["datasets"].items()},
+        position_advantage=None if advantage["elo"] is None else PositionAdvantage(**advantage),
+        battles=tree["battles"],
+        ties=tree["ties"],
+        failures=tree["failures"],
+        queries=tree["queries"],
+        judges=tuple(tree["judges"]),
+        settings=RatingSettings(elo=elo, **settings),
+        notes=tuple(tree["notes"]),
+    )
+
+
+def _row(tree: Mapping[str, Any]) -> Row:
+    latency = tree.get("latency_ms")
+    return Row(
+        rank=tree["rank"],
+        model=tree["model"],
+        record=Record(tree["wins"], tree["losses"], tree["ties"]),
+        **{name: tree[name] for name in _RATINGS},
+        metrics={name: tree[name] for name in _METRICS if name in tree},
+        latency=None
+        if latency is None
+        else Latency(
+            latency["mean"], latency["p50"], latency["p90"], latency["p99"], latency["samples"]
+        ),
+        facts=ModelFacts(**{name: tree[name] for name in _FACTS if name in tree}),
+    )
+
+
+def write_json(leaderboard: Leaderboard, path: Path) -> None:
+    """Write leaderboard.json, whole or not at all."""
+    text = orjson.dumps(to_json(leaderboard), option=orjson.OPT_INDENT_2)
+    write_atomically(path, [text, b"\n"])
+
+
+def read_leaderboard(path: Path) -> Leaderboard:
+    """Read a leaderboard.json back.
+
+    Raises:
+        DataError: missing, or not a leaderboard of this version.
+    """
+    try:
+        return from_json(orjson.loads(Path(path).read_bytes()))
+    except OSError as error:
+        raise DataError(path, None, error.strerror or str(error)) from None
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        what = f"not a leaderboard ({type(error).__name__}: {error})"
+        raise DataError(path, None, what, "`arena rate` writes it anew") from None
+
+
+def write_csv(leaderboard: Leaderboard, path: Path) -> None:
+    """Write leaderboard.csv: a line per table and model, the overall table first."""
+    tables: dict[str, Iterable[Row]] = {OVERALL: leaderboard.overall, **leaderboard.datasets}
+    latency = [f"latency_{name}_ms" for name in ("mean", "p50", "p90", "p99")]
+    counts = ("wins", "losses", "ties", "battles", "win_rate")
+    header = ["dataset", "rank", "model", *_RATINGS, *counts, *_METRICS]
+    header += [*latency, "latency_samples", *_FACTS]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
+    writer.writeheader()
+    for name, rows in tables.items():
+        for row in rows:
+            tree = row_to_json(row)
+            for key, value in tree.pop("latency_ms", {}).items():
+                tree["latency_samples" if key == "samples" else f"latency_{key}_ms"] = value
+            writer.writerow({"dataset": name, **tree})
+    write_atomically(path, [text.getvalue().encode()])

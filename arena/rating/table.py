@@ -1,0 +1,226 @@
+"""The leaderboard as text for a terminal: colours only where one reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from arena.rating.leaderboard_records import Leaderboard, Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+DEFAULT_WIDTH = 100
+
+_INVISIBLE = re.compile(
+    # C0 and C1 controls; zero-width, bidirectional and other format characters; surrogates.
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column; shown where it fits and where any row has something to say in it."""
+
+    head: str
+    cell: Callable[[Row], str]
+    least_width: int = 0  #: terminal width from which it is shown
+    align: str = "right"
+
+
+def render_leaderboard(
+    leaderboard: Leaderboard, *, width: int | None = None, colour: bool = False
+) -> str:
+    """The overall table, the ratings per data set, and the notes.
+
+    Args:
+        leaderboard: what to show.
+        width: of the terminal, in columns; 100 where there is none.
+        colour: emphasise with ANSI escapes; else the text is plain.
+    """
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(
+        width=width or DEFAULT_WIDTH,
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for line in _summary(leaderboard):
+            console.print(Text(line), soft_wrap=True)
+        console.print()
+        console.print(_table(leaderboard.overall, width or DEFAULT_WIDTH))
+        if len(leaderboard.datasets) > 1:
+            console.print()
+            console.print(_by_dataset(leaderboard, width or DEFAULT_WIDTH))
+        if leaderboard.notes:
+            console.print()
+        for note in leaderboard.notes:
+            console.print(Text(f"• {printable(note)}"), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def print_leaderboard(leaderboard: Leaderboard) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    colour = is_terminal and not os.environ.get("NO_COLOR")
+    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour))
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without the characters that could move a terminal's cursor."""
+    return _INVISIBLE.sub("", text)
+
+
+def _summary(leaderboard: Leaderboard) -> Iterator[str]:
+    counts = [
+        _count(leaderboard.battles, "battle"),
+        _count(leaderboard.ties, "tie"),
+        _count(leaderboard.failures, "failure"),
+        _count(leaderboard.queries, "query", "queries"),
+        _count(len(leaderboard.datasets), "data set"),
+    ]
+    yield ", ".join(counts)
+    names = [printable(judge) or "not named in the log" for judge in leaderboard.judges]
+    # The built-in judge compares relevance grades; nobody should take it for a language model.
+    labelled = ["qrels, not an LLM" if name == "qrels" else name for name in names]
+    yield f"judge: {', '.join(labelled)}"
+    advantage = leaderboard.position_advantage
+    if advantage is not None:
+        half = (advantage.upper - advantage.lower) / 2
+        yield (
+            f"shown first is worth {advantage.elo:+.0f} ±{half:.0f} Elo to a list; "
+            "ratings are corrected for it"
+        )
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _table(rows: Sequence[Row], width: int) -> Table:
+    shown = [
+        column
+        for column in _COLUMNS
+        if width >= column.least_width and any(column.cell(row) for row in rows)
+    ]
+    table = _empty_table()
+    for column in shown:
+        if column.align == "left":
+            table.add_column(column.head, justify="left", overflow="ellipsis", no_wrap=True)
+        else:
+            table.add_column(column.head, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_text(column.cell(row)) for column in shown))
+    return table
+
+
+def _by_dataset(leaderboard: Leaderboard, width: int) -> Table:
+    """The rating (or Elo, if that ranks) per data set: as many data sets as fit."""
+    rated = any(row.rating is not None for rows in leaderboard.datasets.values() for row in rows)
+    by_rating = rated and leaderboard.settings.rank_by == "rating"
+    values = {
+        name: {row.model: row.rating if by_rating else row.elo for row in rows}
+        for name, rows in leaderboard.datasets.items()
+    }
+    longest = max(len(printable(row.model)) for row in leaderboard.overall)
+    room = max(width - min(longest, 40), 12)
+    names = []
+    for name in leaderboard.datasets:
+        room -= max(len(printable(name)), 4) + 2
+        if room < 0:
+            break
+        names.append(name)
+    table = _empty_table()
+    table.add_column("rating by data set" if by_rating else "Elo by data set", overflow="ellipsis")
+    for name in names:
+        table.add_column(printable(name), justify="right", no_wrap=True)
+    for row in leaderboard.overall:
+        cells = [_number(values[name].get(row.model)) for name in names]
+        table.add_row(*map(_text, [printable(row.model), *cells]))
+    hidden = len(values) - len(names)
+    if hidden:
+        table.caption = f"and {_count(hidden, 'more data set')}: widen the terminal"
+        table.caption_justify = "left"
+    return table
+
+
+def _empty_table() -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def _text(cell: str) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - a Text is never read as markup
+
+    return Text(cell)
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _rating(row: Row) -> str:
+    if row.rating is None or row.lower is None or row.upper is None:
+        return _number(row.rating)
+    return f"{row.rating:.0f} ±{(row.upper - row.lower) / 2:.0f}"
+
+
+def _ranks(row: Row) -> str:
+    return "" if row.rank_lower is None else f"{row.rank_lower}–{row.rank_upper}"
+
+
+def _elo(row: Row) -> str:
+    return _number(row.elo) + ("" if row.elo_order_sd is None else f" ~{row.elo_order_sd:.0f}")
+
+
+def _record(row: Row) -> str:
+    return f"{row.record.wins}/{row.record.losses}/{row.record.ties}"
+
+
+def _metric(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(row.metrics.get(name), 3)
+
+
+def _latency(name: str) -> Callable[[Row], str]:
+    return lambda row: "" if row.latency is None else f"{getattr(row.latency, name):,.0f}"
+
+
+def _price(row: Row) -> str:
+    price = row.facts.price_per_1m_tokens
+    return "" if price is None else f"{price:g}"
+
+
+_COLUMNS = (
+    _Column("#", lambda row: str(row.rank)),
+    _Column("model", lambda row: printable(row.model), align="left"),
+    _Column("rating", _rating),
+    _Column("ranks", _ranks),
+    _Column("Elo ~sd", _elo),
+    _Column("W/L/T", _record),
+    _Column("win", lambda row: f"{row.record.win_rate:.1%}", least_width=90),
+    _Column("nDCG@10", _metric("ndcg@10")),
+    _Column("nDCG@5", _metric("ndcg@5"), least_width=120),
+    _Column("recall@5", _metric("recall@5"), least_width=140),
+    _Column("recall@10", _metric("recall@10"), least_width=120),
+    _Column("judged@10", _metric("judged@10"), least_width=150),
+    _Column("p50 ms", _latency("p50_ms"), least_width=100),
+    _Column("p90 ms", _latency("p90_ms"), least_width=140),
+    _Column("p99 ms", _latency("p99_ms"), least_width=150),
+    _Column("$/1M", _price, least_width=120),
+    _Column("dim", lambda row: str(row.facts.dimension or ""), least_width=120),
+)

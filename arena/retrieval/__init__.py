@@ -1,0 +1,1 @@
+"""From a corpus and queries to a run: embedders, the vector cache, search."""

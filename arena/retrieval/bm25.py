@@ -1,0 +1,108 @@
+"""BM25 over words of any language, and over the parts of code identifiers."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import groupby, pairwise
+
+import numpy as np
+
+from arena.retrieval.top_k import places
+
+_POINTS = re.compile(
+    "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]"
+)
+"""Accents, Hebrew and Arabic points and the tatweel: one word with and without them."""
+
+_UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)"
+)
+"""Scripts without spaces between words, and Hangul, whose endings stick to the words."""
+
+_SEAM = re.compile(r"_+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where an identifier's parts meet: ``snake_case``, ``camelCase``, ``HTTPServer``."""
+
+
+def tokenize(text: str) -> list[str]:
+    """Cut a text into the terms that BM25 counts.
+
+    A term is a run of letters, digits and marks, case folded, without accents and points.
+    Scripts that put no space between words give overlapping pairs of characters, as Lucene's
+    CJKAnalyzer does. An identifier gives itself and its parts. There is no stemming and there
+    are no stopwords: both belong to one language, a stopword of one (``die``, ``for``) is a
+    word of another, and the idf makes frequent words light in all of them.
+    """
+    if not text.isascii():
+        bare = _POINTS.sub("", unicodedata.normalize("NFKD", text))
+        text = unicodedata.normalize("NFC", bare)
+    return [term for word in _words().findall(text) for term in _terms(word)]
+
+
+class Bm25Index:
+    """A corpus that can be searched for words.
+
+    Lucene's form of BM25 with k1 = 1.2 and b = 0.75, computed by bm25s (arXiv 2407.03618).
+
+    Args:
+        corpus: doc_id → the text to find it by.
+    """
+
+    def __init__(self, corpus: Mapping[str, str]) -> None:
+        import bm25s  # noqa: PLC0415
+
+        self._doc_ids = list(corpus)
+        self._place = places(self._doc_ids)
+        vocabulary: dict[str, int] = {}
+        documents = [
+            [vocabulary.setdefault(term, len(vocabulary)) for term in tokenize(text)]
+            for text in corpus.values()
+        ]
+        self._index = None
+        if vocabulary:
+            self._index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
+            self._index.index((documents, vocabulary), show_progress=False)
+
+    def search(self, query: str, top_k: int) -> list[tuple[str, float]]:
+        """The ``top_k`` best documents with their scores, best first, ties by doc_id.
+
+        A document that shares no term with the query is not found.
+        """
+        terms = tokenize(query)
+        if self._index is None or not terms:
+            return []
+        scores = self._index.get_scores(terms)
+        rows = np.flatnonzero(scores > 0)
+        if len(rows) > top_k:
+            cutoff = np.partition(scores[rows], -top_k)[-top_k]
+            rows = rows[scores[rows] >= cutoff]
+        order = np.lexsort((self._place[rows], -scores[rows]))[:top_k]
+        return [(self._doc_ids[row], float(scores[row])) for row in rows[order]]
+
+
+def _terms(word: str) -> Iterator[str]:
+    for place, piece in enumerate(_UNSPACED.split(word)):
+        if place % 2:
+            yield from (map("".join, pairwise(piece)) if piece[1:] else piece)
+        elif piece:
+            parts = [part.casefold() for part in _SEAM.split(piece) if part]
+            yield piece.casefold()
+            if len(parts) > 1:
+                yield from parts
+
+
+@cache
+def _words() -> re.Pattern[str]:
+    r"""Runs of word characters; ``\w`` alone breaks words at the vowel signs of many scripts."""
+    marks = [
+        code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
+    ]
+    ranges = []
+    for _, group in groupby(enumerate(marks), key=lambda pair: pair[1] - pair[0]):
+        codes = [code for _, code in group]
+        ranges.append(f"{chr(codes[0])}-{chr(codes[-1])}")
+    return re.compile(rf"[\w{''.join(ranges)}]+")
