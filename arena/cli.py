@@ -232,6 +232,7 @@ def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
         leaderboard = rate_files([folder])
         write_leaderboard(leaderboard, folder)
         _show(leaderboard, as_json=False)
+        progress.say(f"log, runs and leaderboard: {folder}")
     summary.check()
 
 

@@ -32,7 +32,7 @@ from arena.rating.leaderboard_records import (
     Row,
     aggregate,
 )
-from arena.rating.uncertainty import intervals, rank_intervals
+from arena.rating.uncertainty import intervals, position_interval, rank_intervals
 
 __all__ = [
     "Facts",
@@ -230,15 +230,12 @@ def _with_ratings(rows: Sequence[Row], fitted: Fit, settings: RatingSettings) ->
 def _advantage(fitted: Fit, settings: RatingSettings) -> PositionAdvantage | None:
     if not fitted.position_fitted or fitted.n_clusters < 2:
         return None
-    # The quantile is that of the ratings: their intervals are as many standard errors wide.
-    lower, _ = intervals(fitted, level=settings.level)
-    widest = int(np.argmax(fitted.standard_error))
-    if fitted.standard_error[widest] == 0:
-        return None
-    quantile = (fitted.theta[widest] - lower[widest]) / fitted.standard_error[widest]
-    half = ELO_PER_LOGIT * float(quantile) * fitted.position_se
-    elo = ELO_PER_LOGIT * fitted.position
-    return PositionAdvantage(elo=elo, lower=elo - half, upper=elo + half)
+    lower, upper = position_interval(fitted, level=settings.level)
+    return PositionAdvantage(
+        elo=ELO_PER_LOGIT * fitted.position,
+        lower=ELO_PER_LOGIT * lower,
+        upper=ELO_PER_LOGIT * upper,
+    )
 
 
 def _ranked(rows: Sequence[Row], by: Literal["rating", "elo"]) -> tuple[Row, ...]:

@@ -102,7 +102,7 @@ def _summary(leaderboard: Leaderboard) -> Iterator[str]:
     if advantage is not None:
         half = (advantage.upper - advantage.lower) / 2
         yield (
-            f"shown first is worth {advantage.elo:+.0f} ±{half:.0f} Elo to a list; "
+            f"shown first is worth {round(advantage.elo):+d} ±{half:.0f} Elo to a list; "
             "ratings are corrected for it"
         )
 
@@ -197,7 +197,11 @@ def _metric(name: str) -> Callable[[Row], str]:
 
 
 def _latency(name: str) -> Callable[[Row], str]:
-    return lambda row: "" if row.latency is None else f"{getattr(row.latency, name):,.0f}"
+    return lambda row: "" if row.latency is None else _milliseconds(getattr(row.latency, name))
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _price(row: Row) -> str:
