@@ -105,8 +105,20 @@ class ModelConfig(_Section):
 class JudgeConfig(_Section):
     """``[judge]``: who says which of two lists answers a query better."""
 
-    kind: Literal["pairwise", "qrels"] = "pairwise"
-    """``pairwise``: an LLM reads both lists. ``qrels``: compares DCG by known grades; no LLM."""
+    name: Name | None = None
+    """What the log calls this judge; the model's name where absent."""
+    kind: Literal["pairwise", "pointwise", "qrels"] = "pairwise"
+    """``pairwise``: an LLM reads both lists. ``pointwise``: it reads each distinct query and
+    document once, and battles are derived. ``qrels``: compares DCG by known grades; no LLM."""
+    answer: Literal["json", "letter"] = "json"
+    """``json``: an analysis, then the verdict. ``letter``: one token, with its probabilities."""
+    scale: Literal["binary", "graded"] = "graded"
+    """Of a pointwise judge: P(relevant), or a grade from 0 to 3."""
+    tie_margin: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How close two sides may be to tie, as a share of the greatest difference; the judge's own
+    default where absent. For pointwise judges and letters."""
+    gate: bool = True
+    """Control matchups with an obvious answer before the first paid battle."""
     model: str | None = None
     """What the endpoint calls the judge model."""
     base_url: str | None = None
@@ -123,6 +135,11 @@ class JudgeConfig(_Section):
     price_per_1m_output_tokens: Annotated[float, Field(ge=0)] | None = None
     price_per_1m_cached_tokens: Annotated[float, Field(ge=0)] | None = None
     """US dollars; cached prompt tokens cost as input tokens where absent."""
+    max_usd: Annotated[float, Field(gt=0)] | None = None
+    """The most that this judge may cost, all runs of the experiment together, in US dollars."""
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    tpm: Annotated[int, Field(ge=1)] | None = None
+    """Requests and tokens a minute, where the endpoint's limits are known."""
     max_failures: Annotated[float, Field(ge=0, le=1)] = 0.10
     """Share of battles without a verdict above which the command fails."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 90.0
