@@ -62,6 +62,8 @@ class Battles:
     probs: NDArray[np.float64] | None = None  #: (n_battles, 3): first, second, tie; NaN if unknown
     failures: int = 0  #: matchups in failures*.jsonl that have no battle
     notes: tuple[str, ...] = ()  #: what a reader of the ratings should know, one line each
+    query_ids: tuple[str, ...] = ()  #: sorted; "" where a log names none
+    query_id: Codes | None = None  #: as written, codes into query_ids; `query` is what clusters
 
     def __len__(self) -> int:
         return int(self.winner.size)
@@ -79,7 +81,10 @@ class Battles:
         """The battles at these positions, in this order, under the same codes."""
         arrays = ("model_a", "model_b", "winner", "dataset", "query", "judge")
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
-        return replace(self, **taken, probs=None if self.probs is None else self.probs[rows])
+        for name in ("probs", "query_id"):
+            array = getattr(self, name)
+            taken[name] = None if array is None else array[rows]
+        return replace(self, **taken)
 
 
 def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None) -> Battles:
@@ -202,6 +207,8 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
         query=np.unique(cluster, return_inverse=True)[1].astype(np.int32),
         judge=judge,
         probs=None if probs is None else np.where(swapped[:, None], probs[:, [1, 0, 2]], probs),
+        query_ids=query_ids,
+        query_id=query_id,
     )
     return battles, known
 
