@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import click
 
 import arena
+from arena import cli_rate
 from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
-
-if TYPE_CHECKING:
-    from arena.rating.leaderboard import Leaderboard
 
 CONFIG = click.argument(
     "config",
@@ -162,65 +158,6 @@ def battle(config: Path, limit: int | None, *, dry_run: bool, quiet: bool) -> No
     _battle(config, limit, reporter(quiet=quiet))
 
 
-@main.command()
-@click.argument(
-    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option(
-    "--aliases",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
-)
-@click.option(
-    "--rank-by",
-    type=click.Choice(["rating", "elo"]),
-    default="rating",
-    show_default=True,
-    help="Bradley-Terry rating, or online Elo in log order.",
-)
-@click.option(
-    "--prior",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    help="Weight of a prior that keeps ratings finite where a model won or lost everything.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write leaderboard.csv and .json here.  [default: the experiment's folder]",
-)
-def rate(  # noqa: PLR0913  one parameter per option
-    paths: Sequence[Path],
-    aliases: Path | None,
-    rank_by: Literal["rating", "elo"],
-    prior: float,
-    output: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Turn battles into a leaderboard.
-
-    Each PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
-    model_a, model_b and winner (model_a, model_b or tie).
-
-    \b
-    Example:
-      arena rate runs/handbook
-      arena rate battles.csv --aliases spellings.toml --json
-    """
-    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
-    from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
-
-    settings = RatingSettings(rank_by=rank_by, prior=prior)
-    leaderboard = rate_files(paths, aliases=aliases, settings=settings)
-    folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
-    if folder:
-        write_leaderboard(leaderboard, folder)
-    _show(leaderboard, as_json=as_json)
-
-
 def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
     """Play, then rate what is in the log, even where the run was cut short."""
     from arena.experiment import pipeline  # noqa: PLC0415
@@ -231,22 +168,13 @@ def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
     if summary.n_judged:
         leaderboard = rate_files([folder])
         write_leaderboard(leaderboard, folder)
-        _show(leaderboard, as_json=False)
+        cli_rate.show(leaderboard, as_json=False)
         progress.say(f"log, runs and leaderboard: {folder}")
     summary.check()
 
 
-def _show(leaderboard: Leaderboard, *, as_json: bool) -> None:
-    from arena.rating.leaderboard_files import to_json  # noqa: PLC0415
-    from arena.rating.table import print_leaderboard  # noqa: PLC0415
-
-    if as_json:
-        import orjson  # noqa: PLC0415
-
-        click.echo(orjson.dumps(to_json(leaderboard), option=orjson.OPT_INDENT_2))
-    else:
-        print_leaderboard(leaderboard)
-
-
 def _template(name: str) -> str:
     return resources.files("arena").joinpath("templates", name).read_text("utf-8")
+
+
+main.add_command(cli_rate.rate)

@@ -17,6 +17,7 @@ LAYERS = [
     {"data", "endpoint", "log"},
     {"retrieval", "judging", "rating"},
     {"experiment"},
+    {"cli_rate"},
     {"cli"},
     {"__main__", "__init__"},
 ]

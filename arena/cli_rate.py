@@ -1,0 +1,86 @@
+"""The command `arena rate`: battles in, a leaderboard on stdout."""
+
+# ruff: noqa: D301 - click reads the backspace in a help text
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from arena.rating.leaderboard import Leaderboard
+
+
+@click.command()
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option(
+    "--aliases",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
+)
+@click.option(
+    "--rank-by",
+    type=click.Choice(["rating", "elo"]),
+    default="rating",
+    show_default=True,
+    help="Bradley-Terry rating, or online Elo in log order.",
+)
+@click.option(
+    "--prior",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Weight of a prior that keeps ratings finite where a model won or lost everything.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write leaderboard.csv and .json here.  [default: the experiment's folder]",
+)
+def rate(  # noqa: PLR0913  one parameter per option
+    paths: Sequence[Path],
+    aliases: Path | None,
+    rank_by: Literal["rating", "elo"],
+    prior: float,
+    output: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Turn battles into a leaderboard.
+
+    Each PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
+    model_a, model_b and winner (model_a, model_b or tie).
+
+    \b
+    Example:
+      arena rate runs/handbook
+      arena rate battles.csv --aliases spellings.toml --json
+    """
+    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
+
+    settings = RatingSettings(rank_by=rank_by, prior=prior)
+    leaderboard = rate_files(paths, aliases=aliases, settings=settings)
+    folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
+    if folder:
+        write_leaderboard(leaderboard, folder)
+    show(leaderboard, as_json=as_json)
+
+
+def show(leaderboard: Leaderboard, *, as_json: bool) -> None:
+    """Print a leaderboard: a table for people, or JSON for programs."""
+    from arena.rating.leaderboard_files import to_json  # noqa: PLC0415
+    from arena.rating.table import print_leaderboard  # noqa: PLC0415
+
+    if as_json:
+        import orjson  # noqa: PLC0415
+
+        click.echo(orjson.dumps(to_json(leaderboard), option=orjson.OPT_INDENT_2))
+    else:
+        print_leaderboard(leaderboard)
