@@ -161,7 +161,9 @@ class Referee:
         except BaseException as error:
             if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
                 usage = Usage(cost_usd=error.cost_usd)
-                self._log.write_reply(Reply(name, request, error.reply, None, None, usage, _now()))
+                self._log.write_reply(
+                    Reply(name, request, error.reply, None, None, usage, _now(), self._judge.name)
+                )
             if isinstance(error, Exception):
                 asking.set_exception(error)
             else:
@@ -177,6 +179,7 @@ class Referee:
                     probs=verdict.probs,
                     usage=verdict.usage,
                     at=_now(),
+                    judge=self._judge.name,
                 )
             )
             asking.set_result(verdict)

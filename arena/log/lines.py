@@ -33,6 +33,7 @@ class Reply:
     probs: Probs | None = None
     usage: Usage = field(default_factory=Usage)
     at: str = ""  #: UTC time, ISO 8601
+    judge: str = ""  #: who wrote it, and whom it is billed to
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _ReplyLine:
     cost_usd: float = 0.0
     latency_ms: float = 0.0
     at: str = ""
+    judge: str = ""
 
 
 def row(record: Battle | Failure | Reply) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
         probs=found.probs,
         usage=usage,
         at=found.at,
+        judge=found.judge,
     )
 
 
