@@ -101,7 +101,7 @@ def test_the_lines_have_the_documented_fields(tmp_path):
         "input_tokens output_tokens cost_usd latency_ms at"
     )
     assert " ".join(reply) == (
-        "id request reply winner probs at "
+        "id request reply winner probs at judge "
         "input_tokens output_tokens cached_tokens cost_usd latency_ms"
     )
     assert reply["probs"] == {"first": 0.5, "second": 0.25, "tie": 0.25}
