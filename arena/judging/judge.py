@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from arena.config import JudgeConfig
 from arena.digest import digest
@@ -75,7 +75,25 @@ class Judge(Protocol):
         """
 
 
-def llm_judge(config: JudgeConfig, prompt: Prompt, api: Api) -> Judge:
+@runtime_checkable
+class RequestJudge(Judge, Protocol):
+    """A judge that asks one chat request a battle, which others may send for it."""
+
+    def request(self, exhibit: Exhibit) -> dict[str, Any]:
+        """The body of the chat request that asks for a verdict."""
+
+    def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
+        """The verdict in the body of a chat reply.
+
+        Raises:
+            UnjudgedError: there is none.
+        """
+
+    def learn(self, refusal: str) -> bool:
+        """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
+
+
+def llm_judge(config: JudgeConfig, prompt: Prompt, api: Api) -> RequestJudge:
     """A judge that reads both lists: a chat model behind an OpenAI-compatible endpoint.
 
     Args:
@@ -134,11 +152,23 @@ class _LLMJudge:
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         try:
-            body, latency_ms = await self._ask(self._messages(exhibit))
+            body, latency_ms = await self._ask(exhibit)
         except FatalApiError:
             raise
         except ApiError as error:
             raise UnjudgedError(error.reason, error.detail) from None
+        return self.verdict_from(body, latency_ms)
+
+    def request(self, exhibit: Exhibit) -> dict[str, Any]:
+        fields = self._dialect.fields(
+            temperature=self._config.temperature,
+            max_tokens=self._config.max_tokens,
+            name="verdict",
+            schema=SCHEMA,
+        )
+        return {"model": self._config.model, "messages": self._messages(exhibit), **fields}
+
+    def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
         usage = self._usage(body.get("usage"), latency_ms)
         choices = body.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -157,26 +187,22 @@ class _LLMJudge:
             error.cost_usd = usage.cost_usd
             raise
 
-    async def _ask(self, messages: list[dict[str, str]]) -> tuple[dict[str, Any], float]:
+    def learn(self, refusal: str) -> bool:
+        known = self._dialect
+        self._dialect = known.after(refusal)
+        return self._dialect != known
+
+    async def _ask(self, exhibit: Exhibit) -> tuple[dict[str, Any], float]:
         """The endpoint's reply and its latency, in the dialect that the endpoint takes."""
         while True:
             dialect = self._dialect
-            fields = dialect.fields(
-                temperature=self._config.temperature,
-                max_tokens=self._config.max_tokens,
-                name="verdict",
-                schema=SCHEMA,
-            )
-            request = {"model": self._config.model, "messages": messages, **fields}
             try:
-                reply = await self._api.post("/chat/completions", request)
+                reply = await self._api.post("/chat/completions", self.request(exhibit))
             except ApiError as error:
                 if error.reason != "bad_request":
                     raise
                 # Many requests are refused at once for the same cause: the first one learns.
-                if dialect == self._dialect:
-                    self._dialect = dialect.after(error.detail)
-                if dialect == self._dialect:
+                if dialect == self._dialect and not self.learn(error.detail):
                     raise
             else:
                 return reply.body, reply.latency_ms
