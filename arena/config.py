@@ -29,6 +29,12 @@ RETRIEVAL_DEPTH = 100
 """How many documents a run keeps at least, so that metrics and later top_k need no new run."""
 
 
+UNPRICED = (
+    "price_per_1m_input_tokens and price_per_1m_output_tokens: what is not counted cannot be capped"
+)
+"""What a cap on the cost needs, and why."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -153,6 +159,23 @@ class JudgeConfig(_Section):
             raise ValueError('needs model = "...", or kind = "qrels"')
         return self
 
+    @model_validator(mode="after")
+    def _cap_can_be_held(self) -> Self:
+        if self.max_usd is not None and not self.priced:
+            raise ValueError(f"max_usd = {self.max_usd:g} needs {UNPRICED}")
+        return self
+
+    @property
+    def log_name(self) -> str:
+        """What the log calls this judge."""
+        return self.name or self.model or self.kind
+
+    @property
+    def priced(self) -> bool:
+        """Whether what it costs can be counted; a judge that is no LLM costs nothing."""
+        prices = (self.price_per_1m_input_tokens, self.price_per_1m_output_tokens)
+        return self.kind == "qrels" or None not in prices
+
 
 class Config(_Section):
     """A whole arena.toml."""
@@ -160,7 +183,10 @@ class Config(_Section):
     experiment: ExperimentConfig
     datasets: tuple[DatasetConfig, ...]
     models: tuple[ModelConfig, ...]
-    judge: JudgeConfig
+    judge: JudgeConfig | None = None
+    """The only judge; None where there is a panel."""
+    judges: tuple[JudgeConfig, ...] = ()
+    """Everyone who judges each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:
@@ -171,10 +197,21 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _one_judge_or_a_panel(self) -> Self:
+        if self.judge is None and not self.judges:
+            raise ValueError("judge: missing; add a [judge] section, or [[judges]] for a panel")
+        if self.judge is None:
+            return self
+        if self.judges:
+            raise ValueError("judge: there are [[judges]] too; give [judge] for one, not both")
+        return self.model_copy(update={"judges": (self.judge,)})
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for what, names in (
             ("datasets", [dataset.name for dataset in self.datasets]),
             ("models", [model.name for model in self.models]),
+            ("judges", [judge.log_name for judge in self.judges]),
         ):
             # Two names that differ only in what a file name cannot hold would share their files.
             counts = Counter(safe_filename(name).casefold() for name in names)
@@ -277,6 +314,7 @@ def _known_keys(location: Sequence[int | str]) -> Iterator[str]:
         "datasets": DatasetConfig,
         "models": ModelConfig,
         "judge": JudgeConfig,
+        "judges": JudgeConfig,
     }
     section = sections.get(location[0], Config) if location else Config
     yield from section.model_fields

@@ -63,7 +63,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     second = arena("init", tmp_path / "new")
 
     assert first.exit_code == 0
-    assert load_config(tmp_path / "new" / "arena.toml").judge.model
+    assert load_config(tmp_path / "new" / "arena.toml").judges[0].model
     assert (tmp_path / "new" / "prompts" / "pairwise.md").is_file()
     assert second.exit_code == 2
     assert "exists already" in second.output

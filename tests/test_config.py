@@ -59,7 +59,7 @@ def test_a_plain_file_loads_with_the_published_defaults(tmp_path: Path) -> None:
         5,
         "both",
     )
-    assert (config.judge.temperature, config.judge.document_words) == (0, 300)
+    assert (config.judges[0].temperature, config.judges[0].document_words) == (0, 300)
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:

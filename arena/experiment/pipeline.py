@@ -93,7 +93,7 @@ class Summary:
                 f"stopped at {self.n_judged:,} of {self.n_planned:,} battles; go on with: {resume}"
             )
         n_failed = sum(self.failures.values())
-        allowed = self.experiment.config.judge.max_failures
+        allowed = self.experiment.config.judges[0].max_failures
         if n_failed > allowed * (n_failed + self.n_judged):
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.items())
             raise IncompleteError(
@@ -157,7 +157,9 @@ def dry_run(path: Path) -> Estimate:
         for matchup in prepared.matchups
         if prepared.lists.battle_id(matchup, judge.fingerprint) not in judged
     ]
-    found = estimate(prepared.n_matchups, unplayed, prepared.lists, experiment.config.judge, prompt)
+    found = estimate(
+        prepared.n_matchups, unplayed, prepared.lists, experiment.config.judges[0], prompt
+    )
     return replace(found, unretrieved=unretrieved)
 
 
@@ -255,16 +257,16 @@ def _judge(prepared: Prepared, api: Api) -> Judge:
     if prepared.prompt is None:
         qrels = {name: dataset.qrels for name, dataset in prepared.material.datasets.items()}
         return qrels_judge(qrels, prepared.config.experiment.top_k)
-    return llm_judge(prepared.config.judge, prepared.prompt, api)
+    return llm_judge(prepared.config.judges[0], prepared.prompt, api)
 
 
 def _endpoint(prepared: Prepared) -> Endpoint:
-    judge = prepared.config.judge
+    judge = prepared.config.judges[0]
     return Endpoint(judge.base_url, judge.api_key_env, judge.timeout_s, judge.concurrency)
 
 
 def _prompt(experiment: Experiment) -> Prompt | None:
-    judge = experiment.config.judge
+    judge = experiment.config.judges[0]
     if judge.kind == "qrels":
         return None
     return load_prompt(judge.prompt, folder=experiment.source.parent)

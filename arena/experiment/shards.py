@@ -1,0 +1,55 @@
+"""Shards: fixed parts of an experiment's plan, for several processes or machines.
+
+Which part a battle belongs to depends on its id alone, so shards share nothing, never meet, and
+each resumes by itself. Every shard has a log of its own; `arena rate` reads them together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from arena.errors import UsageError
+
+MOST = 10_000
+"""Parts of a plan, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several equal parts of a plan."""
+
+    number: int = 1  #: from 1
+    count: int = 1  #: of all parts; 1 is no sharding
+
+    @property
+    def name(self) -> str | None:
+        """What its log files are called by, ``2of8``; None for the whole plan."""
+        return f"{self.number}of{self.count}" if self.count > 1 else None
+
+    @property
+    def option(self) -> str:
+        """The words of a command line that ask for it, with a space before; or nothing."""
+        return f" --shard {self.number}/{self.count}" if self.count > 1 else ""
+
+    def holds(self, battle_id: str) -> bool:
+        """Whether a battle belongs to this part; ids are hashes, so parts are about equal."""
+        return self.count == 1 or int(battle_id[:16], 16) % self.count == self.number - 1
+
+
+WHOLE = Shard()
+"""The whole plan."""
+
+
+def parse_shard(text: str) -> Shard:
+    """Read ``2/8``: the second of eight.
+
+    Raises:
+        UsageError: it is not of this form, or there is no such part.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if found:
+        number, count = int(found[1]), int(found[2])
+        if 1 <= number <= count <= MOST:
+            return Shard(number, count)
+    raise UsageError(f"--shard {text}: expected i/n with 1 ≤ i ≤ n ≤ {MOST:,}, such as 2/8")
