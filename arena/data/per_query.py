@@ -1,0 +1,94 @@
+"""per_query.json: beside a data set's runs, what is known of each list that the judge is shown.
+
+`arena audit` holds the judge's verdicts against it, without loading the corpus again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from arena.data.metrics import per_query_ndcg
+from arena.errors import DataError
+from arena.files import write_atomically
+from arena.records import Dataset, Document, Run
+
+_REMEDY = "delete it, and `arena retrieve` makes it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownList:
+    """One model's list for one query, as far as the judge sees it."""
+
+    ndcg: float | None  #: of the documents shown; None where no document is known to be relevant
+    words: int  #: of all titles and texts together, after the cut
+
+
+def measure_lists(
+    run: Run, dataset: Dataset, *, top_k: int, document_words: int
+) -> dict[str, ShownList]:
+    """query_id → what is known of the run's first ``top_k`` documents."""
+    ndcg = per_query_ndcg(run, dataset.qrels, top_k)
+
+    def words(doc_id: str) -> int:
+        return _words(dataset.corpus[doc_id], document_words)
+
+    return {
+        query_id: ShownList(
+            ndcg.get(query_id), sum(words(scored.doc_id) for scored in ranking[:top_k])
+        )
+        for query_id, ranking in run.rankings.items()
+    }
+
+
+def write_lists(lists: Mapping[str, Mapping[str, ShownList]], path: Path) -> None:
+    """Write model → query_id → list, whole or not at all; a model's figures as two columns."""
+    query_ids = list(dict.fromkeys(query_id for shown in lists.values() for query_id in shown))
+    models = {
+        model: {
+            "ndcg": [
+                None if (s := shown.get(query_id)) is None else s.ndcg for query_id in query_ids
+            ],
+            "words": [
+                None if (s := shown.get(query_id)) is None else s.words for query_id in query_ids
+            ],
+        }
+        for model, shown in lists.items()
+    }
+    write_atomically(path, [orjson.dumps({"query_ids": query_ids, "models": models}), b"\n"])
+
+
+def read_lists(path: Path) -> dict[str, dict[str, ShownList]]:
+    """Read model → query_id → list; empty where there is no such file.
+
+    Raises:
+        DataError: the file is not what `write_lists` writes.
+    """
+    try:
+        tree = orjson.loads(path.read_bytes())
+        return {
+            model: dict(_shown(tree["query_ids"], columns))
+            for model, columns in tree["models"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(path, None, error.strerror or str(error)) from None
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(path, None, f"no figures of lists: {error}", _REMEDY) from None
+
+
+def _shown(
+    query_ids: list[str], columns: Mapping[str, list[Any]]
+) -> Iterable[tuple[str, ShownList]]:
+    for query_id, ndcg, words in zip(query_ids, columns["ndcg"], columns["words"], strict=True):
+        if words is not None:
+            yield query_id, ShownList(None if ndcg is None else float(ndcg), int(words))
+
+
+def _words(document: Document, limit: int) -> int:
+    return sum(min(len(part.split()), limit) for part in (document.title, document.text))
