@@ -10,6 +10,8 @@
     ├── ApiError                an endpoint did not answer a request usefully
     │   └── FatalApiError       and will answer no other either: stop the whole run
     ├── UnjudgedError                a battle has no verdict: recorded as a failure, never as a tie
+    ├── BudgetSpentError             the next call could pass max_usd: stop the whole run
+    ├── GateError                    a judge failed its controls: nothing was paid for but these
     └── IncompleteError              a run ended before all its battles were judged
 
 Each class builds its own one-line message: what, where, the value, the remedy.
@@ -92,6 +94,26 @@ class UnjudgedError(ArenaError):
         self.reply = reply
         self.cost_usd = cost_usd
         super().__init__(f"{reason}: {detail}")
+
+
+class BudgetSpentError(ArenaError):
+    """The next call could cost more than what is left of the budget; it was not made."""
+
+    def __init__(self, spent_usd: float, max_usd: float, next_usd: float) -> None:
+        self.spent_usd = spent_usd
+        self.max_usd = max_usd
+        super().__init__(
+            f"budget: ${spent_usd:,.4f} of max_usd = {max_usd:g} are spent, and the next call "
+            f"may cost ${next_usd:,.4f}; nothing judged is lost: raise max_usd and run this again"
+        )
+
+
+class GateError(ArenaError):
+    """A judge missed controls with an obvious answer; ``figures`` and ``remedy`` are sentences."""
+
+    def __init__(self, judge: str, figures: str, remedy: str) -> None:
+        self.judge = judge
+        super().__init__(f"judge {judge} failed its controls: {figures}; {remedy}")
 
 
 class IncompleteError(ArenaError):
