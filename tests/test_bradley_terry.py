@@ -16,7 +16,7 @@ from arena.errors import UsageError
 from arena.rating.bradley_terry import BradleyTerry, Comparisons, DisconnectedError, fit, to_elo
 from arena.rating.counts import count
 from arena.rating.paired import Layout, maximise, regular
-from arena.rating.sandwich import score_outer
+from arena.rating.sandwich import row_scores, score_outer
 from arena.rating.uncertainty import intervals, rank_intervals, win_probabilities
 
 LAWS = settings(max_examples=40, deadline=None)
@@ -28,7 +28,8 @@ def plain_standard_errors(comparisons: Comparisons) -> np.ndarray:
     rule = BradleyTerry(counts.battles, counts.points)
     layout = Layout(comparisons.n_models, position=False, tie=False, prior=0)
     beta, slopes = maximise(rule, layout)
-    outer, _queries, _n = score_outer(comparisons, counts, rule, layout, beta)
+    scores = row_scores(comparisons, counts, rule, layout, beta)
+    outer, _queries, _n = score_outer(comparisons, layout, *scores)
     bread = np.linalg.inv(regular(layout.hessian(slopes), layout))
     return np.sqrt(np.diagonal(bread @ outer @ bread))
 
@@ -53,8 +54,10 @@ def test_independent_standard_errors_agree_with_statsmodels_hc0():
     expected = [0.477883, 0.346547, 0.343154, 0.401611, 0.511459]
 
     errors = plain_standard_errors(replace(golden(), cluster=np.arange(16)))
+    within = fit(golden(), position=False).independent
 
     assert errors == pytest.approx(expected, abs=2e-6)
+    assert np.sqrt(np.diagonal(within)) == pytest.approx(expected, abs=2e-6)
 
 
 def test_clustered_standard_errors_agree_with_statsmodels():

@@ -27,6 +27,7 @@ class Fit:
     prior: float  #: precision of the normal prior on each θ; 0 for none
     log_likelihood: float  #: at the estimate, without priors
     tie: float | None = None  #: Davidson's ν or Rao-Kupper's e^h; None in Bradley-Terry
+    independent: Floats | None = None  #: the covariance if battles on a query were independent
 
     @property
     def standard_error(self) -> Floats:
@@ -55,19 +56,20 @@ def estimate(
         prior=prior,
     )
     beta, slopes = maximise(rule, layout)
-    covariance, n_clusters = sandwich(comparisons, counts, rule, layout, beta)
+    covariance = sandwich(comparisons, counts, rule, layout, beta)
     m = layout.n_models
     return Fit(
         theta=beta[:m] - beta[:m].mean(),
-        covariance=covariance[:m, :m],
+        covariance=covariance.clustered[:m, :m],
         position=float(beta[m]) if layout.position else 0.0,
-        position_se=float(np.sqrt(covariance[m, m])) if layout.position else 0.0,
+        position_se=float(np.sqrt(covariance.clustered[m, m])) if layout.position else 0.0,
         position_fitted=layout.position,
-        n_clusters=n_clusters,
+        n_clusters=covariance.n_clusters,
         n_battles=len(comparisons.first),
         prior=prior,
         log_likelihood=slopes.value,
         tie=math.exp(beta[-1]) if layout.tie else None,
+        independent=covariance.independent[:m, :m],
     )
 
 
