@@ -244,9 +244,6 @@ def _battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
     for names in alike.values():
         if len(names) > 1:
             yield f"spellings of one model? {', '.join(names)}; an alias file joins them"
-    if len(battles.judges) > 1:
-        names = [judge or "(not named)" for judge in battles.judges]
-        yield f"verdicts of {len(names)} judges are rated together: {', '.join(names)}"
     if not known.all():
         yield (
             f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
@@ -254,10 +251,9 @@ def _battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
         )
     m = len(battles.models)
     first, second = battles.model_a[known].astype(np.int64), battles.model_b[known]
-    ordered, counts = np.unique(
-        (battles.query[known] * np.int64(m) + first) * m + second, return_counts=True
-    )
-    again = int((counts - 1).sum())
+    ordered = (battles.query[known] * np.int64(m) + first) * m + second
+    by_judge = ordered * len(battles.judges) + battles.judge[known]
+    ordered, again = np.unique(ordered), int(ordered.size - np.unique(by_judge).size)
     if again:
         yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
     query, first, second = ordered // m // m, ordered // m % m, ordered % m
