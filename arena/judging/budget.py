@@ -29,20 +29,60 @@ class Reservation:
         self.paid_usd += actual_usd
 
 
+@dataclass(slots=True)
+class Cap:
+    """One sum that must not be passed, and what counts towards it; US dollars."""
+
+    max_usd: float | None  #: None: none
+    spent_usd: float = 0.0
+    reserved_usd: float = 0.0  #: of calls in flight
+    in_flight: int = 0  #: calls
+
+    def fits(self, usd: float) -> bool:
+        """Whether a call may cost so much."""
+        if self.max_usd is None:
+            return True
+        return self.spent_usd + self.reserved_usd + usd <= self.max_usd + _ROUNDING_USD
+
+    def close(self, reservation: Reservation) -> None:
+        """Book a call that is over."""
+        self.in_flight -= 1
+        # Nothing in flight is nothing reserved, to the last bit.
+        self.reserved_usd = self.reserved_usd - reservation.usd if self.in_flight else 0.0
+        self.spent_usd += reservation.paid_usd
+
+
 class Budget:
     """What may be spent in all; one for a whole experiment, whatever judges share it.
 
     Args:
         max_usd: the cap; None for no cap.
         spent_usd: what earlier runs have spent of it.
+        within: a budget that several judges share, where each may have a cap of its own too.
     """
 
-    def __init__(self, max_usd: float | None = None, *, spent_usd: float = 0.0) -> None:
-        self.max_usd = max_usd
-        self.spent_usd = spent_usd
-        self.reserved_usd = 0.0  #: of calls in flight
-        self._in_flight = 0
-        self._waiting: set[asyncio.Future[None]] = set()
+    def __init__(
+        self, max_usd: float | None = None, *, spent_usd: float = 0.0, within: Budget | None = None
+    ) -> None:
+        self.cap = Cap(max_usd, spent_usd)
+        self.caps: tuple[Cap, ...] = (self.cap, *(within.caps if within else ()))
+        # In order of arrival, so that the plan's first battles are the first to be paid for.
+        self.waiting: dict[asyncio.Future[None], None] = within.waiting if within else {}
+
+    @property
+    def max_usd(self) -> float | None:
+        """The cap; None for no cap."""
+        return self.cap.max_usd
+
+    @property
+    def spent_usd(self) -> float:
+        """What was paid, by earlier runs too."""
+        return self.cap.spent_usd
+
+    @property
+    def reserved_usd(self) -> float:
+        """What calls in flight may cost."""
+        return self.cap.reserved_usd
 
     @contextmanager
     def reserve(self, usd: float) -> Iterator[Reservation]:
@@ -51,19 +91,20 @@ class Budget:
         Raises:
             BudgetSpentError: spent, reserved and this would pass the cap.
         """
-        if not self._fits(usd):
-            raise self._spent(usd)
+        if full := self._full(usd):
+            raise BudgetSpentError(full.spent_usd + full.reserved_usd, full.max_usd or 0.0, usd)
         reservation = Reservation(usd)
-        self.reserved_usd += usd
-        self._in_flight += 1
+        for cap in self.caps:
+            cap.reserved_usd += usd
+            cap.in_flight += 1
         try:
             yield reservation
         finally:
-            self._in_flight -= 1
-            # Nothing in flight is nothing reserved, to the last bit.
-            self.reserved_usd = self.reserved_usd - usd if self._in_flight else 0.0
-            self.spent_usd += reservation.paid_usd
-            self._wake()
+            for cap in self.caps:
+                cap.close(reservation)
+            for news in self.waiting:
+                if not news.done():
+                    news.set_result(None)
 
     @asynccontextmanager
     async def hold(self, usd: float) -> AsyncIterator[Reservation]:
@@ -72,25 +113,16 @@ class Budget:
         Raises:
             BudgetSpentError: this would pass the cap, and there is nothing left to wait for.
         """
-        while not self._fits(usd) and self._in_flight:
+        while (full := self._full(usd)) and full.in_flight:
             news = asyncio.get_running_loop().create_future()
-            self._waiting.add(news)
+            self.waiting[news] = None
             try:
                 await news
             finally:
-                self._waiting.discard(news)
+                del self.waiting[news]
         with self.reserve(usd) as reservation:
             yield reservation
 
-    def _fits(self, usd: float) -> bool:
-        if self.max_usd is None:
-            return True
-        return self.spent_usd + self.reserved_usd + usd <= self.max_usd + _ROUNDING_USD
-
-    def _spent(self, usd: float) -> BudgetSpentError:
-        return BudgetSpentError(self.spent_usd + self.reserved_usd, self.max_usd or 0.0, usd)
-
-    def _wake(self) -> None:
-        for news in self._waiting:
-            if not news.done():
-                news.set_result(None)
+    def _full(self, usd: float) -> Cap | None:
+        """The cap that has no room for so much, if there is one."""
+        return next((cap for cap in self.caps if not cap.fits(usd)), None)
