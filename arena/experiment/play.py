@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from arena.errors import ArenaError, FatalApiError, LogError, UnjudgedError
+from arena.errors import ArenaError, BudgetSpentError, FatalApiError, LogError, UnjudgedError
 from arena.experiment.plan import battle_id, exhibit_digest, same_lists
 from arena.judging.judge import Judge
 from arena.log.battle_log import BattleLog, Reply
@@ -248,7 +248,7 @@ async def play(
         for position, battle in positions:
             try:
                 in_order.put(position, await referee.settle(battle))
-            except (FatalApiError, LogError) as error:
+            except (FatalApiError, LogError, BudgetSpentError) as error:
                 fatal.append(error)
                 stop.set()
             if stop.is_set():
