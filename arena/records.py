@@ -126,6 +126,7 @@ class Verdict:
     probs: Probs | None = None  #: where the endpoint gives logprobs
     reply: str = ""  #: exactly what the judge wrote; empty for judges that do not write
     usage: Usage = Usage()
+    cached: bool = False  #: it rests on replies that were paid for elsewhere, and cost nothing
 
 
 @dataclass(frozen=True, slots=True)
