@@ -20,6 +20,7 @@ from arena.config import (
 from arena.data.beir import corpus_hash, load_beir, queries_hash, sample_queries
 from arena.data.builtin import python_docs
 from arena.data.metrics import measure_run
+from arena.data.per_query import measure_lists, write_lists
 from arena.data.trec import read_run, read_stats, write_run, write_stats
 from arena.digest import digest
 from arena.errors import DataError, UsageError
@@ -94,7 +95,8 @@ def load_material(config: Config) -> Material:
     notes = []
     for name, dataset in datasets.items():
         notes += [f"{name}: {note}" for note in dataset.notes]
-        eligible = _with_qrels(dataset) if config.judge.kind == "qrels" else dataset
+        by_qrels = any(judge.kind == "qrels" for judge in config.judges)
+        eligible = _with_qrels(dataset) if by_qrels else dataset
         if left_out := len(dataset.queries) - len(eligible.queries):
             notes.append(f"{name}: {left_out} queries have no relevant document and were left out")
         settings = config.experiment
@@ -179,7 +181,9 @@ def _key(model: ModelConfig, dataset: Dataset, queries: Sequence[str]) -> str:
 
 
 def _write_metrics(experiment: Experiment, material: Material, runs: Sequence[Run]) -> None:
-    """Beside the runs of each dataset, what its qrels say of them."""
+    """Beside the runs of each dataset, what its qrels say of them, and of the lists shown."""
+    top_k = experiment.config.experiment.top_k
+    document_words = max(judge.document_words for judge in experiment.config.judges)
     for name, dataset in material.datasets.items():
         measured = {
             run.model: measure_run(run, dataset.qrels) for run in runs if run.dataset == name
@@ -187,3 +191,9 @@ def _write_metrics(experiment: Experiment, material: Material, runs: Sequence[Ru
         table = {model: asdict(metrics) for model, metrics in measured.items() if metrics}
         path = experiment.retrieval(name, "").with_name("metrics.json")
         write_atomically(path, [orjson.dumps(table, option=orjson.OPT_INDENT_2), b"\n"])
+        lists = {
+            run.model: measure_lists(run, dataset, top_k=top_k, document_words=document_words)
+            for run in runs
+            if run.dataset == name
+        }
+        write_lists(lists, path.with_name("per_query.json"))
