@@ -14,10 +14,13 @@ from typing import Any, Final, Protocol, runtime_checkable
 from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.endpoint.client import Api
-from arena.endpoint.refusals import one_line
-from arena.errors import ApiError, FatalApiError, UnjudgedError
-from arena.judging.dialect import Dialect
+from arena.errors import UnjudgedError
+from arena.judging.budget import Budget
+from arena.judging.cache import VerdictCache
+from arena.judging.chat import Chat
+from arena.judging.dialect import Form
 from arena.judging.prompt import Prompt, render
+from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
 from arena.records import Document, Exhibit, Qrels, Side, Usage, Verdict
 
@@ -65,6 +68,7 @@ class Judge(Protocol):
         Raises:
             UnjudgedError: no readable verdict, with its reason.
             FatalApiError: the endpoint will answer no request.
+            BudgetSpentError: the next call could cost more than is left.
         """
 
     def read(self, reply: str, usage: Usage) -> Verdict:
@@ -93,15 +97,26 @@ class RequestJudge(Judge, Protocol):
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
 
 
-def llm_judge(config: JudgeConfig, prompt: Prompt, api: Api) -> RequestJudge:
-    """A judge that reads both lists: a chat model behind an OpenAI-compatible endpoint.
+def llm_judge(
+    config: JudgeConfig,
+    prompt: Prompt,
+    api: Api,
+    *,
+    budget: Budget | None = None,
+    cache: VerdictCache | None = None,
+) -> RequestJudge:
+    """A judge that reads both lists and writes an analysis, then its verdict, as JSON.
 
     Args:
         config: the model, its settings and its prices.
         prompt: the template.
         api: the endpoint; opened and closed by the caller.
+        budget: what it may cost; no limit if absent.
+        cache: replies paid for before; none if absent.
     """
-    return _LLMJudge(config, prompt, api)
+    return _LLMJudge(
+        config, prompt, Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache)
+    )
 
 
 def qrels_judge(qrels: Mapping[str, Qrels], top_k: int) -> Judge:
@@ -129,56 +144,33 @@ def dcg(documents: Sequence[Document], grades: Mapping[str, int], top_k: int) ->
 class _LLMJudge:
     is_llm = True
 
-    def __init__(self, config: JudgeConfig, prompt: Prompt, api: Api) -> None:
-        self.name = config.model or ""
+    def __init__(self, config: JudgeConfig, prompt: Prompt, chat: Chat) -> None:
+        self.name = config.log_name
         self.prompt = prompt.hash
-        self._config = config
         self._template = prompt
-        self._api = api
-        self._dialect = Dialect()
-        self.fingerprint = _digest(
-            config.kind,
-            config.model,
-            api.base_url,
-            config.temperature,
-            config.max_tokens,
-            config.document_words,
-            prompt.hash,
-            SCHEMA,
+        self._document_words = config.document_words
+        self._chat = chat
+        self.fingerprint = content_hash(
+            "pairwise", chat.fingerprint, config.document_words, prompt.hash
         )
 
     def request_key(self, exhibit: Exhibit) -> str:
-        return digest(self.fingerprint, *(m["content"] for m in self._messages(exhibit))).hex()
+        return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
-        try:
-            body, latency_ms = await self._ask(exhibit)
-        except FatalApiError:
-            raise
-        except ApiError as error:
-            raise UnjudgedError(error.reason, error.detail) from None
-        return self.verdict_from(body, latency_ms)
+        winner, reply = await self._chat.ask(self._messages(exhibit), _winner)
+        return Verdict(winner, reply=reply.text, usage=reply.usage, cached=reply.cached)
 
     def request(self, exhibit: Exhibit) -> dict[str, Any]:
-        fields = self._dialect.fields(
-            temperature=self._config.temperature,
-            max_tokens=self._config.max_tokens,
-            name="verdict",
-            schema=SCHEMA,
-        )
-        return {"model": self._config.model, "messages": self._messages(exhibit), **fields}
+        return self._chat.request(self._messages(exhibit))
 
     def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
-        usage = self._usage(body.get("usage"), latency_ms)
-        choices = body.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            raise UnjudgedError("garbage", "a reply without choices", cost_usd=usage.cost_usd)
-        message = choices[0].get("message")
-        text = _text(message)
-        try:
-            return self.read(text, usage)
-        except UnjudgedError as error:
-            raise _explained(error, choices[0], self._config.max_tokens) from None
+        reply = self._chat.reply(body, latency_ms)
+        winner = self._chat.readable(reply, _winner)
+        return Verdict(winner, reply=reply.text, usage=reply.usage)
+
+    def learn(self, refusal: str) -> bool:
+        return self._chat.learn(refusal)
 
     def read(self, reply: str, usage: Usage) -> Verdict:
         try:
@@ -187,43 +179,8 @@ class _LLMJudge:
             error.cost_usd = usage.cost_usd
             raise
 
-    def learn(self, refusal: str) -> bool:
-        known = self._dialect
-        self._dialect = known.after(refusal)
-        return self._dialect != known
-
-    async def _ask(self, exhibit: Exhibit) -> tuple[dict[str, Any], float]:
-        """The endpoint's reply and its latency, in the dialect that the endpoint takes."""
-        while True:
-            dialect = self._dialect
-            try:
-                reply = await self._api.post("/chat/completions", self.request(exhibit))
-            except ApiError as error:
-                if error.reason != "bad_request":
-                    raise
-                # Many requests are refused at once for the same cause: the first one learns.
-                if dialect == self._dialect and not self.learn(error.detail):
-                    raise
-            else:
-                return reply.body, reply.latency_ms
-
     def _messages(self, exhibit: Exhibit) -> list[dict[str, str]]:
-        return render(self._template, exhibit, document_words=self._config.document_words)
-
-    def _usage(self, reported: object, latency_ms: float) -> Usage:
-        usage = reported if isinstance(reported, dict) else {}
-        details = usage.get("prompt_tokens_details")
-        n_input, n_output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-        n_cached = min(n_input, _count(details, "cached_tokens"))
-        config = self._config
-        input_price = config.price_per_1m_input_tokens or 0.0
-        cached_price = config.price_per_1m_cached_tokens
-        cost_usd = (
-            (n_input - n_cached) * input_price
-            + n_cached * (input_price if cached_price is None else cached_price)
-            + n_output * (config.price_per_1m_output_tokens or 0.0)
-        ) / 1e6
-        return Usage(n_input, n_output, n_cached, cost_usd, latency_ms)
+        return render(self._template, exhibit, document_words=self._document_words)
 
 
 class _QrelsJudge:
@@ -238,13 +195,13 @@ class _QrelsJudge:
             dataset: {query_id: dict(grades) for query_id, grades in rows.items()}
             for dataset, rows in qrels.items()
         }
-        self.fingerprint = _digest("qrels", top_k, graded)
+        self.fingerprint = content_hash("qrels", top_k, graded)
 
     def request_key(self, exhibit: Exhibit) -> str:
         lists = [
             [d.doc_id for d in side[: self._top_k]] for side in (exhibit.first, exhibit.second)
         ]
-        return _digest(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
+        return content_hash(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         query_id = exhibit.query.query_id
@@ -261,35 +218,10 @@ class _QrelsJudge:
         raise UnjudgedError("unreadable", detail, reply=reply, cost_usd=usage.cost_usd)
 
 
-def _text(message: object) -> str:
-    """What a judge wrote: a text, or the texts of the parts that some servers send."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
+def _winner(reply: ChatReply) -> Side:
+    return read_verdict(reply.text)
 
 
-def _explained(error: UnjudgedError, choice: Mapping[str, Any], max_tokens: int) -> UnjudgedError:
-    """The same error, with a better reason where the endpoint gives one."""
-    reason, detail = error.reason, error.detail
-    message = choice.get("message")
-    declined = message.get("refusal") if isinstance(message, dict) else None
-    finish = choice.get("finish_reason")
-    if isinstance(declined, str) and declined:
-        reason, detail = "refusal", f"the judge refused: {one_line(declined)}"
-    elif finish == "content_filter":
-        reason, detail = "refusal", "the endpoint's content filter withheld the reply"
-    elif finish == "length":
-        detail = f"the reply ended at max_tokens = {max_tokens} before a verdict; raise it"
-        reason = "truncated"
-    return UnjudgedError(reason, detail, reply=error.reply, cost_usd=error.cost_usd)
-
-
-def _count(usage: object, field: str) -> int:
-    value = usage.get(field) if isinstance(usage, dict) else None
-    return max(0, value) if isinstance(value, int) else 0
-
-
-def _digest(*parts: object) -> str:
+def content_hash(*parts: object) -> str:
+    """Hash of anything that JSON can hold."""
     return digest(json.dumps(parts, sort_keys=True)).hex()

@@ -17,14 +17,14 @@ _SIDES = get_args(Side)
 _SIDE_WORD = re.compile(rf"\b({'|'.join(_SIDES)})\b")
 _LAST_LINE = re.compile(r"^[\s*_#>`\"']*verdict[\s*_`\"']*[:：=](.*)$", re.IGNORECASE)
 _ADORNMENT = " \t\r\n\"'`*_.“”‘’«»"
-_THOUGHT = re.compile(r"\A\s*(?:<think(?:ing)?>.*?|[^{]*?)</think(?:ing)?>", re.DOTALL)
+THOUGHT = re.compile(r"\A\s*(?:<think(?:ing)?>.*?|[^{]*?)</think(?:ing)?>", re.DOTALL)
 _AFTERTHOUGHT = re.compile(rf"\bverdict\b.{{0,30}}?\b({'|'.join(_SIDES)})\b", re.IGNORECASE)
-_REFUSAL = re.compile(
+REFUSAL = re.compile(
     r"\A\W*(i['’]?m sorry|i am sorry|sorry[,.]|i apologi[sz]e|as an ai\b"
     r"|i (cannot|can['’]t|will not|won['’]t)|i( am|['’]m) (unable|not able))",
     re.IGNORECASE,
 )
-_SHOWN = 120
+_LONGEST = 120
 
 
 class _Pairs(dict[str, Any]):
@@ -46,15 +46,15 @@ def read_verdict(reply: str) -> Side:
             than one side; ``unreadable`` for everything else that is not exactly one of
             first, second and tie.
     """
-    said = _THOUGHT.sub("", reply).strip()
+    said = THOUGHT.sub("", reply).strip()
     if not said:
         raise UnjudgedError("empty", "the judge wrote nothing", reply=reply)
     line = _last_line(said)
     given = _last_objects(said) + ([] if line is None else [line])
     if not given:
-        if _REFUSAL.match(said):
-            raise UnjudgedError("refusal", f"the judge refused: {_shown(said)}", reply=reply)
-        detail = f"no verdict at the end of {_shown(said)}"
+        if REFUSAL.match(said):
+            raise UnjudgedError("refusal", f"the judge refused: {shown(said)}", reply=reply)
+        detail = f"no verdict at the end of {shown(said)}"
         raise UnjudgedError("unreadable", detail, reply=reply)
     sides = {_side(value, reply) for value in given}
     if len(sides) > 1:
@@ -100,12 +100,13 @@ def _side(value: object, reply: str) -> Side:
     if side in _SIDES:
         return cast("Side", side)
     if len(set(_SIDE_WORD.findall(text.casefold()))) > 1:
-        detail = f"more than one side: {_shown(text)}"
+        detail = f"more than one side: {shown(text)}"
         raise UnjudgedError("two_verdicts", detail, reply=reply)
-    detail = f"neither first nor second nor tie: {_shown(text)}"
+    detail = f"neither first nor second nor tie: {shown(text)}"
     raise UnjudgedError("unreadable", detail, reply=reply)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """The end of a foreign text, quoted, fit for one line."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return repr(line if len(line) <= _SHOWN else "…" + line[-_SHOWN + 1 :])
+    return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])

@@ -1,0 +1,253 @@
+"""One question to a chat model: asked in its dialect, within the budget, and never paid for twice.
+
+What every judge that is a language model shares. A reply is kept by the content of its request,
+so the same question, in another pair or another experiment, is answered from the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from arena.config import JudgeConfig
+from arena.digest import digest
+from arena.endpoint.client import Api
+from arena.endpoint.refusals import one_line
+from arena.errors import ApiError, FatalApiError, UnjudgedError
+from arena.judging.budget import Budget
+from arena.judging.cache import VerdictCache
+from arena.judging.dialect import SHORT, Dialect, Form
+from arena.judging.reply import ChatReply, chat_reply
+from arena.records import Usage
+
+T = TypeVar("T")
+Messages = Sequence[Mapping[str, str]]
+
+_TOKENS_PER_BYTE: Final = 1 / 3
+"""Before anything is known of a model's tokenizer; English has about a quarter."""
+
+
+class Chat:
+    """A chat model as a judge asks it.
+
+    Args:
+        config: the model, its settings and its prices.
+        api: the endpoint; opened and closed by the caller.
+        form: what the judge is to write.
+        budget: what it may cost; no limit if absent.
+        cache: replies paid for before; none if absent.
+    """
+
+    def __init__(
+        self,
+        config: JudgeConfig,
+        api: Api,
+        form: Form,
+        *,
+        budget: Budget | None = None,
+        cache: VerdictCache | None = None,
+    ) -> None:
+        self._config = config
+        self._api = api
+        self._form = form
+        self._budget = budget or Budget()
+        self._cache = cache
+        self._dialect = Dialect()
+        self._tokens_per_byte = _TOKENS_PER_BYTE
+        self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
+        # A limit on the length changes what a judge writes only where it is to write something.
+        room = None if form.labels else config.max_tokens
+        settings = (config.model, api.base_url, config.temperature, room, form.schema, form.labels)
+        self.fingerprint = digest(json.dumps(settings, sort_keys=True)).hex()
+        """Hash of every setting of the model and its endpoint that could change a reply."""
+
+    def key(self, messages: Messages) -> str:
+        """The same for two requests if and only if they are the same."""
+        return digest(self.fingerprint, *(message["content"] for message in messages)).hex()
+
+    def request(self, messages: Messages) -> dict[str, Any]:
+        """The body of the request, in the dialect that the endpoint takes."""
+        fields = self._dialect.fields(
+            self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
+        )
+        return {"model": self._config.model, "messages": messages, **fields}
+
+    def learn(self, refusal: str) -> bool:
+        """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
+        known = self._dialect
+        self._dialect = known.after(refusal)
+        return self._dialect != known
+
+    def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
+        """What the body of a reply says.
+
+        Raises:
+            UnjudgedError: it holds no message.
+        """
+        return chat_reply(body, usage_of(body, self._config, latency_ms))
+
+    async def ask(self, messages: Messages, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply]:
+        """Ask, or find the answer to the same question; who asks meanwhile shares the answer.
+
+        Args:
+            messages: the question.
+            read: what the judge makes of a reply; only what it can read is kept.
+
+        Raises:
+            UnjudgedError: no reply, or none that can be read.
+            FatalApiError: the endpoint will answer no request.
+            BudgetSpentError: the call could cost more than is left.
+        """
+        key = self.key(messages)
+        if key in self._asking:
+            return await _shared(self._asking[key])
+        if found := self._kept(key, read):
+            return found
+        asking = self._asking[key] = asyncio.get_running_loop().create_future()
+        asking.add_done_callback(_seen)
+        try:
+            reply = await self._paid(messages)
+            value = self.readable(reply, read)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                asking.set_exception(error)
+            else:
+                asking.cancel()
+            raise
+        else:
+            if self._cache:
+                self._cache.put(key, reply)
+            asking.set_result((value, reply))
+            return value, reply
+        finally:
+            del self._asking[key]
+
+    def readable(self, reply: ChatReply, read: Callable[[ChatReply], T]) -> T:
+        """What ``read`` makes of a reply.
+
+        Raises:
+            UnjudgedError: nothing; with the reply, its cost, and the best reason there is.
+        """
+        try:
+            return read(reply)
+        except UnjudgedError as error:
+            reason, detail = error.reason, error.detail
+            if reply.declined:
+                reason, detail = "refusal", f"the judge refused: {one_line(reply.declined)}"
+            elif reply.finish == "content_filter":
+                reason, detail = "refusal", "the endpoint's content filter withheld the reply"
+            elif reply.finish == "length":
+                limit = self._limit()
+                detail = f"the reply ended at max_tokens = {limit} before a verdict"
+                detail += "" if limit == SHORT else "; raise it"
+                reason = "truncated"
+            cost_usd = reply.usage.cost_usd
+            raise UnjudgedError(reason, detail, reply=reply.text, cost_usd=cost_usd) from None
+
+    def _kept(self, key: str, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply] | None:
+        reply = self._cache.get(key) if self._cache else None
+        if reply is None:
+            return None
+        reply = replace(reply, usage=Usage(), cached=True)
+        try:
+            return read(reply), reply
+        except UnjudgedError:
+            return None  # an older reader took it for an answer: ask again
+
+    async def _paid(self, messages: Messages) -> ChatReply:
+        """The endpoint's reply, and what all attempts at it cost."""
+        spent = Usage()
+        async with self._budget.hold(self._at_most_usd(messages)) as reservation:
+            while True:
+                dialect = self._dialect
+                try:
+                    answer = await self._api.post("/chat/completions", self.request(messages))
+                except FatalApiError:
+                    raise
+                except ApiError as error:
+                    # Many requests are refused at once for the same cause: the first one learns.
+                    stale = error.reason == "bad_request" and dialect != self._dialect
+                    if stale or (error.reason == "bad_request" and self.learn(error.detail)):
+                        continue
+                    raise UnjudgedError(
+                        error.reason, error.detail, cost_usd=spent.cost_usd
+                    ) from None
+                usage = usage_of(answer.body, self._config, answer.latency_ms)
+                reservation.paid(usage.cost_usd)
+                self._measure(messages, usage)
+                spent = _sum(spent, usage)
+                reply = chat_reply(answer.body, spent)
+                if not (self._form.labels and dialect.short and reply.cut_short):
+                    return reply
+                # A model that thinks first, or whose words are many tokens, needs more room.
+                self._dialect = replace(self._dialect, short=False)
+
+    def _limit(self) -> int:
+        return SHORT if self._form.labels and self._dialect.short else self._config.max_tokens
+
+    def _at_most_usd(self, messages: Messages) -> float:
+        n_input = _n_bytes(messages) * self._tokens_per_byte
+        return (
+            n_input * (self._config.price_per_1m_input_tokens or 0.0)
+            + self._limit() * (self._config.price_per_1m_output_tokens or 0.0)
+        ) / 1e6
+
+    def _measure(self, messages: Messages, usage: Usage) -> None:
+        """Know the tokenizer better, for the next reservation."""
+        seen = usage.input_tokens / max(1, _n_bytes(messages))
+        self._tokens_per_byte = max(self._tokens_per_byte, seen)
+
+
+def usage_of(body: Mapping[str, Any], config: JudgeConfig, latency_ms: float) -> Usage:
+    """The tokens that a reply reports, at the configured prices; what is not reported is 0."""
+    reported = body.get("usage")
+    usage = reported if isinstance(reported, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    n_input, n_output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    n_cached = min(n_input, _count(details, "cached_tokens"))
+    input_price = config.price_per_1m_input_tokens or 0.0
+    cached_price = config.price_per_1m_cached_tokens
+    cost_usd = (
+        (n_input - n_cached) * input_price
+        + n_cached * (input_price if cached_price is None else cached_price)
+        + n_output * (config.price_per_1m_output_tokens or 0.0)
+    ) / 1e6
+    return Usage(n_input, n_output, n_cached, cost_usd, latency_ms)
+
+
+async def _shared(asking: asyncio.Future[tuple[Any, ChatReply]]) -> tuple[Any, ChatReply]:
+    """The answer to a question that another battle asked, and paid for."""
+    try:
+        value, reply = await asyncio.shield(asking)
+    except UnjudgedError as error:
+        raise UnjudgedError(error.reason, error.detail, reply=error.reply) from None
+    return value, replace(reply, usage=Usage(), cached=True)
+
+
+def _seen(asking: asyncio.Future[Any]) -> None:
+    """Mark a shared failure as seen: often nobody else is waiting for it."""
+    if not asking.cancelled():
+        asking.exception()
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cached_tokens + other.cached_tokens,
+        math.fsum((one.cost_usd, other.cost_usd)),
+        other.latency_ms,
+    )
+
+
+def _n_bytes(messages: Messages) -> int:
+    return sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
+
+
+def _count(usage: object, field: str) -> int:
+    value = usage.get(field) if isinstance(usage, dict) else None
+    return max(0, value) if isinstance(value, int) else 0
