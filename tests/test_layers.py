@@ -16,6 +16,7 @@ LAYERS = [
     {"config"},
     {"data", "endpoint", "log"},
     {"retrieval", "judging", "rating"},
+    {"batch"},
     {"experiment"},
     {"cli_rate"},
     {"cli"},
