@@ -68,11 +68,30 @@ class LineFile:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
+            self._synced = False
             raise unwritable(self.path, error) from None
 
     def close(self) -> None:
         """Close the file, as it is."""
         self._file.close()
+
+
+def sync_names(folder: Path) -> None:
+    """Bring to the disk which files a folder has; a new file's lines are lost without its name.
+
+    Raises:
+        LogError: the disk does not take it.
+    """
+    if not hasattr(os, "O_DIRECTORY"):  # Windows, which neither can nor needs to
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise unwritable(folder, error) from None
 
 
 def unwritable(path: Path, error: OSError) -> LogError:

@@ -9,6 +9,7 @@ a second, so neither does a power cut (group commit: one fsync for up to 256 rec
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -16,16 +17,17 @@ from typing import TYPE_CHECKING, Final, Self
 import orjson
 
 from arena.errors import LogError
-from arena.log.append import LineFile, unwritable
-from arena.log.compact import DigestIndex, IdSet, key_of
+from arena.log.append import LineFile, sync_names, unwritable
+from arena.log.compact import CompactIndex, IdSet
 from arena.log.lines import (
     Reply,
-    columns,
+    parse_battles,
     parse_reply,
     read_battles,
     read_failures,
     read_replies,
     row,
+    verdict_places,
 )
 from arena.records import Battle, Failure
 
@@ -38,6 +40,8 @@ GROUP: Final = 256
 """Records that are brought to the disk together, at most."""
 INTERVAL_S: Final = 0.5
 """Longest wait for such a group; the fsync itself must fit into the rest of the second."""
+LOCK_WAIT_S: Final = 1.0
+"""Longest wait for another writer that is just leaving."""
 
 _KINDS: Final = ("replies", "battles", "failures")
 """In the order of flushing: a battle does not reach the disk before the reply it rests on."""
@@ -50,13 +54,20 @@ class BattleLog:
     Args:
         folder: the experiment's; created where it is missing.
         shard: write ``battles-<shard>.jsonl`` and so on, beside the other shards.
+        seen: is called with each battle that is in the folder already, once, in log order.
 
     Raises:
         LogError: another process writes this log, or the folder cannot be written.
         DataError: a log file is damaged; names file and line.
     """
 
-    def __init__(self, folder: Path, *, shard: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shard: str | None = None,
+        seen: Callable[[Battle], None] | None = None,
+    ) -> None:
         self.battle_ids = IdSet()  #: of all battles in the folder, the other shards' included
         suffix = f"-{shard}" if shard else ""
         self._lock = lock_log(folder, suffix)
@@ -65,9 +76,11 @@ class BattleLog:
         try:
             for kind in _KINDS:
                 self._files[kind] = LineFile(folder / f"{kind}{suffix}.jsonl")
+            sync_names(folder)
             for path in sorted(folder.glob("battles*.jsonl")):
-                for _, (name,) in columns(path, "id"):
-                    self.battle_ids.add(name)
+                for battle in parse_battles(path):
+                    if self.battle_ids.add(battle.id) and seen:
+                        seen(battle)
             for path in sorted(folder.glob("replies*.jsonl")):
                 self._replies.load(path)
         except BaseException:
@@ -93,13 +106,14 @@ class BattleLog:
         self.close()
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
-        """What was paid for a battle before: the last readable reply, else the last one."""
-        return _best([reply for reply in self._replies.under(f"id {id}") if reply.id == id])
+        """What was paid for a battle before: its last reply with a verdict, if there is one."""
+        reply = self._replies.last(f"id {id}")
+        return reply if reply and reply.id == id else None
 
     def reply_to(self, request_key: str) -> Reply | None:
-        """What was answered to the same request: the last readable reply, else the last one."""
-        found = self._replies.under(f"request {request_key}")
-        return _best([reply for reply in found if reply.request == request_key])
+        """What was answered to the same request: the last reply with a verdict, if any."""
+        reply = self._replies.last(f"request {request_key}")
+        return reply if reply and reply.request == request_key else None
 
     def write_reply(self, reply: Reply) -> None:
         """Record what was paid for.
@@ -108,7 +122,8 @@ class BattleLog:
             LogError: it cannot be written; it is kept, and tried again with the next record.
         """
         offset = self._write("replies", reply)
-        self._replies.add(self._files["replies"].path, offset, reply.id, reply.request)
+        if reply.winner:
+            self._replies.add(self._files["replies"].path, offset, reply.id, reply.request)
 
     def write_battle(self, battle: Battle) -> None:
         """Record a judged battle, unless it is in the log already.
@@ -155,6 +170,8 @@ class BattleLog:
         self._syncer.join()
         try:
             self.flush()
+            if self._broken:
+                raise self._broken
         finally:
             self._release()
 
@@ -190,38 +207,32 @@ class BattleLog:
 
 
 class _ReplyIndex:
-    """Where in which file each reply stands, by battle id and by request; no reply is held."""
+    """Where in which file each verdict stands, by battle id and by request; no reply is held."""
 
     def __init__(self) -> None:
         self._paths: list[Path] = []
-        self._places = DigestIndex()
+        self._places = CompactIndex()
 
     def load(self, path: Path) -> None:
-        for offset, (name, request) in columns(path, "id", "request"):
+        for offset, name, request in verdict_places(path):
             self.add(path, offset, name, request)
 
     def add(self, path: Path, offset: int, name: str, request: str) -> None:
         if path not in self._paths:
             self._paths.append(path)
         place = self._paths.index(path) << _OFFSET_BITS | offset
-        self._places.add(key_of(f"id {name}"), place)
-        self._places.add(key_of(f"request {request}"), place)
+        self._places.set(f"id {name}", place)
+        self._places.set(f"request {request}", place)
 
-    def under(self, key: str) -> list[Reply]:
-        """Read the replies whose key has the same hash, oldest first."""
-        found = []
-        for place in sorted(self._places.find(key_of(key))):
-            path = self._paths[place >> _OFFSET_BITS]
-            with path.open("rb") as file:
-                file.seek(place & ((1 << _OFFSET_BITS) - 1))
-                found.append(parse_reply(file.readline(), path, None))
-        return found
-
-
-def _best(replies: list[Reply]) -> Reply | None:
-    readable = [reply for reply in replies if reply.winner is not None]
-    found = readable or replies
-    return found[-1] if found else None
+    def last(self, key: str) -> Reply | None:
+        """Read the last reply that was added under a key, or under one of the same hash."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        path = self._paths[place >> _OFFSET_BITS]
+        with path.open("rb") as file:
+            file.seek(place & ((1 << _OFFSET_BITS) - 1))
+            return parse_reply(file.readline(), path, None)
 
 
 def lock_log(folder: Path, suffix: str) -> BaseFileLock:
@@ -234,11 +245,15 @@ def lock_log(folder: Path, suffix: str) -> BaseFileLock:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f".battles{suffix}.lock", timeout=0, thread_local=False)
-        lock.acquire()
+        lock = filelock.FileLock(folder / f".battles{suffix}.lock", thread_local=False)
+        lock.acquire(timeout=LOCK_WAIT_S)
     except filelock.Timeout:
         raise LogError(
             f"{folder}: another arena is writing this log; wait until it is done, or stop it"
+        ) from None
+    except NotImplementedError:
+        raise LogError(
+            f"{folder}: this file system has no locks; put the experiment on a local disk"
         ) from None
     except OSError as error:
         raise unwritable(folder, error) from None

@@ -72,10 +72,19 @@ def read_battles(path: Path) -> Iterator[Battle]:
         DataError: a line is no battle; names file and line.
     """
     seen = IdSet()
-    for number, _, line in _lines(path):
-        battle = _parsed(Battle, line, path, number)
+    for battle in parse_battles(path):
         if seen.add(battle.id):
             yield battle
+
+
+def parse_battles(path: Path) -> Iterator[Battle]:
+    """Yield the battle in each line of a log.
+
+    Raises:
+        DataError: a line is no battle; names file and line.
+    """
+    for number, _, line in _lines(path):
+        yield _parsed(Battle, line, path, number)
 
 
 def read_failures(path: Path) -> Iterator[Failure]:
@@ -122,21 +131,37 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
     )
 
 
-def columns(path: Path, *names: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each line's offset and some of its texts, without looking at the rest of the line.
+def battle_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each line of a log of battles, and the battle's id, without looking at the rest.
 
     Raises:
-        DataError: a line is no object with these texts; names file and line.
+        DataError: a line has no id; names file and line.
+    """
+    for number, _, line in _lines(path):
+        yield _object(line, path, number, "id")["id"], line
+
+
+def verdict_places(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield offset, battle id and request of each reply that has a verdict.
+
+    Raises:
+        DataError: a line is no reply; names file and line.
     """
     for number, offset, line in _lines(path):
-        try:
-            found = orjson.loads(line)
-            texts = [found[name] for name in names]
-        except (orjson.JSONDecodeError, LookupError, TypeError):
-            texts = []
-        if not texts or not all(isinstance(text, str) for text in texts):
-            raise DataError(path, number, f"not a line with {' and '.join(names)}", _REMEDY)
-        yield offset, texts
+        found = _object(line, path, number, "id", "request")
+        if found.get("winner"):
+            yield offset, found["id"], found["request"]
+
+
+def _object(line: bytes, path: Path, number: int, *names: str) -> dict[str, Any]:
+    """The object in a line, looked at no closer than that it has these texts."""
+    try:
+        found = orjson.loads(line)
+        if all(isinstance(found[name], str) for name in names):
+            return found  # type: ignore[no-any-return]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        pass
+    raise DataError(path, number, f"not a line with {' and '.join(names)}", _REMEDY)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from pathlib import Path
 
-import orjson
-
 from arena.files import write_atomically
-from arena.log.append import LineFile
-from arena.log.battle_log import lock_log, read_battles
-from arena.log.lines import row
-from arena.records import Battle
+from arena.log.append import LineFile, unwritable
+from arena.log.battle_log import lock_log
+from arena.log.lines import battle_lines
 
 SUPERSEDED = "superseded.jsonl"
 
@@ -20,35 +17,43 @@ def set_aside(folder: Path, planned: Container[str]) -> int:
     """Move battles that are not planned out of the log, into superseded.jsonl beside it.
 
     They are written there before they leave the log: a crash in between leaves them in both,
-    and the next run moves them again.
+    and the next run moves them again. Lines are moved as they are, one at a time.
 
     Args:
         folder: the experiment's.
-        planned: ids of the battles that stay.
+        planned: ids of the battles that stay, in whichever shard.
 
     Returns:
         How many were moved.
 
     Raises:
-        LogError: another process writes this log, or the folder cannot be written.
+        LogError: another process writes a log that they are in, or the folder cannot be written.
         DataError: a line of the log is damaged.
     """
+    logs = sorted(folder.glob("battles*.jsonl"))
+    # Most runs find nothing stale, and wait for nobody: shards are started together.
+    return sum(_move(log, planned) for log in logs if _has_stale(log, planned))
+
+
+def _has_stale(log: Path, planned: Container[str]) -> bool:
+    return any(name not in planned for name, _ in battle_lines(log))
+
+
+def _move(log: Path, planned: Container[str]) -> int:
     moved = 0
-    with lock_log(folder, ""):
-        for path in sorted(folder.glob("battles*.jsonl")):
-            battles = list(read_battles(path))
-            stale = [battle for battle in battles if battle.id not in planned]
-            if not stale:
-                continue
-            aside = LineFile(folder / SUPERSEDED)
-            for battle in stale:
-                aside.append(_line(battle))
-            aside.sync()
-            aside.close()
-            write_atomically(path, (_line(b) for b in battles if b.id in planned))
-            moved += len(stale)
+    with lock_log(log.parent, log.stem.removeprefix("battles")):
+        with lock_log(log.parent, "-superseded"):
+            aside = LineFile(log.with_name(SUPERSEDED))
+            try:
+                for name, line in battle_lines(log):
+                    if name not in planned:
+                        aside.append(line)
+                        moved += 1
+                aside.sync()
+            finally:
+                aside.close()
+        try:
+            write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
+        except OSError as error:
+            raise unwritable(log, error) from None
     return moved
-
-
-def _line(battle: Battle) -> bytes:
-    return orjson.dumps(row(battle), option=orjson.OPT_APPEND_NEWLINE)
