@@ -158,18 +158,6 @@ class Referee:
         asking.add_done_callback(_seen)
         try:
             verdict = await self._judge.judge(exhibit)
-        except BaseException as error:
-            if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
-                usage = Usage(cost_usd=error.cost_usd)
-                self._log.write_reply(
-                    Reply(name, request, error.reply, None, None, usage, _now(), self._judge.name)
-                )
-            if isinstance(error, Exception):
-                asking.set_exception(error)
-            else:
-                asking.cancel()
-            raise
-        else:
             self._log.write_reply(
                 Reply(
                     id=name,
@@ -182,6 +170,19 @@ class Referee:
                     judge=self._judge.name,
                 )
             )
+        except BaseException as error:
+            # First of all, lest those who share the request wait for ever.
+            if isinstance(error, Exception):
+                asking.set_exception(error)
+            else:
+                asking.cancel()
+            if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
+                usage = Usage(cost_usd=error.cost_usd)
+                self._log.write_reply(
+                    Reply(name, request, error.reply, None, None, usage, _now(), self._judge.name)
+                )
+            raise
+        else:
             asking.set_result(verdict)
             return verdict
         finally:
