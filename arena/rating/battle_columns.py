@@ -117,6 +117,41 @@ def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
     return np.concatenate(parts)
 
 
+def read_costs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
+    """What each battle of our own logs cost in USD, NaN elsewhere; None if no log has any.
+
+    Raises:
+        DataError: a cost in a log of ours that is not a number.
+    """
+    if not any(table.ids and "cost_usd" in table.columns for table in tables):
+        return None
+    parts = []
+    for table in tables:
+        column = table.columns.get("cost_usd") if table.ids else None
+        if column is None:
+            parts.append(np.full(table.n_rows, np.nan))
+            continue
+        costs = np.full(len(column.distinct), np.nan)
+        for code, value in enumerate(column.distinct):
+            try:
+                costs[code] = np.nan if value is None else float(value)
+            except ValueError:
+                rows = column.codes == code
+                raise _error(table, rows, "cost_usd", value, "expected a number") from None
+        parts.append(costs[column.codes])
+    return np.concatenate(parts)
+
+
+def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
+    """Where our own logs say that both lists were the same; None if no log says anything."""
+    if not any(table.ids for table in tables):
+        return None
+    sources = [read_words(table, "source", "") for table in tables]
+    same = [np.array([word == "identical" for word in s.distinct])[s.codes] for s in sources]
+    own = [np.full(table.n_rows, bool(table.ids)) for table in tables]
+    return np.concatenate(same) & np.concatenate(own)
+
+
 def read_repeated_ids(tables: Sequence[BattleTable]) -> tuple[Mask, set[Any]]:
     """Where our own logs repeat a battle already read, and the ids of all their battles.
 
@@ -132,7 +167,7 @@ def read_repeated_ids(tables: Sequence[BattleTable]) -> tuple[Mask, set[Any]]:
             for row, battle_id in enumerate(table.ids):
                 repeated[row] = battle_id in seen
                 seen.add(battle_id)
-        seen |= new
+        seen = seen | new if seen else new
         if not seen.isdisjoint((None, "")):
             rows = np.array([battle_id in (None, "") for battle_id in table.ids])
             raise _error(table, rows, "id", None, "mend or remove the line")
@@ -167,6 +202,13 @@ def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
     # A value that no row uses has no place; whatever stands for it is never looked up.
     codes = [np.array([place.get(v, 0) for v in c.distinct], np.int32)[c.codes] for c in columns]
     return np.concatenate(codes), words
+
+
+def renumbered(codes: NDArray[np.int64], size: int) -> Codes:
+    """Codes below ``size`` as codes from 0 without gaps, in the same order."""
+    used = np.zeros(size, np.bool_)
+    used[codes] = True
+    return (np.cumsum(used, dtype=np.int32) - 1)[codes]
 
 
 def _lower(value: Any) -> Any:

@@ -7,34 +7,31 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice, repeat
-from operator import itemgetter
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from arena.errors import DataError, UsageError
+from arena.rating.battle_jsonl import read_jsonl
 from arena.rating.battle_table import (
     HINT,
-    OPTIONAL,
     OWN,
-    REQUIRED,
     BattleTable,
     Coder,
     Column,
     check_header,
     checked,
+    coded_columns,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
 _CHUNK_ROWS = 1 << 14
 _LONGEST_CELL = (1 << 31) - 1
 
@@ -47,8 +44,8 @@ def read_table(path: Path) -> BattleTable:
         UsageError: the suffix is not known, or pyarrow is needed and not installed.
     """
     readers: dict[str, Callable[[Path], BattleTable]] = {
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
+        ".jsonl": read_jsonl,
+        ".ndjson": read_jsonl,
         ".csv": partial(_read_csv, delimiter=","),
         ".tsv": partial(_read_csv, delimiter="\t"),
         ".parquet": _read_parquet,
@@ -76,9 +73,7 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     names = [str(name) for name in frame.columns]
     check_header(source, None, names)
     columns = {}
-    for name in (*REQUIRED, *OPTIONAL):
-        if name not in names:
-            continue
+    for name in coded_columns(names):
         try:
             codes, values = pd.factorize(frame[name])
         except (TypeError, ValueError) as error:
@@ -91,98 +86,6 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     return checked(BattleTable(source, columns, line_of=int, ids=ids))
 
 
-def _read_jsonl(path: Path) -> BattleTable:
-    own, n_lines, notes = False, 0, []
-    coded = (*REQUIRED, *OPTIONAL)
-    coder = Coder(coded)
-    ids: list[Any] = []
-    probs: list[Any] = []
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES) + file.readline():
-            if n_lines == 0:
-                chunk = chunk.removeprefix(b"\xef\xbb\xbf")
-                own = OWN.issubset(_first_row(path, chunk))
-            lines = chunk.split(b"\n")
-            tail = lines.pop()
-            if tail and own:
-                # The log cuts such a tail off and judges the battle again: so it is not there.
-                notes.append(f"{path}: the last line is unfinished and was not read")
-            elif tail:
-                lines.append(tail)
-            wanted = (*coded, "probs", "id") if own else (*coded, "probs")
-            present = [n for n in wanted if n in REQUIRED or n.encode() in chunk]
-            try:
-                columns, n_rows = _cells(lines, present)
-                for name in coded:
-                    coder.add(name, columns.get(name) or repeat(None), n_rows)
-            except (orjson.JSONDecodeError, AttributeError, TypeError):
-                raise _bad_line(path, lines, n_lines) from None
-            ids += columns.get("id", ())
-            probs += columns.get("probs") or repeat(None, n_rows)
-            n_lines += len(lines)
-    table = BattleTable(
-        str(path),
-        coder.columns(),
-        line_of=partial(_jsonl_line, path),
-        ids=ids,
-        probs=probs if any(probs) else (),
-        notes=tuple(notes),
-    )
-    return checked(table)
-
-
-def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
-    """Some columns of some lines, None where a row lacks the key; and the number of rows."""
-    get = itemgetter(*names)
-    try:
-        rows = [get(orjson.loads(line)) for line in lines if line.strip()]
-    except KeyError:
-        parsed = [orjson.loads(line) for line in lines if line.strip()]
-        rows = [tuple(map(row.get, names)) for row in parsed]
-    return dict(zip(names, zip(*rows, strict=True), strict=bool(rows))), len(rows)
-
-
-def _first_row(path: Path, chunk: bytes) -> dict[str, Any]:
-    """The first row: its keys tell a log of ours from others."""
-    for number, line in enumerate(chunk.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        if not isinstance(row, dict):
-            raise DataError(path, number, "not a JSON object", "expected one battle to a line")
-        check_header(str(path), number, row)
-        return row
-    return {}
-
-
-def _bad_line(path: Path, lines: Iterable[bytes], before: int) -> DataError:
-    """Find what a chunk of lines stumbled over."""
-    for number, line in enumerate(lines, before + 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            # Its own "line 1 column 5" would be taken for a line of the file.
-            what = f"not valid JSON: {str(error).partition(':')[0]}"
-            return DataError(path, number, what, "mend or remove the line")
-        if not isinstance(row, dict):
-            return DataError(path, number, "not a JSON object", HINT)
-        for name in (*REQUIRED, *OPTIONAL):
-            if isinstance(row.get(name), list | dict):
-                return DataError(path, number, f'"{name}" is a list or an object', "give a word")
-    return DataError(path, None, "cannot be read as battles", HINT)
-
-
-def _jsonl_line(path: Path, row: int) -> int:
-    with path.open("rb") as file:
-        filled = (number for number, line in enumerate(file, 1) if not line.isspace())
-        return next(islice(filled, row, None), 0)
-
-
 def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
     limit = csv.field_size_limit(_LONGEST_CELL)  # logs of the field carry whole conversations
     try:
@@ -190,7 +93,7 @@ def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
             records = _csv_records(path, file, delimiter)
             _, header = next(records, (0, []))
             check_header(str(path), 1, header)
-            places = {n: header.index(n) for n in (*REQUIRED, *OPTIONAL) if n in header}
+            places = {name: header.index(name) for name in coded_columns(header)}
             coder, ids = Coder(places), []
             while rows := list(islice(records, _CHUNK_ROWS)):
                 for name, place in places.items():
@@ -234,8 +137,8 @@ def _read_parquet(path: Path) -> BattleTable:
         ) from None
     try:
         names = parquet.read_schema(path).names
-        wanted = [name for name in (*REQUIRED, *OPTIONAL, *OWN) if name in names]
-        frame = parquet.read_table(path, columns=list(dict.fromkeys(wanted))).to_pandas()
+        wanted = {*coded_columns(names), *OWN.intersection(names)}
+        frame = parquet.read_table(path, columns=[n for n in names if n in wanted]).to_pandas()
     except ArrowException as error:
         raise DataError(path, None, f"not readable as Parquet: {error}") from None
     return table_from_frame(frame, str(path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ REQUIRED = ("model_a", "model_b", "winner")
 OPTIONAL = ("dataset", "query_id", "judge", "order_swapped", "swapped")
 OWN = frozenset({"id", "prompt", "source"})
 """A file with these columns is a log that arena wrote: its ids are unique by construction."""
+
+OWN_OPTIONAL = ("source", "cost_usd")
+"""Read in logs of ours alone: elsewhere these names may mean anything."""
 
 HINT = "expected columns model_a, model_b, winner"
 
@@ -56,10 +59,14 @@ class Coder:
             index.default_factory = index.__len__
             self._indexes[name], self._codes[name] = index, []
 
-    def add(self, name: str, cells: Iterable[Any], count: int) -> None:
-        """Code the next ``count`` cells of a column."""
-        look_up = self._indexes[name].__getitem__
-        self._codes[name].append(np.fromiter(map(look_up, cells), np.int32, count))
+    def add(self, name: str, cells: Iterable[Any] | None, count: int) -> None:
+        """Code the next ``count`` cells of a column; None stands for cells that are missing."""
+        index = self._indexes[name]
+        if cells is None:
+            codes = np.full(count, index[None], np.int32)
+        else:
+            codes = np.fromiter(map(index.__getitem__, cells), np.int32, count)
+        self._codes[name].append(codes)
 
     def columns(self) -> dict[str, Column]:
         """The columns; an optional one without any value is none."""
@@ -68,6 +75,30 @@ class Coder:
             for name, index in self._indexes.items()
             if self._codes[name] and (name in REQUIRED or index.keys() != {None})
         }
+
+
+def join_columns(parts: Sequence[tuple[Mapping[str, Column], int]]) -> dict[str, Column]:
+    """Put the columns of (columns, number of rows) end to end; a missing one holds None."""
+    if len(parts) == 1:
+        return dict(parts[0][0])
+    names = dict.fromkeys(name for columns, _ in parts for name in columns)
+    joined = {}
+    for name in names:
+        place: dict[Any, int] = {}
+        codes = []
+        for columns, n_rows in parts:
+            column = columns.get(name) or Column(np.zeros(n_rows, np.int32), (None,))
+            places = [place.setdefault(value, len(place)) for value in column.distinct]
+            codes.append(np.array(places, np.int32)[column.codes])
+        joined[name] = Column(np.concatenate(codes), tuple(place))
+    return joined
+
+
+def coded_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """The columns, of those that a file has, that are read into codes."""
+    present = set(names)
+    own = OWN_OPTIONAL if present >= OWN else ()
+    return tuple(name for name in (*REQUIRED, *OPTIONAL, *own) if name in present)
 
 
 def check_header(source: str, line: int | None, names: Iterable[str]) -> None:

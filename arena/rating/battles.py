@@ -6,11 +6,10 @@ What is odd in a log is either an error that names file and line, or kept and re
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from arena.rating.battle_columns import (
     Codes,
     Mask,
     merge,
+    read_costs,
+    read_identical,
     read_names,
     read_probs,
     read_repeated_ids,
@@ -33,8 +34,10 @@ from arena.rating.battle_columns import (
     read_winners,
     read_words,
     refuse_self_battles,
+    renumbered,
 )
 from arena.rating.battle_files import read_table, table_from_frame
+from arena.rating.battle_notes import battle_notes, loading_notes
 from arena.rating.battle_table import BattleTable
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class Battles:
     query: Codes  #: (data set, query_id) clusters; a battle without query_id is its own
     judge: Codes
     probs: NDArray[np.float64] | None = None  #: (n_battles, 3): first, second, tie; NaN if unknown
+    cost_usd: NDArray[np.float64] | None = None  #: what each battle cost; NaN if not known
+    identical: Mask | None = None  #: ties because both lists were the same: no judge was asked
     failures: int = 0  #: matchups in failures*.jsonl that have no battle
     notes: tuple[str, ...] = ()  #: what a reader of the ratings should know, one line each
     query_ids: tuple[str, ...] = ()  #: sorted; "" where a log names none
@@ -75,15 +80,16 @@ class Battles:
 
     def only(self, dataset: int) -> Battles:
         """The battles of one data set, in log order, under the same codes."""
-        return self.take(np.flatnonzero(self.dataset == dataset))
+        rows = self.dataset == dataset
+        return self if rows.all() else self.take(np.flatnonzero(rows))
 
     def take(self, rows: NDArray[np.intp]) -> Battles:
         """The battles at these positions, in this order, under the same codes."""
-        arrays = ("model_a", "model_b", "winner", "dataset", "query", "judge")
-        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
-        for name in ("probs", "query_id"):
-            array = getattr(self, name)
-            taken[name] = None if array is None else array[rows]
+        taken: dict[str, Any] = {
+            field.name: array[rows]
+            for field in fields(self)
+            if isinstance(array := getattr(self, field.name), np.ndarray)
+        }
         return replace(self, **taken)
 
 
@@ -176,8 +182,8 @@ def _assemble(
         raise UsageError("every battle is of a model against itself; check names and aliases")
     notes = [
         *(note for table in tables for note in table.notes),
-        *_loading_notes(tables, aliases, repeated, same & ~repeated),
-        *_battle_notes(battles, known[kept]),
+        *loading_notes(tables, aliases, repeated, same & ~repeated),
+        *battle_notes(battles, known[kept]),
     ]
     return replace(battles, failures=_unjudged(failures, ids), notes=tuple(notes))
 
@@ -194,7 +200,8 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
     judge, judges = merge([read_words(table, "judge", "") for table in tables])
     known = np.array([word != "" for word in query_ids])[query_id]
     cluster = dataset.astype(np.int64) * len(query_ids) + query_id
-    cluster[~known] = -1 - np.arange(np.count_nonzero(~known))
+    n_clusters, n_unknown = len(datasets) * len(query_ids), int(np.count_nonzero(~known))
+    cluster[~known] = n_clusters + np.arange(n_unknown)
     probs = read_probs(tables)
     battles = Battles(
         models=models,
@@ -204,70 +211,18 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
         model_b=np.where(swapped, left, right),
         winner=np.where(swapped & (winner != TIE), 1 - winner, winner).astype(np.int8),
         dataset=dataset,
-        query=np.unique(cluster, return_inverse=True)[1].astype(np.int32),
+        query=renumbered(cluster, n_clusters + n_unknown),
         judge=judge,
         probs=None if probs is None else np.where(swapped[:, None], probs[:, [1, 0, 2]], probs),
         query_ids=query_ids,
         query_id=query_id,
+        cost_usd=read_costs(tables),
+        identical=read_identical(tables),
     )
     return battles, known
 
 
-def _loading_notes(
-    tables: Sequence[BattleTable], aliases: Mapping[str, str], repeated: Mask, same: Mask
-) -> Iterator[str]:
-    turned = sum(int(read_swapped(table).sum()) for table in tables)
-    if turned:
-        yield f"{turned:,} battles showed model_b first (swapped) and were turned round"
-    if any(not t.ids and {"order_swapped", "swapped"}.isdisjoint(t.columns) for t in tables):
-        yield "the log does not say whose list was shown first: taken to be model_a's"
-    if repeated.any():
-        yield f"{repeated.sum():,} lines repeat the id of an earlier battle and were not counted"
-    if same.any():
-        yield f"{same.sum():,} battles of a model against itself are left out of the ratings"
-    spellings = {
-        value.strip()
-        for table in tables
-        for side in ("model_a", "model_b")
-        for value in table.columns[side].distinct
-        if isinstance(value, str)
-    }
-    unused = sorted(set(aliases) - spellings)
-    if unused:
-        yield f"aliases that occur in no battle: {', '.join(unused)}"
-
-
-def _battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
-    alike = defaultdict(list)
-    for model in battles.models:
-        alike[re.sub(r"[\W_]+", "", model.casefold()) or model].append(model)
-    for names in alike.values():
-        if len(names) > 1:
-            yield f"spellings of one model? {', '.join(names)}; an alias file joins them"
-    if not known.all():
-        yield (
-            f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
-            "intervals are too narrow if queries were used more than once"
-        )
-    m = len(battles.models)
-    first, second = battles.model_a[known].astype(np.int64), battles.model_b[known]
-    ordered = (battles.query[known] * np.int64(m) + first) * m + second
-    by_judge = ordered * len(battles.judges) + battles.judge[known]
-    ordered, again = np.unique(ordered), int(ordered.size - np.unique(by_judge).size)
-    if again:
-        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
-    query, first, second = ordered // m // m, ordered // m % m, ordered % m
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    _, orders = np.unique((query * m + low) * m + high, return_counts=True)
-    one = int((orders == 1).sum())
-    if one:
-        yield (
-            f"of {orders.size:,} pairings of two models on a query, {orders.size - one:,} "
-            f"were judged in both orders and {one:,} in one"
-        )
-
-
-def _unjudged(files: Sequence[Path], judged: set[Any]) -> int:
+def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
     """How many matchups are in the failures files and have still no battle."""
     failed = set()
     for file in files:

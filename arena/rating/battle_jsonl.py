@@ -1,0 +1,168 @@
+"""Battles from JSONL, our own log or any other, on as many processors as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from arena.errors import DataError
+from arena.rating.battle_table import (
+    HINT,
+    OPTIONAL,
+    OWN,
+    OWN_OPTIONAL,
+    REQUIRED,
+    BattleTable,
+    Coder,
+    Column,
+    check_header,
+    checked,
+    join_columns,
+)
+from arena.rating.forked import map_forked, usable_processes
+
+_CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
+_SPAN_BYTES = 1 << 24
+"""Less than this is read sooner than another process is started."""
+
+_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What the lines of one stretch of a file say."""
+
+    columns: dict[str, Column]
+    n_rows: int
+    ids: list[Any]
+    probs: list[Any]  #: empty if no row has any
+    unfinished: bool  #: whether it ends in half a line that was not read
+
+
+def read_jsonl(path: Path) -> BattleTable:
+    """Read a log of one JSON object to a line.
+
+    Raises:
+        DataError: a line is no battle; names it.
+        OSError: the file cannot be read.
+    """
+    own = OWN.issubset(_first_row(path))
+    spans = map_forked(partial(_read_span, path, own), _cut(path))
+    unfinished = f"{path}: the last line is unfinished and was not read"
+    probs = any(span.probs for span in spans)
+    table = BattleTable(
+        str(path),
+        join_columns([(span.columns, span.n_rows) for span in spans]),
+        line_of=partial(_line_of, path),
+        ids=[battle_id for span in spans for battle_id in span.ids],
+        probs=[p for s in spans for p in s.probs or [None] * s.n_rows] if probs else (),
+        notes=(unfinished,) if spans[-1].unfinished else (),
+    )
+    return checked(table)
+
+
+def _cut(path: Path) -> list[tuple[int, int]]:
+    """Stretches of about equal length, from the start of a line to the end of a line."""
+    size = path.stat().st_size
+    n_spans = min(usable_processes(), size // _SPAN_BYTES) if size > _SPAN_BYTES else 1
+    ends = [0]
+    with path.open("rb") as file:
+        for span in range(1, n_spans):
+            file.seek(max(size * span // n_spans, ends[-1]))
+            file.readline()
+            ends.append(file.tell())
+    return list(zip(ends, (*ends[1:], size), strict=True))
+
+
+def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: FBT001
+    names = (*REQUIRED, *OPTIONAL, *(OWN_OPTIONAL if own else ()))
+    wanted = (*names, "probs", "id") if own else (*names, "probs")
+    coder, start, unfinished = Coder(names), span[0], False
+    ids: list[Any] = []
+    probs: list[Any] = []
+    n_rows = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(min(_CHUNK_BYTES, span[1] - start)):
+            if not chunk.endswith(b"\n"):
+                chunk += file.readline()
+            lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
+            if own and lines[-1]:
+                # The log cuts such a tail off and judges the battle again: so it is not there.
+                unfinished = True
+                lines.pop()
+            present = [n for n in wanted if n in REQUIRED or n.encode() in chunk]
+            try:
+                columns, count = _cells(lines, present)
+                for name in names:
+                    coder.add(name, columns.get(name), count)
+            except (orjson.JSONDecodeError, AttributeError, TypeError):
+                raise _bad_line(path, lines, start) from None
+            ids += columns.get("id", ())
+            probs += columns.get("probs") or [None] * count
+            n_rows += count
+            start += len(chunk)
+    return _Span(coder.columns(), n_rows, ids, probs if any(probs) else [], unfinished)
+
+
+def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
+    """Some columns of some lines, None where a row lacks the key; and the number of rows."""
+    get = itemgetter(*names)
+    try:
+        rows = [get(orjson.loads(line)) for line in lines if line.strip()]
+    except KeyError:
+        parsed = [orjson.loads(line) for line in lines if line.strip()]
+        rows = [tuple(map(row.get, names)) for row in parsed]
+    return dict(zip(names, zip(*rows, strict=True), strict=bool(rows))), len(rows)
+
+
+def _first_row(path: Path) -> dict[str, Any]:
+    """The first row: its keys tell a log of ours from others."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix(_MARK) if number == 1 else line
+            if not text.strip():
+                continue
+            try:
+                row = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                row = None
+            if not isinstance(row, dict):
+                raise DataError(path, number, "not a JSON object", "expected one battle to a line")
+            check_header(str(path), number, row)
+            return row
+    return {}
+
+
+def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
+    """Find what a chunk of lines, that starts at this byte of the file, stumbled over."""
+    with path.open("rb") as file:
+        before = file.read(start).count(b"\n")
+    for number, line in enumerate(lines, before + 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            # Its own "line 1 column 5" would be taken for a line of the file.
+            what = f"not valid JSON: {str(error).partition(':')[0]}"
+            return DataError(path, number, what, "mend or remove the line")
+        if not isinstance(row, dict):
+            return DataError(path, number, "not a JSON object", HINT)
+        for name in (*REQUIRED, *OPTIONAL):
+            if isinstance(row.get(name), list | dict):
+                return DataError(path, number, f'"{name}" is a list or an object', "give a word")
+    return DataError(path, None, "cannot be read as battles", HINT)
+
+
+def _line_of(path: Path, row: int) -> int:
+    with path.open("rb") as file:
+        filled = (number for number, line in enumerate(file, 1) if not line.isspace())
+        return next(islice(filled, row, None), 0)
