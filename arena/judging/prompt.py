@@ -1,4 +1,4 @@
-"""Prompt templates: load and check one, and put a query and two lists before a judge.
+"""Prompt templates: load and check one, and put a query and what was found before a judge.
 
 Retrieved text is data, not instruction. Each document stands in a fence whose code is a hash
 of the query and of the document itself, so no text can hold its own closing tag; whatever looks
@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from arena.digest import digest
 from arena.errors import ConfigError
-from arena.records import Document, Exhibit
+from arena.records import Document, Exhibit, Query
 
 PLACEHOLDERS = ("query", "first", "second")
+"""Of a template that shows two lists."""
+POINTWISE_PLACEHOLDERS = ("query", "document")
+"""Of a template that shows one document."""
 
 _RENDERING = "1"
 """Part of every prompt's hash: raise it when the same template would render otherwise."""
@@ -49,7 +52,12 @@ class Prompt:
 
     name: str  #: as the config names it
     system: str  #: the same for every battle
-    user: str  #: with each of the `PLACEHOLDERS` once
+    user: str  #: with each of its placeholders once
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """`PLACEHOLDERS` or `POINTWISE_PLACEHOLDERS`: what a judge is shown by it."""
+        return _expected(_PLACEHOLDER.findall(self.user))
 
     @property
     def hash(self) -> str:
@@ -98,14 +106,15 @@ def parse_prompt(text: str, *, name: str, source: str) -> Prompt:
         for word in _PLACEHOLDER.findall(system)
     ]
     used = _PLACEHOLDER.findall(user)
+    expected = _expected(used)
     problems += [
-        f"unknown placeholder {{{{{word}}}}}; known: {', '.join(PLACEHOLDERS)}"
+        f"unknown placeholder {{{{{word}}}}}; known: {', '.join(expected)}"
         for word in used
-        if word not in PLACEHOLDERS
+        if word not in expected
     ]
     problems += [
         f"{{{{{word}}}}} must stand under # User once, not {used.count(word)} times"
-        for word in PLACEHOLDERS
+        for word in expected
         if used.count(word) != 1
     ]
     if problems:
@@ -130,9 +139,22 @@ def render(prompt: Prompt, exhibit: Exhibit, *, document_words: int) -> list[dic
         "first": _list(asked, exhibit.first, document_words),
         "second": _list(asked, exhibit.second, document_words),
     }
-    # One pass: a placeholder inside a document stays text.
-    user = _PLACEHOLDER.sub(lambda match: parts[match[1]], prompt.user)
-    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
+    return _filled(prompt, parts)
+
+
+def render_document(
+    prompt: Prompt, query: Query, document: Document, *, document_words: int
+) -> list[dict[str, str]]:
+    """Put one document into a prompt that shows no other, as chat messages; see `render`."""
+    asked = query.text
+    code, shown = _document(asked, document, document_words)
+    return _filled(
+        prompt,
+        {
+            "query": _fenced("query", _code(asked), _clean(asked)),
+            "document": _fenced("document", code, shown),
+        },
+    )
 
 
 def cut(text: str, words: int) -> str:
@@ -144,6 +166,17 @@ def cut(text: str, words: int) -> str:
         if count > words:
             return text[: word.start()].rstrip() + _CUT
     return text
+
+
+def _expected(used: Sequence[str]) -> tuple[str, ...]:
+    lists = "first" in used or "second" in used
+    return POINTWISE_PLACEHOLDERS if "document" in used and not lists else PLACEHOLDERS
+
+
+def _filled(prompt: Prompt, parts: Mapping[str, str]) -> list[dict[str, str]]:
+    # One pass: a placeholder inside a document stays text.
+    user = _PLACEHOLDER.sub(lambda match: parts[match[1]], prompt.user)
+    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
 
 
 def _list(asked: str, documents: Sequence[Document], words: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +14,7 @@ from arena.records import Usage
 ADORNMENT: Final = " \t\r\n\"'`*_.,:;()[]{}<>“”‘’«»"
 """What may stand around a one-word answer without changing it."""
 
+_OPEN_THOUGHT = re.compile(r"\A\s*<think.*", re.DOTALL)
 _TOKENS: Final = 4
 """How many of the first tokens are kept with their alternatives."""
 
@@ -39,7 +41,7 @@ class ChatReply:
     @property
     def cut_short(self) -> bool:
         """Whether the limit on its length left it without a word."""
-        return self.finish == "length" and not self.text.strip(ADORNMENT)
+        return self.finish == "length" and not _OPEN_THOUGHT.sub("", self.text).strip(ADORNMENT)
 
 
 def chat_reply(body: Mapping[str, Any], usage: Usage) -> ChatReply:

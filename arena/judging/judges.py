@@ -1,0 +1,65 @@
+"""Open the language-model judge that a configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arena.config import JudgeConfig
+from arena.endpoint.client import Api
+from arena.errors import ConfigError
+from arena.judging.budget import Budget
+from arena.judging.cache import VerdictCache
+from arena.judging.chat import Chat
+from arena.judging.dialect import Form
+from arena.judging.judge import Judge, llm_judge
+from arena.judging.letter import LETTERS, letter_judge
+from arena.judging.pointwise import SCALES, Grade, pointwise_judge
+from arena.judging.prompt import PLACEHOLDERS, POINTWISE_PLACEHOLDERS, Prompt
+
+
+def prompt_name(config: JudgeConfig) -> str:
+    """The template that a judge uses: the one that is configured, else that of its kind."""
+    if "prompt" in config.model_fields_set:
+        return config.prompt
+    if config.kind == "pointwise":
+        return "pointwise" if config.scale == "graded" else "pointwise-binary"
+    return "letter" if config.answer == "letter" else "pairwise"
+
+
+def open_judge(  # noqa: PLR0913, what a judge is made of, each named
+    config: JudgeConfig,
+    api: Api,
+    *,
+    prompt: Prompt,
+    top_k: int,
+    budget: Budget | None = None,
+    cache: VerdictCache | None = None,
+    on_grade: Callable[[Grade], None] | None = None,
+) -> Judge:
+    """The judge of a configuration; not the qrels judge, which is no language model.
+
+    Args:
+        config: kind and answer say which judge it is.
+        api: the endpoint; opened and closed by the caller.
+        prompt: the template, of the name that `prompt_name` gives.
+        top_k: ranks that a pointwise judge counts.
+        budget: what it may cost; no limit if absent.
+        cache: replies paid for before; none if absent.
+        on_grade: told of each document's grade by a pointwise judge.
+
+    Raises:
+        ConfigError: the template shows two lists to a pointwise judge, or one document to
+            another.
+    """
+    pointwise = config.kind == "pointwise"
+    wanted = POINTWISE_PLACEHOLDERS if pointwise else PLACEHOLDERS
+    if prompt.placeholders != wanted:
+        needs = ", ".join(f"{{{{{word}}}}}" for word in wanted)
+        raise ConfigError(prompt.name, [f'a prompt for kind = "{config.kind}" needs {needs}'])
+    if pointwise:
+        chat = Chat(config, api, Form(labels=SCALES[config.scale]), budget=budget, cache=cache)
+        return pointwise_judge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
+    if config.answer == "letter":
+        chat = Chat(config, api, Form(labels=tuple(LETTERS)), budget=budget, cache=cache)
+        return letter_judge(config, prompt, chat)
+    return llm_judge(config, prompt, api, budget=budget, cache=cache)

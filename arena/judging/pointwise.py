@@ -1,0 +1,244 @@
+"""A judge that reads each query and document once, and derives the battles from its grades.
+
+A list's worth is Σ gain / log2(rank + 1), as in DCG, with gains between 0 and 1. No list is shown
+first, so none can profit from it, and calls grow with distinct documents, not with pairs of
+models: a model that joins later costs only the documents that no other has found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from arena.config import JudgeConfig
+from arena.digest import digest
+from arena.errors import UnjudgedError
+from arena.judging.chat import Chat
+from arena.judging.choice import Choice, read_choice
+from arena.judging.judge import Judge, content_hash
+from arena.judging.prompt import Prompt, render_document
+from arena.judging.reply import ChatReply
+from arena.records import Document, Exhibit, Query, Side, Usage, Verdict
+
+SCALES: Final[Mapping[str, tuple[str, ...]]] = {
+    "binary": ("no", "yes"),
+    "graded": ("0", "1", "2", "3"),
+}
+"""What a judge may answer, worst first; the place of an answer is its grade."""
+
+TIE_MARGIN: Final = 0.05
+"""Share of the greatest difference there can be: all documents of one list perfect, all of the
+other worthless. A share of a fixed sum needs no pass over all battles before the first verdict."""
+
+_KEPT: Final = 65_536
+"""Grades that are kept at hand; a query's battles are played together, so few are missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a judge thinks of one document for one query: one line of grades.jsonl."""
+
+    dataset: str
+    query_id: str
+    doc_id: str
+    grade: float  #: expected value where probabilities are known, else as stated
+    gain: float  #: the grade as a share of the best one, 0 to 1
+    probs: tuple[float, ...] | None  #: of the answers in `SCALES`, worst first
+    reply: str  #: exactly what the judge wrote
+    judge: str  #: the judge's name
+    prompt: str  #: hash of the template
+    input_tokens: int = 0  #: 0 for a reply that was paid for before
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    at: str = ""  #: UTC time, ISO 8601
+
+
+def pointwise_judge(
+    config: JudgeConfig,
+    prompt: Prompt,
+    chat: Chat,
+    *,
+    top_k: int,
+    on_grade: Callable[[Grade], None] | None = None,
+) -> Judge:
+    """A judge that grades documents one by one.
+
+    Args:
+        config: the model's name, the scale, the margin of ties, the length of documents.
+        prompt: a template that asks for one answer of the scale.
+        chat: the model, set up for the labels of the scale.
+        top_k: ranks that count.
+        on_grade: told of each grade when it is first needed, as long as this judge lives.
+    """
+    return _PointwiseJudge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
+
+
+def discounted(gains: Sequence[float]) -> float:
+    """Σ gain / log2(rank + 1), best first (Järvelin and Kekäläinen 2002)."""
+    return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
+
+
+def grade_of(choice: Choice, labels: Sequence[str]) -> float:
+    """The expected grade, or the stated one: 0 for the first label, 1 for the next, and so on."""
+    if choice.probs is None:
+        return float(labels.index(choice.label))
+    return math.fsum(place * choice.probs[label] for place, label in enumerate(labels))
+
+
+class _PointwiseJudge:
+    is_llm = True
+
+    def __init__(
+        self,
+        config: JudgeConfig,
+        prompt: Prompt,
+        chat: Chat,
+        *,
+        top_k: int,
+        on_grade: Callable[[Grade], None] | None,
+    ) -> None:
+        self.name = config.log_name
+        self.prompt = prompt.hash
+        self._template = prompt
+        self._document_words = config.document_words
+        self._labels = SCALES[config.scale]
+        self._tie_margin = TIE_MARGIN if config.tie_margin is None else config.tie_margin
+        self._chat = chat
+        self._top_k = top_k
+        self._on_grade = on_grade
+        self._gains: dict[tuple[str, str, str], float] = {}
+        self.fingerprint = content_hash(
+            "pointwise",
+            chat.fingerprint,
+            config.document_words,
+            prompt.hash,
+            self._tie_margin,
+            top_k,
+        )
+
+    def request_key(self, exhibit: Exhibit) -> str:
+        asked = exhibit.query
+        lists = [
+            [self._chat.key(self._messages(asked, document)) for document in side[: self._top_k]]
+            for side in (exhibit.first, exhibit.second)
+        ]
+        return digest(self.fingerprint, json.dumps(lists)).hex()
+
+    async def judge(self, exhibit: Exhibit) -> Verdict:
+        shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
+        documents = list({document.doc_id: document for document in shown}.values())
+        # All of them are waited for, so that what was paid for is known even where one fails.
+        found = await asyncio.gather(
+            *(self._gain(exhibit, document) for document in documents), return_exceptions=True
+        )
+        gains: dict[str, float] = {}
+        usage, failures = Usage(), []
+        for document, result in zip(documents, found, strict=True):
+            if isinstance(result, BaseException):
+                failures.append(result)
+            else:
+                gains[document.doc_id], paid = result
+                usage = _sum(usage, paid)
+        if failures:
+            raise _worst(failures, usage.cost_usd)
+        sides = [
+            [gains[document.doc_id] for document in side[: self._top_k]]
+            for side in (exhibit.first, exhibit.second)
+        ]
+        reply = json.dumps({"first": _rounded(sides[0]), "second": _rounded(sides[1])})
+        return Verdict(self._winner(*sides), None, reply, usage, cached=usage == Usage())
+
+    def read(self, reply: str, usage: Usage) -> Verdict:
+        """The verdict in the gains of a battle's documents, as `judge` writes them."""
+        try:
+            gains = json.loads(reply)
+            sides = [[float(gain) for gain in gains[side]] for side in ("first", "second")]
+        except (ValueError, KeyError, TypeError):
+            detail = "no grades of two lists"
+            raise UnjudgedError(
+                "unreadable", detail, reply=reply, cost_usd=usage.cost_usd
+            ) from None
+        return Verdict(self._winner(*sides), None, reply, usage)
+
+    def _winner(self, first: Sequence[float], second: Sequence[float]) -> Side:
+        greatest = discounted([1.0] * self._top_k)
+        # Rounded, so that a verdict read from its record is the one that was given.
+        lead = (discounted(_rounded(first)) - discounted(_rounded(second))) / greatest
+        if not lead or abs(lead) < self._tie_margin:
+            return "tie"
+        return "first" if lead > 0 else "second"
+
+    async def _gain(self, exhibit: Exhibit, document: Document) -> tuple[float, Usage]:
+        """A document's gain, and what it cost this battle to know it."""
+        place = (exhibit.dataset, exhibit.query.query_id, document.doc_id)
+        if place in self._gains:
+            return self._gains[place], Usage()
+        messages = self._messages(exhibit.query, document)
+        choice, reply = await self._chat.ask(messages, self._choice)
+        grade = grade_of(choice, self._labels)
+        gain = grade / (len(self._labels) - 1)
+        if place not in self._gains:
+            if len(self._gains) >= _KEPT:
+                self._gains.clear()
+            self._gains[place] = gain
+            if self._on_grade:
+                self._on_grade(self._record(place, grade, choice, reply))
+        return gain, reply.usage
+
+    def _record(
+        self, place: tuple[str, str, str], grade: float, choice: Choice, reply: ChatReply
+    ) -> Grade:
+        probs = choice.probs
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return Grade(
+            *place,
+            grade=grade,
+            gain=grade / (len(self._labels) - 1),
+            probs=None if probs is None else tuple(probs[label] for label in self._labels),
+            reply=reply.text,
+            judge=self.name,
+            prompt=self.prompt,
+            input_tokens=reply.usage.input_tokens,
+            output_tokens=reply.usage.output_tokens,
+            cost_usd=reply.usage.cost_usd,
+            at=now,
+        )
+
+    def _choice(self, reply: ChatReply) -> Choice:
+        return read_choice(reply, self._labels)
+
+    def _messages(self, query: Query, document: Document) -> list[dict[str, str]]:
+        return render_document(self._template, query, document, document_words=self._document_words)
+
+
+def _worst(failures: Sequence[BaseException], cost_usd: float) -> BaseException:
+    """What stops the run, if anything does; else the first failure, with what the battle cost."""
+    for failure in failures:
+        if not isinstance(failure, UnjudgedError):
+            return failure
+    spent = [failure.cost_usd for failure in failures if isinstance(failure, UnjudgedError)]
+    first = failures[0]
+    if isinstance(first, UnjudgedError):
+        detail = f"a document has no grade: {first.detail}"
+        total = math.fsum((cost_usd, *spent))
+        return UnjudgedError(first.reason, detail, reply=first.reply, cost_usd=total)
+    return first
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cached_tokens + other.cached_tokens,
+        math.fsum((one.cost_usd, other.cost_usd)),
+        max(one.latency_ms, other.latency_ms),
+    )
+
+
+def _rounded(gains: Sequence[float]) -> list[float]:
+    return [round(gain, 6) for gain in gains]
