@@ -17,7 +17,7 @@ from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
-from arena.judging.chat import Chat
+from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Form
 from arena.judging.prompt import Prompt, render
 from arena.judging.reply import ChatReply
@@ -61,6 +61,9 @@ class Judge(Protocol):
 
     def request_key(self, exhibit: Exhibit) -> str:
         """The same for two exhibits if and only if the whole request would be the same."""
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        """What a verdict asks of an endpoint: key in the cache of verdicts → chat messages."""
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         """Judge an exhibit.
@@ -157,6 +160,10 @@ class _LLMJudge:
     def request_key(self, exhibit: Exhibit) -> str:
         return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
 
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        messages = self._messages(exhibit)
+        return {self._chat.key(messages): messages}
+
     async def judge(self, exhibit: Exhibit) -> Verdict:
         winner, reply = await self._chat.ask(self._messages(exhibit), _winner)
         return Verdict(winner, reply=reply.text, usage=reply.usage, cached=reply.cached)
@@ -202,6 +209,10 @@ class _QrelsJudge:
             [d.doc_id for d in side[: self._top_k]] for side in (exhibit.first, exhibit.second)
         ]
         return content_hash(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        del exhibit
+        return {}
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         query_id = exhibit.query.query_id

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from arena.config import JudgeConfig
 from arena.digest import digest
-from arena.judging.chat import Chat
+from arena.judging.chat import Chat, Messages
 from arena.judging.choice import Choice, read_choice
 from arena.judging.judge import RequestJudge, content_hash
 from arena.judging.prompt import Prompt, render
@@ -60,6 +60,10 @@ class _LetterJudge:
 
     def request_key(self, exhibit: Exhibit) -> str:
         return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        messages = self._messages(exhibit)
+        return {self._chat.key(messages): messages}
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         choice, reply = await self._chat.ask(self._messages(exhibit), _choice)

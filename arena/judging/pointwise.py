@@ -18,7 +18,7 @@ from typing import Final
 from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.errors import UnjudgedError
-from arena.judging.chat import Chat
+from arena.judging.chat import Chat, Messages
 from arena.judging.choice import Choice, read_choice
 from arena.judging.judge import Judge, content_hash
 from arena.judging.prompt import Prompt, render_document
@@ -128,6 +128,11 @@ class _PointwiseJudge:
             for side in (exhibit.first, exhibit.second)
         ]
         return digest(self.fingerprint, json.dumps(lists)).hex()
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
+        found = (self._messages(exhibit.query, document) for document in shown)
+        return {self._chat.key(messages): messages for messages in found}
 
     async def judge(self, exhibit: Exhibit) -> Verdict:
         shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
