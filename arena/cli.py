@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 import arena
-from arena import cli_rate
+from arena import cli_audit, cli_rate
 from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
 
@@ -177,4 +177,5 @@ def _template(name: str) -> str:
     return resources.files("arena").joinpath("templates", name).read_text("utf-8")
 
 
+main.add_command(cli_audit.audit)
 main.add_command(cli_rate.rate)

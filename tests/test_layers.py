@@ -17,8 +17,9 @@ LAYERS = [
     {"data", "endpoint", "log"},
     {"retrieval", "judging", "rating"},
     {"batch"},
+    {"auditing"},
     {"experiment"},
-    {"cli_rate"},
+    {"cli_audit", "cli_rate"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -1,0 +1,1 @@
+"""How far a judge can be trusted: figures from its verdicts, each with its meaning."""

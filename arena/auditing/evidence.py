@@ -1,0 +1,145 @@
+"""What there is to audit: the verdicts, and all that is known beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from arena.config import safe_filename
+from arena.data.per_query import ShownList, read_lists
+from arena.errors import DataError, UsageError
+from arena.log.lines import read_failures
+from arena.rating.battle_table import OWN
+from arena.rating.battles import Battles, from_frame, load_battles
+from arena.records import Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QRELS = "qrels"
+"""The name of the judge that compares relevance grades."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A log and what lies beside it; None or empty where that is not known."""
+
+    log: Battles  #: all battles
+    judged: Battles  #: those that a judge decided
+    identical: NDArray[np.bool_] | None = None
+    """Where lists were identical, a tie without a judge, (n_log,); None if a log does not tell."""
+    failures: tuple[Failure, ...] | None = None  #: matchups still without a battle
+    lists: Mapping[tuple[str, str], Mapping[str, ShownList]] = field(default_factory=dict)
+    """(data set, model) → query_id → the list that the judge was shown."""
+    ndcg_at_10: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(data set, model) → mean over queries."""
+    people: Battles | None = None  #: verdicts of people
+
+
+def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None) -> Evidence:
+    """Read an experiment's folder, or a file of battles, and people's labels.
+
+    Raises:
+        DataError: a file is not what it should be; names file and line.
+        UsageError: the folder holds no log, or the labels name no queries.
+    """
+    battles = load_battles([path], aliases=aliases)
+    ids, same = _sources(path, battles)
+    judged = battles if same is None else battles.take(np.flatnonzero(~same))
+    if not len(judged):
+        raise UsageError(f"{path}: no judge decided any of these battles: all lists are identical")
+    return Evidence(
+        log=battles,
+        judged=judged,
+        identical=same,
+        failures=_failures(path, ids),
+        lists=_lists(path, battles.datasets, aliases),
+        ndcg_at_10=_ndcg_at_10(path, battles.datasets, aliases),
+        people=None if labels is None else _people(labels, aliases),
+    )
+
+
+def frame_evidence(
+    frame: pd.DataFrame, *, aliases: Mapping[str, str], labels: Path | None
+) -> Evidence:
+    """Take battles from a data frame, and people's labels from a file."""
+    battles = from_frame(frame, aliases=aliases)
+    people = None if labels is None else _people(labels, aliases)
+    return Evidence(battles, battles, people=people)
+
+
+def _people(path: Path, aliases: Mapping[str, str]) -> Battles:
+    people = load_battles([path], aliases=aliases)
+    if people.query_id is None or not any(people.query_ids):
+        raise UsageError(f"{path}: labels without a query_id belong to no battle; add the column")
+    return people
+
+
+def _sources(path: Path, battles: Battles) -> tuple[set[str], NDArray[np.bool_] | None]:
+    """The ids of our own log, and where lists were identical; None if the log does not tell."""
+    files = sorted(path.glob("battles*.jsonl")) if path.is_dir() else [path]
+    found: dict[str, bool] = {}
+    for file in files:
+        for row in _rows(file):
+            if not OWN.issubset(row):  # another program's log
+                return set(), None
+            found.setdefault(row["id"], row["source"] == "identical")
+    same = np.fromiter(found.values(), np.bool_, len(found))
+    return set(found), same if len(same) == len(battles) else None
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The finished lines of a JSONL file; of another file none."""
+    if path.suffix != ".jsonl":
+        return
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n") and not line.isspace():
+                yield orjson.loads(line)
+
+
+def _failures(path: Path, judged: set[str]) -> tuple[Failure, ...] | None:
+    if not path.is_dir():
+        return None
+    files = sorted(path.glob("failures*.jsonl"))
+    failures = {failure.id: failure for file in files for failure in read_failures(file)}
+    return tuple(failure for failure in failures.values() if failure.id not in judged)
+
+
+def _lists(
+    folder: Path, datasets: Sequence[str], aliases: Mapping[str, str]
+) -> dict[tuple[str, str], dict[str, ShownList]]:
+    if not folder.is_dir():
+        return {}
+    return {
+        (dataset, aliases.get(model, model)): shown
+        for dataset in datasets
+        for model, shown in read_lists(_beside(folder, dataset, "per_query.json")).items()
+    }
+
+
+def _ndcg_at_10(
+    folder: Path, datasets: Sequence[str], aliases: Mapping[str, str]
+) -> dict[tuple[str, str], float]:
+    found = {}
+    for dataset in datasets:
+        path = _beside(folder, dataset, "metrics.json")
+        if not path.is_file():
+            continue
+        try:
+            for model, row in orjson.loads(path.read_bytes()).items():
+                found[dataset, aliases.get(model, model)] = float(row["ndcg_at_10"])
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
+            remedy = "delete it, and `arena retrieve` makes it again"
+            raise DataError(path, None, f"no metrics: {error}", remedy) from None
+    return found
+
+
+def _beside(folder: Path, dataset: str, name: str) -> Path:
+    return folder / "retrieval" / safe_filename(dataset) / name

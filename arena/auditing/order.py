@@ -1,0 +1,162 @@
+"""What the order of the two lists does to a verdict, and what asking again does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.auditing.estimates import share
+from arena.auditing.evidence import Evidence
+from arena.auditing.parts import parts_by
+from arena.auditing.records import Estimate, Figure
+from arena.auditing.words import BY_QUERY_ID, missing, of_hundred
+from arena.rating.battles import MODEL_A, TIE, Battles
+from arena.rating.leaderboard import Leaderboard
+
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """Home and away: pairs of battles of one judge that differ in the order alone."""
+
+    battles: Battles
+    home: Ints  #: rows of the first of each pair, (n_pairs,)
+    reversal: Bools  #: the other model won, (n_pairs,)
+    tie_change: Bools  #: a tie in one order, a winner in the other, (n_pairs,)
+
+
+def swapped(battles: Battles) -> Swapped:
+    """Pair up battles in both orders; the first repeat of one with the first of the other."""
+    group, forward = _matchup(battles)
+    code = group * len(battles) + _occurrence(group * 2 + forward)
+    there, back = np.flatnonzero(forward), np.flatnonzero(~forward)
+    _, i, j = np.intersect1d(code[there], code[back], assume_unique=True, return_indices=True)
+    won = winner_of_lower(battles)
+    home, away = won[there[i]], won[back[j]]
+    return Swapped(battles, there[i], home * away == -1, (home == 0) != (away == 0))
+
+
+def order_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
+    """Reversals, changes to or from a tie, consistency, and the preference for a place."""
+    pairs = swapped(evidence.judged)
+    return [
+        _swap_figure(
+            "reversal",
+            "winner flips when the order is swapped",
+            pairs,
+            pairs.reversal,
+            "pairs get the opposite winner when the lists change places; a coin gives 50",
+        ),
+        _swap_figure(
+            "tie_change",
+            "becomes, or was, a tie when swapped",
+            pairs,
+            pairs.tie_change,
+            "pairs have a winner in one order alone: half a verdict",
+        ),
+        _swap_figure(
+            "consistency",
+            "same verdict in both orders",
+            pairs,
+            ~(pairs.reversal | pairs.tie_change),
+            "pairs keep their verdict whichever list comes first",
+        ),
+        _first_preference(evidence.judged, pairs),
+        _position_elo(leaderboard),
+    ]
+
+
+def repeat_figure(evidence: Evidence) -> Figure:
+    """How often the same question gets the same verdict again."""
+    battles = evidence.judged
+    group, forward = _matchup(battles)
+    _, code = np.unique(group * 2 + forward, return_inverse=True)
+    counts = np.zeros((len(battles), 3))
+    np.add.at(counts, (code, battles.winner), 1)
+    asked = counts.sum(axis=1)
+    cluster = np.zeros(len(battles), np.intp)
+    cluster[code] = battles.query
+    pairs = asked * (asked - 1) / 2
+    agreeing = (counts * (counts - 1) / 2).sum(axis=1)
+    estimate = share(agreeing, cluster, pairs)
+    key, title = "repeat_consistency", "same verdict when asked again"
+    if estimate is None:
+        return missing(key, title, f"no battle was judged twice in the same order{BY_QUERY_ID}")
+    meaning = f"{of_hundred(estimate.value)} repeats get the verdict that they got before"
+    return Figure(key, title, "share", estimate, "repeats", meaning)
+
+
+def winner_of_lower(battles: Battles) -> NDArray[np.int8]:
+    """+1 where the model with the lower code won, -1 where the other did, 0 for a tie."""
+    forward = battles.model_a < battles.model_b
+    won = np.where((battles.winner == MODEL_A) == forward, 1, -1)
+    return np.where(battles.winner == TIE, 0, won).astype(np.int8)
+
+
+def _matchup(battles: Battles) -> tuple[Ints, Bools]:
+    """Codes of judge, query and the two models in any order; and whether the lower is first."""
+    m = len(battles.models)
+    low = np.minimum(battles.model_a, battles.model_b).astype(np.int64)
+    high = np.maximum(battles.model_a, battles.model_b)
+    asked = battles.judge.astype(np.int64) * (int(battles.query.max()) + 1) + battles.query
+    _, group = np.unique((asked * m + low) * m + high, return_inverse=True)
+    return group.astype(np.intp), battles.model_a < battles.model_b
+
+
+def _occurrence(code: Ints) -> Ints:
+    """How many rows before this one have the same code, (n,)."""
+    order = np.argsort(code, kind="stable")
+    _, start, counts = np.unique(code[order], return_index=True, return_counts=True)
+    out = np.empty(len(code), np.intp)
+    out[order] = np.arange(len(code)) - np.repeat(start, counts)
+    return out
+
+
+def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str) -> Figure:
+    battles = pairs.battles
+    estimate = share(hits, battles.query[pairs.home])
+    if estimate is None:
+        return missing(key, title, f"no pair was judged in both orders{BY_QUERY_ID}")
+    return Figure(
+        key,
+        title,
+        "share",
+        estimate,
+        "home-and-away pairs",
+        f"{of_hundred(estimate.value)} {meaning}",
+        parts_by(battles.take(pairs.home), hits) if key == "reversal" else (),
+    )
+
+
+def _first_preference(battles: Battles, pairs: Swapped) -> Figure:
+    decided = battles.take(np.flatnonzero(battles.winner != TIE))
+    first = decided.winner == MODEL_A
+    estimate = share(first, decided.query)
+    key, title = "first_preference", "the list shown first wins"
+    if estimate is None:
+        return missing(key, title, "every verdict is a tie")
+    meaning = f"{of_hundred(estimate.value)} decided battles go to the list shown first; 50 is fair"
+    if 2 * len(pairs.home) < len(battles):
+        meaning += "; few pairs met in both orders, so the Elo below is the surer figure"
+    parts = parts_by(decided, first)
+    return Figure(key, title, "share", estimate, "decided battles", meaning, parts)
+
+
+def _position_elo(leaderboard: Leaderboard) -> Figure:
+    key, title = "position_elo", "being shown first is worth"
+    advantage = leaderboard.position_advantage
+    if advantage is None:
+        return missing(key, title, "the log cannot tell it from the models' strengths", "elo")
+    estimate = Estimate(
+        advantage.elo, advantage.lower, advantage.upper, leaderboard.battles, leaderboard.queries
+    )
+    to = "first" if advantage.elo >= 0 else "second"
+    meaning = (
+        f"as if the list shown {to} were of a model {abs(advantage.elo):.0f} Elo better; "
+        "`arena rate` removes this from the ratings"
+    )
+    return Figure(key, title, "elo", estimate, "battles", meaning)

@@ -1,0 +1,68 @@
+"""What an audit is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["believable", "believe with care", "do not believe"]
+Unit = Literal["share", "elo", "coefficient"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and how sure it is; clustered by query."""
+
+    value: float
+    lower: float | None  #: of a 95% interval; None where one query cannot tell
+    upper: float | None
+    n: int  #: observations behind the value
+    n_queries: int  #: distinct queries behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A figure of a part of the battles: one data set, one reason, one judge."""
+
+    name: str
+    value: float
+    n: int  #: observations of this part
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the card; either an estimate with its meaning, or why there is none."""
+
+    key: str  #: stable, for programs
+    title: str  #: a few words for people
+    unit: Unit
+    estimate: Estimate | None  #: None where it cannot be computed; never 0 instead
+    of: str  #: what the observations are: "battles", "home-and-away pairs"
+    meaning: str  #: what it means for the reader; without an estimate: why there is none
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whether to believe the judge, and what decided that."""
+
+    level: Level
+    decided_by: tuple[str, ...]  #: keys of the figures that decided; empty where none did
+    reason: str  #: one sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The reliability card of the judge, or of the panel, of one log."""
+
+    trust: Trust
+    judges: tuple[str, ...]  #: "" for a judge that the log does not name
+    battles: int
+    queries: int
+    datasets: tuple[str, ...]
+    figures: tuple[Figure, ...]  #: in the order of the card
+    notes: tuple[str, ...] = ()  #: what else a reader should know, one line each
+
+    def figure(self, key: str) -> Figure:
+        """The figure with this key; a KeyError if there is no such figure."""
+        return {figure.key: figure for figure in self.figures}[key]

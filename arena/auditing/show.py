@@ -1,0 +1,166 @@
+"""The card as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal
+
+from arena.auditing.records import Audit, Estimate, Figure
+from arena.auditing.words import count
+from arena.rating.table import DEFAULT_WIDTH, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_COLOURS = {"believable": "green", "believe with care": "yellow", "do not believe": "red"}
+_PARTS_SHOWN = 8
+
+
+def to_json(audit: Audit) -> dict[str, Any]:
+    """The card as ``arena audit --json`` prints it; null where a figure is not known."""
+    return {
+        "trust": asdict(audit.trust),
+        "judges": list(audit.judges),
+        "battles": audit.battles,
+        "queries": audit.queries,
+        "datasets": list(audit.datasets),
+        "figures": {figure.key: _figure_json(figure) for figure in audit.figures},
+        "notes": list(audit.notes),
+    }
+
+
+def print_audit(audit: Audit) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
+    colour = is_terminal and not os.environ.get("NO_COLOR")
+    sys.stdout.write(render_audit(audit, width=width, colour=colour))
+
+
+def render_audit(audit: Audit, *, width: int | None = None, colour: bool = False) -> str:
+    """The verdict on the judge, each figure with its meaning, and what cannot be known."""
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
+
+    console = Console(
+        width=width or DEFAULT_WIDTH,
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+    with console.capture() as capture:
+        for line in _head(audit):
+            console.print(line)
+        console.print()
+        console.print(_known(audit))
+        console.print()
+        console.print(_unknown(audit))
+        if audit.notes:
+            console.print()
+        for note in audit.notes:
+            console.print(_text(f"• {note}"), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _head(audit: Audit) -> Iterator[Text]:
+    names = ", ".join(judge or "not named in the log" for judge in audit.judges)
+    yield _text(f"How far to trust the judge: {names}", "bold")
+    counts = (
+        count(audit.battles, "battle"),
+        count(audit.queries, "query", "queries"),
+        count(len(audit.datasets), "data set"),
+    )
+    yield _text(f"{', '.join(counts)}; 95% intervals, clustered by query")
+    line = _text(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
+    yield line.append(_text(f": {audit.trust.reason}"))
+
+
+def _known(audit: Audit) -> Table:
+    """A row for each figure: value, interval, and what it means."""
+    grid = _grid("right", "left", "left")
+    for figure in audit.figures:
+        estimate = figure.estimate
+        if estimate is not None:
+            said = _text(f"{figure.title} ", "bold")
+            said.append(_text(f"({estimate.n:,} {figure.of})")).append("\n")
+            said.append(_text(_meaning(figure), "dim"))
+            value = _text(_value(estimate.value, figure), "bold")
+            grid.add_row(value, _text(_interval(estimate, figure)), said)
+    return grid
+
+
+def _unknown(audit: Audit) -> Table:
+    """What cannot be computed, a row for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for figure in audit.figures:
+        if figure.estimate is None:
+            reasons.setdefault(figure.meaning, []).append(figure.title)
+    grid = _grid("left", "left")
+    for because, titles in reasons.items():
+        grid.add_row(_text("–"), _text(f"{'; '.join(titles)}: because {because}"))
+    return grid
+
+
+def _meaning(figure: Figure) -> str:
+    parts = [f"{part.name} {_short(part.value, figure)}" for part in figure.parts[:_PARTS_SHOWN]]
+    hidden = len(figure.parts) - len(parts)
+    more = [f"{hidden} more in --json"] if hidden else []
+    return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
+
+
+def _grid(*justify: Literal["left", "right"]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for side in justify:
+        grid.add_column(justify=side, no_wrap=side == "right")
+    return grid
+
+
+def _value(value: float, figure: Figure) -> str:
+    if figure.unit == "share":
+        return f"{value:.1%}"
+    return f"{value:+.0f} Elo" if figure.unit == "elo" else f"{value:.2f}"
+
+
+def _interval(estimate: Estimate, figure: Figure) -> str:
+    if estimate.lower is None or estimate.upper is None:
+        return ""
+    scale = 100 if figure.unit == "share" else 1
+    shown = {"share": ".0f", "elo": "+.0f", "coefficient": ".2f"}[figure.unit]
+    return f"{scale * estimate.lower:{shown}} to {scale * estimate.upper:{shown}}"
+
+
+def _short(value: float, figure: Figure) -> str:
+    return f"{value:.0%}" if figure.unit == "share" else _value(value, figure)
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text  # noqa: PLC0415 - a Text is never read as markup
+
+    return Text(printable(text), style)
+
+
+def _figure_json(figure: Figure) -> dict[str, Any]:
+    estimate = figure.estimate
+    return {
+        "title": figure.title,
+        "unit": figure.unit,
+        "value": estimate and estimate.value,
+        "lower": estimate and estimate.lower,
+        "upper": estimate and estimate.upper,
+        "n": estimate.n if estimate else 0,
+        "of": figure.of,
+        "queries": estimate.n_queries if estimate else 0,
+        "meaning": figure.meaning if estimate else None,
+        "because": None if estimate else figure.meaning,
+        "parts": [asdict(part) for part in figure.parts],
+    }
