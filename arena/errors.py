@@ -7,6 +7,7 @@
     │   ├── ConfigError         arena.toml, all of its mistakes together
     │   └── DataError           a corpus, queries, qrels, run or log file: file, line, remedy
     ├── LogError                the log of an experiment cannot be opened or written
+    ├── WriteError              any other file cannot be written: the disk is full, or not ours
     ├── ApiError                an endpoint did not answer a request usefully
     │   └── FatalApiError       and will answer no other either: stop the whole run
     ├── UnjudgedError                a battle has no verdict: recorded as a failure, never as a tie
@@ -61,6 +62,16 @@ class DataError(UsageError):
 
 class LogError(ArenaError):
     """The battle log cannot be opened, locked or written."""
+
+
+class WriteError(ArenaError):
+    """A file that the system does not let us write, because of a full disk or permissions."""
+
+    def __init__(self, path: Path | str, error: OSError) -> None:
+        super().__init__(
+            f"{path}: cannot be written: {error.strerror}; free the disk or the permissions, "
+            "then run the same command again"
+        )
 
 
 class ApiError(ArenaError):

@@ -6,20 +6,25 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from arena.errors import WriteError
+
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file so that no reader, and no crash, ever sees half of it.
 
     Raises:
-        OSError: the folder cannot be written; the file is as it was.
+        WriteError: the folder cannot be written; the file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with unfinished.open("wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(path, error) from None

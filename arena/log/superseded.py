@@ -6,7 +6,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from arena.files import write_atomically
-from arena.log.append import LineFile, unwritable
+from arena.log.append import LineFile
 from arena.log.battle_log import lock_log
 from arena.log.lines import battle_lines
 
@@ -27,7 +27,9 @@ def set_aside(folder: Path, planned: Container[str]) -> int:
         How many were moved.
 
     Raises:
-        LogError: another process writes a log that they are in, or the folder cannot be written.
+        LogError: another process writes a log that they are in, or superseded.jsonl cannot be
+            written.
+        WriteError: the log cannot be written anew; it is as it was.
         DataError: a line of the log is damaged.
     """
     logs = sorted(folder.glob("battles*.jsonl"))
@@ -52,8 +54,5 @@ def _move(log: Path, planned: Container[str]) -> int:
                 aside.sync()
             finally:
                 aside.close()
-        try:
-            write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
-        except OSError as error:
-            raise unwritable(log, error) from None
+        write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
     return moved
