@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
     n_rows = 0
     with path.open("rb") as file:
         file.seek(start)
-        while chunk := file.read(min(_CHUNK_BYTES, span[1] - start)):
+        # The last line may have grown past the end meanwhile: then it is read, and all is read.
+        while start < span[1] and (chunk := file.read(min(_CHUNK_BYTES, span[1] - start))):
             if not chunk.endswith(b"\n"):
                 chunk += file.readline()
             lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
@@ -98,9 +99,8 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
                 # The log cuts such a tail off and judges the battle again: so it is not there.
                 unfinished = True
                 lines.pop()
-            present = [n for n in wanted if n in REQUIRED or n.encode() in chunk]
             try:
-                columns, count = _cells(lines, present)
+                columns, count = _cells(lines, wanted)
                 for name in names:
                     coder.add(name, columns.get(name), count)
             except (orjson.JSONDecodeError, AttributeError, TypeError):
@@ -112,15 +112,15 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
     return _Span(coder.columns(), n_rows, ids, probs if any(probs) else [], unfinished)
 
 
-def _cells(lines: list[bytes], names: list[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
-    """Some columns of some lines, None where a row lacks the key; and the number of rows."""
-    get = itemgetter(*names)
+def _cells(lines: list[bytes], names: Sequence[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
+    """The columns that any of the lines has, None where a row lacks it; and the number of rows."""
+    rows = list(map(orjson.loads, filter(bytes.strip, lines)))
+    present = [n for n in names if n in REQUIRED or any(map(dict.__contains__, rows, repeat(n)))]
     try:
-        rows = [get(orjson.loads(line)) for line in lines if line.strip()]
+        cells = list(map(itemgetter(*present), rows))
     except KeyError:
-        parsed = [orjson.loads(line) for line in lines if line.strip()]
-        rows = [tuple(map(row.get, names)) for row in parsed]
-    return dict(zip(names, zip(*rows, strict=True), strict=bool(rows))), len(rows)
+        cells = [tuple(map(row.get, present)) for row in rows]
+    return dict(zip(present, zip(*cells, strict=True), strict=bool(rows))), len(rows)
 
 
 def _first_row(path: Path) -> dict[str, Any]:

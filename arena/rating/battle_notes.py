@@ -58,7 +58,10 @@ def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
     first, second = battles.model_a[known].astype(np.int64), battles.model_b[known]
     ordered = (battles.query[known] * np.int64(m) + first) * m + second
     by_judge = ordered * len(battles.judges) + battles.judge[known]
-    ordered, again = np.unique(ordered), int(ordered.size - np.unique(by_judge).size)
+    # Asked for counts, numpy sorts, which is ten times faster than the hashes it takes otherwise.
+    by_judge, n_each = np.unique(by_judge, return_counts=True)
+    ordered, _ = np.unique(by_judge // len(battles.judges), return_counts=True)
+    again = int((n_each - 1).sum())
     if again:
         yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
     query, first, second = ordered // m // m, ordered // m % m, ordered % m

@@ -76,7 +76,7 @@ class Battles:
     @property
     def n_queries(self) -> int:
         """How many query clusters the battles fall into."""
-        return int(np.unique(self.query).size)
+        return int(np.count_nonzero(np.bincount(self.query)))
 
     def only(self, dataset: int) -> Battles:
         """The battles of one data set, in log order, under the same codes."""
