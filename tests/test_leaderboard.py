@@ -26,7 +26,10 @@ from arena.rating.leaderboard import (
 from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
 from arena.records import Record
 
-KEYS = "overall datasets position_advantage battles ties failures queries judges settings notes"
+KEYS = (
+    "overall datasets position_advantage battles ties failures queries judges settings notes "
+    "tied_with_first pairs more_queries"
+)
 ROW_KEYS = (
     "rank model elo elo_order_sd rating lower upper rank_lower rank_upper "
     "wins losses ties battles win_rate"

@@ -72,7 +72,7 @@ def test_ratings_show_their_interval_their_ranks_and_the_spread_of_elo():
     line = next(x for x in render_leaderboard(board()).splitlines() if "3-small" in x)
 
     assert line.split() == [
-        *("1", "text-embedding-3-small", "1532", "±24", "1–2", "1520", "~21", "10/5/5", "50.0%"),
+        *("1*", "text-embedding-3-small", "1532", "±24", "1–2", "1520", "~21", "10/5/5", "50.0%"),
     ]
 
 

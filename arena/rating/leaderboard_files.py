@@ -18,6 +18,8 @@ from arena.rating.elo import EloSettings
 from arena.rating.leaderboard_records import (
     Leaderboard,
     ModelFacts,
+    MoreQueries,
+    Pair,
     PositionAdvantage,
     RatingSettings,
     Row,
@@ -50,7 +52,15 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
         "judges": list(leaderboard.judges),
         "settings": {**settings.pop("elo"), **settings},
         "notes": list(leaderboard.notes),
+        "tied_with_first": list(leaderboard.tied_with_first),
+        "pairs": [_flat(pair) for pair in leaderboard.pairs],
+        "more_queries": [_flat(more) for more in leaderboard.more_queries],
     }
+
+
+def _flat(record: Pair | MoreQueries) -> dict[str, Any]:
+    # asdict copies deeply, which for the pairs of 500 models takes seconds.
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
@@ -88,6 +98,8 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
         judges=tuple(tree["judges"]),
         settings=RatingSettings(elo=elo, **settings),
         notes=tuple(tree["notes"]),
+        pairs=tuple(Pair(**pair) for pair in tree["pairs"]),
+        more_queries=tuple(MoreQueries(**more) for more in tree["more_queries"]),
     )
 
 

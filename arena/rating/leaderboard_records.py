@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from arena.data.metrics import Latency, Metrics
+from arena.errors import UsageError
 from arena.rating.elo import EloSettings
 from arena.records import Record
+
+Method = Literal["bt", "davidson", "rao-kupper"]
+JudgeRule = Literal["majority", "mean", "each"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,44 @@ class RatingSettings:
     prior: float = 0.0  #: precision of a normal prior on ratings, logits⁻²; 0 for none
     n_permutations: int = 100  #: battle orders behind elo_order_sd; below 2: none
     seed: int = 0
+    method: Method = "bt"  #: Bradley-Terry with half-ties, or ties as an outcome of their own
+    bootstrap: int = 0  #: Bayesian bootstrap draws behind intervals and ranks; 0: the sandwich
+    soft: Literal["auto", "never"] = "auto"  #: rate by the judge's probabilities where known
+    judge: str | None = None  #: rate the verdicts of this judge alone
+    judges: JudgeRule = "majority"  #: how the verdicts of a panel make one battle
+
+    def check(self) -> None:
+        """See that the settings make sense, and make it together.
+
+        Raises:
+            UsageError: naming the first that does not.
+        """
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise UsageError(f"{name} is {given!r}; expected {_either(allowed)}")
+        if not 0 < self.level < 1:
+            raise UsageError(f"level must be between 0 and 1, got {self.level}")
+        if not 0 <= self.prior < math.inf:
+            raise UsageError(f"prior must be 0 or more, got {self.prior}")
+        if self.bootstrap != 0 and self.bootstrap < LEAST_DRAWS:
+            remedy = f"give at least {LEAST_DRAWS}, or 0 for the sandwich"
+            raise UsageError(f"bootstrap is {self.bootstrap} draws; {remedy}")
+        if self.method != "bt" and self.bootstrap:
+            raise UsageError(f"the bootstrap is for bt; {self.method} has the sandwich's intervals")
+        if self.method != "bt" and self.judges == "mean":
+            raise UsageError(f"{self.method} rates verdicts, not means; use bt, or judges majority")
+
+
+LEAST_DRAWS = 100
+"""Bootstrap draws below which the ends of an interval would be those of single draws."""
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "rank_by": ("rating", "elo"),
+    "method": get_args(Method),
+    "soft": ("auto", "never"),
+    "judges": get_args(JudgeRule),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +93,8 @@ class Facts:
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
     measured: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
     """(data set, model) → measurements."""
+    usd_per_verdict: float | None = None
+    """Mean price of what the logs hold; None where they name no prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +106,7 @@ class Row:
     record: Record
     rank: int = 0  #: 1 the best; equal values share a rank
     elo_order_sd: float | None = None  #: of the Elo over permutations of the log
-    rating: float | None = None  #: Bradley-Terry on the Elo scale
+    rating: float | None = None  #: by the settings' method, on the Elo scale
     lower: float | None = None  #: pointwise interval of the rating
     upper: float | None = None
     rank_lower: int | None = None  #: best rank that the battles allow, all models at once
@@ -81,6 +126,31 @@ class PositionAdvantage:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models against each other, over all data sets; ``a`` is ranked above ``b``."""
+
+    a: str
+    b: str
+    wins: int  #: battles between them that ``a`` won
+    losses: int
+    ties: int
+    p_better: float | None = None  #: how sure it is that ``a`` is better; None without intervals
+    separated: bool = False  #: surely better, with all pairs of the table told at once
+
+
+@dataclass(frozen=True, slots=True)
+class MoreQueries:
+    """About what it would take to separate two neighbours that do not separate."""
+
+    a: str  #: the one with the higher rating
+    b: str
+    queries: int  #: further ones, played as those so far
+    battles: int  #: that this would be
+    cost_usd: float | None  #: at the log's own mean price; None where that is not known
+    query_share: float  #: part of the variance that only more queries reduce, 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """All tables, and what a reader should know of them."""
 
@@ -94,6 +164,14 @@ class Leaderboard:
     judges: tuple[str, ...]  #: "" where the log names none
     settings: RatingSettings
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()  #: all pairs of models, in the order of the overall table
+    more_queries: tuple[MoreQueries, ...] = ()
+    """Neighbours by overall rating that do not separate, best first; equal ones left out."""
+
+    @property
+    def tied_with_first(self) -> tuple[str, ...]:
+        """Models that may be the best: their rank intervals hold 1; empty without intervals."""
+        return tuple(row.model for row in self.overall if row.rank_lower == 1)
 
 
 def aggregate(rows: Sequence[Row]) -> Row:
@@ -116,6 +194,10 @@ def aggregate(rows: Sequence[Row]) -> Row:
         latency=_mean_latency(latencies) if latencies else None,
         facts=rows[0].facts,
     )
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,17 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from arena.rating.leaderboard_records import Leaderboard, Row
+from arena.rating.matrix import matrices
+from arena.rating.sentences import separation_lines, summary_lines
+from arena.rating.terminal import count, empty_table, printable, text
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from rich.text import Text
 
 DEFAULT_WIDTH = 100
-
-_INVISIBLE = re.compile(
-    # C0 and C1 controls; zero-width, bidirectional and other format characters; surrogates.
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +30,28 @@ class _Column:
     align: str = "right"
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What to show besides the overall table."""
+
+    by_dataset: bool = False  #: a full table for each data set, instead of its ratings alone
+    matrix: bool = False  #: every model against every other
+
+
 def render_leaderboard(
-    leaderboard: Leaderboard, *, width: int | None = None, colour: bool = False
+    leaderboard: Leaderboard,
+    *,
+    width: int | None = None,
+    colour: bool = False,
+    shown: Shown | None = None,
 ) -> str:
-    """The overall table, the ratings per data set, and the notes.
+    """The overall table, the ratings per data set, what would separate neighbours, and the notes.
 
     Args:
         leaderboard: what to show.
         width: of the terminal, in columns; 100 where there is none.
         colour: emphasise with ANSI escapes; else the text is plain.
+        shown: what more to show.
     """
     from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
     from rich.text import Text  # noqa: PLC0415
@@ -57,58 +66,40 @@ def render_leaderboard(
         markup=False,
         legacy_windows=False,
     )
+    width, shown = width or DEFAULT_WIDTH, shown or Shown()
     with console.capture() as capture:
-        for line in _summary(leaderboard):
+        for line in summary_lines(leaderboard):
             console.print(Text(line), soft_wrap=True)
-        console.print()
-        console.print(_table(leaderboard.overall, width or DEFAULT_WIDTH))
-        if len(leaderboard.datasets) > 1:
+        for part in _tables(leaderboard, width, shown):
             console.print()
-            console.print(_by_dataset(leaderboard, width or DEFAULT_WIDTH))
-        if leaderboard.notes:
+            console.print(part)
+        notes = [*separation_lines(leaderboard), *map(printable, leaderboard.notes)]
+        if notes:
             console.print()
-        for note in leaderboard.notes:
-            console.print(Text(f"• {printable(note)}"), soft_wrap=True)
+        for note in notes:
+            console.print(Text(f"• {note}"), soft_wrap=True)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def print_leaderboard(leaderboard: Leaderboard) -> None:
+def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else None
     colour = is_terminal and not os.environ.get("NO_COLOR")
-    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour))
+    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour, shown=shown))
 
 
-def printable(text: str) -> str:
-    """Text from elsewhere without the characters that could move a terminal's cursor."""
-    return _INVISIBLE.sub("", text)
-
-
-def _summary(leaderboard: Leaderboard) -> Iterator[str]:
-    counts = [
-        _count(leaderboard.battles, "battle"),
-        _count(leaderboard.ties, "tie"),
-        _count(leaderboard.failures, "failure"),
-        _count(leaderboard.queries, "query", "queries"),
-        _count(len(leaderboard.datasets), "data set"),
-    ]
-    yield ", ".join(counts)
-    names = [printable(judge) or "not named in the log" for judge in leaderboard.judges]
-    # The built-in judge compares relevance grades; nobody should take it for a language model.
-    labelled = ["qrels, not an LLM" if name == "qrels" else name for name in names]
-    yield f"judge: {', '.join(labelled)}"
-    advantage = leaderboard.position_advantage
-    if advantage is not None:
-        half = (advantage.upper - advantage.lower) / 2
-        yield (
-            f"shown first is worth {round(advantage.elo):+d} ±{half:.0f} Elo to a list; "
-            "ratings are corrected for it"
-        )
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _tables(leaderboard: Leaderboard, width: int, shown: Shown) -> Iterator[Table]:
+    yield _table(leaderboard.overall, width)
+    if len(leaderboard.datasets) > 1 and not shown.by_dataset:
+        yield _by_dataset(leaderboard, width)
+    if shown.by_dataset:
+        for name, rows in leaderboard.datasets.items():
+            table = _table(rows, width)
+            table.title, table.title_justify = text(printable(name)), "left"
+            yield table
+    if shown.matrix:
+        yield from matrices(leaderboard, width)
 
 
 def _table(rows: Sequence[Row], width: int) -> Table:
@@ -117,14 +108,14 @@ def _table(rows: Sequence[Row], width: int) -> Table:
         for column in _COLUMNS
         if width >= column.least_width and any(column.cell(row) for row in rows)
     ]
-    table = _empty_table()
+    table = empty_table()
     for column in shown:
         if column.align == "left":
             table.add_column(column.head, justify="left", overflow="ellipsis", no_wrap=True)
         else:
             table.add_column(column.head, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_text(column.cell(row)) for column in shown))
+        table.add_row(*(text(column.cell(row)) for column in shown))
     return table
 
 
@@ -144,30 +135,22 @@ def _by_dataset(leaderboard: Leaderboard, width: int) -> Table:
         if room < 0:
             break
         names.append(name)
-    table = _empty_table()
+    table = empty_table()
     table.add_column("rating by data set" if by_rating else "Elo by data set", overflow="ellipsis")
     for name in names:
         table.add_column(printable(name), justify="right", no_wrap=True)
     for row in leaderboard.overall:
         cells = [_number(values[name].get(row.model)) for name in names]
-        table.add_row(*map(_text, [printable(row.model), *cells]))
+        table.add_row(*map(text, [printable(row.model), *cells]))
     hidden = len(values) - len(names)
     if hidden:
-        table.caption = f"and {_count(hidden, 'more data set')}: widen the terminal"
+        table.caption = f"and {count(hidden, 'more data set')}: widen the terminal"
         table.caption_justify = "left"
     return table
 
 
-def _empty_table() -> Table:
-    from rich.table import Table  # noqa: PLC0415
-
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-
-
-def _text(cell: str) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - a Text is never read as markup
-
-    return Text(cell)
+def _place(row: Row) -> str:
+    return f"{row.rank}{'*' if row.rank_lower == 1 and row.rank_upper != 1 else ''}"
 
 
 def _number(value: float | None, digits: int = 0) -> str:
@@ -210,7 +193,7 @@ def _price(row: Row) -> str:
 
 
 _COLUMNS = (
-    _Column("#", lambda row: str(row.rank)),
+    _Column("#", _place),
     _Column("model", lambda row: printable(row.model), align="left"),
     _Column("rating", _rating),
     _Column("ranks", _ranks),

@@ -20,13 +20,13 @@ _MAX_DF = 10_000
 
 def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
     """Pointwise confidence intervals of theta: lower and upper, logits, (m,) each."""
-    half = _quantile(fit, level) * fit.standard_error
+    half = student_quantile(_df(fit), level) * fit.standard_error
     return fit.theta - half, fit.theta + half
 
 
 def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of the first-position advantage γ, logits; (0, 0) if not fitted."""
-    half = _quantile(fit, level) * fit.position_se
+    half = student_quantile(_df(fit), level) * fit.position_se
     return fit.position - half, fit.position + half
 
 
@@ -86,14 +86,15 @@ def critical_value(fit: Fit, *, level: float = 0.95, seed: int = 0) -> float:
     return float(np.quantile(largest, level))
 
 
+def student_quantile(df: int, level: float) -> float:
+    """How far Student's t with ``df`` degrees of freedom reaches on either side, at ``level``."""
+    _check_level(level)
+    df, phi, cdf = _student(max(df, 1))
+    return float(np.sqrt(df) * np.tan(np.interp((1 + level) / 2, cdf, phi)))
+
+
 def _df(fit: Fit) -> int:
     return max(fit.n_clusters - 1, 1)
-
-
-def _quantile(fit: Fit, level: float) -> float:
-    _check_level(level)
-    df, phi, cdf = _student(_df(fit))
-    return float(np.sqrt(df) * np.tan(np.interp((1 + level) / 2, cdf, phi)))
 
 
 def _check_level(level: float) -> None:

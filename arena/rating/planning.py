@@ -1,0 +1,68 @@
+"""How many more queries it takes to tell two models apart.
+
+The variance of a difference of two ratings has a part that more battles per query reduce, σ²/n
+over n battles, and one that only more queries reduce, σ_q²/Q: Var ≈ σ²/n + σ_q²/Q. Played as
+before, n/Q battles on each query, both fall as 1/Q.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+
+from arena.rating.counts import Floats
+from arena.rating.fitting import Fit
+from arena.rating.uncertainty import critical_value, difference_se
+
+POWER = 0.8
+"""How often a difference of the size seen now shall separate, once the queries are played."""
+
+_MANY = 10**9
+"""Queries at which Student's t is the normal distribution."""
+
+
+def queries_to_separate(
+    fit: Fit, pairs: Sequence[tuple[int, int]], critical: float, *, level: float = 0.95
+) -> Floats:
+    """How many queries in all would separate each pair of models, (n_pairs,); inf if equal.
+
+    Two ratings separate when they differ by c standard errors, and the standard error is now
+    s√(Q/Q') after Q' queries, so that with probability `POWER`, if they differ by d as it seems,
+
+        Q' = Q ((c + z_power) s / d)²
+
+    which is the usual formula for the size of a sample (Chow, Shao and Wang 2008, *Sample Size
+    Calculations in Clinical Research*, chapter 3) with max-t's c in place of z. c falls with Q':
+    between ``critical`` now and its limit it is nearly linear in the inverse degrees of freedom.
+
+    Args:
+        fit: ratings and their clustered covariance, of at least two queries.
+        pairs: codes of models.
+        critical: c now, from `arena.rating.uncertainty.critical_value` at the same level.
+        level: at which all differences shall hold at once.
+    """
+    limit = min(critical_value(replace(fit, n_clusters=_MANY), level=level), critical)
+    now = fit.n_clusters
+    distance, se = fit.theta[:, None] - fit.theta[None, :], difference_se(fit)
+    needed = np.full(len(pairs), np.inf)
+    for place, pair in enumerate(pairs):
+        if distance[pair] == 0:
+            continue
+        one = now * float(se[pair] / distance[pair]) ** 2
+        queries = float(now)
+        for _ in range(50):
+            reach = limit + (critical - limit) * (now - 1) / max(queries - 1, 1)
+            queries = one * (reach + NormalDist().inv_cdf(POWER)) ** 2
+        needed[place] = queries
+    return needed
+
+
+def query_share(fit: Fit, pair: tuple[int, int]) -> float:
+    """Which part of the variance of a difference only more queries reduce: σ_q²/Q; 0 to 1."""
+    if fit.independent is None:
+        return 1.0
+    alone = difference_se(replace(fit, covariance=fit.independent))[pair]
+    return float(1 - min((alone / difference_se(fit)[pair]) ** 2, 1.0))

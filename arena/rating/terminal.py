@@ -1,0 +1,39 @@
+"""Text from elsewhere, made safe for a terminal, and the tables that hold it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_INVISIBLE = re.compile(
+    # C0 and C1 controls; zero-width, bidirectional and other format characters; surrogates.
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere without the characters that could move a terminal's cursor."""
+    return _INVISIBLE.sub("", text)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: 1 query, 1,200 queries."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def text(cell: str) -> Text:
+    """A cell that is never read as markup."""
+    from rich.text import Text  # noqa: PLC0415 - rich takes longer than all the rest
+
+    return Text(cell)
+
+
+def empty_table() -> Table:
+    """A table without lines."""
+    from rich.table import Table  # noqa: PLC0415
+
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
