@@ -1,0 +1,224 @@
+"""The gate: a judge is tested before it is believed, and before much is paid for it.
+
+A few control matchups have an obvious answer: documents that answer a query against documents that
+answer another one, in both orders. A judge that prefers whatever is shown first, or cannot tell
+the two apart, would rank models by chance; no number of battles would show it in the ratings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice, zip_longest
+from typing import Any, Final
+
+from arena.config import JudgeConfig
+from arena.digest import digest
+from arena.errors import GateError, UnjudgedError
+from arena.judging.judge import Judge
+from arena.records import Dataset, Document, Exhibit, Run, Verdict
+
+LEAST_ACCURACY: Final = 0.8
+"""Share of the controls' verdicts that must be right; a coin gets a half or less."""
+MOST_FLIPS: Final = 0.5
+"""Share of controls that may turn round when their lists change places."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What a judge did with the controls."""
+
+    n_controls: int
+    n_calls: int  #: verdicts asked for: each control twice
+    n_unread: int  #: of them without a readable verdict, which count as wrong
+    accuracy: float | None  #: share of right verdicts; None without controls
+    flip_rate: float | None  #: share of controls with opposite winners in the two orders
+    first_rate: float | None  #: share of verdicts with a winner that went to the first list
+    cost_usd: float
+    reasons: Mapping[str, int]  #: reason → verdicts that could not be read
+
+    @property
+    def passed(self) -> bool:
+        """Whether the judge may be believed; true without controls, as nothing is known."""
+        accuracy = 1.0 if self.accuracy is None else self.accuracy
+        return accuracy >= LEAST_ACCURACY and (self.flip_rate or 0.0) <= MOST_FLIPS
+
+    def lines(self) -> list[str]:
+        """The figures in plain sentences."""
+        if self.accuracy is None:
+            return ["the judge was not tested: no two queries can be set against each other"]
+        right = f"{self.accuracy:.0%} of {self.n_calls} verdicts were right"
+        controls = f"on {self.n_controls} controls with an obvious answer"
+        found = [f"{right} {controls} ({LEAST_ACCURACY:.0%} needed)"]
+        if self.flip_rate is not None:
+            found.append(
+                f"{self.flip_rate:.0%} turned round when the lists changed places "
+                f"(at most {MOST_FLIPS:.0%} allowed)"
+            )
+        if self.first_rate is not None:
+            found.append(f"the first list won {self.first_rate:.0%} of those with a winner")
+        if self.n_unread:
+            reasons = ", ".join(f"{n} {reason}" for reason, n in self.reasons.items())
+            found.append(f"{self.n_unread} could not be read ({reasons})")
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """For manifest.json."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def control_exhibits(  # noqa: PLR0913, the material, and how much of it
+    datasets: Mapping[str, Dataset],
+    queries: Mapping[str, Sequence[str]],
+    runs: Sequence[Run],
+    *,
+    top_k: int,
+    n: int = 8,
+    seed: int = 42,
+) -> list[Exhibit]:
+    """Matchups whose first list obviously wins; `hold_gate` shows them in both orders.
+
+    The first list holds the query's relevant documents, best first, or where it has no qrels the
+    top documents that most models agree on; the second holds another query's, none of which any
+    model shows for this one. Both lists are equally long.
+
+    Args:
+        datasets: by name.
+        queries: dataset → the sampled query_ids.
+        runs: what the models retrieved.
+        top_k: documents in a list, at most.
+        n: controls, at most; data sets take turns.
+        seed: draws the queries.
+
+    Returns:
+        Fewer than ``n``, or none, where there are not enough queries to set against each other.
+    """
+    by_dataset = [
+        _controls(dataset, queries[name], [run for run in runs if run.dataset == name], top_k, seed)
+        for name, dataset in sorted(datasets.items())
+        if name in queries
+    ]
+    turns = chain.from_iterable(zip_longest(*by_dataset))
+    return list(islice((control for control in turns if control is not None), n))
+
+
+async def hold_gate(judge: Judge, controls: Sequence[Exhibit]) -> GateReport:
+    """Ask a judge about controls, in both orders.
+
+    Raises:
+        FatalApiError: the endpoint will answer no request.
+        BudgetSpentError: not even this could be paid for.
+    """
+    turned = [replace(c, first=c.second, second=c.first) for c in controls]
+    answers = await asyncio.gather(
+        *(
+            _answer(judge, control)
+            for pair in zip(controls, turned, strict=True)
+            for control in pair
+        )
+    )
+    home, away = answers[::2], answers[1::2]
+    winners = [answer.winner for answer in answers if isinstance(answer, Verdict)]
+    failures = [answer for answer in answers if isinstance(answer, UnjudgedError)]
+    right = [_is(answer, "first") for answer in home] + [_is(answer, "second") for answer in away]
+    flips = [
+        one.winner == other.winner != "tie"
+        for one, other in zip(home, away, strict=True)
+        if isinstance(one, Verdict) and isinstance(other, Verdict)
+    ]
+    decided = [winner == "first" for winner in winners if winner != "tie"]
+    return GateReport(
+        n_controls=len(controls),
+        n_calls=len(answers),
+        n_unread=len(failures),
+        accuracy=_share(right),
+        flip_rate=_share(flips),
+        first_rate=_share(decided),
+        cost_usd=math.fsum(
+            answer.usage.cost_usd if isinstance(answer, Verdict) else answer.cost_usd
+            for answer in answers
+        ),
+        reasons=dict(Counter(failure.reason for failure in failures)),
+    )
+
+
+def check_gate(report: GateReport, config: JudgeConfig) -> None:
+    """Refuse a judge that failed.
+
+    Raises:
+        GateError: with the figures, what to try, and how to go on regardless.
+    """
+    if report.passed:
+        return
+    tries = ["another model"]
+    if config.kind != "pointwise":
+        tries.insert(0, 'kind = "pointwise", which small models do better')
+    elif config.scale == "graded":
+        tries.insert(0, 'scale = "binary"')
+    raise GateError(
+        config.log_name,
+        "; ".join(report.lines()),
+        f"try {', or '.join(tries)}; gate = false or --no-gate goes on regardless",
+    )
+
+
+async def _answer(judge: Judge, control: Exhibit) -> Verdict | UnjudgedError:
+    try:
+        return await judge.judge(control)
+    except UnjudgedError as error:
+        return error
+
+
+def _is(answer: Verdict | UnjudgedError, side: str) -> bool:
+    return isinstance(answer, Verdict) and answer.winner == side
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _controls(
+    dataset: Dataset, query_ids: Sequence[str], runs: Sequence[Run], top_k: int, seed: int
+) -> Iterator[Exhibit]:
+    """Every usable control of a data set, in an order drawn by the seed."""
+    drawn = sorted(query_ids, key=lambda name: digest("control", str(seed), dataset.name, name))
+    answers = {name: found for name in drawn if (found := _answers(dataset, name, runs, top_k))}
+    for name, good in answers.items():
+        near = set(dataset.qrels.get(name, {})) | set(good)
+        for run in runs:
+            near.update(scored.doc_id for scored in run.rankings.get(name, ())[:top_k])
+        shown = {_shown(dataset.corpus[doc_id]) for doc_id in good}
+        for other, bad in answers.items():
+            alike = any(_shown(dataset.corpus[doc_id]) in shown for doc_id in bad)
+            if other != name and not alike and near.isdisjoint(bad):
+                length = min(len(good), len(bad))
+                yield Exhibit(
+                    dataset=dataset.name,
+                    query=dataset.queries[name],
+                    first=tuple(dataset.corpus[doc_id] for doc_id in good[:length]),
+                    second=tuple(dataset.corpus[doc_id] for doc_id in bad[:length]),
+                )
+                break
+
+
+def _answers(dataset: Dataset, query_id: str, runs: Sequence[Run], top_k: int) -> tuple[str, ...]:
+    """The documents that answer a query, best first, as far as anybody knows."""
+    grades = dataset.qrels.get(query_id, {})
+    known = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in dataset.corpus]
+    if known:
+        return tuple(sorted(known, key=lambda doc_id: -grades[doc_id])[:top_k])
+    places: dict[str, list[int]] = {}
+    for run in runs:
+        for rank, scored in enumerate(run.rankings.get(query_id, ())[:top_k]):
+            places.setdefault(scored.doc_id, []).append(rank)
+    agreed = [doc_id for doc_id, ranks in places.items() if len(ranks) > len(runs) / 2]
+    return tuple(
+        sorted(agreed, key=lambda doc_id: (-len(places[doc_id]), sum(places[doc_id]), doc_id))
+    )
+
+
+def _shown(document: Document) -> tuple[str, str]:
+    return document.title, document.text
