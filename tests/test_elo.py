@@ -13,6 +13,8 @@ from arena.rating.battles import Battles
 from arena.rating.elo import (
     Elo,
     EloSettings,
+    _enough,
+    _n_played,
     elo_order_samples,
     elo_order_spread,
     elo_ratings,
@@ -182,17 +184,34 @@ def test_known_strengths_are_recovered():
     assert 30 < sd.mean() < 60
 
 
-def test_a_long_log_has_the_spread_of_its_full_permutations(monkeypatch):
+@pytest.mark.parametrize("k_factor", [8, 32])
+def test_a_long_log_has_the_spread_of_its_full_permutations(monkeypatch, k_factor):
     rng = np.random.default_rng(5)
-    pairs = [rng.choice(5, 2, replace=False) for _ in range(8_000)]
-    battles = coded([(a, b, "model_a" if rng.random() < 0.6 else "model_b") for a, b in pairs])
+    # Model 4 plays a tenth as often as the others, and loses nine times in ten.
+    weights = np.array([1, 1, 1, 1, 0.1]) / 4.1
+    pairs = [rng.choice(5, 2, replace=False, p=weights) for _ in range(12_000)]
+    won = [rng.random() < (0.9 if b == 4 else 0.1 if a == 4 else 0.6) for a, b in pairs]
+    battles = coded(
+        [(a, b, "model_a" if w else "model_b") for (a, b), w in zip(pairs, won, strict=True)]
+    )
+    settings = EloSettings(k_factor=k_factor)
 
-    short = elo_order_spread(battles)
-    monkeypatch.setattr("arena.rating.elo._ENOUGH_BATTLES_PER_MODEL", 10**9)
-    full = elo_order_spread(battles)
+    short = elo_order_spread(battles, settings)
+    monkeypatch.setattr("arena.rating.elo._enough", lambda *_: 10**9)
+    full = elo_order_spread(battles, settings)
 
     assert short[0] == pytest.approx(full[0], abs=25)
+    assert short[1] == pytest.approx(full[1], rel=0.35)
     assert short[1].mean() == pytest.approx(full[1].mean(), rel=0.15)
+
+
+def test_a_long_log_is_not_replayed_whole_for_its_spread():
+    rng = np.random.default_rng(5)
+    first = rng.integers(0, 20, 100_000)
+    battles = coded(list(zip(first, (first + 1) % 20, ["tie"] * 100_000, strict=True)), 20)
+
+    assert 2_500 < _enough(_n_played(battles), 32) < 3_000
+    assert _enough(_n_played(battles), 1) == 20_000
 
 
 def test_the_spread_is_the_same_for_the_same_seed():
