@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arena.data.metrics import Metrics
+from arena.errors import UsageError
 from arena.rating.battles import TIE, Battles
 from arena.rating.elo import elo_order_samples, elo_ratings, tally
 from arena.rating.leaderboard_records import (
@@ -25,7 +26,7 @@ from arena.rating.leaderboard_records import (
     aggregate,
 )
 from arena.rating.pairs import all_pairs, more_queries
-from arena.rating.rated import position_advantage, rate_rows
+from arena.rating.rated import Rated, position_advantage, rate_rows
 from arena.rating.remarks import coverage_notes, evidence_notes
 from arena.rating.votes import combine, only_judge
 
@@ -54,31 +55,22 @@ def build_leaderboard(
     Where no finite rating exists the rows have none, are ranked by Elo, and a note says why.
 
     Raises:
-        UsageError: settings out of range, an unknown judge, or probabilities that are none.
+        UsageError: settings out of range, no battles, an unknown judge, or probabilities that are none.
     """
     facts, settings = facts or Facts(), settings or RatingSettings()
     settings.check()
     verdicts = battles if settings.judge is None else only_judge(battles, settings.judge)
     battles = _as_rated(verdicts, settings)
-    tables: dict[str, tuple[Row, ...]] = {}
-    samples, notes = [], list(battles.notes)
-    for code in np.unique(battles.dataset):
-        name, part = battles.datasets[code], battles.only(int(code))
-        orders = _order_samples(part, settings, int(code))
-        samples.append(orders)
-        rows = _dataset_rows(part, name, facts, settings)
-        table = rate_rows(_with_spread(rows, battles.models, orders), part, settings)
-        notes += [f"{name}: {reason}" for reason in table.notes]
-        tables[name] = table.rows
-    by_model: dict[str, list[Row]] = defaultdict(list)
-    for table_rows in tables.values():
-        for row in table_rows:
-            by_model[row.model].append(row)
-    rows = [aggregate(by_model[model]) for model in battles.models if model in by_model]
-    rows = _with_spread(rows, battles.models, _mean_over_datasets(samples))
-    overall = rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
+    if not len(battles):
+        raise UsageError("no battles to rate; play some first")
+    rated, spread = _rate_datasets(battles, facts, settings)
+    tables = {name: table.rows for name, table in rated.items()}
+    notes = [f"{name}: {why}" for name, table in rated.items() for why in table.notes]
+    overall = next(iter(rated.values()))
     if len(tables) > 1:
-        notes += [f"overall: {reason}" for reason in overall.notes]
+        rows = _with_spread(_aggregated(tables, battles), battles.models, _mean_orders(spread))
+        overall = rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
+        notes += [f"overall: {why}" for why in overall.notes]
     n_queries = battles.n_queries
     return Leaderboard(
         overall=overall.rows,
@@ -90,7 +82,7 @@ def build_leaderboard(
         queries=n_queries,
         judges=tuple(verdicts.judges[code] for code in np.unique(verdicts.judge)),
         settings=settings,
-        notes=(*notes, *evidence_notes(battles, settings), *coverage_notes(tables)),
+        notes=(*battles.notes, *notes, *evidence_notes(battles, settings), *coverage_notes(tables)),
         pairs=all_pairs(battles, overall),
         more_queries=more_queries(
             overall,
@@ -99,6 +91,29 @@ def build_leaderboard(
             usd_per_battle=_price(verdicts, len(battles)),
         ),
     )
+
+
+def _rate_datasets(
+    battles: Battles, facts: Facts, settings: RatingSettings
+) -> tuple[dict[str, Rated], list[NDArray[np.float64] | None]]:
+    """Each data set on its own: its table, and the Elo of its permutations."""
+    rated, samples = {}, []
+    for code in np.unique(battles.dataset).tolist():
+        name, part = battles.datasets[code], battles.only(code)
+        orders = _order_samples(part, settings, code)
+        rows = _with_spread(_dataset_rows(part, name, facts, settings), battles.models, orders)
+        rated[name] = rate_rows(rows, part, settings)
+        samples.append(orders)
+    return rated, samples
+
+
+def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[Row]:
+    """One row a model over all tables, still without ratings."""
+    by_model: dict[str, list[Row]] = defaultdict(list)
+    for rows in tables.values():
+        for row in rows:
+            by_model[row.model].append(row)
+    return [aggregate(by_model[model]) for model in battles.models if model in by_model]
 
 
 def _as_rated(verdicts: Battles, settings: RatingSettings) -> Battles:
@@ -163,7 +178,7 @@ def _order_samples(
     )
 
 
-def _mean_over_datasets(
+def _mean_orders(
     samples: Sequence[NDArray[np.float64] | None],
 ) -> NDArray[np.float64] | None:
     """The overall Elo of each permutation, (n_permutations, n_models)."""
@@ -188,10 +203,8 @@ def _with_spread(
     ]
 
 
-def _dataset_weights(battles: Battles) -> NDArray[np.float64] | None:
+def _dataset_weights(battles: Battles) -> NDArray[np.float64]:
     """Per battle, so that every data set weighs the same and the mean weight is 1."""
     counts = np.bincount(battles.dataset)
     n_datasets = np.count_nonzero(counts)
-    if n_datasets == 1:
-        return None
     return len(battles) / (n_datasets * counts[battles.dataset].astype(np.float64))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles
 from arena.rating.leaderboard_records import MoreQueries, Pair, RatingSettings
-from arena.rating.planning import queries_to_separate, query_share
+from arena.rating.planning import queries_to_separate, query_shares
 from arena.rating.rated import Rated
 
 
@@ -57,7 +57,7 @@ def more_queries(
     if not open_pairs:
         return ()
     needed = queries_to_separate(fit, open_pairs, sure.critical, level=settings.level)
-    plans = []
+    plans, shares = [], query_shares(fit)
     for pair, queries in zip(open_pairs, needed.tolist(), strict=True):
         if math.isinf(queries):
             continue
@@ -70,7 +70,7 @@ def more_queries(
                 queries=more,
                 battles=battles,
                 cost_usd=None if usd_per_battle is None else battles * usd_per_battle,
-                query_share=query_share(fit, pair),
+                query_share=float(shares[pair]),
             )
         )
     return tuple(plans)

@@ -60,9 +60,15 @@ def queries_to_separate(
     return needed
 
 
-def query_share(fit: Fit, pair: tuple[int, int]) -> float:
-    """Which part of the variance of a difference only more queries reduce: σ_q²/Q; 0 to 1."""
+def query_shares(fit: Fit) -> Floats:
+    """Which part of the variance of each difference only more queries reduce, (m, m).
+
+    σ_q²/Q over the whole, 0 to 1: what clustering by query adds to independent battles.
+    """
+    whole = difference_se(fit)
     if fit.independent is None:
-        return 1.0
-    alone = difference_se(replace(fit, covariance=fit.independent))[pair]
-    return float(1 - min((alone / difference_se(fit)[pair]) ** 2, 1.0))
+        return np.ones_like(whole)
+    alone = difference_se(replace(fit, covariance=fit.independent))
+    ratio = np.divide(alone, whole, out=np.zeros_like(whole), where=whole > 0)
+    shares: Floats = 1 - np.minimum(ratio**2, 1)
+    return shares
