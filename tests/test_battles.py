@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -10,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ArenaError, DataError, UsageError
+from arena.rating import battle_jsonl
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
+from arena.rating.forked import usable_processes
 
 ALIASES = {
     "Bge M3 Deepinfra": "bge-m3",
@@ -283,6 +290,110 @@ def test_ids_of_foreign_logs_mean_nothing(tmp_path):
     path = jsonl(tmp_path / "log.jsonl", [row(id="q1"), row(id="q1", b="c1")])
 
     assert len(load_battles([path])) == 2
+
+
+def test_costs_and_identical_lists_are_known_of_our_own_logs_alone(tmp_path):
+    rows = [ours("x", cost_usd=0.25), ours("y", b="c1", source="identical"), ours("z", b="d1")]
+    own = jsonl(tmp_path / "battles.jsonl", rows)
+    foreign = jsonl(tmp_path / "foreign.jsonl", [row(cost_usd="much", source=["web"])])
+
+    battles, other, both = (load_battles(files) for files in ([own], [foreign], [own, foreign]))
+
+    np.testing.assert_array_equal(battles.cost_usd, [0.25, np.nan, np.nan])
+    assert battles.identical.tolist() == [False, True, False]
+    assert other.cost_usd is None
+    assert other.identical is None
+    np.testing.assert_array_equal(both.cost_usd, [0.25, np.nan, np.nan, np.nan])
+    assert both.identical.tolist() == [False, True, False, False]
+
+
+def test_a_cost_that_is_no_number_is_an_error_that_says_where(tmp_path):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", cost_usd="cheap")])
+
+    with pytest.raises(DataError, match=r"battles\.jsonl:2: cost_usd is 'cheap'"):
+        load_battles([path])
+
+
+cells = st.sampled_from(["q", "1", 1, 1.0, True, None, "ä", 0.25])
+lines_of_a_log = st.lists(
+    st.one_of(
+        st.builds(
+            lambda a, winner, more: json.dumps(row(a, winner=winner, **more)),
+            st.sampled_from(["a1", "a2", "a 3"]),
+            st.sampled_from(["model_a", "model_b", "tie", "?"]),
+            st.dictionaries(st.sampled_from(["query_id", "dataset", "judge", "x"]), cells),
+        ),
+        st.sampled_from(["", "  ", "{bad", json.dumps(row(swapped=True)), json.dumps(ours("i"))]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(lines_of_a_log, st.integers(1, 5), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_log_read_in_parts_is_the_log_read_whole(tmp_path_factory, lines, n_parts, ended):
+    path = tmp_path_factory.mktemp("parts") / "log.jsonl"
+    path.write_text("\n".join(lines) + "\n" * ended, encoding="utf-8")
+
+    def read(n_processes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(battle_jsonl, "_SPAN_BYTES", 1)
+            patch.setattr(battle_jsonl, "usable_processes", lambda: n_processes)
+            patch.setattr(battle_jsonl, "map_forked", lambda work, items: list(map(work, items)))
+            try:
+                battles = load_battles([path])
+            except ArenaError as error:
+                return str(error)
+        columns = (getattr(battles, field.name) for field in fields(battles))
+        return [c.tolist() if isinstance(c, np.ndarray) else c for c in columns]
+
+    assert read(n_parts) == read(1)
+
+
+def test_processes_share_the_reading_and_one_that_dies_is_replaced(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [ours(f"x{i}", query_id=f"q{i}") for i in range(5000)])
+    script = f"""
+import os
+from pathlib import Path
+from arena.rating import battle_jsonl, forked
+from arena.rating.battles import load_battles
+
+here = os.getpid()
+whole = battle_jsonl._read_span
+
+def read(path, own, span):
+    if span[0] and os.getpid() != here and Path({str(tmp_path / "die")!r}).exists():
+        os.kill(os.getpid(), 9)
+    assert os.getpid() != here or not span[0] or Path({str(tmp_path / "die")!r}).exists()
+    return whole(path, own, span)
+
+battle_jsonl._SPAN_BYTES = 1
+battle_jsonl.usable_processes = lambda: 3
+battle_jsonl._read_span = read
+for _ in range(2):
+    print(len(load_battles([Path({str(path)!r})])))
+    Path({str(tmp_path / "die")!r}).touch()
+"""
+    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=alone, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["5000", "5000"]
+
+
+def test_nothing_is_forked_where_other_threads_run():
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+
+    try:
+        assert usable_processes() == 1
+    finally:
+        waiting.set()
+        thread.join()
 
 
 def test_an_unfinished_last_line_of_our_log_is_skipped_and_reported(tmp_path):

@@ -63,7 +63,7 @@ def read_jsonl(path: Path) -> BattleTable:
         line_of=partial(_line_of, path),
         ids=[battle_id for span in spans for battle_id in span.ids],
         probs=[p for s in spans for p in s.probs or [None] * s.n_rows] if probs else (),
-        notes=(unfinished,) if spans[-1].unfinished else (),
+        notes=(unfinished,) if any(span.unfinished for span in spans) else (),
     )
     return checked(table)
 

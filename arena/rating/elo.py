@@ -214,7 +214,7 @@ def _play(
 
 
 def _enough(played: NDArray[np.intp], k_factor: float) -> int:
-    """How many battles of a log it takes until the model that plays least has forgotten its start."""
+    """How many battles it takes until the model that plays least has forgotten its start."""
     present = played[played > 0]
     share = float(present.min() / (present.sum() / 2))  # the part of the battles that it is in
     memory = SCALE / math.log(10) / (k_factor * _LEAST_CURVATURE)
