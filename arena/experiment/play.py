@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, LogError, UnjudgedError
 from arena.experiment.plan import battle_id, exhibit_digest, same_lists
@@ -104,6 +104,17 @@ class InOrder:
         while self._next in self._waiting:
             self._emit(self._waiting.pop(self._next))
             self._next += 1
+
+
+class Settles(Protocol):
+    """Whoever finds the winners of planned battles."""
+
+    async def settle(self, planned: Planned) -> Outcome:
+        """Find the winner of one battle.
+
+        Raises:
+            FatalApiError, LogError, BudgetSpentError: no further battle can be settled.
+        """
 
 
 class Referee:
@@ -227,7 +238,7 @@ class Referee:
 
 async def play(
     planned: Iterable[Planned],
-    referee: Referee,
+    referee: Settles,
     *,
     workers: int,
     emit: Callable[[Outcome], None],
@@ -239,6 +250,7 @@ async def play(
 
     Raises:
         FatalApiError: the endpoint refuses every request; what was under way is finished first.
+        BudgetSpentError: as well.
         LogError: the log cannot be written any more.
     """
     in_order = InOrder(emit)
