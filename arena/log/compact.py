@@ -68,8 +68,8 @@ class IdSet:
     def __len__(self) -> int:
         return self._n_ids
 
-    def __contains__(self, name: str) -> bool:
-        return self._index.get(name) is not None
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._index.get(name) is not None
 
     def add(self, name: str) -> bool:
         """Add an id; False if it was there already."""
