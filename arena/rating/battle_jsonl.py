@@ -105,7 +105,8 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
                     coder.add(name, columns.get(name), count)
             except (orjson.JSONDecodeError, AttributeError, TypeError):
                 raise _bad_line(path, lines, start) from None
-            ids += columns.get("id", ())
+            if own:
+                ids += columns.get("id") or [None] * count
             probs += columns.get("probs") or [None] * count
             n_rows += count
             start += len(chunk)
