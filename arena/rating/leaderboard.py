@@ -55,7 +55,8 @@ def build_leaderboard(
     Where no finite rating exists the rows have none, are ranked by Elo, and a note says why.
 
     Raises:
-        UsageError: settings out of range, no battles, an unknown judge, or probabilities that are none.
+        UsageError: settings out of range, no battles, an unknown judge, or impossible
+            probabilities.
     """
     facts, settings = facts or Facts(), settings or RatingSettings()
     settings.check()

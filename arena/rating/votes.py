@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from arena.errors import UsageError
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles
 from arena.rating.leaderboard_records import JudgeRule
+from arena.rating.terminal import count
 
 _SUM_TOLERANCE = 0.01
 """How far a judge's probabilities may sum from 1: logs round them."""
@@ -83,7 +84,7 @@ def combine(battles: Battles, rule: JudgeRule) -> Battles:
     partial = int(np.count_nonzero((votes.size < len(names)) & asked))
     notes = list(_panel_notes(votes, f"{several} make", rule))
     if partial and (votes.size > 1).any():
-        notes.append(f"{partial:,} battles were judged by some of the {len(names)} judges only")
+        notes.append(f"judged by some of the {len(names)} judges only: {count(partial, 'battle')}")
     return replace(combined.take(np.argsort(votes.last)), notes=(*battles.notes, *notes))
 
 
@@ -155,4 +156,4 @@ def _panel_notes(votes: _Votes, subject: str, rule: JudgeRule) -> Iterator[str]:
     yield f"{subject} {len(votes.last):,} battles by {how} (--judges)"
     split = int(np.count_nonzero(2 * votes.count.max(axis=1) <= votes.size))
     if split:
-        yield f"{split:,} battles have no majority and count as ties"
+        yield f"no majority, so a tie: {count(split, 'battle')}"

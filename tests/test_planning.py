@@ -1,0 +1,114 @@
+"""How many more queries, and intervals from the bootstrap: predictions that come true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rated import battles, simulate
+
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import fit
+from arena.rating.certainty import from_draws, from_sandwich
+from arena.rating.planning import queries_to_separate, query_shares
+
+THETA = np.array([-0.5, 0.15, 0.4])
+NEIGHBOURS = (2, 1)
+
+
+def sure(comparisons):
+    return from_sandwich(fit(comparisons), level=0.95, seed=0)
+
+
+def test_the_predicted_number_of_queries_separates_in_most_simulations():
+    rng = np.random.default_rng(1)
+    separated, predictions = [], []
+    for _ in range(50):
+        pilot = fit(simulate(THETA, 40 * 20, 40, rng))
+        now = from_sandwich(pilot, level=0.95, seed=0)
+        if now.better[NEIGHBOURS] or pilot.theta[2] <= pilot.theta[1]:
+            continue
+        needed = int(queries_to_separate(pilot, [NEIGHBOURS], now.critical)[0])
+        predictions.append(needed)
+        played = simulate(THETA, min(needed, 2000) * 20, min(needed, 2000), rng)
+        separated.append(sure(played).better[NEIGHBOURS])
+
+    assert len(separated) > 25
+    assert np.mean(separated) > 0.65  # 0.8 if the pilots' differences were the true ones
+    assert 150 < np.median(predictions) < 350
+
+
+def test_the_prediction_holds_where_the_difference_is_known():
+    rng = np.random.default_rng(2)
+    known = fit(simulate(THETA, 4000 * 20, 4000, rng))
+    critical = from_sandwich(known, level=0.95, seed=0).critical
+
+    needed = int(queries_to_separate(known, [NEIGHBOURS], critical)[0])
+
+    played = [sure(simulate(THETA, needed * 20, needed, rng)) for _ in range(60)]
+    assert 0.65 < np.mean([now.better[NEIGHBOURS] for now in played]) < 0.95
+
+
+def test_equal_ratings_need_infinitely_many_queries():
+    ratings = replace(fit(battles("01T 10T 12T 21T 02T 20T", n_models=3)), theta=np.zeros(3))
+
+    assert queries_to_separate(ratings, [(0, 1)], 2.4).tolist() == [np.inf]
+
+
+@pytest.mark.parametrize(("sd", "low", "high"), [(0.6, 0.45, 0.7), (0.0, 0.0, 0.15)])
+def test_the_variance_is_split_between_queries_and_verdicts(sd, low, high):
+    rng = np.random.default_rng(4)
+    comparisons = simulate(THETA, 20_000, 1000, rng)
+    if sd == 0:  # the same battles, with queries that say nothing
+        comparisons = replace(comparisons, cluster=rng.permutation(comparisons.cluster))
+
+    share = query_shares(fit(comparisons))[NEIGHBOURS]
+
+    assert low <= share <= high
+
+
+def test_more_battles_a_query_leave_only_what_queries_differ_by():
+    rng = np.random.default_rng(5)
+
+    few, many = (query_shares(fit(simulate(THETA, 300 * n, 300, rng)))[2, 0] for n in (6, 100))
+
+    assert few < 0.45
+    assert many > 0.75
+
+
+def test_bootstrap_and_sandwich_say_much_the_same():
+    comparisons = simulate(np.linspace(-1, 1, 5), 6000, 300, np.random.default_rng(6))
+    ratings = fit(comparisons)
+
+    one = from_sandwich(ratings, level=0.9, seed=0)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=2000, seed=0), level=0.9)
+
+    assert other.lower == pytest.approx(one.lower, abs=0.03)
+    assert other.upper == pytest.approx(one.upper, abs=0.03)
+    assert other.p_better == pytest.approx(one.p_better, abs=0.03)
+    assert other.critical == pytest.approx(one.critical, rel=0.05)
+    assert np.array_equal(other.better, one.better)
+    assert other.p_better + other.p_better.T == pytest.approx(np.ones((5, 5)))
+
+
+def test_bootstrap_intervals_of_few_queries_are_as_much_wider_as_students():
+    comparisons = simulate(np.linspace(-1, 1, 4), 3000, 8, np.random.default_rng(7))
+    ratings = fit(comparisons)
+
+    one = from_sandwich(ratings, level=0.8, seed=0)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=4000, seed=0), level=0.8)
+
+    assert (other.upper - other.lower).mean() == pytest.approx(
+        (one.upper - one.lower).mean(), rel=0.15
+    )
+
+
+def test_rank_sets_of_the_bootstrap_part_what_surely_differs():
+    comparisons = simulate(np.array([-1.5, 0.0, 0.02, 1.5]), 8000, 400, np.random.default_rng(8))
+    ratings = fit(comparisons)
+
+    now = from_draws(ratings, bootstrap(comparisons, ratings, n=500, seed=0), level=0.95)
+
+    assert now.rank_lower.tolist() == [4, 2, 2, 1]
+    assert now.rank_upper.tolist() == [4, 3, 3, 1]
