@@ -150,7 +150,7 @@ def _position_elo(leaderboard: Leaderboard) -> Figure:
     key, title = "position_elo", "being shown first is worth"
     advantage = leaderboard.position_advantage
     if advantage is None:
-        return missing(key, title, "the log cannot tell it from the models' strengths", "elo")
+        return missing(key, title, _why_no_advantage(leaderboard), "elo")
     estimate = Estimate(
         advantage.elo, advantage.lower, advantage.upper, leaderboard.battles, leaderboard.queries
     )
@@ -160,3 +160,11 @@ def _position_elo(leaderboard: Leaderboard) -> Figure:
         "`arena rate` removes this from the ratings"
     )
     return Figure(key, title, "elo", estimate, "battles", meaning)
+
+
+def _why_no_advantage(leaderboard: Leaderboard) -> str:
+    if any(row.rating is None for row in leaderboard.overall):
+        return "models that won or lost everything leave no finite ratings to tell it from"
+    if leaderboard.queries < 2:
+        return "one query says nothing of another"
+    return "the log cannot tell it from the models' strengths: nobody changed places"

@@ -65,8 +65,7 @@ def render_audit(audit: Audit, *, width: int | None = None, colour: bool = False
         console.print(_unknown(audit))
         if audit.notes:
             console.print()
-        for note in audit.notes:
-            console.print(_text(f"• {note}"), soft_wrap=True)
+            console.print(_notes(audit))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
@@ -106,6 +105,13 @@ def _unknown(audit: Audit) -> Table:
     grid = _grid("left", "left")
     for because, titles in reasons.items():
         grid.add_row(_text("–"), _text(f"{'; '.join(titles)}: because {because}"))
+    return grid
+
+
+def _notes(audit: Audit) -> Table:
+    grid = _grid("left", "left")
+    for note in audit.notes:
+        grid.add_row(_text("•"), _text(note))
     return grid
 
 
