@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,9 @@ def rate(  # noqa: PLR0913  one parameter per option
       arena rate battles.csv --aliases spellings.toml --json
       arena rate runs/handbook --matrix --bootstrap 1000
     """
+    # Before numpy: on matrices of so few models more threads only wait for each other, and
+    # without them a large log can be read by several processes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
     from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
     from arena.rating.table import Shown  # noqa: PLC0415
