@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arena.experiment.pipeline import battle
     from arena.experiment.plan import plan_matchups as plan
     from arena.experiment.rate_files import rate, rate_files
+    from arena.experiment.summary import BattleOptions
     from arena.judging.judge import llm_judge, qrels_judge
     from arena.rating.leaderboard import Leaderboard, RatingSettings
     from arena.retrieval.retrieve import retrieve
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BattleOptions",
     "Leaderboard",
     "RatingSettings",
     "battle",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "BattleOptions": "arena.experiment.summary",
     "Leaderboard": "arena.rating.leaderboard",
     "RatingSettings": "arena.rating.leaderboard",
     "battle": "arena.experiment.pipeline",

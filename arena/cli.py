@@ -10,19 +10,28 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import arena
-from arena import cli_audit, cli_rate
+from arena import cli_audit, cli_batch, cli_rate
 from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
+
+if TYPE_CHECKING:
+    from arena.experiment.summary import BattleOptions
 
 CONFIG = click.argument(
     "config",
     type=click.Path(path_type=Path),
     default=Path("arena.toml"),
     metavar="[CONFIG]",
+)
+MAX_USD = click.option(
+    "--max-usd",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The most that judges may cost, in US dollars, earlier runs of the experiment included.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 
@@ -96,8 +105,9 @@ def init(folder: Path) -> None:
     show_envvar=True,
     help="The LLM judge, where OPENAI_API_KEY or OPENAI_BASE_URL is set.  [default: gpt-4.1-mini]",
 )
+@MAX_USD
 @QUIET
-def demo(folder: Path, judge_model: str | None, *, quiet: bool) -> None:
+def demo(folder: Path, judge_model: str | None, max_usd: float | None, *, quiet: bool) -> None:
     """Run the whole job on the built-in data set, offline.
 
     Five local models answer a hundred questions about Python's standard library. They are judged
@@ -110,11 +120,12 @@ def demo(folder: Path, judge_model: str | None, *, quiet: bool) -> None:
       OPENAI_BASE_URL=http://localhost:8000/v1 arena demo --judge-model qwen3-8b
     """
     from arena.experiment.demo import demo_config  # noqa: PLC0415
+    from arena.experiment.summary import BattleOptions  # noqa: PLC0415
 
     config = folder / "arena.toml"
     folder.mkdir(parents=True, exist_ok=True)
     config.write_text(demo_config(_template("demo.toml"), os.environ, judge_model), "utf-8")
-    _battle(config, None, reporter(quiet=quiet))
+    _battle(config, reporter(quiet=quiet), BattleOptions(max_usd=max_usd))
 
 
 @main.command()
@@ -137,33 +148,56 @@ def retrieve(config: Path, *, quiet: bool) -> None:
 @CONFIG
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and call nothing.")
 @click.option("--limit", type=click.IntRange(min=1), help="Judge at most so many battles now.")
+@MAX_USD
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Play one of N fixed parts of the plan, into a log of its own.",
+)
+@click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")
 @QUIET
-def battle(config: Path, limit: int | None, *, dry_run: bool, quiet: bool) -> None:
+def battle(  # noqa: PLR0913  one parameter per option
+    config: Path,
+    limit: int | None,
+    max_usd: float | None,
+    shard: str | None,
+    *,
+    dry_run: bool,
+    no_gate: bool,
+    quiet: bool,
+) -> None:
     """Retrieve, plan, judge, log and rate; resumes by itself.
 
     What is in the log is never judged again, so run the same command to go on after a stop.
+    Shards may run at the same time, on one machine or several; `arena rate` reads all their logs.
 
     \b
     Example:
       arena battle --dry-run
       arena battle handbook/arena.toml --limit 100
+      arena battle handbook/arena.toml --max-usd 5
+      arena battle handbook/arena.toml --shard 2/8
     """
     from arena.experiment import pipeline  # noqa: PLC0415
+    from arena.experiment.shards import WHOLE, parse_shard  # noqa: PLC0415
+    from arena.experiment.summary import BattleOptions  # noqa: PLC0415
 
-    if dry_run:
-        if limit is not None:
-            raise UsageError("--dry-run estimates the whole plan; give it without --limit")
-        click.echo("\n".join(pipeline.dry_run(config).lines()))
-        return
-    _battle(config, limit, reporter(quiet=quiet))
+    part = parse_shard(shard) if shard else WHOLE
+    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate)
+    if not dry_run:
+        _battle(config, reporter(quiet=quiet), options)
+    elif limit is not None or shard is not None:
+        raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
+    else:
+        click.echo("\n".join(pipeline.dry_run(config, options).lines()))
 
 
-def _battle(config: Path, limit: int | None, progress: Reporter) -> None:
+def _battle(config: Path, progress: Reporter, options: BattleOptions) -> None:
     """Play, then rate what is in the log, even where the run was cut short."""
     from arena.experiment import pipeline  # noqa: PLC0415
     from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
 
-    summary = pipeline.battle(config, progress, limit=limit)
+    summary = pipeline.battle(config, progress, options)
     folder = summary.experiment.folder
     if summary.n_judged:
         leaderboard = rate_files([folder])
@@ -178,4 +212,5 @@ def _template(name: str) -> str:
 
 
 main.add_command(cli_audit.audit)
+main.add_command(cli_batch.batch)
 main.add_command(cli_rate.rate)

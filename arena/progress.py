@@ -52,6 +52,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def dollars(amount: float) -> str:
+    """``1234.5`` → ``$1,234.50``; less than ten cents are shown to a hundredth of a cent."""
+    return f"${amount:,.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"
+
+
 class _Pace:
     """Rate and time left of a stage, from what was done since it opened."""
 

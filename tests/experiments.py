@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 from loopback import Answer, verdict
 
 from arena.errors import ArenaError
-from arena.experiment.pipeline import Summary, battle
+from arena.experiment.pipeline import battle
+from arena.experiment.summary import BattleOptions, Summary
 from arena.log.battle_log import read_battles
 from arena.progress import reporter
 from arena.records import Battle
@@ -68,10 +70,11 @@ def write_experiment(
 
 
 def llm(base_url: str, extra: str = "") -> str:
-    """A ``[judge]`` section for a loopback server, with prices."""
+    """A ``[judge]`` section for a loopback server, with prices, and without a gate."""
+    gate = "" if "gate =" in extra else "gate = false\n"
     return (
         f'model = "judge-1"\nbase_url = "{base_url}"\nprice_per_1m_input_tokens = 1.0\n'
-        f"price_per_1m_output_tokens = 2.0\n{extra}"
+        f"price_per_1m_output_tokens = 2.0\n{gate}{extra}"
     )
 
 
@@ -82,8 +85,9 @@ def fair_judge(request: dict[str, Any], attempt: int) -> Answer:
 
 
 def play(config: Path, **options: Any) -> Summary:
-    """Run an experiment's battles without showing progress."""
-    return battle(config, QUIET, **options)
+    """Run an experiment's battles without showing progress, and with a cache of its own."""
+    os.environ["ARENA_CACHE"] = str(config.parent / "cache")  # as it was before, after each test
+    return battle(config, QUIET, BattleOptions(**options))
 
 
 def try_to_play(config: Path, **options: Any) -> ArenaError | None:
@@ -108,9 +112,11 @@ def log_lines(config: Path) -> list[dict[str, Any]]:
 
 
 def _lists(request: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The kinds of document in both lists, as far as they are about the query."""
     shown = request["messages"][-1]["content"]
-    _, first, second = re.split(r"The (?:first|second) list, from the top down:", shown)
-    find = re.compile(r"a (good|fair|poor|other) document")
+    asked, first, second = re.split(r"The (?:first|second) list, from the top down:", shown)
+    query = re.findall(r"what is (\w+)\?", asked)[-1]
+    find = re.compile(rf"a (good|fair|poor|other) document for {query}\b")
     return find.findall(first), find.findall(second)
 
 

@@ -194,13 +194,13 @@ def test_failures_within_the_allowed_share_do_not_fail_the_run(tmp_path: Path) -
     assert rate_files([tmp_path / "runs" / "x"]).failures == 1
 
 
-def test_another_prompt_makes_other_battles_and_going_back_costs_nothing(tmp_path: Path) -> None:
+def test_another_setting_makes_other_battles_and_going_back_costs_nothing(tmp_path: Path) -> None:
     with LoopbackServer(fair_judge) as server:
         config = write_experiment(tmp_path, judge=llm(server.base_url))
         play(config)
         before = log_lines(config)
         server.requests.clear()
-        write_experiment(tmp_path, judge=llm(server.base_url, "document_words = 20"))
+        write_experiment(tmp_path, judge=llm(server.base_url, "max_tokens = 512"))
         play(config)
         n_asked_again = len(server.requests)
         n_in_the_log = len(logged(config))

@@ -7,24 +7,28 @@ from the corpus stand in for them: the prompts they make are of the same size.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from arena.config import JudgeConfig, ModelConfig
+from arena.config import ModelConfig
+from arena.experiment.gates import controls
+from arena.experiment.known import Known
 from arena.experiment.material import Experiment, Material, stored_run
+from arena.experiment.panel import Seat
 from arena.experiment.plan import same_lists
-from arena.experiment.play import Lists
-from arena.judging.prompt import Prompt, render
-from arena.progress import duration
-from arena.records import Dataset, Matchup, Run, ScoredDoc
+from arena.experiment.prepare import Prepared
+from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
+from arena.log.compact import IdSet
+from arena.progress import dollars, duration
+from arena.records import Dataset, Exhibit, Run, ScoredDoc
 from arena.retrieval.retrieve import passage
 
-RENDERED: Final = 200
-"""Prompts that are rendered to be measured; the others are taken to be like them."""
+SAMPLED: Final = 200
+"""Prompts that a tokenizer reads; the others are taken to have as many tokens a character."""
 
-CHARACTERS_PER_TOKEN: Final = 4.0
-"""OpenAI's rule of thumb for English; other scripts need more tokens."""
+TOKENS_PER_MESSAGE: Final = 4
+"""What an endpoint adds to a chat message: who speaks, and where it ends."""
 
 TOKENS_PER_REPLY: Final = 150
 """A few sentences on each list, and a verdict."""
@@ -45,84 +49,120 @@ class Unretrieved:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
-    """What is left to do, and about what it takes."""
+class JudgeEstimate:
+    """What is left for one judge, and about what it takes."""
 
+    judge: str
+    kind: str
     n_battles: int  #: planned in all
     n_unplayed: int  #: of them not in the log
-    n_calls: int  #: of those, the ones that the judge is asked about
+    n_free: int  #: of those, the ones that need no call of their own
+    n_calls: int  #: requests to its endpoint, each different one once
+    n_controls: int  #: requests of the gate, beside them
     input_tokens: int
     output_tokens: int
     cost_usd: float | None  #: of the calls; None where the config has no prices
+    tokenizer: str = ESTIMATED.name  #: how tokens were counted
+
+    def lines(self) -> Iterator[str]:
+        """The estimate as people read it."""
+        yield f"battles      {self.n_battles:>12,}"
+        yield f"in the log   {self.n_battles - self.n_unplayed:>12,}"
+        yield f"free         {self.n_free:>12,}  same lists, asked before, or judged by qrels"
+        each = "documents, each read once" if self.kind == "pointwise" else "battles to ask about"
+        yield f"judge calls  {self.n_calls:>12,}" + (f"  {each}" if self.n_calls else "")
+        if self.n_controls:
+            yield f"controls     {self.n_controls:>12,}  calls with an obvious answer, first"
+        if self.n_calls:
+            n_all = self.n_calls + self.n_controls
+            yield f"tokens in    {self.input_tokens:>12,}  {self.tokenizer}"
+            yield f"tokens out   {self.output_tokens:>12,}  {self.output_tokens // n_all} a reply"
+            yield f"price        {_price(self.cost_usd)}"
+            seconds = n_all * SECONDS_PER_CALL / IN_FLIGHT
+            yield f"time         {duration(seconds):>12}  {IN_FLIGHT} calls at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is left to do, and about what it takes."""
+
+    judges: Sequence[JudgeEstimate]
     unretrieved: Sequence[Unretrieved] = ()
+    max_usd: float | None = None  #: the cap on what judges cost
+    spent_usd: float = 0.0  #: of it, by earlier runs
+
+    @property
+    def n_battles(self) -> int:
+        """Planned in all."""
+        return sum(judge.n_battles for judge in self.judges)
+
+    @property
+    def n_unplayed(self) -> int:
+        """Of them not in the log."""
+        return sum(judge.n_unplayed for judge in self.judges)
+
+    @property
+    def n_calls(self) -> int:
+        """Requests to judges, without those of the gate."""
+        return sum(judge.n_calls for judge in self.judges)
+
+    @property
+    def input_tokens(self) -> int:
+        """Of all requests."""
+        return sum(judge.input_tokens for judge in self.judges)
+
+    @property
+    def output_tokens(self) -> int:
+        """Of all replies."""
+        return sum(judge.output_tokens for judge in self.judges)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Of all judges; None where one of them has no prices."""
+        costs = [judge.cost_usd for judge in self.judges]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
 
     def lines(self) -> list[str]:
         """The estimate as people read it."""
-        found = [
-            f"battles      {self.n_battles:>12,}",
-            f"in the log   {self.n_battles - self.n_unplayed:>12,}",
-            f"free         {self.n_unplayed - self.n_calls:>12,}  same lists, or judged by qrels",
-            f"judge calls  {self.n_calls:>12,}",
-        ]
-        if self.n_calls:
-            seconds = self.n_calls * SECONDS_PER_CALL / IN_FLIGHT
-            found += [
-                f"tokens in    {self.input_tokens:>12,}  {CHARACTERS_PER_TOKEN:g} characters each",
-                f"tokens out   {self.output_tokens:>12,}  {TOKENS_PER_REPLY} a reply",
-                f"price        {_dollars(self.cost_usd)}",
-                f"time         {duration(seconds):>12}  {IN_FLIGHT} calls at once",
-            ]
+        found = []
+        for judge in self.judges:
+            if len(self.judges) > 1:
+                found.append(f"{judge.judge}:")
+            found += judge.lines()
+        if len(self.judges) > 1:
+            found.append(f"all judges   {_price(self.cost_usd)}")
+        if self.max_usd is not None:
+            found.append(self._cap(self.max_usd))
         for run in self.unretrieved:
-            found.append(
-                f"to retrieve: {run.dataset} with {run.model}"
-                + (
-                    f", {run.tokens:,} tokens, {_dollars(run.cost_usd).strip()}"
-                    if run.tokens
-                    else ""
-                )
-            )
+            cost = f", {run.tokens:,} tokens, {_price(run.cost_usd).strip()}" if run.tokens else ""
+            found.append(f"to retrieve: {run.dataset} with {run.model}{cost}")
         if self.unretrieved:
             found.append("random documents stand in for lists that are not retrieved yet")
         return found
 
+    def _cap(self, max_usd: float) -> str:
+        left, cost = max(0.0, max_usd - self.spent_usd), self.cost_usd or 0.0
+        spent = f"{dollars(self.spent_usd)} spent, " if self.spent_usd else ""
+        if cost <= left:
+            verdict = "enough"
+        else:
+            verdict = f"would stop the run at about {left / cost:.0%} of what is left to do"
+        return f"max_usd      {dollars(max_usd):>12}  {spent}{verdict}"
+
 
 def estimate(
-    n_battles: int,
-    unplayed: Sequence[Matchup],
-    lists: Lists,
-    judge: JudgeConfig,
-    prompt: Prompt | None,
-) -> Estimate:
-    """Estimate the judge's work from prompts rendered for the lists that it would read.
-
-    Tokens are characters over four: good to about a fifth for English prose, and too low for
-    scripts that tokenizers know less well.
+    prepared: Prepared, seats: Sequence[Seat], known: Known, *, gate: bool = True
+) -> tuple[JudgeEstimate, ...]:
+    """Estimate each judge's work from the very prompts that it would read.
 
     Args:
-        n_battles: planned in all.
-        unplayed: the matchups that have no battle in the log.
-        lists: what the models retrieved.
-        judge: its settings and prices.
-        prompt: None for a judge that is not an LLM.
+        prepared: the experiment.
+        seats: its judges, closed.
+        known: what was paid for before.
+        gate: whether judges would be tested by controls first.
     """
-    asked = [m for m in unplayed if not same_lists(lists.exhibit(m))] if prompt else []
-    n_input = n_output = 0
-    if prompt and asked:
-        sample = random.Random(0).sample(asked, min(RENDERED, len(asked)))  # noqa: S311
-        characters = sum(_characters(matchup, lists, judge, prompt) for matchup in sample)
-        n_input = round(len(asked) * characters / len(sample) / CHARACTERS_PER_TOKEN)
-        n_output = len(asked) * min(TOKENS_PER_REPLY, judge.max_tokens)
-    price_in, price_out = judge.price_per_1m_input_tokens, judge.price_per_1m_output_tokens
-    return Estimate(
-        n_battles=n_battles,
-        n_unplayed=len(unplayed),
-        n_calls=len(asked),
-        input_tokens=n_input,
-        output_tokens=n_output,
-        cost_usd=None
-        if price_in is None or price_out is None
-        else (n_input * price_in + n_output * price_out) / 1e6,
-    )
+    return tuple(_estimate(prepared, seat, known, gate=gate) for seat in seats)
 
 
 def stored_or_stand_in(
@@ -141,12 +181,92 @@ def stored_or_stand_in(
     return runs, unretrieved
 
 
+def _estimate(prepared: Prepared, seat: Seat, known: Known, *, gate: bool) -> JudgeEstimate:
+    bill = _Bill(seat, known)
+    n_unplayed = n_free = 0
+    for matchup in prepared.matchups:
+        name = prepared.lists.battle_id(matchup, seat.judge.fingerprint)
+        if name in known.battle_ids:
+            continue
+        n_unplayed += 1
+        exhibit = prepared.lists.exhibit(matchup)
+        n_free += same_lists(exhibit) or not bill.add(exhibit)
+    n_calls = len(bill.keys)
+    # A judge with battles in the log was tested before them.
+    if gate and seat.config.gate and seat.judge.is_llm and n_unplayed == prepared.n_matchups:
+        for control in controls(prepared):
+            bill.add(control)
+            bill.add(replace(control, first=control.second, second=control.first))
+    return JudgeEstimate(
+        judge=seat.judge.name,
+        kind=seat.config.kind,
+        n_battles=prepared.n_matchups,
+        n_unplayed=n_unplayed,
+        n_free=n_free,
+        n_calls=n_calls,
+        n_controls=len(bill.keys) - n_calls,
+        input_tokens=bill.input_tokens,
+        output_tokens=bill.output_tokens,
+        cost_usd=bill.cost_usd,
+        tokenizer=bill.tokenizer.name,
+    )
+
+
+class _Bill:
+    """The calls that a judge is still to make, and what they come to."""
+
+    def __init__(self, seat: Seat, known: Known) -> None:
+        self.keys = IdSet()
+        self.tokenizer = find_tokenizer(seat.config.model)
+        self._seat = seat
+        self._known = known
+        self._n_characters = self._n_messages = 0
+        self._sample: list[str] = []
+
+    def add(self, exhibit: Exhibit) -> bool:
+        """Add the calls that this takes; False if it takes none that is not on the bill."""
+        if self._known.answered(self._seat.judge, exhibit):
+            return False
+        fresh = False
+        for key, messages in self._seat.judge.calls(exhibit).items():
+            if self._known.called(key) or not self.keys.add(key):
+                continue
+            fresh = True
+            texts = [message["content"] for message in messages]
+            self._n_characters += sum(map(len, texts))
+            self._n_messages += len(texts)
+            if len(self.keys) <= SAMPLED:
+                self._sample += texts
+        return fresh
+
+    @property
+    def input_tokens(self) -> int:
+        rate = tokens_per_character(self._sample, self.tokenizer)
+        return round(self._n_characters * rate) + self._n_messages * TOKENS_PER_MESSAGE
+
+    @property
+    def output_tokens(self) -> int:
+        config = self._seat.config
+        short = config.kind == "pointwise" or config.answer == "letter"
+        return len(self.keys) * (1 if short else min(TOKENS_PER_REPLY, config.max_tokens))
+
+    @property
+    def cost_usd(self) -> float | None:
+        config = self._seat.config
+        if not self._seat.judge.is_llm:
+            return 0.0
+        prices = config.price_per_1m_input_tokens, config.price_per_1m_output_tokens
+        if prices[0] is None or prices[1] is None:
+            return None
+        return (self.input_tokens * prices[0] + self.output_tokens * prices[1]) / 1e6
+
+
 def _unretrieved(model: ModelConfig, dataset: Dataset, queries: Sequence[str]) -> Unretrieved:
     if model.provider != "openai":
         return Unretrieved(dataset.name, model.name, 0, 0.0)
-    characters = sum(len(passage(document)) for document in dataset.corpus.values())
-    characters += sum(len(dataset.queries[query_id].text) for query_id in queries)
-    tokens = round(characters / CHARACTERS_PER_TOKEN)
+    texts = [passage(document) for document in dataset.corpus.values()]
+    texts += [dataset.queries[query_id].text for query_id in queries]
+    tokens = sum(map(ESTIMATED.count, texts))
     price = model.price_per_1m_tokens
     return Unretrieved(
         dataset.name, model.name, tokens, None if price is None else tokens * price / 1e6
@@ -165,15 +285,7 @@ def _stand_in(model: str, dataset: Dataset, queries: Sequence[str], top_k: int) 
     return Run(dataset.name, model, rankings)
 
 
-def _characters(matchup: Matchup, lists: Lists, judge: JudgeConfig, prompt: Prompt) -> int:
-    exhibit = lists.exhibit(matchup)
-    messages = render(prompt, exhibit, document_words=judge.document_words)
-    return sum(len(message["content"]) for message in messages)
-
-
-def _dollars(amount: float | None) -> str:
-    return (
-        f"{'unknown':>12}  the config has no price"
-        if amount is None
-        else f"{f'${amount:,.2f}':>12}"
-    )
+def _price(amount: float | None) -> str:
+    if amount is None:
+        return f"{'unknown':>12}  the config has no price"
+    return f"{dollars(amount):>12}"

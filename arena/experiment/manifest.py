@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import platform
 import tomllib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 import arena
 from arena.data.beir import corpus_hash, qrels_hash, queries_hash
 from arena.errors import DataError
-from arena.experiment.material import Experiment, Material
 from arena.files import write_atomically
-from arena.judging.judge import Judge
-from arena.judging.prompt import Prompt
+
+if TYPE_CHECKING:  # to read a manifest, as `arena rate` does, takes nothing of what made it
+    from arena.experiment.panel import Seat
+    from arena.experiment.prepare import Prepared
+
+Gate = Mapping[str, Any]
+"""A JSON object: how a judge did in its controls, or why it was not asked."""
 
 PACKAGES: Final = ("openai", "numpy", "pandas", "bm25s", "ir_measures", "onnxruntime")
 """Those whose version could show in a result."""
 
 
-def write_manifest(
-    experiment: Experiment, material: Material, judge: Judge, prompt: Prompt | None
-) -> None:
-    """Record what an experiment is made of, and keep a copy of its arena.toml."""
+def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str, Gate]) -> None:
+    """Record what an experiment is made of, and keep a copy of its arena.toml.
+
+    Args:
+        prepared: the experiment.
+        seats: its judges.
+        gates: judge → how it did in its controls, or why it was not asked.
+    """
+    experiment, material = prepared.experiment, prepared.material
     source = experiment.source.read_bytes()
     path = experiment.folder / "manifest.json"
     before = read_manifest(experiment.folder) if path.exists() else {}
@@ -39,18 +49,7 @@ def write_manifest(
         "begun_at": before.get("begun_at", now),
         "resumed_at": now,
         "config": tomllib.loads(source.decode("utf-8")),
-        "judge": {
-            "name": judge.name,
-            "is_llm": judge.is_llm,
-            "fingerprint": judge.fingerprint,
-            "prompt": prompt
-            and {
-                "name": prompt.name,
-                "hash": prompt.hash,
-                "system": prompt.system,
-                "user": prompt.user,
-            },
-        },
+        "judges": [_judge(seat, gates[seat.judge.name]) for seat in seats],
         "datasets": {
             name: {
                 "documents": len(dataset.corpus),
@@ -65,6 +64,14 @@ def write_manifest(
     }
     write_atomically(experiment.folder / "arena.toml", [source])
     write_atomically(path, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def known_gates(folder: Path) -> Mapping[str, Gate]:
+    """How judges did in their controls in earlier runs, by fingerprint; none without a manifest."""
+    if not (folder / "manifest.json").exists():
+        return {}
+    judges = read_manifest(folder).get("judges", [])
+    return {judge["fingerprint"]: judge["gate"] for judge in judges if judge.get("gate")}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -83,6 +90,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise DataError(path, None, "is not a manifest", "run `arena battle` again")
     return manifest
+
+
+def _judge(seat: Seat, gate: Gate) -> dict[str, Any]:
+    judge, prompt = seat.judge, seat.prompt
+    return {
+        "name": judge.name,
+        "kind": seat.config.kind,
+        "is_llm": judge.is_llm,
+        "fingerprint": judge.fingerprint,
+        "prompt": prompt
+        and {
+            "name": prompt.name,
+            "hash": prompt.hash,
+            "system": prompt.system,
+            "user": prompt.user,
+        },
+        "gate": gate,
+    }
 
 
 def _version(package: str) -> str | None:

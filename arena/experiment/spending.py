@@ -6,29 +6,25 @@ grades alike. So a cap holds over all runs of an experiment, however often it wa
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import orjson
 
 from arena.config import UNPRICED, Config
 from arena.errors import ConfigError, DataError
 from arena.experiment.shards import WHOLE, Shard
+from arena.judging.budget import Budget
+from arena.log.battle_log import BattleLog, Reply
+from arena.records import Usage
 
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What may be spent, and what has been; US dollars."""
-
-    max_usd: float | None  #: None: as much as it takes
-    spent_usd: float
-
-    @property
-    def left_usd(self) -> float | None:
-        """What may still be spent; None: as much as it takes."""
-        return None if self.max_usd is None else max(0.0, self.max_usd - self.spent_usd)
+_ROUNDING_USD: Final = 1e-9
+"""Sums of many small prices may differ by so much, added up in another order."""
 
 
 def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
@@ -47,10 +43,53 @@ def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
     return total
 
 
-def allowances(
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a run may spend, and what it has spent."""
+
+    whole: Budget  #: of all judges together
+    own: Mapping[str, Budget]  #: judge → its part, within the whole
+    folder: Path  #: of the log
+    shard: Shard
+    before: Mapping[str, float]  #: judge → dollars in the log when the run began
+
+    @property
+    def paid_usd(self) -> float:
+        """By this run."""
+        return self.whole.spent_usd - math.fsum(self.before.values())
+
+    def settle(self, log: BattleLog) -> None:
+        """Write down what was paid and led to no battle, such as controls.
+
+        Raises:
+            LogError: it cannot be written.
+        """
+        if self.paid_usd <= _ROUNDING_USD:
+            return
+        logged = spent_usd(self.folder, shard=self.shard)
+        for judge, budget in self.own.items():
+            rest_usd = budget.spent_usd - logged.get(judge, 0.0)
+            if rest_usd > _ROUNDING_USD:
+                usage = Usage(cost_usd=rest_usd)
+                log.write_reply(Reply("", "", "", None, None, usage, _now(), judge))
+
+
+def open_books(
     config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
-) -> tuple[Allowance, Mapping[str, Allowance]]:
-    """What all judges together may spend, and each judge by its own ``max_usd``.
+) -> Books:
+    """Budgets as `open_budgets` makes them, with what the log holds at the beginning.
+
+    Raises:
+        ConfigError: as `open_budgets`.
+    """
+    whole, own = open_budgets(config, folder, max_usd=max_usd, shard=shard)
+    return Books(whole, own, folder, shard, spent_usd(folder, shard=shard))
+
+
+def open_budgets(
+    config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
+) -> tuple[Budget, Mapping[str, Budget]]:
+    """What all judges together may spend, and within it each of them by its own ``max_usd``.
 
     Args:
         config: the experiment's.
@@ -61,20 +100,24 @@ def allowances(
     Raises:
         ConfigError: there is a cap, and a judge has no prices.
     """
-    if max_usd is not None:
-        unpriced = [judge.log_name for judge in config.judges if not judge.priced]
-        if unpriced:
-            raise ConfigError("--max-usd", [f"judge {', '.join(unpriced)} needs {UNPRICED}"])
+    unpriced = [judge.log_name for judge in config.judges if not judge.priced]
+    if max_usd is not None and unpriced:
+        raise ConfigError("--max-usd", [f"judge {', '.join(unpriced)} needs {UNPRICED}"])
     spent = spent_usd(folder, shard=shard)
-    each = {
-        judge.log_name: Allowance(_part(judge.max_usd, shard), spent.get(judge.log_name, 0.0))
-        for judge in config.judges
+    own = {judge.log_name: judge.max_usd for judge in config.judges}
+    capped = [cap for cap in own.values() if cap is not None]
+    caps = [math.fsum(capped)] if len(capped) == len(own) else []
+    caps += [] if max_usd is None else [max_usd]
+    cap_usd = min(caps) / shard.count if caps else None
+    whole = Budget(cap_usd, spent_usd=math.fsum(spent.values()))
+    return whole, {
+        judge: Budget(
+            None if cap is None else cap / shard.count,
+            spent_usd=spent.get(judge, 0.0),
+            within=whole,
+        )
+        for judge, cap in own.items()
     }
-    return Allowance(_part(max_usd, shard), sum(spent.values())), each
-
-
-def _part(max_usd: float | None, shard: Shard) -> float | None:
-    return None if max_usd is None else max_usd / shard.count
 
 
 def _share(replies: Path, shard: Shard) -> float:
@@ -96,3 +139,7 @@ def _costs(path: Path) -> Iterator[tuple[str, float]]:
                 except (orjson.JSONDecodeError, LookupError, TypeError):
                     remedy = "mend the line: a cap counts what every reply has cost"
                     raise DataError(path, number, "not a reply with its cost", remedy) from None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,16 +1,16 @@
-"""The running count of a battle run: what is written, the live Elo, the bill."""
+"""The running count of a battle run: what is judged, the live Elo, the bill."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from arena.experiment.play import Outcome
-from arena.log.battle_log import BattleLog, read_battles
-from arena.progress import Stage
+from arena.experiment.shards import WHOLE, Shard
+from arena.judging.budget import Budget
+from arena.progress import Stage, dollars
 from arena.rating.elo import Elo
 from arena.records import Battle
 
@@ -19,23 +19,30 @@ SHOWN_EVERY_S: Final = 0.1
 
 
 class Tally:
-    """Writes each outcome to the log and keeps count; begins with what the log holds.
+    """Keeps count of the battles in the log, and of this run's failures.
 
     The ratings are those of a replay of the log, to the last bit: they see the same battles, in
-    the same order, through the same updater.
+    the same order, through the same updater. Battles of a panel count one by one.
+
+    Args:
+        budget: what the cost is shown against.
+        shard: the part of the plan that counts.
     """
 
-    def __init__(self, log: BattleLog, folder: Path) -> None:
-        self.n_judged = 0  #: battles in the log
-        self.failures: Counter[str] = Counter()  #: reason → battles of this run without a verdict
-        self.cost_usd = 0.0  #: of this run
-        self._log = log
+    def __init__(self, budget: Budget, *, shard: Shard = WHOLE) -> None:
+        self.judged: Counter[str] = Counter()  #: judge → its battles in the log
+        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Judge → reason → battles of this run without a verdict."""
+        self._budget = budget
+        self._shard = shard
         self._elo: dict[str, Elo] = {}
         self._stage: Stage | None = None
         self._shown_at = 0.0
-        for path in sorted(folder.glob("battles*.jsonl")):
-            for battle in read_battles(path):
-                self._count(battle)
+
+    @property
+    def n_judged(self) -> int:
+        """Battles in the log."""
+        return self.judged.total()
 
     @property
     def ratings(self) -> Mapping[str, float]:
@@ -51,41 +58,39 @@ class Tally:
         self._stage = stage
         stage.update(self.n_judged, str(self))
 
-    def take(self, outcome: Outcome) -> None:
-        """Write an outcome down and count it.
+    def count(self, battle: Battle) -> None:
+        """Count a battle of the log, unless it belongs to another shard."""
+        if self._shard.holds(battle.id):
+            self.judged[battle.judge] += 1
+            elo = self._elo.setdefault(battle.dataset, Elo())
+            elo.update(battle.model_a, battle.model_b, battle.winner)
 
-        Raises:
-            LogError: it cannot be written.
-        """
+    def take(self, outcome: Outcome) -> None:
+        """Count what this run has settled, and show it now and then."""
         if isinstance(outcome, Battle):
-            self._log.write_battle(outcome)
-            self._count(outcome)
+            self.count(outcome)
         else:
-            self._log.write_failure(outcome)
-            self.failures[outcome.reason] += 1
-        self.cost_usd += outcome.cost_usd
+            self.failures[outcome.judge][outcome.reason] += 1
         now = time.monotonic()
         if self._stage and now - self._shown_at > SHOWN_EVERY_S:
             self._shown_at = now
-            self._stage.update(self.n_judged, str(self))
+            self.show(self._stage)
 
     def finish(self) -> None:
         """Show the final count."""
         if self._stage:
-            self._stage.update(self.n_judged, str(self))
+            self.show(self._stage)
 
     def __str__(self) -> str:
         parts = []
-        if self.cost_usd:
-            parts.append(f"${self.cost_usd:,.2f}")
-        if self.failures:
-            parts.append(f"{self.failures.total():,} failed")
+        spent_usd, max_usd = self._budget.spent_usd, self._budget.max_usd
+        if max_usd is not None:
+            parts.append(f"{dollars(spent_usd)} of {dollars(max_usd)}")
+        elif spent_usd:
+            parts.append(dollars(spent_usd))
+        if n_failed := sum(reasons.total() for reasons in self.failures.values()):
+            parts.append(f"{n_failed:,} failed")
         if ratings := self.ratings:
             leader = max(sorted(ratings), key=ratings.__getitem__)
-            parts.append(f"{leader} leads with Elo {ratings[leader]:.0f}")
+            parts.append(f"{leader} leads at {ratings[leader]:.0f}")
         return ", ".join(parts)
-
-    def _count(self, battle: Battle) -> None:
-        self.n_judged += 1
-        elo = self._elo.setdefault(battle.dataset, Elo())
-        elo.update(battle.model_a, battle.model_b, battle.winner)

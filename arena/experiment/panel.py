@@ -1,0 +1,135 @@
+"""The judges of an experiment, opened together and playing one plan."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from arena.config import JudgeConfig
+from arena.endpoint.client import Api, Endpoint
+from arena.experiment.play import Outcome, Planned, Referee
+from arena.experiment.prepare import Prepared
+from arena.judging.budget import Budget
+from arena.judging.cache import VerdictCache
+from arena.judging.judge import Judge, qrels_judge
+from arena.judging.judges import open_judge
+from arena.judging.pointwise import Grade
+from arena.judging.prompt import Prompt
+from arena.records import Matchup
+from arena.retrieval.vectors import cache_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One judge of an experiment."""
+
+    config: JudgeConfig
+    prompt: Prompt | None  #: None for a judge that is no LLM
+    judge: Judge
+
+
+class Panel:
+    """The referees of several judges as one; a single judge is a panel of one.
+
+    Judges take turns matchup by matchup, so that a run cut short has heard all of them about
+    the same battles.
+    """
+
+    def __init__(self, referees: Sequence[Referee]) -> None:
+        self._referees = referees
+        self._asked: dict[str, Referee] = {}  #: battle id → whose it is, while it is under way
+
+    def unplayed(self, matchups: Iterable[Matchup]) -> Iterator[Planned]:
+        """Yield, in plan order, what is not in the log, once for each judge."""
+        for matchup in matchups:
+            for referee in self._referees:
+                for planned in referee.unplayed((matchup,)):
+                    self._asked[planned.id] = referee
+                    yield planned
+
+    async def settle(self, planned: Planned) -> Outcome:
+        """Find the winner of one battle, by the judge that it was planned for.
+
+        Raises:
+            FatalApiError, LogError, BudgetSpentError: as `Referee.settle`.
+        """
+        return await self._asked.pop(planned.id).settle(planned)
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What judges draw on, and where they leave what they find out."""
+
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  #: judge → what it may spend
+    cache: VerdictCache | None = None  #: replies paid for before, by any experiment
+    on_grade: Callable[[Grade], None] | None = None  #: told of each document's grade
+
+
+@asynccontextmanager
+async def open_panel(
+    prepared: Prepared,
+    *,
+    budgets: Mapping[str, Budget],
+    on_grade: Callable[[Grade], None],
+    say: Callable[[str], None],
+) -> AsyncIterator[tuple[Seat, ...]]:
+    """Open every judge's endpoint, and the cache of verdicts that experiments share.
+
+    Args:
+        prepared: the experiment.
+        budgets: judge → what it may spend.
+        on_grade: told of each document's grade by a pointwise judge.
+        say: told when an endpoint is down, and when it is back.
+
+    Raises:
+        FatalApiError: an endpoint's key or address is missing.
+        DataError: the cache cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        cache = stack.enter_context(VerdictCache(cache_folder()))
+        purse = Purse(budgets, cache, on_grade)
+        seats = []
+        for config in prepared.config.judges:
+            api = Api(_endpoint(config), on_event=say)
+            if config.kind != "qrels":
+                await stack.enter_async_context(api)
+            seats.append(_seat(prepared, config, api, purse))
+        yield tuple(seats)
+
+
+def closed_panel(prepared: Prepared) -> tuple[Seat, ...]:
+    """The judges by name and fingerprint alone: they are not to be asked anything."""
+    return tuple(
+        _seat(prepared, config, Api(_endpoint(config)), Purse())
+        for config in prepared.config.judges
+    )
+
+
+def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Seat:
+    top_k = prepared.config.experiment.top_k
+    prompt = prepared.prompts[config.log_name]
+    if prompt is None:
+        qrels = {name: dataset.qrels for name, dataset in prepared.material.datasets.items()}
+        return Seat(config, None, qrels_judge(qrels, top_k))
+    judge = open_judge(
+        config,
+        api,
+        prompt=prompt,
+        top_k=top_k,
+        budget=purse.budgets.get(config.log_name),
+        cache=purse.cache,
+        on_grade=purse.on_grade,
+    )
+    return Seat(config, prompt, judge)
+
+
+def _endpoint(config: JudgeConfig) -> Endpoint:
+    return Endpoint(
+        config.base_url,
+        config.api_key_env,
+        config.timeout_s,
+        config.concurrency,
+        rpm=config.rpm,
+        tpm=config.tpm,
+    )

@@ -1,0 +1,88 @@
+"""How a battle run ended, and what its command has to say about that."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from arena.errors import BudgetSpentError, IncompleteError
+from arena.experiment.material import Experiment
+from arena.experiment.shards import WHOLE, Shard
+from arena.progress import dollars
+
+
+@dataclass(frozen=True, slots=True)
+class BattleOptions:
+    """What one run of `arena battle` is told, beside its arena.toml."""
+
+    limit: int | None = None  #: judge at most so many battles now
+    max_usd: float | None = None  #: the most that all judges and all runs together may cost
+    shard: Shard = WHOLE  #: the part of the plan to play
+    gate: bool = True  #: whether judges must pass their controls first
+
+    def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
+        """The command line that goes on where this run ended."""
+        source = str(experiment.source)
+        cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
+        gate = "" if self.gate else " --no-gate"
+        return f"arena battle {shlex.quote(source)}{self.shard.option}{cap}{gate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a battle run ended."""
+
+    experiment: Experiment
+    options: BattleOptions
+    n_planned: int  #: of this shard
+    judged: Mapping[str, int]  #: judge → battles in the log, this run's and earlier ones'
+    failures: Mapping[str, Mapping[str, int]]  #: judge → reason → this run's, without a verdict
+    cost_usd: float  #: of this run
+    ratings: Mapping[str, float]  #: model → the online Elo that was shown live
+    interrupted: bool = False
+    capped: BudgetSpentError | None = None  #: what stopped the run, if its budget did
+
+    @property
+    def n_judged(self) -> int:
+        """Battles in the log, this run's and earlier ones'."""
+        return sum(self.judged.values())
+
+    def check(self) -> None:
+        """Complain of what is missing.
+
+        Raises:
+            IncompleteError: the run was interrupted, its budget is spent, or it has more failures
+                than allowed.
+        """
+        done = f"{self.n_judged:,} of {self.n_planned:,} battles"
+        if self.capped:
+            raise IncompleteError(self._over(self.capped, done))
+        if self.interrupted:
+            again = self.options.command(self.experiment)
+            raise IncompleteError(f"stopped at {done}; go on with: {again}")
+        for judge in self.experiment.config.judges:
+            self._check_failures(judge.log_name, judge.max_failures)
+
+    def _over(self, error: BudgetSpentError, done: str) -> str:
+        spent = f"{dollars(error.spent_usd)} of {dollars(error.max_usd)} spent, {done}"
+        if self.options.max_usd is None:
+            raised = f"raise max_usd in {self.experiment.source}, then: "
+            return f"{spent}; {raised}{self.options.command(self.experiment)}"
+        again = self.options.command(self.experiment, max_usd=" --max-usd MORE")
+        return f"{spent}; go on with: {again}"
+
+    def _check_failures(self, judge: str, allowed: float) -> None:
+        reasons = self.failures.get(judge, {})
+        n_failed = sum(reasons.values())
+        if n_failed <= allowed * (n_failed + self.judged.get(judge, 0)):
+            return
+        listed = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+        by = f"by {judge} " if len(self.experiment.config.judges) > 1 else ""
+        name = self.options.shard.name
+        file = self.experiment.folder / f"failures{f'-{name}' if name else ''}.jsonl"
+        raise IncompleteError(
+            f"{n_failed:,} battles {by}have no verdict ({listed}), more than max_failures = "
+            f"{allowed:g} allows; they are in {file}, "
+            f"try them again with: {self.options.command(self.experiment)}"
+        )
