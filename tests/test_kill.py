@@ -1,0 +1,117 @@
+"""Runs that are killed, stopped, out of room, or not allowed to write: nothing paid for is lost."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from experiments import log_lines
+from killing import (
+    CONCURRENCY,
+    Toll,
+    finish,
+    kill_and_resume,
+    named_verdict,
+    run,
+    session,
+    start,
+    wait_for,
+    write_killable,
+)
+from loopback import Answer, LoopbackServer
+
+N_BATTLES = 120
+
+
+def test_killed_at_random_moments_and_resumed_nothing_is_lost_and_nothing_paid_for_twice(
+    tmp_path: Path,
+) -> None:
+    toll = kill_and_resume(tmp_path, 10, seed=1)
+
+    assert toll.kills == 10
+    assert toll.kept > 100
+    assert toll.lost == toll.asked_again == toll.unlike == 0
+    assert toll.needed <= toll.asked <= toll.needed + toll.in_flight
+
+
+def test_signals_drain_and_a_second_one_leaves_at_once_without_a_lost_verdict(
+    tmp_path: Path,
+) -> None:
+    goes_on = threading.Event()
+
+    def stalls_after_twelve(request: dict[str, Any], attempt: int) -> Answer:
+        if len(server.requests) > 12:
+            goes_on.wait(20)
+        return named_verdict(request, attempt)
+
+    hurried, drained, last = Toll(), Toll(), Toll()
+    with LoopbackServer(stalls_after_twelve) as server:
+        config = write_killable(tmp_path, server.base_url)
+        with session(config, server, hurried), start(config) as process:
+            interrupt(process, signal.SIGTERM, server)
+            process.send_signal(signal.SIGTERM)
+            hurried_status, _ = finish(process)
+            goes_on.set()
+        goes_on.clear()
+        with session(config, server, drained), start(config) as process:
+            interrupt(process, signal.SIGINT, server)
+            goes_on.set()
+            drained_status, stderr = finish(process)
+        with session(config, server, last):
+            last_status, _ = run(config)
+
+    assert (hurried_status, drained_status, last_status) == (1, 1, 0)
+    assert stderr.splitlines()[-1].endswith(f"go on with: arena battle {config}")
+    assert drained.kept >= 13 - CONCURRENCY
+    assert last.kept == drained.kept + drained.asked
+    assert drained.lost == drained.asked_again == last.lost == last.asked_again == 0
+    assert len({line["id"] for line in log_lines(config)}) == len(log_lines(config)) == N_BATTLES
+
+
+def interrupt(process: subprocess.Popen[str], number: int, server: LoopbackServer) -> None:
+    """Send a signal in the middle of the battles, and wait until it is acknowledged."""
+    wait_for(server, 13, process)
+    process.send_signal(number)
+    for line in process.stderr or []:
+        if line.startswith("stopping"):
+            return
+    raise EOFError("the run ended without a word about the signal")
+
+
+@pytest.mark.parametrize(("room", "where"), [(300, "strong.trec"), (4000, "replies.jsonl")])
+def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_goes_on(
+    tmp_path: Path, room: int, where: str
+) -> None:
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    toll = Toll()
+    with LoopbackServer(named_verdict) as server:
+        config = write_killable(tmp_path, server.base_url)
+        status, stderr = run(config, "--quiet", preexec_fn=little_room)
+        with session(config, server, toll):
+            status_with_room, _ = run(config)
+
+    (line,) = stderr.splitlines()
+    assert status == 1
+    assert f"{where}: cannot be written: File too large; free the disk" in line
+    assert status_with_room == toll.lost == toll.asked_again == 0
+    assert len({row["id"] for row in log_lines(config)}) == len(log_lines(config)) == N_BATTLES
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    with LoopbackServer(named_verdict) as server:
+        config = write_killable(tmp_path, server.base_url)
+        (tmp_path / "runs").touch()  # not even root can write below a file
+
+        status, stderr = run(config, "--quiet")
+
+    (line,) = stderr.splitlines()
+    assert status == 1
+    assert "cannot be written: Not a directory; free the disk or the permissions" in line
+    assert server.requests == []
