@@ -7,10 +7,11 @@
         server.fate = lambda number, name: "expired" if number % 2 else "ok"
         server.faults["POST /v1/batches"] = ["lose"]
 
-The ``fate`` of a request by its place in the file: ``ok``, ``expired`` (batch_expired, in the error
-file), ``missing`` (in neither file), ``twice``, or a status such as ``500``. A fault of the next
-request to a route: ``lose`` does the work and hangs up, ``drop`` hangs up without doing it, ``html``
-answers 200 with a page, and a number is a status. Output comes in another order than input.
+The ``fate`` of a request by its place in the file: ``ok``, ``twice``, ``missing`` (in neither
+file), ``page`` (status 200, and HTML for a body), ``expired`` (batch_expired, in the error file),
+or a status such as ``500``. A fault of the next request to a route: ``lose`` does the work and
+hangs up, ``drop`` hangs up without doing it, ``html`` answers 200 with a page, and a number is a
+status. Output comes in another order than input.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class BatchServer:
         self.polls = 1
         self.status = "completed"  #: how jobs end
         self.fate: Callable[[int, str], str] = lambda number, name: "ok"
+        self.refusal = "as told"  #: what a status of a request says
         self.faults: dict[str, list[str]] = {}
         self.extra_lines: list[str] = []  #: put in front of every output file
         self.batches: dict[str, dict[str, Any]] = {}
@@ -169,7 +171,7 @@ class BatchServer:
             elif fate == "page":
                 output.append(_line(request, 200, PAGE.decode()))
             elif fate != "missing":
-                body = {"error": {"message": f"status {fate}"}}
+                body = {"error": {"message": self.refusal}}
                 errors.append(_line(request, int(fate), body))
         batch["request_counts"] |= {"completed": len(output), "failed": len(errors)}
         for field, lines in (("output_file_id", output), ("error_file_id", errors)):

@@ -20,6 +20,7 @@ LAYERS = [
     {"auditing"},
     {"experiment"},
     {"cli_audit", "cli_rate"},
+    {"cli_batch"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -60,7 +60,11 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = LineFile(folder / LEDGER)  # cuts a torn tail before the lines are read
-        self.jobs = read_jobs(folder)
+        try:
+            self.jobs = read_jobs(folder)
+        except DataError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

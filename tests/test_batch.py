@@ -1,0 +1,625 @@
+"""Provider batch jobs: each battle asked for once, logged once, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_server import PAGE, BatchServer
+from experiments import QUERIES, QUIET, fair_judge, llm, log_lines, logged, write_experiment
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loopback import LoopbackServer, chat
+
+from arena.batch.chunks import Limits, Request, cut, request_line
+from arena.batch.jobs import Poll
+from arena.batch.ledger import LEDGER, read_jobs
+from arena.endpoint import files
+from arena.errors import ApiError, DataError, FatalApiError, IncompleteError, LogError, UsageError
+from arena.experiment import batch, batch_results
+from arena.experiment.batch import Order
+from arena.experiment.batch_results import Collected
+from arena.log.append import LineFile
+from arena.log.battle_log import BattleLog, read_replies
+
+TWO = {"strong": ["good", "fair"], "weak": ["poor", "other"]}
+N_BATTLES = 2 * len(QUERIES)
+KEY = "sk-a-key-that-nobody-may-see"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = functools.partial(files.Patience, attempts=4, base_s=0.005)
+    monkeypatch.setattr(files, "Patience", quick)
+
+
+@pytest.fixture
+def server() -> Iterator[BatchServer]:
+    with BatchServer(fair_judge) as running:
+        yield running
+
+
+def experiment(folder: Path, server: BatchServer, extra: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    return write_experiment(folder, judge=llm(server.base_url, extra), rankings=TWO)
+
+
+def submit(config: Path, n_requests: int = 5, **options: Any) -> batch.Submitted:
+    order = Order(limits=Limits(requests=n_requests), **options)
+    return asyncio.run(batch.submit(batch.open_desk(config, QUIET), order, QUIET))
+
+
+def collect(config: Path, **options: Any) -> Collected:
+    return asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), QUIET, **options))
+
+
+def folder_of(config: Path) -> Path:
+    return config.parent / "runs" / "x"
+
+
+def failed(config: Path) -> Counter[str]:
+    rows = (folder_of(config) / "failures.jsonl").read_text().splitlines()
+    return Counter(json.loads(row)["reason"] for row in rows)
+
+
+def replied(config: Path) -> list[str]:
+    return [reply.id for reply in read_replies(folder_of(config) / "replies.jsonl")]
+
+
+def test_batch_jobs_write_the_log_that_a_live_run_writes_at_half_the_price(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    from experiments import play
+
+    posted = experiment(tmp_path / "posted", server)
+    with LoopbackServer(fair_judge) as live_server:
+        (tmp_path / "live").mkdir()
+        live = write_experiment(tmp_path / "live", judge=llm(live_server.base_url), rankings=TWO)
+        play(live)
+    submit(posted)
+    collect(posted).check()
+
+    unlike = ("id", "cost_usd")  # the address of the endpoint is a part of the id
+    plain = [
+        [{k: v for k, v in row.items() if k not in unlike} for row in log_lines(config)]
+        for config in (posted, live)
+    ]
+    assert plain[0] == plain[1]
+    assert [b.cost_usd for b in logged(posted)] == [b.cost_usd / 2 for b in logged(live)]
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@contextmanager
+def crash_at(point: int, when: str) -> Iterator[list[int]]:
+    """End the process right before or after a line is written; yields how many were."""
+    written = [0]
+    append = LineFile.append
+
+    def crashing(self: LineFile, line: bytes) -> int:
+        written[0] += 1
+        if written[0] == point and when == "before":
+            raise Crash
+        offset = append(self, line)
+        if written[0] == point:
+            raise Crash
+        return offset
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LineFile, "append", crashing)
+        yield written
+
+
+N_JOBS = 3
+TIMES = ("before", "after")
+SUBMIT_POINTS = [(point, when) for point in (1, 2, 3, 5, 9) for when in TIMES]
+# One reply cannot be read and one request failed: 11 replies, 10 battles, 2 failures, 3 jobs.
+COLLECT_POINTS = [(p, when) for p in (1, 12, 17, 24, 26) for when in TIMES]
+
+
+def troubled(request: dict[str, Any], attempt: int) -> Any:
+    """A fair judge that says nothing readable of the query q1 when the good list comes first."""
+    shown = request["messages"][-1]["content"]
+    if "what is q1?" in shown and shown.index("a good document") < shown.index("a poor document"):
+        return chat("Hard to say.")
+    return fair_judge(request, attempt)
+
+
+def spoil_one(server: BatchServer) -> None:
+    """Let the last request fail that is not of the query q1."""
+    lines = [line for file in server.files.values() for line in file.decode().splitlines()]
+    victim = json.loads([line for line in lines if "what is q1?" not in line][-1])["custom_id"]
+    server.fate = lambda number, name: "500" if name == victim else "ok"
+
+
+@pytest.mark.parametrize(("point", "when"), SUBMIT_POINTS)
+def test_a_submission_that_crashes_anywhere_asks_for_each_battle_once(
+    tmp_path: Path, server: BatchServer, point: int, when: str
+) -> None:
+    config = experiment(tmp_path, server)
+    with crash_at(point, when), pytest.raises(Crash):
+        submit(config)
+
+    submit(config)
+
+    assert len(server.batches) == N_JOBS
+    assert Counter(server.submitted) == dict.fromkeys(server.submitted, 1)
+    assert collect(config).n_judged == N_BATTLES
+
+
+@pytest.mark.parametrize(("point", "when"), COLLECT_POINTS)
+def test_a_collection_that_crashes_anywhere_logs_each_battle_once(
+    tmp_path: Path, server: BatchServer, point: int, when: str
+) -> None:
+    server.judge = troubled
+    config = experiment(tmp_path, server)
+    submit(config)
+    spoil_one(server)
+    with crash_at(point, when), pytest.raises(Crash):
+        collect(config)
+
+    collect(config)
+    collect(config)
+
+    ids = [battle.id for battle in logged(config)]
+    assert len(ids) == len(set(ids)) == N_BATTLES - 2
+    assert ids == [i for i in server.submitted if i in set(ids)]
+    assert len(replied(config)) == len(set(replied(config))) == N_BATTLES - 1
+    assert failed(config) == {"unreadable": 1, "server": 1}
+    assert not any(job.is_open for job in read_jobs(folder_of(config)).values())
+
+
+def test_collect_points_reach_to_the_end_of_a_collection(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    server.judge = troubled
+    config = experiment(tmp_path, server)
+    submit(config)
+    spoil_one(server)
+
+    with crash_at(-1, "never") as written:
+        collect(config)
+
+    assert written[0] == max(point for point, _ in COLLECT_POINTS)
+
+
+@pytest.mark.parametrize("fault", ["lose", "drop", "500", "429", "html"])
+def test_a_job_whose_creation_got_no_answer_is_looked_for_before_it_is_created_again(
+    tmp_path: Path, server: BatchServer, fault: str
+) -> None:
+    config = experiment(tmp_path, server)
+    server.faults["POST /v1/batches"] = [fault]
+
+    submit(config)
+
+    assert len(server.batches) == N_JOBS
+    assert len(server.submitted) == N_BATTLES
+    assert collect(config).n_judged == N_BATTLES
+
+
+def test_a_job_created_by_a_run_that_never_heard_of_it_is_found_among_many_others(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config, other = experiment(tmp_path / "ours", server), experiment(tmp_path / "other", server)
+    other.write_text(other.read_text().replace('name = "x"', 'name = "y"', 1))
+    server.faults["POST /v1/batches"] = ["lose"]
+    server.faults["GET /v1/batches"] = ["500"] * 4
+    with pytest.raises(ApiError):
+        submit(config)
+    assert len(server.batches) == 1
+    for _ in range(2):
+        submit(other, n_requests=N_BATTLES // 6)  # several pages of younger jobs
+        (folder_of(other).with_name("y") / LEDGER).unlink()
+
+    submit(config)
+
+    ours = [b for b in server.batches.values() if b["metadata"]["experiment"] == "x"]
+    assert len(ours) == N_JOBS
+    job = next(iter(read_jobs(folder_of(config)).values()))
+    assert job.batch_id == "batch-0"
+    assert collect(config).n_judged == N_BATTLES
+
+
+def test_jobs_of_other_experiments_are_not_touched(tmp_path: Path, server: BatchServer) -> None:
+    ours, other = experiment(tmp_path / "ours", server), experiment(tmp_path / "other", server)
+    submit(other)
+    submit(ours)
+    server.requests.clear()
+
+    collect(ours)
+
+    theirs = {job.batch_id for job in read_jobs(folder_of(other)).values()}
+    asked = {path.partition("/batches/")[2] for path in server.requests}
+    assert len(theirs) == N_JOBS
+    assert not theirs & asked
+
+
+def test_half_of_a_job_that_expires_is_kept_and_the_other_half_asked_again(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    server.status = "expired"
+    server.fate = lambda number, name: "expired" if number % 2 else "ok"
+    submit(config, n_requests=50)
+    first = collect(config)
+    assert first.n_judged == N_BATTLES // 2
+    assert failed(config) == {"batch_expired": N_BATTLES // 2}
+    with pytest.raises(IncompleteError, match="6 batch_expired"):
+        first.check()
+    server.status, server.fate = "completed", lambda number, name: "ok"
+
+    submit(config)
+    second = collect(config)
+
+    second.check()
+    assert Counter(Counter(server.submitted).values()) == {1: N_BATTLES // 2, 2: N_BATTLES // 2}
+    assert len({battle.id for battle in logged(config)}) == N_BATTLES
+
+
+@pytest.mark.parametrize("status", ["completed", "cancelled", "expired"])
+def test_what_was_done_is_collected_however_a_job_ended(
+    tmp_path: Path, server: BatchServer, status: str
+) -> None:
+    config = experiment(tmp_path, server)
+    server.status = status
+    fates = ["ok", "twice", "missing", "400", "500", "expired", "page", "ok"]
+    server.fate = lambda number, name: fates[number] if number < len(fates) else "ok"
+    submit(config, n_requests=50)
+
+    done = collect(config)
+
+    assert done.n_judged == N_BATTLES - 5
+    assert failed(config) == {"bad_request": 1, "server": 1, "batch_expired": 1, "garbage": 1}
+    assert len(replied(config)) == N_BATTLES - 5
+
+
+def test_a_whole_job_that_fails_says_why_and_is_asked_again(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    server.status = "failed"
+    submit(config)
+    said: list[str] = []
+    quiet = QUIET
+    reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": quiet.stage})()
+
+    asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), reporter))
+    server.status = "completed"
+    submit(config)
+
+    assert "token_limit_exceeded: Enqueued token limit reached" in "\n".join(said)
+    assert collect(config).n_judged == N_BATTLES
+
+
+def test_results_for_unknown_requests_are_ignored_with_a_note(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    server.extra_lines = ['{"custom_id": "stranger", "error": {"code": "x"}}', "not JSON", "[]"]
+    submit(config, n_requests=50)
+    said: list[str] = []
+    reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": QUIET.stage})()
+
+    done = asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), reporter))
+
+    assert done.n_judged == N_BATTLES
+    assert "1 results are for requests that were not in it" in "\n".join(said)
+    assert "2 lines are no results" in "\n".join(said)
+
+
+def test_a_page_in_place_of_the_results_leaves_the_job_to_be_collected_later(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config, n_requests=50)
+    server.faults["GET /v1/files/.*"] = ["html"]
+
+    with pytest.raises(ApiError, match="holds no results"):
+        collect(config)
+
+    assert PAGE
+    assert logged(config) == []
+    assert collect(config).n_judged == N_BATTLES
+
+
+def test_a_battle_in_a_job_is_not_submitted_again(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+
+    again = submit(config)
+
+    assert (again.n_requests, again.n_jobs) == (0, 0)
+    assert len(server.submitted) == N_BATTLES
+
+
+def test_collecting_twice_is_harmless(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+    collect(config)
+    before = {path.name: path.read_bytes() for path in folder_of(config).glob("*.jsonl")}
+
+    done = collect(config)
+
+    assert (done.n_new, done.n_judged) == (0, N_BATTLES)
+    after = {path.name: path.read_bytes() for path in folder_of(config).glob("*.jsonl")}
+    assert after == before
+    assert list((folder_of(config) / "batches").iterdir()) == []
+
+
+def test_a_job_that_is_not_done_is_waited_for(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    server.polls = 4
+    submit(config)
+    early = collect(config)
+    assert early.n_judged == 0
+    with pytest.raises(IncompleteError, match="in_progress, 0 of 5 done"):
+        early.check()
+
+    desk = batch.open_desk(config, QUIET)
+    asyncio.run(batch_results.wait(desk, Poll(0.01, 0.02), QUIET))
+
+    assert collect(config).n_judged == N_BATTLES
+
+
+def test_requests_that_are_wholly_the_same_are_submitted_once_and_shared(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    alike = {"one": ["good"], "other": ["good"], "weak": ["poor"]}
+    config = write_experiment(tmp_path, judge=llm(server.base_url), rankings=alike)
+
+    submit(config)
+    collect(config).check()
+
+    # one and other show the same list: against weak they share a request, to each other they tie.
+    assert len(server.submitted) == 2 * len(QUERIES)
+    sources = Counter(battle.source for battle in logged(config))
+    assert sources == {"judge": 12, "cache": 12, "identical": 12}
+
+
+def test_work_under_way_counts_towards_the_budget(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    whole = submit(experiment(tmp_path / "whole", server)).at_most_usd
+    cap = whole * 0.6
+
+    first = submit(config, max_usd=cap)
+    second = submit(config, max_usd=cap)
+
+    assert 0 < first.n_requests < N_BATTLES
+    assert first.at_most_usd <= cap
+    assert second.n_requests == 0
+    with pytest.raises(IncompleteError, match="raise max_usd"):
+        second.check()
+    collect(config)  # the true cost is less than the most that it could have been
+    assert submit(config, max_usd=cap).n_requests > 0
+
+
+def test_a_limit_on_enqueued_tokens_leaves_the_rest_for_later(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+
+    first = submit(config, max_tokens=5000)
+    with pytest.raises(IncompleteError, match="5,000 tokens are under way"):
+        first.check()
+    n_jobs = 1
+    while collect(config).n_judged < N_BATTLES:
+        n_jobs += submit(config, max_tokens=5000).n_jobs
+
+    assert n_jobs > 1
+    assert len(server.submitted) == N_BATTLES
+
+
+def test_one_request_beyond_the_limit_of_a_file_is_refused_in_one_line() -> None:
+    request = Request("a", "k", b"{}\n", tokens=10, cost_usd=0.0)
+
+    with pytest.raises(UsageError, match="about 10 tokens, more than the 9"):
+        list(cut([request], Limits(tokens=9)))
+
+
+def test_what_a_server_refuses_in_a_job_is_left_out_of_the_next(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    said = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'."
+    server.fate = lambda number, name: "400"
+    server.refusal = said
+    config = experiment(tmp_path, server)
+    submit(config)
+    collect(config)
+    server.fate = lambda number, name: "ok"
+
+    submit(config)
+    collect(config).check()
+
+    last = list(server.batches.values())[-1]
+    body = json.loads(server.files[last["input_file_id"]].splitlines()[0])["body"]
+    assert "max_tokens" not in body
+    assert body["max_completion_tokens"] == 1024
+
+
+def test_a_job_whose_file_vanished_before_the_upload_is_given_up_and_planned_again(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    with crash_at(1, "after"), pytest.raises(Crash):
+        submit(config)
+    for path in (folder_of(config) / "batches").iterdir():
+        path.write_bytes(b"something else\n")
+
+    submit(config)
+
+    assert Counter(server.submitted) == dict.fromkeys(server.submitted, 1)
+    assert len(server.submitted) == N_BATTLES
+
+
+def test_a_job_that_the_provider_forgot_can_be_given_up(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config, n_requests=50)
+    server.batches.clear()
+    with pytest.raises(ApiError, match="no such file or job"):
+        collect(config)
+    with pytest.raises(UsageError, match="open are: 0001-"):
+        collect(config, give_up="0007")
+
+    collect(config, give_up=next(iter(read_jobs(folder_of(config)))))
+
+    assert submit(config).n_requests == N_BATTLES
+
+
+def test_a_refused_key_ends_a_submission_at_once_and_is_never_shown(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED", KEY)
+    config = experiment(tmp_path, server, 'api_key_env = "PLANTED"')
+    server.faults["POST /v1/files"] = ["401"]
+    with pytest.raises(FatalApiError) as refused:
+        submit(config)
+
+    submit(config)
+    collect(config).check()
+
+    assert KEY in "".join(server.headers)
+    assert KEY not in str(refused.value)
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in text for text in written)
+
+
+def test_two_writers_are_kept_apart(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+
+    with BattleLog(folder_of(config)), pytest.raises(LogError, match="another arena"):
+        submit(config)
+
+
+def test_exported_files_are_the_same_every_time_and_valid_jsonl(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    desk = batch.open_desk(config, QUIET)
+
+    once = batch.export(desk, tmp_path / "once", Limits(requests=5))
+    again = batch.export(desk, tmp_path / "again", Limits(requests=5))
+
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+    rows = [json.loads(line) for path in once for line in path.read_text().splitlines()]
+    assert len({row["custom_id"] for row in rows}) == len(rows) == N_BATTLES
+    for row in rows:
+        assert list(row) == ["custom_id", "method", "url", "body"]
+        assert (row["method"], row["url"]) == ("POST", "/v1/chat/completions")
+        assert row["body"]["response_format"]["type"] == "json_schema"
+    assert server.requests == []
+    with pytest.raises(UsageError, match="exists already"):
+        batch.export(desk, tmp_path / "once", Limits())
+
+
+def vllm_line(line: str) -> str:
+    """What ``vllm run-batch`` writes for a line of its input."""
+    request = json.loads(line)
+    response = {
+        "status_code": 200,
+        "request_id": f"vllm-batch-{request['custom_id']}",
+        "body": json.loads(fair_judge(request["body"], 1).body) | {"prompt_logprobs": None},
+    }
+    row = {"id": "vllm-1", "custom_id": request["custom_id"], "response": response, "error": None}
+    return json.dumps(row)
+
+
+def test_the_results_of_vllm_are_imported_at_the_full_price(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    desk = batch.open_desk(config, QUIET)
+    [requests] = batch.export(desk, tmp_path / "out", Limits())
+    lines = [vllm_line(line) for line in requests.read_text().splitlines()]
+    results = tmp_path / "results.jsonl"
+    results.write_text("\n".join(reversed(lines)))
+
+    done = asyncio.run(batch_results.import_files(desk, [results], QUIET))
+    again = asyncio.run(batch_results.import_files(desk, [results], QUIET))
+
+    done.check()
+    assert (done.n_new, again.n_new) == (N_BATTLES, 0)
+    assert {b.cost_usd for b in logged(config)} == {(100 * 1.0 + 20 * 2.0) / 1e6}
+    assert len(replied(config)) == N_BATTLES
+
+
+def test_a_file_that_holds_no_results_is_refused_in_one_line(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    page = tmp_path / "page.html"
+    page.write_bytes(PAGE)
+
+    with pytest.raises(DataError, match="holds no results"):
+        asyncio.run(batch_results.import_files(batch.open_desk(config, QUIET), [page], QUIET))
+
+
+def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge='kind = "qrels"')
+
+    with pytest.raises(UsageError, match="use `arena battle`"):
+        batch.open_desk(config, QUIET)
+
+
+def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+    ledger = folder_of(config) / LEDGER
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join([*lines[:2], "{}\n", *lines[2:]]))
+
+    with pytest.raises(DataError, match=r"batches\.jsonl:3"):
+        submit(config)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(1, 20)), max_size=30),
+    st.integers(1, 7),
+    st.integers(50, 120),
+    st.integers(20, 60),
+)
+@settings(max_examples=50, deadline=None)
+def test_chunks_keep_the_order_lose_nothing_and_respect_every_limit(
+    sizes: list[tuple[int, int]], requests: int, n_bytes: int, tokens: int
+) -> None:
+    work = [
+        Request(str(i), str(i), b"x" * size, tokens=cost, cost_usd=0.0)
+        for i, (size, cost) in enumerate(sizes)
+    ]
+
+    chunks = list(cut(work, Limits(requests=requests, n_bytes=n_bytes, tokens=tokens)))
+
+    assert [request for chunk in chunks for request in chunk] == work
+    for chunk in chunks:
+        assert 1 <= len(chunk) <= requests
+        assert sum(len(request.line) for request in chunk) <= n_bytes
+        assert sum(request.tokens for request in chunk) <= tokens
+
+
+def test_a_line_is_the_same_for_the_same_request() -> None:
+    body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "ä\u2028"}]}
+
+    line = request_line("id", body)
+
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["body"] == body
+
+
+def test_waits_grow_from_half_a_minute_to_five() -> None:
+    poll = Poll()
+
+    waits = [poll.wait_s(asked) for asked in range(20)]
+
+    assert 24 <= waits[0] <= 30
+    assert all(24 <= wait_s <= 300 for wait_s in waits)
+    assert min(waits[10:]) >= 240
