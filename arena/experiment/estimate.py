@@ -1,28 +1,25 @@
 """What a run will take, before anything is paid: battles, calls, tokens, dollars.
 
-Nothing is asked of any endpoint. Where a model's lists are not on disk yet, documents drawn
-from the corpus stand in for them: the prompts they make are of the same size.
+Nothing is asked of any endpoint: every prompt that would be sent is rendered and measured, each
+different one once, and what the log or the cache of verdicts holds is left out.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from arena.config import ModelConfig
 from arena.experiment.gates import controls
 from arena.experiment.known import Known
-from arena.experiment.material import Experiment, Material, stored_run
 from arena.experiment.panel import Seat
 from arena.experiment.plan import same_lists
 from arena.experiment.prepare import Prepared
+from arena.experiment.stand_in import Unretrieved
 from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
 from arena.log.compact import IdSet
 from arena.progress import dollars, duration
-from arena.records import Dataset, Exhibit, Run, ScoredDoc
-from arena.retrieval.retrieve import passage
+from arena.records import Exhibit
 
 SAMPLED: Final = 200
 """Prompts that a tokenizer reads; the others are taken to have as many tokens a character."""
@@ -36,16 +33,6 @@ TOKENS_PER_REPLY: Final = 150
 SECONDS_PER_CALL: Final = 2.0
 IN_FLIGHT: Final = 64
 """Calls of a hosted model that writes a short analysis, and how many of them at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unretrieved:
-    """A run that is not on disk yet."""
-
-    dataset: str
-    model: str
-    tokens: int  #: of the texts to embed, estimated; 0 for models that run here
-    cost_usd: float | None  #: None where the config has no price
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +152,6 @@ def estimate(
     return tuple(_estimate(prepared, seat, known, gate=gate) for seat in seats)
 
 
-def stored_or_stand_in(
-    experiment: Experiment, material: Material
-) -> tuple[list[Run], list[Unretrieved]]:
-    """Every run: from the disk, or made up of random documents where it is not there."""
-    runs, unretrieved = [], []
-    for name, dataset in material.datasets.items():
-        queries = material.queries[name]
-        for model in experiment.config.models:
-            run = stored_run(experiment, model, dataset, queries)
-            if run is None:
-                unretrieved.append(_unretrieved(model, dataset, queries))
-                run = _stand_in(model.name, dataset, queries, experiment.config.experiment.top_k)
-            runs.append(run)
-    return runs, unretrieved
-
-
 def _estimate(prepared: Prepared, seat: Seat, known: Known, *, gate: bool) -> JudgeEstimate:
     bill = _Bill(seat, known)
     n_unplayed = n_free = 0
@@ -259,30 +230,6 @@ class _Bill:
         if prices[0] is None or prices[1] is None:
             return None
         return (self.input_tokens * prices[0] + self.output_tokens * prices[1]) / 1e6
-
-
-def _unretrieved(model: ModelConfig, dataset: Dataset, queries: Sequence[str]) -> Unretrieved:
-    if model.provider != "openai":
-        return Unretrieved(dataset.name, model.name, 0, 0.0)
-    texts = [passage(document) for document in dataset.corpus.values()]
-    texts += [dataset.queries[query_id].text for query_id in queries]
-    tokens = sum(map(ESTIMATED.count, texts))
-    price = model.price_per_1m_tokens
-    return Unretrieved(
-        dataset.name, model.name, tokens, None if price is None else tokens * price / 1e6
-    )
-
-
-def _stand_in(model: str, dataset: Dataset, queries: Sequence[str], top_k: int) -> Run:
-    draw = random.Random(model)  # noqa: S311
-    doc_ids = list(dataset.corpus)
-    rankings = {
-        query_id: tuple(
-            ScoredDoc(doc_id, 0.0) for doc_id in draw.sample(doc_ids, min(top_k, len(doc_ids)))
-        )
-        for query_id in queries
-    }
-    return Run(dataset.name, model, rankings)
 
 
 def _price(amount: float | None) -> str:

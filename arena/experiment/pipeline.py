@@ -11,7 +11,7 @@ from typing import Final
 
 from arena.endpoint.client import run
 from arena.errors import BudgetSpentError, FatalApiError
-from arena.experiment.estimate import Estimate, estimate, stored_or_stand_in
+from arena.experiment.estimate import Estimate, estimate
 from arena.experiment.gates import pass_gates
 from arena.experiment.grades import GradeBook
 from arena.experiment.interrupt import interruptible
@@ -27,6 +27,7 @@ from arena.experiment.panel import Panel, Seat, closed_panel, open_panel
 from arena.experiment.play import Outcome, Referee, play
 from arena.experiment.prepare import Prepared, load_prompts, prepare
 from arena.experiment.spending import open_books
+from arena.experiment.stand_in import stored_or_stand_in
 from arena.experiment.summary import BattleOptions, Summary
 from arena.experiment.tally import Tally
 from arena.log.battle_log import BattleLog
