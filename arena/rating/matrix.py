@@ -16,14 +16,14 @@ _NAME = 30
 """Columns that a model's name may take."""
 
 
-def matrices(leaderboard: Leaderboard, width: int) -> Iterator[Table]:
+def matrices(leaderboard: Leaderboard, width: int) -> Iterator[tuple[str, Table]]:
     """Wins/losses/ties of row against column, and how sure the row is to be better, in percent."""
-    yield _matrix("wins/losses/ties of row against column", leaderboard, width, _counts)
+    yield "wins/losses/ties of row against column", _matrix(leaderboard, width, _counts)
     if any(pair.p_better is not None for pair in leaderboard.pairs):
-        yield _matrix("% sure that row is better than column", leaderboard, width, _percent)
+        yield "% sure that row is better than column", _matrix(leaderboard, width, _percent)
 
 
-def _matrix(title: str, leaderboard: Leaderboard, width: int, cell: Callable[[Pair], str]) -> Table:
+def _matrix(leaderboard: Leaderboard, width: int, cell: Callable[[Pair], str]) -> Table:
     models = [row.model for row in leaderboard.overall]
     both = (side for pair in leaderboard.pairs for side in (pair, _turned(pair)))
     cells = {(side.a, side.b): cell(side) for side in both}
@@ -31,7 +31,6 @@ def _matrix(title: str, leaderboard: Leaderboard, width: int, cell: Callable[[Pa
     name_width = min(max(len(printable(model)) for model in models) + 4, _NAME, width // 2)
     fitting = max((width - name_width) // (widest + 2), 1)
     table = empty_table()
-    table.title, table.title_justify = text(title), "left"
     table.add_column("", overflow="ellipsis", no_wrap=True, max_width=name_width - 2)
     for place in range(1, min(fitting, len(models)) + 1):
         table.add_column(str(place), justify="right", no_wrap=True)

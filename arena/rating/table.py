@@ -70,9 +70,11 @@ def render_leaderboard(
     with console.capture() as capture:
         for line in summary_lines(leaderboard):
             console.print(Text(line), soft_wrap=True)
-        for part in _tables(leaderboard, width, shown):
+        for title, table in _tables(leaderboard, width, shown):
             console.print()
-            console.print(part)
+            if title:
+                console.print(Text(title))
+            console.print(table)
         notes = [*separation_lines(leaderboard), *map(printable, leaderboard.notes)]
         if notes:
             console.print()
@@ -89,15 +91,14 @@ def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -
     sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour, shown=shown))
 
 
-def _tables(leaderboard: Leaderboard, width: int, shown: Shown) -> Iterator[Table]:
-    yield _table(leaderboard.overall, width)
+def _tables(leaderboard: Leaderboard, width: int, shown: Shown) -> Iterator[tuple[str, Table]]:
+    """Each table with its title; the overall one has none."""
+    yield "", _table(leaderboard.overall, width)
     if len(leaderboard.datasets) > 1 and not shown.by_dataset:
-        yield _by_dataset(leaderboard, width)
+        yield "", _by_dataset(leaderboard, width)
     if shown.by_dataset:
         for name, rows in leaderboard.datasets.items():
-            table = _table(rows, width)
-            table.title, table.title_justify = text(printable(name)), "left"
-            yield table
+            yield printable(name), _table(rows, width)
     if shown.matrix:
         yield from matrices(leaderboard, width)
 
