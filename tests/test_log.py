@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import orjson
@@ -15,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arena.errors import DataError, LogError
+from arena.experiment.rate_files import rate_files
 from arena.log.append import LineFile
 from arena.log.battle_log import BattleLog, Reply, read_battles, read_failures, read_replies
 from arena.log.compact import CompactIndex, IdSet
@@ -33,6 +38,7 @@ BATTLE = Battle(
 )
 FAILURE = Failure("b1", "d", "q", "m", "n", "j", "p", reason="refusal", detail="no")
 REPLY = Reply("b1", "r1", "text", "first")
+WINNERS = ("model_a", "model_b", "tie")
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 floats = st.floats(0, 1e9)
@@ -46,7 +52,7 @@ battles = st.builds(
     query_id=texts,
     model_a=texts,
     model_b=texts,
-    winner=st.sampled_from(["model_a", "model_b", "tie"]),
+    winner=st.sampled_from(WINNERS),
     judge=texts,
     prompt=texts,
     source=st.sampled_from(["judge", "identical", "cache"]),
@@ -151,17 +157,29 @@ def test_of_a_battles_failures_the_last_is_read(tmp_path):
     assert [failure.reason for failure in read_failures(tmp_path / "failures.jsonl")] == ["timeout"]
 
 
-@pytest.mark.parametrize("tail", [b'{"id": "b2", "data', b"x" * 200_000, b'{"id": "b2"}'])
-def test_a_torn_tail_is_skipped_by_readers_and_cut_by_the_next_writer(tmp_path, tail):
-    with BattleLog(tmp_path) as log:
-        log.write_battle(BATTLE)
-    whole = (tmp_path / "battles.jsonl").read_bytes()
-    (tmp_path / "battles.jsonl").write_bytes(whole + tail)
+READERS = {"battles": read_battles, "failures": read_failures, "replies": read_replies}
 
-    assert list(read_battles(tmp_path / "battles.jsonl")) == [BATTLE]
-    with BattleLog(tmp_path) as log:
-        log.write_battle(replace(BATTLE, id="b2"))
-    assert (tmp_path / "battles.jsonl").read_bytes() == whole + whole.replace(b"b1", b"b2")
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("tail", [b'{"id": "b2", "data', b"x" * 200_000, b'{"id": "b2"}', b"\0"])
+def test_a_torn_tail_is_skipped_by_readers_and_cut_by_the_next_writer(tmp_path, kind, tail):
+    write_one_of_each(tmp_path, "b1")
+    path = tmp_path / f"{kind}.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+
+    (record,) = READERS[kind](path)
+    write_one_of_each(tmp_path, "b2")
+
+    assert record.id == "b1"
+    assert path.read_bytes() == whole + whole.replace(b"b1", b"b2")
+
+
+def write_one_of_each(folder, name):
+    with BattleLog(folder) as log:
+        log.write_reply(replace(REPLY, id=name))
+        log.write_battle(replace(BATTLE, id=name))
+        log.write_failure(replace(FAILURE, id=name))
 
 
 def test_a_file_that_is_nothing_but_a_torn_line_is_emptied(tmp_path):
@@ -249,6 +267,41 @@ def test_shards_are_written_side_by_side_and_know_each_others_battles(tmp_path):
         "battles-1of2.jsonl",
         "battles-2of2.jsonl",
     ]
+
+
+def test_opening_hands_on_each_battle_of_all_shards_once(tmp_path):
+    for shard, names in {"1of2": "ab", "2of2": "cd"}.items():
+        with BattleLog(tmp_path, shard=shard) as log:
+            for name in names:
+                log.write_battle(replace(BATTLE, id=name))
+    twice = tmp_path / "battles-2of2.jsonl"
+    twice.write_bytes(twice.read_bytes() + (tmp_path / "battles-1of2.jsonl").read_bytes())
+    found: list[Battle] = []
+
+    BattleLog(tmp_path, seen=found.append).close()
+
+    assert [battle.id for battle in found] == ["a", "b", "c", "d"]
+
+
+def test_the_logs_of_shards_make_one_log_when_they_are_put_together(tmp_path):
+    rng = random.Random(5)
+    fought = [
+        replace(BATTLE, id=f"b{n}", query_id=f"q{n % 7}", winner=rng.choice(WINNERS), at=str(n))
+        for n in range(60)
+    ]
+    for number, shard in enumerate(["1of2", "2of2"]):
+        with BattleLog(tmp_path, shard=shard) as log:
+            for battle in fought[number::2] + fought[:3]:  # some battles in both
+                log.write_battle(battle)
+    shards = sorted(tmp_path.glob("battles-*.jsonl"))
+    together = tmp_path / "together.jsonl"
+    together.write_bytes(b"".join(path.read_bytes() for path in shards))
+
+    as_one, as_two = (rate_files(paths) for paths in ([together], shards))
+
+    assert Counter(read_battles(together)) == Counter(fought)
+    assert as_one.battles == as_two.battles == 60
+    assert [row.rating for row in as_one.overall] == [row.rating for row in as_two.overall]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_of_one_line(tmp_path):
@@ -349,6 +402,34 @@ def test_killing_the_writer_loses_no_record_that_it_acknowledged(tmp_path):
 
         kept = {reply.id for reply in read_replies(tmp_path / "replies.jsonl")}
         assert f"b{acknowledged[-1].strip() if acknowledged else 49}" in kept
+
+
+def test_a_killed_writer_leaves_no_lock_behind(tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        writer.stdout.readline()
+        with pytest.raises(LogError, match="another arena is writing this log; wait until"):
+            BattleLog(tmp_path)
+        writer.send_signal(signal.SIGKILL)
+
+    BattleLog(tmp_path).close()
+
+
+def test_a_sync_that_failed_is_not_forgotten_when_the_log_is_closed(tmp_path, monkeypatch):
+    def fails_in_the_background(number):
+        if threading.current_thread() is not threading.main_thread():
+            failed.set()
+            raise OSError(errno.EIO, "Input/output error")
+
+    failed = threading.Event()
+    monkeypatch.setattr(os, "fsync", fails_in_the_background)
+    log = BattleLog(tmp_path)
+    log.write_reply(REPLY)
+    failed.wait(5)
+
+    with pytest.raises(LogError, match=r"replies\.jsonl: cannot be written: Input/output error"):
+        log.close()
+    BattleLog(tmp_path).close()
 
 
 def test_closing_twice_does_no_harm(tmp_path):
