@@ -191,6 +191,13 @@ def test_labels_of_other_models_are_an_error_not_an_empty_figure(tmp_path):
         audit(MIXED, labels=people(tmp_path, "q1 x>y"))
 
 
+def test_labels_that_could_mean_either_data_set_are_refused(tmp_path):
+    frame = log("q1 a<b, q1 a>b", dataset=["d1", "d2"])
+
+    with pytest.raises(UsageError, match="'q1' is in d1 and in d2.*add a column dataset"):
+        audit(frame, labels=people(tmp_path, "q1 a>b"))
+
+
 def test_labels_without_queries_are_refused(tmp_path):
     path = tmp_path / "people.csv"
     log("q1 a>b").drop(columns="query_id").to_csv(path, index=False)

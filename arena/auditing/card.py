@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena.auditing.evidence import QRELS, Evidence, frame_evidence, read_evidence
+from arena.auditing.grades import qrels_figures, rank_figures
 from arena.auditing.habits import failure_figure, length_figure, tie_figures
 from arena.auditing.order import order_figures, repeat_figure
 from arena.auditing.panel import panel_figures
+from arena.auditing.people import people_figures
 from arena.auditing.records import Audit
 from arena.auditing.transitivity import transitivity_figure
 from arena.auditing.trust import trust
-from arena.auditing.truth import people_figures, qrels_figures, rank_figures
 from arena.rating.battles import load_aliases
 from arena.rating.leaderboard import RatingSettings, build_leaderboard
 

@@ -16,6 +16,7 @@ from arena.auditing.records import Estimate
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
+_NORMAL_QUANTILE = 1.959963984540054
 _DRAWS = 1000
 
 
@@ -25,12 +26,13 @@ def share(hits: ArrayLike, cluster: ArrayLike, total: ArrayLike | None = None) -
     The variance of the ratio comes from the sums per query (linearisation, with Q/(Q−1)); the
     effective number is p(1−p) over it, never above the real one, and the quantile is Student's
     with Q−1 degrees of freedom. At 0 and 1, where no variance shows, each query counts as one
-    observation. After Wilson 1927 (doi:10.1080/01621459.1927.10502953) and Korn and Graubard
-    1998; a share near 0 or 1 keeps an interval within 0 and 1 that is not empty.
+    observation and the quantile is the normal one. After Wilson 1927
+    (doi:10.1080/01621459.1927.10502953) and Korn and Graubard 1998; a share near 0 or 1 keeps an
+    interval within 0 and 1 that is not empty.
 
     Args:
         hits: per observation, or sums of several, (n,).
-        cluster: the query of each, (n,).
+        cluster: the query of each, codes from 0, (n,).
         total: how many observations each stands for, (n,); 1 where absent.
 
     Returns:
@@ -40,18 +42,18 @@ def share(hits: ArrayLike, cluster: ArrayLike, total: ArrayLike | None = None) -
     totals = np.ones_like(hits) if total is None else np.asarray(total, dtype=np.float64)
     if not totals.sum() > 0:
         return None
-    _, code = np.unique(np.asarray(cluster)[totals > 0], return_inverse=True)
-    x = np.bincount(code, hits[totals > 0])
-    n = np.bincount(code, totals[totals > 0])
+    code = np.asarray(cluster, dtype=np.intp)
+    x, n = np.bincount(code, hits), np.bincount(code, totals)
+    x, n = x[n > 0], n[n > 0]
     p, n_queries = float(x.sum() / n.sum()), len(n)
     if n_queries < 2:
         return Estimate(p, None, None, round(n.sum()), n_queries)
     variance = n_queries / (n_queries - 1) * float(((x - p * n) ** 2).sum()) / n.sum() ** 2
     if 0 < p < 1:
         effective = min(p * (1 - p) / max(variance, 1e-300), float(n.sum()))
+        lower, upper = _wilson(p, effective, _student_quantile(n_queries - 1))
     else:
-        effective = float(n_queries)
-    lower, upper = _wilson(p, effective, _student_quantile(n_queries - 1))
+        lower, upper = _wilson(p, n_queries, _NORMAL_QUANTILE)
     return Estimate(p, lower, upper, round(n.sum()), n_queries)
 
 

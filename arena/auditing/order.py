@@ -140,7 +140,7 @@ def _first_preference(battles: Battles, pairs: Swapped) -> Figure:
     if estimate is None:
         return missing(key, title, "every verdict is a tie")
     meaning = f"{of_hundred(estimate.value)} decided battles go to the list shown first; 50 is fair"
-    if 2 * len(pairs.home) < len(battles):
+    if 4 * len(pairs.home) < len(battles):
         meaning += "; few pairs met in both orders, so the Elo below is the surer figure"
     parts = parts_by(decided, first)
     return Figure(key, title, "share", estimate, "decided battles", meaning, parts)

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from arena.auditing.records import Audit, Estimate, Figure
-from arena.auditing.words import count
-from arena.rating.table import DEFAULT_WIDTH, printable
+from arena.rating.table import DEFAULT_WIDTH
+from arena.rating.terminal import count, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -116,8 +116,10 @@ def _notes(audit: Audit) -> Table:
 
 
 def _meaning(figure: Figure) -> str:
-    parts = [f"{part.name} {_short(part.value, figure)}" for part in figure.parts[:_PARTS_SHOWN]]
-    hidden = len(figure.parts) - len(parts)
+    # One part that is the whole says nothing new.
+    told = [p for p in figure.parts if figure.estimate is None or p.n < figure.estimate.n]
+    parts = [f"{part.name} {_short(part.value, figure)}" for part in told[:_PARTS_SHOWN]]
+    hidden = len(told) - len(parts)
     more = [f"{hidden} more in --json"] if hidden else []
     return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
 

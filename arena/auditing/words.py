@@ -20,8 +20,3 @@ def of_hundred(share: float) -> str:
 def missing(key: str, title: str, because: str, unit: Unit = "share") -> Figure:
     """The figure that cannot be had, and why."""
     return Figure(key, title, unit, None, "", because)
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 battle``, ``2 queries``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
