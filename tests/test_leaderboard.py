@@ -3,12 +3,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
@@ -309,3 +312,125 @@ def test_wins_total_losses_on_the_published_verdicts(shared_data, tmp_path):
     assert len(board.overall) == 20
     assert no_nan(to_json(board))
     assert board.overall[0].model in {"voyage-4-large", "gemini-embedding-2-preview"}
+
+
+LAWS = settings(max_examples=25, deadline=None)
+QUICK = RatingSettings(n_permutations=0)
+
+
+@st.composite
+def frames(draw):
+    """Small logs that ties in a ring, in both orders, connect."""
+    models = draw(st.lists(st.text("abcxyz-", min_size=1), min_size=2, max_size=5, unique=True))
+    ring = list(zip(models, models[1:] + models[:1], strict=True))
+    rows = [(a, b, "tie", f"q{i}") for i, (a, b) in enumerate(ring + [(b, a) for a, b in ring])]
+    pair = st.permutations(models).map(lambda order: order[:2])
+    more = st.tuples(pair, st.sampled_from(["model_a", "model_b", "tie"]), st.integers(0, 4))
+    rows += [(a, b, w, f"q{q}") for (a, b), w, q in draw(st.lists(more, max_size=25))]
+    return pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "query_id"])
+
+
+def figures(board):
+    """What the leaderboard says of each model and pair that no order of battles changes."""
+    rows = {
+        r.model: (r.rating, r.lower, r.upper, r.record.wins, r.record.losses, r.record.ties)
+        for r in board.overall
+    }
+    pairs = {frozenset((p.a, p.b)): (p.ties, abs(p.p_better - 0.5)) for p in board.pairs}
+    return {**rows, **pairs}
+
+
+def approximately(tree):
+    return {key: pytest.approx(value, abs=1e-4) for key, value in tree.items()}
+
+
+@LAWS
+@given(frames(), st.randoms(use_true_random=False))
+def test_the_order_of_battles_changes_no_rating_interval_or_pair(frame, random):
+    order = random.sample(range(len(frame)), len(frame))
+
+    board = build_leaderboard(from_frame(frame), settings=QUICK)
+    shuffled = build_leaderboard(from_frame(frame.iloc[order]), settings=QUICK)
+
+    assert figures(shuffled) == approximately(figures(board))
+
+
+@LAWS
+@given(frames(), st.randoms(use_true_random=False))
+def test_models_are_rated_alike_whatever_they_are_called(frame, random):
+    models = sorted({*frame.model_a, *frame.model_b})
+    names = dict(zip(models, random.sample(["k", "1", "Ω", "b c", "_"], len(models)), strict=True))
+    renamed = frame.assign(model_a=frame.model_a.map(names), model_b=frame.model_b.map(names))
+
+    board = build_leaderboard(from_frame(frame), settings=QUICK)
+    other = build_leaderboard(from_frame(renamed), settings=QUICK)
+
+    expected = figures(board)
+    back = {new: old for old, new in names.items()}
+    assert {
+        frozenset(map(back.get, key)) if isinstance(key, frozenset) else back[key]: value
+        for key, value in figures(other).items()
+    } == approximately(expected)
+
+
+@LAWS
+@given(frames())
+def test_categories_and_extra_columns_change_nothing(frame):
+    coded = frame.astype("category").assign(comment="x")
+
+    board = build_leaderboard(from_frame(frame), settings=QUICK)
+
+    assert build_leaderboard(from_frame(coded), settings=QUICK) == board
+
+
+@LAWS
+@given(frames(), st.sampled_from(["bt", "davidson", "rao-kupper"]), st.booleans())
+def test_no_figure_of_any_method_is_nan_and_every_rank_is_in_its_interval(frame, method, position):
+    chosen = replace(QUICK, method=method, position=position)
+
+    board = build_leaderboard(from_frame(frame), settings=chosen)
+
+    assert no_nan(to_json(board))
+    for row in board.overall:
+        if row.rank_lower is not None:
+            assert 1 <= row.rank_lower <= row.rank_upper <= len(board.overall)
+    for pair in board.pairs:
+        if pair.separated:
+            assert pair.p_better > 0.9
+
+
+def test_who_may_be_the_best_and_what_is_sure_agree():
+    board = build_leaderboard(simulated(n_queries=80))
+
+    place = {row.model: row for row in board.overall}
+    for pair in board.pairs:
+        if pair.separated:
+            assert place[pair.b].rank_lower > 1
+    assert board.overall[0].model in board.tied_with_first
+    assert {(more.a, more.b) for more in board.more_queries} == {
+        (a.model, b.model)
+        for a, b in pairwise(board.overall)
+        if not next(p.separated for p in board.pairs if (p.a, p.b) == (a.model, b.model))
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "elo"}, "method is 'elo'; expected bt, davidson or rao-kupper"),
+        ({"soft": "yes"}, "soft is 'yes'; expected auto or never"),
+        ({"judges": "max"}, "judges is 'max'; expected majority, mean or each"),
+        ({"level": 1.0}, "level must be between 0 and 1, got 1.0"),
+        ({"prior": -1.0}, "prior must be 0 or more, got -1.0"),
+        ({"prior": math.nan}, "prior must be 0 or more, got nan"),
+        ({"bootstrap": 99}, "bootstrap is 99 draws; give at least 100, or 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        build_leaderboard(simulated(), settings=RatingSettings(**change))
+
+
+def test_battles_that_are_none_are_refused():
+    with pytest.raises(UsageError, match="no battles to rate"):
+        build_leaderboard(simulated().take(np.zeros(0, np.intp)))
