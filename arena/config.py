@@ -157,6 +157,8 @@ class JudgeConfig(_Section):
     def _llm_has_a_model(self) -> Self:
         if self.kind != "qrels" and not self.model:
             raise ValueError('needs model = "...", or kind = "qrels"')
+        if self.kind == "qrels" and self.name not in (None, "qrels"):
+            raise ValueError(f'the qrels judge is called "qrels", not "{self.name}"')
         return self
 
     @model_validator(mode="after")
@@ -168,7 +170,7 @@ class JudgeConfig(_Section):
     @property
     def log_name(self) -> str:
         """What the log calls this judge."""
-        return self.name or self.model or self.kind
+        return self.kind if self.kind == "qrels" else self.name or self.model or ""
 
     @property
     def priced(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from arena.config import JudgeConfig
 from arena.endpoint.client import Api, Endpoint
+from arena.errors import UsageError
 from arena.experiment.play import Outcome, Planned, Referee
 from arena.experiment.prepare import Prepared
 from arena.judging.budget import Budget
@@ -84,6 +85,7 @@ async def open_panel(
 
     Raises:
         FatalApiError: an endpoint's key or address is missing.
+        UsageError: two judges differ in nothing but their names.
         DataError: the cache cannot be opened.
     """
     async with AsyncExitStack() as stack:
@@ -95,15 +97,39 @@ async def open_panel(
             if config.kind != "qrels":
                 await stack.enter_async_context(api)
             seats.append(_seat(prepared, config, api, purse))
-        yield tuple(seats)
+        yield _different(seats)
 
 
 def closed_panel(prepared: Prepared) -> tuple[Seat, ...]:
-    """The judges by name and fingerprint alone: they are not to be asked anything."""
-    return tuple(
-        _seat(prepared, config, Api(_endpoint(config)), Purse())
-        for config in prepared.config.judges
+    """The judges by name and fingerprint alone: they are not to be asked anything.
+
+    Raises:
+        UsageError: two judges differ in nothing but their names.
+    """
+    return _different(
+        [
+            _seat(prepared, config, Api(_endpoint(config)), Purse())
+            for config in prepared.config.judges
+        ]
     )
+
+
+def _different(seats: Sequence[Seat]) -> tuple[Seat, ...]:
+    """The seats, if no two of them would share their battles.
+
+    Raises:
+        UsageError: two judges differ in nothing but their names.
+    """
+    by_fingerprint: dict[str, str] = {}
+    for seat in seats:
+        name, fingerprint = seat.judge.name, seat.judge.fingerprint
+        other = by_fingerprint.setdefault(fingerprint, name)
+        if other != name:
+            raise UsageError(
+                f"judges {other} and {name} differ in nothing but their names: "
+                "give one of them another model, prompt or setting, or leave it out"
+            )
+    return tuple(seats)
 
 
 def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Seat:
