@@ -16,6 +16,7 @@ import click
 
 import arena
 from arena import cli_audit, cli_batch, cli_rate
+from arena.crash import print_traceback
 from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
 
@@ -40,6 +41,7 @@ class _Group(click.Group):
     """Shows an `ArenaError` as one line, and its exit status."""
 
     def invoke(self, ctx: click.Context) -> object:
+        sys.excepthook = print_traceback
         try:
             return super().invoke(ctx)
         except ArenaError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import log_lines
+from experiments import llm, log_lines, play, write_experiment
 from killing import (
     CONCURRENCY,
     Toll,
@@ -115,3 +116,42 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(tmp_path: Pa
     assert status == 1
     assert "cannot be written: Not a directory; free the disk or the permissions" in line
     assert server.requests == []
+
+
+@pytest.mark.parametrize("n_bytes", [1, 40])
+def test_a_battle_whose_line_was_torn_is_written_again_from_its_reply(
+    tmp_path: Path, n_bytes: int
+) -> None:
+    with LoopbackServer(named_verdict) as server:
+        config = write_killable(tmp_path, server.base_url)
+        play(config)
+        undisturbed = log_lines(config)
+        server.requests.clear()
+        log = tmp_path / "runs" / "x" / "battles.jsonl"
+        log.write_bytes(log.read_bytes()[:-n_bytes])
+
+        play(config)
+
+    assert server.requests == []
+    assert log_lines(config) == undisturbed
+
+
+def test_no_key_is_printed_when_arena_itself_fails(tmp_path: Path) -> None:
+    key = "sk-planted-0123456789"
+    # What no test can foresee: an error of the client that holds its whole request.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import openai\n"
+        "async def fails(self, *args, **options):\n"
+        "    raise RuntimeError(f'bug with {self.api_key} in {args} {options}')\n"
+        "openai.AsyncOpenAI.post = openai.AsyncOpenAI.request = fails\n"
+    )
+    with LoopbackServer(named_verdict) as server:
+        judge = llm(server.base_url, 'gate = false\napi_key_env = "PLANTED"')
+        config = write_experiment(tmp_path, judge=judge)
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+        status, stderr = run(config, env={"PLANTED": key, "PYTHONPATH": path})
+
+    assert status == 1
+    assert "bug with" in stderr
+    assert key not in stderr

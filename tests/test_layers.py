@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 
 LAYERS = [
     {"errors"},
-    {"records", "digest", "files", "progress"},
+    {"records", "crash", "digest", "files", "progress"},
     {"config"},
     {"data", "endpoint", "log"},
     {"retrieval", "judging", "rating"},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from arena.crash import never_print
 from arena.endpoint.refusals import one_line
 from arena.errors import FatalApiError
 
@@ -66,6 +67,7 @@ def find_key(endpoint: Endpoint) -> str:
         raise FatalApiError("key", f"{name} is not set; put the key for {where} in it")
     if not (key.isascii() and key.isprintable()):
         raise FatalApiError("key", f"{name} holds characters that no key has; set it again")
+    never_print(key)
     return key
 
 
