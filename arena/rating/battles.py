@@ -96,6 +96,8 @@ class Battles:
 def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None) -> Battles:
     """Read battles from experiment folders and files of any make, in the order given.
 
+    Several logs of our own, such as those of shards, are read in the order of the battles' ids.
+
     Args:
         paths: experiment folders (their ``battles*.jsonl``), or JSONL, CSV, TSV, Parquet files
             with columns model_a, model_b, winner and, if they like, dataset, query_id, judge,
@@ -176,14 +178,21 @@ def _assemble(
     ends = np.cumsum([table.n_rows for table in tables])
     for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
         refuse_self_battles(table, part)
-    kept = ~(repeated | same)
-    battles = coded.take(np.flatnonzero(kept))
+    kept = np.flatnonzero(~(repeated | same))
+    several = len(tables) > 1 and all(table.ids for table in tables)
+    if several:
+        # No order of play joins the logs of shards: the order of the ids is the same wherever
+        # and whenever each of them was played, and as good as drawn by lot.
+        names = [name for table in tables for name in table.ids]
+        kept = np.array(sorted(kept.tolist(), key=names.__getitem__), np.intp)
+    battles = coded.take(kept)
     if not len(battles):
         raise UsageError("every battle is of a model against itself; check names and aliases")
     notes = [
         *(note for table in tables for note in table.notes),
         *loading_notes(tables, aliases, repeated, same & ~repeated),
         *battle_notes(battles, known[kept]),
+        *(["Elo in canonical order of several logs, by battle id"] if several else []),
     ]
     return replace(battles, failures=_unjudged(failures, ids), notes=tuple(notes))
 
