@@ -31,7 +31,7 @@ from arena.records import Record
 
 KEYS = (
     "overall datasets position_advantage battles ties failures queries judges settings notes "
-    "tied_with_first pairs more_queries"
+    "tied_with_first pairs more_queries position_by_dataset"
 )
 ROW_KEYS = (
     "rank model elo elo_order_sd rating lower upper rank_lower rank_upper "

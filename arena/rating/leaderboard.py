@@ -91,6 +91,11 @@ def build_leaderboard(
             battles_per_query=len(battles) / n_queries,
             usd_per_battle=_price(verdicts, len(battles)),
         ),
+        position_by_dataset={
+            name: advantage
+            for name, table in rated.items()
+            if (advantage := position_advantage(table.fit, settings)) is not None
+        },
     )
 
 

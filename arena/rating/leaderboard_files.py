@@ -55,6 +55,9 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
         "tied_with_first": list(leaderboard.tied_with_first),
         "pairs": [_flat(pair) for pair in leaderboard.pairs],
         "more_queries": [_flat(more) for more in leaderboard.more_queries],
+        "position_by_dataset": {
+            name: asdict(value) for name, value in leaderboard.position_by_dataset.items()
+        },
     }
 
 
@@ -100,6 +103,9 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
         notes=tuple(tree["notes"]),
         pairs=tuple(Pair(**pair) for pair in tree["pairs"]),
         more_queries=tuple(MoreQueries(**more) for more in tree["more_queries"]),
+        position_by_dataset={
+            name: PositionAdvantage(**value) for name, value in tree["position_by_dataset"].items()
+        },
     )
 
 

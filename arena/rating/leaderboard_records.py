@@ -167,6 +167,8 @@ class Leaderboard:
     pairs: tuple[Pair, ...] = ()  #: all pairs of models, in the order of the overall table
     more_queries: tuple[MoreQueries, ...] = ()
     """Neighbours by overall rating that do not separate, best first; equal ones left out."""
+    position_by_dataset: Mapping[str, PositionAdvantage] = field(default_factory=dict)
+    """The same on each data set alone, where it could be estimated."""
 
     @property
     def tied_with_first(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from arena.rating.leaderboard_records import Leaderboard, MoreQueries
+from arena.rating.leaderboard_records import Leaderboard, MoreQueries, PositionAdvantage
 from arena.rating.terminal import count, printable
 
 _SHOWN = 3
@@ -30,9 +30,8 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
     yield f"judge{'s' if len(names) > 1 else ''}: {', '.join(labelled)}"
     advantage = leaderboard.position_advantage
     if advantage is not None:
-        half = (advantage.upper - advantage.lower) / 2
         yield (
-            f"shown first is worth {round(advantage.elo):+d} ±{half:.0f} Elo to a list; "
+            f"shown first is worth {with_half_width(advantage)} Elo to a list; "
             "ratings are corrected for it"
         )
     if any(pair.p_better is not None for pair in leaderboard.pairs):
@@ -42,6 +41,12 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
             f"{'is' if separated == 1 else 'are'} separated, {leaderboard.settings.level:.0%} "
             "sure of all at once"
         )
+
+
+def with_half_width(advantage: PositionAdvantage) -> str:
+    """Such as +16 ±12."""
+    half = (advantage.upper - advantage.lower) / 2
+    return f"{round(advantage.elo):+d} ±{half:.0f}"
 
 
 def separation_lines(leaderboard: Leaderboard) -> Iterator[str]:

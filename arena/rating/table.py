@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from arena.rating.leaderboard_records import Leaderboard, Row
 from arena.rating.matrix import matrices
-from arena.rating.sentences import separation_lines, summary_lines
+from arena.rating.sentences import separation_lines, summary_lines, with_half_width
 from arena.rating.terminal import count, empty_table, printable, text
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def _tables(leaderboard: Leaderboard, width: int, shown: Shown) -> Iterator[tupl
         yield "", _by_dataset(leaderboard, width)
     if shown.by_dataset:
         for name, rows in leaderboard.datasets.items():
-            yield printable(name), _table(rows, width)
+            place = leaderboard.position_by_dataset.get(name)
+            worth = f": shown first is worth {with_half_width(place)} Elo" if place else ""
+            yield printable(name) + worth, _table(rows, width)
     if shown.matrix:
         yield from matrices(leaderboard, width)
 
