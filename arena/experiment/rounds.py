@@ -1,0 +1,96 @@
+"""Play until it is decided: rounds over fresh queries, and a look at the ratings after each.
+
+The look is by a confidence sequence (`arena.rating.sequential`), so that looking often does not
+make chance differences count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import Final
+
+import numpy as np
+
+from arena.rating.bradley_terry import ELO_PER_LOGIT, Comparisons, DisconnectedError, Fit, fit
+from arena.rating.sequential import all_separated, sequence_half_widths
+from arena.records import Battle, Matchup, Winner
+
+ROUND: Final = 10
+"""Queries of each data set that are played between two looks."""
+
+_FIRST_SCORE: Final[dict[Winner, float]] = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be decided before a run stops of its own accord."""
+
+    width_elo: float | None = None
+    """Every rating known to ± so many points; None: each model surely better than the next."""
+
+    def reached(self, fitted: Fit) -> bool:
+        """Whether the ratings decide it, at whatever moment one asks."""
+        if self.width_elo is None:
+            return all_separated(fitted)
+        return bool(np.all(sequence_half_widths(fitted) * ELO_PER_LOGIT <= self.width_elo))
+
+    def __str__(self) -> str:
+        if self.width_elo is None:
+            return "each model is surely better than the next"
+        return f"every rating is known to ±{self.width_elo:g} Elo"
+
+
+class Standings:
+    """The battles judged so far, as a goal looks at them."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, int] = {}
+        self._datasets: dict[str, int] = {}
+        self._queries: dict[tuple[str, str], int] = {}
+        self._rows: list[tuple[int, int, float, int, int]] = []
+
+    def count(self, battle: Battle) -> None:
+        """Take a battle in."""
+        query = (battle.dataset, battle.query_id)
+        self._rows.append(
+            (
+                self._models.setdefault(battle.model_a, len(self._models)),
+                self._models.setdefault(battle.model_b, len(self._models)),
+                _FIRST_SCORE[battle.winner],
+                self._queries.setdefault(query, len(self._queries)),
+                self._datasets.setdefault(battle.dataset, len(self._datasets)),
+            )
+        )
+
+    @property
+    def n_queries(self) -> int:
+        """Queries with a battle, over all data sets."""
+        return len(self._queries)
+
+    def reach(self, goal: Goal) -> bool:
+        """Whether the goal is reached; not while a model won or lost everything."""
+        if not self._rows:
+            return False
+        first, second, score, query, dataset = (np.array(c) for c in zip(*self._rows, strict=True))
+        per_dataset = np.bincount(dataset)
+        comparisons = Comparisons(
+            first=first,
+            second=second,
+            score=score,
+            cluster=query,
+            n_models=len(self._models),
+            weight=len(dataset) / (len(per_dataset) * per_dataset[dataset]),
+        )
+        try:
+            return goal.reached(fit(comparisons))
+        except DisconnectedError:
+            return False
+
+
+def in_rounds(matchups: Iterable[Matchup], n_datasets: int) -> Iterator[list[Matchup]]:
+    """Part a plan into rounds of `ROUND` queries of each data set, in its own order."""
+    by_query = (list(group) for _, group in groupby(matchups, lambda m: (m.dataset, m.query_id)))
+    while queries := list(islice(by_query, ROUND * n_datasets)):
+        yield [matchup for query in queries for matchup in query]

@@ -1,0 +1,55 @@
+"""Playing until it is decided."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arena.experiment.plan import plan_matchups
+from arena.experiment.rounds import ROUND, Goal, Standings, in_rounds
+from arena.records import Battle, Winner
+
+
+def battle(query: int, a: str, b: str, winner: Winner) -> Battle:
+    name = f"{query}{a}{b}"
+    return Battle(name, "docs", f"q{query}", a, b, winner, "judge", "", "judge")
+
+
+def standings(n_queries: int, win_rate: float, seed: int = 0) -> Standings:
+    """``good`` beats ``bad`` at a rate, home and away."""
+    rng, found = np.random.default_rng(seed), Standings()
+    for query in range(n_queries):
+        for a, b in (("good", "bad"), ("bad", "good")):
+            good_wins = rng.random() < win_rate
+            found.count(battle(query, a, b, "model_a" if good_wins == (a == "good") else "model_b"))
+    return found
+
+
+def test_rounds_are_whole_queries_of_every_data_set_in_plan_order() -> None:
+    queries = {"a": [f"a{i}" for i in range(25)], "b": [f"b{i}" for i in range(12)]}
+    plan = list(plan_matchups(["x", "y", "z"], queries))
+
+    rounds = list(in_rounds(plan, n_datasets=2))
+
+    assert [m for played in rounds for m in played] == plan
+    assert len({(m.dataset, m.query_id) for m in rounds[0]}) == 2 * ROUND
+
+
+def test_a_clear_difference_is_decided_and_a_small_one_is_not_yet() -> None:
+    assert standings(60, win_rate=0.9).reach(Goal())
+    assert not standings(60, win_rate=0.55).reach(Goal())
+
+
+def test_a_width_is_reached_with_more_queries() -> None:
+    goal = Goal(width_elo=40)
+
+    assert not standings(30, win_rate=0.6).reach(goal)
+    assert standings(400, win_rate=0.6).reach(goal)
+
+
+def test_nothing_is_decided_by_a_handful_of_queries_or_by_none() -> None:
+    assert not standings(10, win_rate=0.9).reach(Goal())
+    assert not Standings().reach(Goal())
+
+
+def test_a_model_that_won_everything_is_played_on() -> None:
+    assert not standings(60, win_rate=1.0).reach(Goal())
