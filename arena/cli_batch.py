@@ -13,7 +13,7 @@ import click
 from arena.progress import dollars, reporter
 
 if TYPE_CHECKING:
-    from arena.experiment.batch_results import Collected
+    from arena.experiment.batch_settle import Collected
 
 CONFIG = click.argument(
     "config",
@@ -66,11 +66,20 @@ def batch() -> None:
     help="Prompt tokens under way at one time, where the provider has such a limit.",
 )
 @REQUESTS
+@click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")
 @QUIET
-def submit(
-    config: Path, max_usd: float | None, max_tokens: int | None, max_requests: int, *, quiet: bool
+def submit(  # noqa: PLR0913  one parameter per option
+    config: Path,
+    max_usd: float | None,
+    max_tokens: int | None,
+    max_requests: int,
+    *,
+    no_gate: bool,
+    quiet: bool,
 ) -> None:
     """Upload requests for all battles that are not judged or asked for yet.
+
+    A judge that has judged nothing yet is first asked a few controls, live.
 
     \b
     Example:
@@ -79,11 +88,12 @@ def submit(
     from arena.batch.chunks import Limits  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
     from arena.experiment import batch as work  # noqa: PLC0415
+    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     limits = Limits(requests=max_requests, tokens=max_tokens)
-    order = work.Order(max_usd=max_usd, max_tokens=max_tokens, limits=limits)
-    done = run(work.submit(work.open_desk(config, progress), order, progress))
+    order = work.Order(max_usd=max_usd, max_tokens=max_tokens, limits=limits, gate=not no_gate)
+    done = run(work.submit(open_desk(config, progress), order, progress))
     cost = f", {dollars(done.at_most_usd)} at most" if done.at_most_usd else ""
     click.echo(f"{done.n_requests:,} requests submitted in {done.n_jobs} jobs{cost}")
     done.check()
@@ -126,11 +136,11 @@ def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, qu
     """
     from arena.batch.jobs import Poll  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch as work  # noqa: PLC0415
     from arena.experiment import batch_results  # noqa: PLC0415
+    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
-    desk = work.open_desk(config, progress)
+    desk = open_desk(config, progress)
     if waits:
         run(batch_results.wait(desk, Poll(poll_s, 10 * poll_s), progress))
     _finish(run(batch_results.collect(desk, progress, give_up=give_up)))
@@ -153,8 +163,9 @@ def export(folder: Path, config: Path, max_requests: int, *, quiet: bool) -> Non
     """
     from arena.batch.chunks import Limits  # noqa: PLC0415
     from arena.experiment import batch as work  # noqa: PLC0415
+    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
-    desk = work.open_desk(config, reporter(quiet=quiet))
+    desk = open_desk(config, reporter(quiet=quiet))
     for path in work.export(desk, folder, Limits(requests=max_requests)):
         click.echo(path)
 
@@ -179,11 +190,11 @@ def import_(files: Sequence[Path], config: Path, *, quiet: bool) -> None:
       arena batch import results.jsonl --config handbook/arena.toml
     """
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch as work  # noqa: PLC0415
     from arena.experiment import batch_results  # noqa: PLC0415
+    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
-    desk = work.open_desk(config, progress)
+    desk = open_desk(config, progress)
     _finish(run(batch_results.import_files(desk, files, progress)))
 
 

@@ -1,4 +1,4 @@
-"""A provider of batch jobs on loopback: /v1/files and /v1/batches, with everything that goes wrong.
+"""A provider of batch jobs on loopback: files, jobs, calls, and all that goes wrong.
 
 ::
 
@@ -99,12 +99,14 @@ class BatchServer:
     def _route(self, method: str, path: str, raw: bytes) -> tuple[int, bytes]:
         where, _, query = path.partition("?")
         parts = where.removeprefix("/v1/").split("/")
-        if (method, parts) == ("POST", ["files"]):
-            return self._upload(raw)
-        if (method, parts) == ("POST", ["batches"]):
-            return self._create(json.loads(raw))
-        if (method, parts) == ("GET", ["batches"]):
-            return self._list(query)
+        routes = {
+            "POST files": lambda: self._upload(raw),
+            "POST batches": lambda: self._create(json.loads(raw)),
+            "POST chat/completions": lambda: (200, self.judge(json.loads(raw), 1).body),
+            "GET batches": lambda: self._list(query),
+        }
+        if route := routes.get(f"{method} {'/'.join(parts)}"):
+            return route()
         if parts[0] == "batches" and parts[1] in self.batches:
             return self._ask(self.batches[parts[1]])
         if parts[0] == "files" and parts[1] in self.files:

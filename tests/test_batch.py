@@ -13,19 +13,30 @@ from typing import Any
 
 import pytest
 from batch_server import PAGE, BatchServer
+from click.testing import CliRunner, Result
 from experiments import QUERIES, QUIET, fair_judge, llm, log_lines, logged, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import LoopbackServer, chat
+from loopback import LoopbackServer, chat, verdict
 
 from arena.batch.chunks import Limits, Request, cut, request_line
 from arena.batch.jobs import Poll
 from arena.batch.ledger import LEDGER, read_jobs
+from arena.cli import main
 from arena.endpoint import files
-from arena.errors import ApiError, DataError, FatalApiError, IncompleteError, LogError, UsageError
+from arena.errors import (
+    ApiError,
+    DataError,
+    FatalApiError,
+    GateError,
+    IncompleteError,
+    LogError,
+    UsageError,
+)
 from arena.experiment import batch, batch_results
 from arena.experiment.batch import Order
-from arena.experiment.batch_results import Collected
+from arena.experiment.batch_desk import open_desk
+from arena.experiment.batch_settle import Collected
 from arena.log.append import LineFile
 from arena.log.battle_log import BattleLog, read_replies
 
@@ -53,11 +64,11 @@ def experiment(folder: Path, server: BatchServer, extra: str = "") -> Path:
 
 def submit(config: Path, n_requests: int = 5, **options: Any) -> batch.Submitted:
     order = Order(limits=Limits(requests=n_requests), **options)
-    return asyncio.run(batch.submit(batch.open_desk(config, QUIET), order, QUIET))
+    return asyncio.run(batch.submit(open_desk(config, QUIET), order, QUIET))
 
 
 def collect(config: Path, **options: Any) -> Collected:
-    return asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), QUIET, **options))
+    return asyncio.run(batch_results.collect(open_desk(config, QUIET), QUIET, **options))
 
 
 def folder_of(config: Path) -> Path:
@@ -93,6 +104,84 @@ def test_batch_jobs_write_the_log_that_a_live_run_writes_at_half_the_price(
     ]
     assert plain[0] == plain[1]
     assert [b.cost_usd for b in logged(posted)] == [b.cost_usd / 2 for b in logged(live)]
+
+
+def arena(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, ["batch", *map(str, args)])
+
+
+def board(folder: Path) -> Any:
+    """The leaderboard of an experiment, without what depends on the price."""
+    rows = json.loads((folder / "leaderboard.json").read_text())
+    rows.pop("cost_usd", None)
+    return rows
+
+
+def test_the_commands_submit_look_and_collect_end_in_the_leaderboard_of_a_live_run(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path / "posted", server)
+    with LoopbackServer(fair_judge) as live_server:
+        (tmp_path / "live").mkdir()
+        live = write_experiment(tmp_path / "live", judge=llm(live_server.base_url), rankings=TWO)
+        assert CliRunner().invoke(main, ["battle", str(live), "-q"]).exit_code == 0
+
+    submitted = arena("submit", config, "--max-requests", "5", "-q")
+    shown = arena("status", config)
+    collected = arena("collect", config, "--wait", "--poll", "0.01", "-q")
+    after = arena("status", config)
+
+    results = (submitted, shown, collected, after)
+    assert [result.exit_code for result in results] == [0, 0, 0, 0], collected.output
+    assert "12 requests submitted in 3 jobs, $0.0" in submitted.output
+    assert [line.split()[1] for line in shown.output.splitlines()] == list(server.batches)
+    assert "12 of 12 judged" in collected.output
+    assert after.output == "no jobs are under way\n"
+    assert board(folder_of(config)) == board(folder_of(live))
+
+
+def test_the_commands_export_and_import_end_in_a_leaderboard_too(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    exported = arena("export", tmp_path / "out", config, "-q")
+    path = Path(exported.output.strip())
+    results = tmp_path / "results.jsonl"
+    results.write_text("\n".join(map(vllm_line, path.read_text().splitlines())))
+
+    imported = arena("import", results, "--config", config, "-q")
+
+    assert imported.exit_code == 0, imported.output
+    assert "12 battles written, 12 of 12 judged" in imported.output
+    assert board(folder_of(config))["overall"][0]["model"] == "strong"
+
+
+def test_battles_under_way_are_not_judged_live_without_a_warning(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+
+    live = CliRunner().invoke(main, ["battle", str(config)])
+
+    assert live.exit_code == 0
+    assert "warning: 12 requests are under way in 3 batch jobs" in live.stderr
+    assert "arena batch collect" in live.stderr
+
+
+def test_a_judge_passes_its_controls_before_anything_is_submitted(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server, "gate = true\n")
+    server.judge = lambda request, attempt: verdict("first")
+
+    with pytest.raises(GateError):
+        submit(config)
+
+    assert server.batches == {}
+    assert submit(config, gate=False).n_requests == N_BATTLES
+    manifest = json.loads((folder_of(config) / "manifest.json").read_text())
+    assert manifest["judges"][0]["gate"]["skipped"] == "--no-gate"
 
 
 class Crash(BaseException):
@@ -292,7 +381,7 @@ def test_a_whole_job_that_fails_says_why_and_is_asked_again(
     quiet = QUIET
     reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": quiet.stage})()
 
-    asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), reporter))
+    asyncio.run(batch_results.collect(open_desk(config, QUIET), reporter))
     server.status = "completed"
     submit(config)
 
@@ -309,7 +398,7 @@ def test_results_for_unknown_requests_are_ignored_with_a_note(
     said: list[str] = []
     reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": QUIET.stage})()
 
-    done = asyncio.run(batch_results.collect(batch.open_desk(config, QUIET), reporter))
+    done = asyncio.run(batch_results.collect(open_desk(config, QUIET), reporter))
 
     assert done.n_judged == N_BATTLES
     assert "1 results are for requests that were not in it" in "\n".join(said)
@@ -364,7 +453,7 @@ def test_a_job_that_is_not_done_is_waited_for(tmp_path: Path, server: BatchServe
     with pytest.raises(IncompleteError, match="in_progress, 0 of 5 done"):
         early.check()
 
-    desk = batch.open_desk(config, QUIET)
+    desk = open_desk(config, QUIET)
     asyncio.run(batch_results.wait(desk, Poll(0.01, 0.02), QUIET))
 
     assert collect(config).n_judged == N_BATTLES
@@ -505,7 +594,7 @@ def test_exported_files_are_the_same_every_time_and_valid_jsonl(
     tmp_path: Path, server: BatchServer
 ) -> None:
     config = experiment(tmp_path, server)
-    desk = batch.open_desk(config, QUIET)
+    desk = open_desk(config, QUIET)
 
     once = batch.export(desk, tmp_path / "once", Limits(requests=5))
     again = batch.export(desk, tmp_path / "again", Limits(requests=5))
@@ -538,7 +627,7 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
     tmp_path: Path, server: BatchServer
 ) -> None:
     config = experiment(tmp_path, server)
-    desk = batch.open_desk(config, QUIET)
+    desk = open_desk(config, QUIET)
     [requests] = batch.export(desk, tmp_path / "out", Limits())
     lines = [vllm_line(line) for line in requests.read_text().splitlines()]
     results = tmp_path / "results.jsonl"
@@ -561,14 +650,14 @@ def test_a_file_that_holds_no_results_is_refused_in_one_line(
     page.write_bytes(PAGE)
 
     with pytest.raises(DataError, match="holds no results"):
-        asyncio.run(batch_results.import_files(batch.open_desk(config, QUIET), [page], QUIET))
+        asyncio.run(batch_results.import_files(open_desk(config, QUIET), [page], QUIET))
 
 
 def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(tmp_path: Path) -> None:
     config = write_experiment(tmp_path, judge='kind = "qrels"')
 
     with pytest.raises(UsageError, match="use `arena battle`"):
-        batch.open_desk(config, QUIET)
+        open_desk(config, QUIET)
 
 
 def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchServer) -> None:

@@ -6,81 +6,26 @@ collected. A run that is stopped in between writes, when it is repeated, what is
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from arena.batch.jobs import Poll, State, fetch, follow, state
 from arena.batch.ledger import Job, Ledger, now, read_jobs
-from arena.batch.results import Answer, Results
+from arena.batch.results import Results
 from arena.endpoint.files import FileApi
-from arena.errors import ArenaError, DataError, IncompleteError, UnjudgedError, UsageError
-from arena.experiment.batch import Desk, Postal, begin
-from arena.experiment.material import Experiment
-from arena.experiment.play import Referee
-from arena.judging.chat import Messages
-from arena.judging.judge import Judge
-from arena.log.battle_log import BattleLog, Reply, read_failures, read_replies
+from arena.errors import DataError, UsageError
+from arena.experiment.batch_desk import Desk, Postal, set_aside_others
+from arena.experiment.batch_settle import (
+    Collected,
+    Delivery,
+    Refused,
+    settle,
+    write_replies,
+)
+from arena.experiment.manifest import known_gates, write_manifest
+from arena.log.battle_log import BattleLog
 from arena.progress import Reporter
-from arena.records import Battle, Exhibit, Usage, Verdict
-
-
-@dataclass(slots=True)
-class Collected:
-    """What a collection came to."""
-
-    experiment: Experiment
-    n_planned: int = 0
-    n_judged: int = 0  #: in the log, of all judges
-    n_new: int = 0  #: of them written now
-    failures: Counter[str] = field(default_factory=Counter)  #: reason → battles, of this run
-    waiting: list[str] = field(default_factory=list)  #: jobs that cannot be collected yet, and why
-
-    def check(self) -> None:
-        """Complain of what is missing.
-
-        Raises:
-            IncompleteError: jobs are under way, or battles have no verdict.
-        """
-        source = self.experiment.source
-        done = f"{self.n_judged:,} of {self.n_planned:,} battles"
-        if self.waiting:
-            again = f"go on with: arena batch collect {source}"
-            raise IncompleteError(f"{done}; still waiting for {'; '.join(self.waiting)}; {again}")
-        if self.n_judged < self.n_planned:
-            failed = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.most_common())
-            again = f"ask again with: arena batch submit {source}"
-            raise IncompleteError(f"{done}{f' ({failed})' if failed else ''}; {again}")
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What came back of one job, or of one exported file."""
-
-    judge: str  #: the judge's name
-    requests: Mapping[str, str]  #: battle id → key of its request
-    answers: Mapping[str, Answer]  #: battle id → what came back; for those requests alone
-    asked_at: str  #: UTC time, ISO 8601
-    answered_at: str
-
-    @property
-    def refused(self) -> dict[str, Refused]:
-        """Key of a request → why it has no verdict."""
-        return {
-            self.requests[name]: Refused(answer, self.asked_at, name)
-            for name, answer in self.answers.items()
-            if isinstance(answer, UnjudgedError)
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a request has no verdict."""
-
-    error: UnjudgedError
-    since: str  #: when it was asked; a failure recorded since then is this one
-    id: str  #: the battle that paid for it
+from arena.records import Verdict
 
 
 async def wait(desk: Desk, poll: Poll, reporter: Reporter) -> None:
@@ -111,7 +56,8 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
         UsageError: no job has the name to give up.
     """
     folder = desk.experiment.folder
-    begin(desk, reporter)
+    set_aside_others(desk, reporter)
+    _write_manifest(desk)
     with BattleLog(folder) as log, Ledger(folder) as ledger:
         if give_up is not None:
             _give_up(ledger, give_up)
@@ -121,9 +67,9 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
         for job, found, results in ended:
             ours = {name: results.answers[name] for name in job.requests if name in results.answers}
             delivery = Delivery(job.judge, job.requests, ours, job.at, found.at or job.at)
-            _write_replies(log, folder, delivery)
+            write_replies(log, folder, delivery)
             refused |= delivery.refused
-        await _settle(desk, log, refused, done)
+        await settle(desk, log, refused, done)
         log.flush()
         for job, found, results in ended:
             refusal = {"refusal": results.refusal} if results.refusal else {}
@@ -171,7 +117,8 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
     folder, at = desk.experiment.folder, now()
     done = Collected(desk.experiment)
     files = [_read_file(path) for path in paths]
-    begin(desk, reporter)
+    set_aside_others(desk, reporter)
+    _write_manifest(desk)
     refused: dict[str, Refused] = {}
     known: set[str] = set()
     strays: set[str] = set()
@@ -183,11 +130,11 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
             requests = _planned_requests(desk, postal, log, results.answers)
             ours = {name: results.answers[name] for name in requests}
             delivery = Delivery(postal.config.log_name, requests, ours, at, at)
-            _write_replies(log, folder, delivery)
+            write_replies(log, folder, delivery)
             refused |= delivery.refused
             known |= ours.keys()
             strays |= results.answers.keys()
-        await _settle(desk, log, refused, done)
+        await settle(desk, log, refused, done)
     if unknown := strays - known:
         reporter.say(
             f"note: {len(unknown):,} results are for battles that are judged already or not "
@@ -196,121 +143,12 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
     return done
 
 
-class Answered:
-    """A judge that has been asked by post: what it did not answer stays open."""
-
-    def __init__(self, judge: Judge, refused: Mapping[str, Refused]) -> None:
-        self.name = judge.name
-        self.prompt = judge.prompt
-        self.fingerprint = judge.fingerprint
-        self.is_llm = judge.is_llm
-        self._judge = judge
-        self._refused = refused
-
-    def request_key(self, exhibit: Exhibit) -> str:
-        """As the judge itself."""
-        return self._judge.request_key(exhibit)
-
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
-        """As the judge itself."""
-        return self._judge.calls(exhibit)
-
-    async def judge(self, exhibit: Exhibit) -> Verdict:
-        """Fail as the request did.
-
-        Raises:
-            UnjudgedError: with the reason that came back; the reply is in the log already.
-            UnansweredError: nothing came back.
-        """
-        refused = self._refused.get(self.request_key(exhibit))
-        if refused is None:
-            raise UnansweredError
-        raise UnjudgedError(refused.error.reason, refused.error.detail)
-
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        """As the judge itself."""
-        return self._judge.read(reply, usage)
-
-
-class UnansweredError(ArenaError):
-    """A request that no job has answered yet; never shown."""
-
-
-async def _settle(
-    desk: Desk, log: BattleLog, refused: Mapping[str, Refused], done: Collected
-) -> None:
-    """Write every battle that needs no further request, and every failure, in plan order."""
-    failed_at = _failed_at(desk.experiment.folder) if refused else {}
-    for postal in desk.judges.values():
-        referee = Referee(desk.prepared.lists, Answered(postal.judge, refused), log)
-        done.n_planned += desk.prepared.n_matchups
-        n_open = 0
-        for planned in referee.unplayed(desk.prepared.matchups):
-            try:
-                outcome = await referee.settle(planned)
-            except UnansweredError:
-                n_open += 1
-                continue
-            if isinstance(outcome, Battle):
-                log.write_battle(outcome)
-                done.n_new += 1
-                continue
-            n_open += 1
-            done.failures[outcome.reason] += 1
-            exhibit = desk.prepared.lists.exhibit(planned.matchup)
-            cause = refused[postal.judge.request_key(exhibit)]
-            if failed_at.get(outcome.id, "") < cause.since:
-                own = cause.id == outcome.id
-                log.write_failure(replace(outcome, cost_usd=cause.error.cost_usd if own else 0.0))
-        done.n_judged += desk.prepared.n_matchups - n_open
-
-
-def _write_replies(log: BattleLog, folder: Path, delivery: Delivery) -> None:
-    """Write down what was paid for, unless a run that was stopped has done so."""
-    at, answers = delivery.answered_at, delivery.answers
-    written = _unreadable(folder, at) if delivery.refused else frozenset()
-    for name, answer in answers.items():
-        if isinstance(answer, Verdict):
-            before = log.reply_for(name)
-            if before and before.at == at and before.reply == answer.reply:
-                continue
-            reply, winner, probs, usage = answer.reply, answer.winner, answer.probs, answer.usage
-        else:
-            if name in written or not (answer.reply or answer.cost_usd):
-                continue
-            reply, winner, probs, usage = answer.reply, None, None, Usage(cost_usd=answer.cost_usd)
-        log.write_reply(
-            Reply(
-                id=name,
-                request=delivery.requests[name],
-                reply=reply,
-                winner=winner,
-                probs=probs,
-                usage=usage,
-                at=at,
-                judge=delivery.judge,
-            )
-        )
-    log.flush()
-
-
-def _unreadable(folder: Path, at: str) -> frozenset[str]:
-    """Battles with a reply of that moment that could not be read."""
-    return frozenset(
-        reply.id
-        for path in sorted(folder.glob("replies*.jsonl"))
-        for reply in read_replies(path)
-        if reply.winner is None and reply.at == at
-    )
-
-
-def _failed_at(folder: Path) -> dict[str, str]:
-    """Battle id → when its last failure was recorded."""
-    return {
-        failure.id: failure.at
-        for path in sorted(folder.glob("failures*.jsonl"))
-        for failure in read_failures(path)
-    }
+def _write_manifest(desk: Desk) -> None:
+    """Record what the experiment is made of now, and what is known of its judges' controls."""
+    known = known_gates(desk.experiment.folder)
+    unasked = {"skipped": "judged by files of requests"}
+    gates = {seat.judge.name: known.get(seat.judge.fingerprint, unasked) for seat in desk.seats}
+    write_manifest(desk.prepared, desk.seats, gates)
 
 
 def _planned_requests(

@@ -1,0 +1,149 @@
+"""An experiment whose judges are asked by post, and the requests that are still to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from arena.batch.chunks import Request, request_line
+from arena.batch.jobs import BATCH_DISCOUNT
+from arena.batch.ledger import Job, Ledger
+from arena.config import JudgeConfig
+from arena.endpoint.address import Endpoint
+from arena.errors import UsageError
+from arena.experiment.material import Experiment, load_material, open_experiment, retrieve_all
+from arena.experiment.panel import Seat, closed_panel
+from arena.experiment.plan import same_lists
+from arena.experiment.prepare import Prepared, load_prompts, prepare
+from arena.judging.judge import RequestJudge
+from arena.log.battle_log import BattleLog
+from arena.log.compact import IdSet
+from arena.log.superseded import SUPERSEDED, set_aside
+from arena.progress import Reporter
+
+BYTES_PER_TOKEN: Final = 3
+"""On the safe side: English has about four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postal:
+    """A judge of the experiment that can be asked by post."""
+
+    config: JudgeConfig
+    judge: RequestJudge
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where its requests go."""
+        return endpoint_of(self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """An experiment, ready to be judged by post."""
+
+    prepared: Prepared
+    judges: Mapping[str, Postal]  #: by the fingerprint of the judge
+    seats: tuple[Seat, ...]  #: the same judges, as the manifest names them
+
+    @property
+    def experiment(self) -> Experiment:
+        """The arena.toml and its folder."""
+        return self.prepared.experiment
+
+
+def open_desk(path: Path, reporter: Reporter) -> Desk:
+    """Load an experiment, retrieve what is missing, and seat its judges.
+
+    Raises:
+        UsageError: the config or a data file has a mistake, or a judge cannot be asked by file.
+        ApiError: an embedding endpoint failed.
+    """
+    experiment = open_experiment(path)
+    prompts = load_prompts(experiment)
+    material = load_material(experiment.config)
+    for note in material.notes:
+        reporter.say(f"note: {note}")
+    runs = retrieve_all(experiment, material, reporter)
+    prepared = prepare(experiment, material, runs, prompts)
+    judges = {}
+    seats = closed_panel(prepared)
+    for seat in seats:
+        if not isinstance(seat.judge, RequestJudge):
+            raise UsageError(
+                f'judge {seat.judge.name}: kind = "{seat.config.kind}" is not asked one request '
+                "a battle, so batch jobs cannot carry it; use `arena battle`"
+            )
+        judges[seat.judge.fingerprint] = Postal(seat.config, seat.judge)
+    return Desk(prepared, judges, seats)
+
+
+def set_aside_others(desk: Desk, reporter: Reporter) -> None:
+    """Take battles out of the log that this configuration would not play.
+
+    Raises:
+        LogError: another process writes this experiment's log.
+    """
+    folder, lists = desk.experiment.folder, desk.prepared.lists
+    if not any(folder.glob("battles*.jsonl")):
+        return
+    planned = IdSet()
+    for matchup in desk.prepared.matchups:
+        for fingerprint in desk.judges:
+            planned.add(lists.battle_id(matchup, fingerprint))
+    if n_aside := set_aside(folder, planned):
+        reporter.say(
+            f"note: {n_aside:,} battles of an earlier configuration were moved to "
+            f"{folder / SUPERSEDED}"
+        )
+
+
+def unasked(desk: Desk, postal: Postal, log: BattleLog, ledger: Ledger) -> Iterator[Request]:
+    """A request for each battle that needs one, in plan order; wholly equal ones once."""
+    waiting = [job for job in ledger.open_jobs if job.fingerprint == postal.judge.fingerprint]
+    asked = {key for job in waiting for key in job.requests.values()}
+    lists = desk.prepared.lists
+    for matchup in desk.prepared.matchups:
+        name = lists.battle_id(matchup, postal.judge.fingerprint)
+        if name in log.battle_ids or any(name in job.requests for job in waiting):
+            continue
+        exhibit = lists.exhibit(matchup)
+        if same_lists(exhibit):
+            continue
+        key = postal.judge.request_key(exhibit)
+        paid = (log.reply_for(name), log.reply_to(key))
+        if key in asked or any(reply and reply.winner for reply in paid):
+            continue
+        asked.add(key)
+        body = postal.judge.request(exhibit)
+        tokens = _tokens(body)
+        cost_usd = _at_most_usd(body, tokens, postal.config)
+        yield Request(name, key, request_line(name, body), tokens, cost_usd)
+
+
+def learn_refusals(postal: Postal, jobs: Iterable[Job]) -> None:
+    """Leave out of requests what the provider refused in earlier jobs, once for each refusal."""
+    for refusal in dict.fromkeys(
+        job.refusal for job in jobs if job.fingerprint == postal.judge.fingerprint and job.refusal
+    ):
+        postal.judge.learn(refusal)
+
+
+def endpoint_of(config: JudgeConfig) -> Endpoint:
+    """Where a judge is asked."""
+    return Endpoint(config.base_url, config.api_key_env, config.timeout_s, config.concurrency)
+
+
+def _tokens(body: Mapping[str, Any]) -> int:
+    n_bytes = sum(len(message["content"].encode("utf-8")) for message in body["messages"])
+    return -(-n_bytes // BYTES_PER_TOKEN)
+
+
+def _at_most_usd(body: Mapping[str, Any], tokens: int, config: JudgeConfig) -> float:
+    """What a request costs if the judge writes as much as it may."""
+    limit = body.get("max_tokens") or body.get("max_completion_tokens") or config.max_tokens
+    price_in, price_out = config.price_per_1m_input_tokens, config.price_per_1m_output_tokens
+    full_usd = (tokens * (price_in or 0.0) + limit * (price_out or 0.0)) / 1e6
+    return full_usd * BATCH_DISCOUNT
