@@ -11,6 +11,7 @@ from typing import Final
 
 from arena.endpoint.client import run
 from arena.errors import BudgetSpentError, FatalApiError
+from arena.experiment.batch import warn_of_jobs
 from arena.experiment.estimate import Estimate, estimate
 from arena.experiment.gates import pass_gates
 from arena.experiment.grades import GradeBook
@@ -69,6 +70,7 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     open_books(experiment.config, experiment.folder, max_usd=options.max_usd)
+    warn_of_jobs(experiment.folder, reporter)
     material = _load(experiment, reporter)
     runs = retrieve_all(experiment, material, reporter)
     prepared = prepare(experiment, material, runs, prompts)
