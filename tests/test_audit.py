@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from experiments import play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_battles import ALIASES
@@ -15,6 +18,7 @@ from arena.auditing.card import audit
 from arena.auditing.records import Estimate, Figure
 from arena.auditing.show import render_audit, to_json
 from arena.auditing.trust import LIMITS, trust
+from arena.cli import main
 from arena.data.per_query import ShownList, write_lists
 from arena.errors import DataError, UsageError
 
@@ -194,7 +198,7 @@ def test_labels_of_other_models_are_an_error_not_an_empty_figure(tmp_path):
 def test_labels_that_could_mean_either_data_set_are_refused(tmp_path):
     frame = log("q1 a<b, q1 a>b", dataset=["d1", "d2"])
 
-    with pytest.raises(UsageError, match="'q1' is in d1 and in d2.*add a column dataset"):
+    with pytest.raises(UsageError, match=r"'q1' is in d1 and in d2.*add a column dataset"):
         audit(frame, labels=people(tmp_path, "q1 a>b"))
 
 
@@ -358,7 +362,7 @@ def swapped_sides(frame):
     return turned.assign(winner=frame["winner"].map(other))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(frame=logs())
 def test_swapping_all_sides_turns_the_first_place_round_and_nothing_else(frame):
     before, after = audit(frame), audit(swapped_sides(frame))
@@ -371,7 +375,7 @@ def test_swapping_all_sides_turns_the_first_place_round_and_nothing_else(frame):
         assert value(after, key) == value(before, key)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(frame=logs())
 def test_renaming_models_changes_no_figure(frame):
     names = {"a": "z", "b": "m", "c": "b"}
@@ -385,7 +389,7 @@ def test_renaming_models_changes_no_figure(frame):
             assert other.estimate.value == pytest.approx(one.estimate.value, abs=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(frame=logs())
 def test_no_figure_is_ever_nan_and_shares_stay_within_their_intervals(frame):
     tree = json.loads(json.dumps(to_json(audit(frame)), allow_nan=False))
@@ -478,3 +482,65 @@ def test_the_published_judge_is_to_be_believed_with_care(shared_data):
     assert counts == {"reversal": 95, "tie_change": 38, "consistency": 237}
     assert card.trust.level == "believe with care"
     assert card.trust.decided_by == ("reversal",)
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "battles.csv"
+    MIXED.to_csv(path, index=False)
+    return path
+
+
+def test_the_command_prints_a_plain_card_where_there_is_no_terminal(csv):
+    shown = CliRunner().invoke(main, ["audit", str(csv)])
+
+    assert shown.exit_code == 0
+    assert shown.output.startswith("How far to trust the judge: not named in the log\n")
+    assert "winner flips when the order is swapped (4 home-and-away pairs)" in shown.output
+    assert "\x1b" not in shown.output
+
+
+def test_the_commands_json_is_that_of_the_library(csv, tmp_path):
+    labels = people(tmp_path, "q1 a>b")
+
+    shown = CliRunner().invoke(main, ["audit", str(csv), "--labels", str(labels), "--json"])
+
+    assert json.loads(shown.output) == to_json(audit(csv, labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv"], "nowhere.csv: No such file"),
+        (["{csv}", "--labels", "nowhere.csv"], "nowhere.csv: No such file"),
+        (["{csv}", "--aliases", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["{folder}"], "no battles*.jsonl in this folder"),
+    ],
+)
+def test_what_cannot_be_audited_is_one_line_and_a_status(csv, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    given = [a.format(csv=csv, folder=tmp_path / "empty") for a in arguments]
+
+    ended = CliRunner().invoke(main, ["audit", *given])
+
+    assert ended.exit_code == 2
+    assert message in ended.output
+    assert ended.output.count("\n") == 1
+
+
+def test_colours_end_where_their_words_end():
+    text = render_audit(audit(MIXED), width=200, colour=True)
+
+    assert re.search(r"\x1b\[[0-9;]*mBELIEVE WITH CARE\x1b\[0m: nothing here tests it", text)
+
+
+def test_an_experiment_can_be_audited_as_it_was_left(tmp_path):
+    config = write_experiment(tmp_path)
+    play(config)
+
+    card = audit(config.parent / "runs" / "x")
+
+    assert value(card, "qrels_accuracy") == 1.0
+    assert value(card, "rank_tau") == pytest.approx(1.0)
+    assert value(card, "failure_rate") == 0.0
+    assert card.trust.reason.startswith("the judge is the relevance grades themselves")

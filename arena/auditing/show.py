@@ -24,7 +24,7 @@ _PARTS_SHOWN = 8
 def to_json(audit: Audit) -> dict[str, Any]:
     """The card as ``arena audit --json`` prints it; null where a figure is not known."""
     return {
-        "trust": asdict(audit.trust),
+        "trust": {**asdict(audit.trust), "decided_by": list(audit.trust.decided_by)},
         "judges": list(audit.judges),
         "battles": audit.battles,
         "queries": audit.queries,
@@ -78,8 +78,8 @@ def _head(audit: Audit) -> Iterator[Text]:
         count(len(audit.datasets), "data set"),
     )
     yield _text(f"{', '.join(counts)}; 95% intervals, clustered by query")
-    line = _text(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
-    yield line.append(_text(f": {audit.trust.reason}"))
+    level = _text(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
+    yield _text("").append(level).append(_text(f": {audit.trust.reason}"))
 
 
 def _known(audit: Audit) -> Table:
@@ -88,7 +88,7 @@ def _known(audit: Audit) -> Table:
     for figure in audit.figures:
         estimate = figure.estimate
         if estimate is not None:
-            said = _text(f"{figure.title} ", "bold")
+            said = _text("").append(_text(f"{figure.title} ", "bold"))
             said.append(_text(f"({estimate.n:,} {figure.of})")).append("\n")
             said.append(_text(_meaning(figure), "dim"))
             value = _text(_value(estimate.value, figure), "bold")
