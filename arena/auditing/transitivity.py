@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from arena.auditing.estimates import Floats, share
+from arena.auditing.estimates import share
 from arena.auditing.evidence import Evidence
 from arena.auditing.order import winner_of_lower
 from arena.auditing.records import Figure
 from arena.auditing.words import BY_QUERY_ID, missing, of_hundred
 from arena.rating.battles import Battles
+
+Singles = NDArray[np.float32]
 
 CHANCE = 0.25
 """Of the 8 outcomes of three battles 2 are cycles: n(n−1)(n−2)/24 of the n(n−1)(n−2)/6 triads
@@ -41,7 +44,7 @@ def transitivity_figure(evidence: Evidence) -> Figure:
     return Figure(key, title, "share", estimate, "triads", meaning)
 
 
-def _tournaments(battles: Battles) -> list[tuple[int, Floats]]:
+def _tournaments(battles: Battles) -> list[tuple[int, Singles]]:
     """(query, who beats whom as 0 and 1) of each judge and query with three pairs or more."""
     m = len(battles.models)
     low = np.minimum(battles.model_a, battles.model_b).astype(np.int64)
@@ -60,15 +63,20 @@ def _tournaments(battles: Battles) -> list[tuple[int, Floats]]:
         _, place = np.unique(np.concatenate([low_, high_]), return_inverse=True)
         i, j = np.split(place, 2)
         n = int(place.max()) + 1
-        beats = np.zeros((n, n))
+        beats = np.zeros((n, n), np.float32)
         beats[i, j], beats[j, i] = lead[rows] > 0, lead[rows] < 0
         out.append((int(query[rows[0]]), beats))
     return out
 
 
-def _count(beats: Floats) -> tuple[float, float]:
+def _count(beats: Singles) -> tuple[float, float]:
     """How many triads are cycles, and how many have a winner between each two."""
     met = beats + beats.T
     # Each cycle is found from each of its three corners, each triad from six ordered walks.
-    cycles = np.einsum("ij,ji->", beats @ beats, beats) / 3
-    return float(cycles), float(np.einsum("ij,ji->", met @ met, met) / 6)
+    return _closed_walks(beats) / 3, _closed_walks(met) / 6
+
+
+def _closed_walks(graph: Singles) -> float:
+    """Walks of three steps that end where they began: the trace of the cube."""
+    # Entries of the square are whole numbers far below 2²⁴, so single precision is exact.
+    return float(((graph @ graph) * graph.T).sum(dtype=np.float64))
