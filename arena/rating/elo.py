@@ -203,12 +203,12 @@ def _play(
     order: NDArray[np.intp] | slice = _AS_LOGGED,
 ) -> None:
     """Update ratings, indexed by model code, in place."""
-    columns = (battles.model_a, battles.model_b, battles.winner)
-    # Plain lists and `_change` written out: a million battles take a quarter of a second.
-    scores, power = _SCORES, math.pow
-    for a, b, winner in zip(*(column[order].tolist() for column in columns), strict=True):
+    # Plain lists and `_change` written out: a million battles take a fifth of a second.
+    sides = (battles.model_a[order].tolist(), battles.model_b[order].tolist())
+    scores, power = np.array(_SCORES)[battles.winner[order]].tolist(), math.pow
+    for a, b, score in zip(*sides, scores, strict=True):
         ours, theirs = ratings[a], ratings[b]
-        change = k_factor * (scores[winner] - 1.0 / (1.0 + power(10.0, (theirs - ours) / SCALE)))
+        change = k_factor * (score - 1.0 / (1.0 + power(10.0, (theirs - ours) / SCALE)))
         ratings[a] = ours + change
         ratings[b] = theirs - change
 
