@@ -6,12 +6,13 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import llm, log_lines, play, write_experiment
+from experiments import log_lines, play
 from killing import (
     CONCURRENCY,
     Toll,
@@ -108,7 +109,8 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_goes_on(
 def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(tmp_path: Path) -> None:
     with LoopbackServer(named_verdict) as server:
         config = write_killable(tmp_path, server.base_url)
-        (tmp_path / "runs").touch()  # not even root can write below a file
+        (tmp_path / "runs" / "x").mkdir(parents=True)
+        (tmp_path / "runs" / "x" / "retrieval").touch()  # not even root can write below a file
 
         status, stderr = run(config, "--quiet")
 
@@ -136,22 +138,35 @@ def test_a_battle_whose_line_was_torn_is_written_again_from_its_reply(
     assert log_lines(config) == undisturbed
 
 
-def test_no_key_is_printed_when_arena_itself_fails(tmp_path: Path) -> None:
-    key = "sk-planted-0123456789"
-    # What no test can foresee: an error of the client that holds its whole request.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import openai\n"
-        "async def fails(self, *args, **options):\n"
-        "    raise RuntimeError(f'bug with {self.api_key} in {args} {options}')\n"
-        "openai.AsyncOpenAI.post = openai.AsyncOpenAI.request = fails\n"
+BUG = """
+import sys
+from arena.cli import main
+from arena.endpoint.address import Endpoint, find_key
+
+@main.command()
+def fails():
+    key = find_key(Endpoint(api_key_env="PLANTED"))
+    try:
+        raise ValueError({"Authorization": f"Bearer {key}"})
+    except ValueError as error:
+        raise ExceptionGroup("bugs", [RuntimeError(f"bug with {key}")]) from error
+
+main(["fails"])
+"""
+
+
+def test_no_key_is_printed_when_arena_itself_fails() -> None:
+    key = "sk-planted-'0123456789"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", BUG],
+        env={**os.environ, "PLANTED": key},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    with LoopbackServer(named_verdict) as server:
-        judge = llm(server.base_url, 'gate = false\napi_key_env = "PLANTED"')
-        config = write_experiment(tmp_path, judge=judge)
-        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
 
-        status, stderr = run(config, env={"PLANTED": key, "PYTHONPATH": path})
-
-    assert status == 1
-    assert "bug with" in stderr
-    assert key not in stderr
+    assert ended.returncode == 1
+    assert "bug with ***" in ended.stderr
+    assert "Bearer ***" in ended.stderr
+    assert "sk-planted" not in ended.stderr + ended.stdout
