@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def test_two_shards_in_two_processes_are_rated_as_one_run(tmp_path: Path) -> Non
         n_calls = len(server.requests)
         # Retrieved before, so that the two do not do it at the same time for nothing.
         config = write_experiment(tmp_path / "parts", judge=llm(server.base_url))
-        shards = [subprocess.Popen(command(config, "--shard", f"{i}/2")) for i in (1, 2)]
+        own = os.environ | {"ARENA_CACHE": str(config.parent / "cache")}
+        shards = [subprocess.Popen(command(config, "--shard", f"{i}/2"), env=own) for i in (1, 2)]
         statuses = [shard.wait(60) for shard in shards]
 
     folder = config.parent / RUN
