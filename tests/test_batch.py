@@ -412,10 +412,9 @@ def test_a_page_in_place_of_the_results_leaves_the_job_to_be_collected_later(
     submit(config, n_requests=50)
     server.faults["GET /v1/files/.*"] = ["html"]
 
-    with pytest.raises(ApiError, match="holds no results"):
-        collect(config)
+    with pytest.raises(IncompleteError, match="holds no results: <html>"):
+        collect(config).check()
 
-    assert PAGE
     assert logged(config) == []
     assert collect(config).n_judged == N_BATTLES
 
@@ -555,8 +554,8 @@ def test_a_job_that_the_provider_forgot_can_be_given_up(
     config = experiment(tmp_path, server)
     submit(config, n_requests=50)
     server.batches.clear()
-    with pytest.raises(ApiError, match="no such file or job"):
-        collect(config)
+    with pytest.raises(IncompleteError, match=r"no such file or job.*--give-up 0001-"):
+        collect(config).check()
     with pytest.raises(UsageError, match="open are: 0001-"):
         collect(config, give_up="0007")
 
@@ -640,6 +639,36 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
     assert (done.n_new, again.n_new) == (N_BATTLES, 0)
     assert {b.cost_usd for b in logged(config)} == {(100 * 1.0 + 20 * 2.0) / 1e6}
     assert len(replied(config)) == N_BATTLES
+
+
+def test_importing_twice_writes_no_failure_twice(tmp_path: Path, server: BatchServer) -> None:
+    config = experiment(tmp_path, server)
+    desk = open_desk(config, QUIET)
+    [requests] = batch.export(desk, tmp_path / "out", Limits())
+    lines = [vllm_line(line) for line in requests.read_text().splitlines()]
+    lines[0] = lines[0].replace("verdict", "nothing")
+    results = tmp_path / "results.jsonl"
+    results.write_text("\n".join(lines))
+
+    for _ in range(2):
+        done = asyncio.run(batch_results.import_files(desk, [results], QUIET))
+
+    assert done.n_judged == N_BATTLES - 1
+    assert failed(config) == {"unreadable": 1}
+    assert len(replied(config)) == N_BATTLES
+
+
+def test_a_provider_that_is_down_for_a_while_is_waited_for(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+    server.faults["GET /v1/batches/batch-1"] = ["500"] * 6
+
+    desk = open_desk(config, QUIET)
+    asyncio.run(batch_results.wait(desk, Poll(0.01, 0.02), QUIET))
+
+    assert collect(config).n_judged == N_BATTLES
 
 
 def test_a_file_that_holds_no_results_is_refused_in_one_line(

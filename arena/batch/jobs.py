@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from arena.batch.chunks import URL, is_file_of
-from arena.batch.ledger import Job, Ledger
+from arena.batch.ledger import Job, Ledger, utc
 from arena.batch.results import Reader, Results
 from arena.endpoint.files import FileApi
 from arena.endpoint.refusals import TransientApiError, one_line
-from arena.errors import ApiError
+from arena.errors import ApiError, FatalApiError
 
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a job stays; in each of them some requests may be done, and billed."""
@@ -111,7 +110,7 @@ async def state(job: Job, api: FileApi) -> State:
         total=_count(counts, "total") or len(job.requests),
         files=tuple(file for file in files if isinstance(file, str) and file),
         problem=_problem(found.get("errors")),
-        at="" if ended_at is None else _time(ended_at),
+        at="" if ended_at is None else utc(ended_at),
     )
 
 
@@ -134,23 +133,28 @@ async def fetch(
     return results
 
 
-async def follow(
-    jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[str], None]
-) -> AsyncIterator[tuple[Job, State]]:
-    """Yield each job with its state once it has ended, however long that takes.
+async def follow(jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[str], None]) -> None:
+    """Wait until every job has ended, or is unknown to the provider, however long that takes.
+
+    A provider that does not answer for a while is waited for too.
 
     Raises:
-        ApiError: as `state`.
+        FatalApiError: the provider refuses everything.
     """
     waiting, asked, shown = list(jobs), 0, ""
     while waiting:
-        still = []
+        still: list[tuple[Job, State | ApiError]] = []
         for job in waiting:
-            found = await state(job, api)
-            if found.is_ended:
-                yield job, found
+            try:
+                found = await state(job, api)
+            except FatalApiError:
+                raise
+            except ApiError as error:
+                if error.reason != "not_found":
+                    still.append((job, error))
             else:
-                still.append((job, found))
+                if not found.is_ended:
+                    still.append((job, found))
         waiting = [job for job, _ in still]
         line = "; ".join(f"{job.name} {found}" for job, found in still)
         if line and line != shown:
@@ -217,11 +221,3 @@ def _problem(errors: object) -> str:
 def _count(counts: Mapping[str, Any], field: str) -> int:
     value = counts.get(field)
     return value if isinstance(value, int) else 0
-
-
-def _time(seconds: float) -> str:
-    return (
-        datetime.fromtimestamp(seconds, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )

@@ -139,7 +139,13 @@ def read_jobs(folder: Path) -> dict[str, Job]:
 
 def now() -> str:
     """This moment, as the log writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(datetime.now(UTC).timestamp())
+
+
+def utc(seconds: float) -> str:
+    """A moment in seconds since 1970, as the log writes it."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

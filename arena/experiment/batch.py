@@ -19,6 +19,7 @@ from arena.errors import BudgetSpentError, IncompleteError, UsageError
 from arena.experiment.batch_desk import (
     Desk,
     Postal,
+    by_post,
     endpoint_of,
     learn_refusals,
     set_aside_others,
@@ -87,7 +88,8 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
             desk.prepared, budgets=books.own, on_grade=lambda _grade: None, say=reporter.say
         ) as seats:
             await pass_gates(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
-        for postal in desk.judges.values():
+        # The judges that were asked: they know by now what their endpoint takes.
+        for postal in map(by_post, seats):
             async with FileApi(postal.endpoint) as api:
                 await _finish_halves(postal, ledger, api, experiment, reporter)
                 learn_refusals(postal, ledger.jobs.values())

@@ -68,16 +68,23 @@ def open_desk(path: Path, reporter: Reporter) -> Desk:
         reporter.say(f"note: {note}")
     runs = retrieve_all(experiment, material, reporter)
     prepared = prepare(experiment, material, runs, prompts)
-    judges = {}
     seats = closed_panel(prepared)
-    for seat in seats:
-        if not isinstance(seat.judge, RequestJudge):
-            raise UsageError(
-                f'judge {seat.judge.name}: kind = "{seat.config.kind}" is not asked one request '
-                "a battle, so batch jobs cannot carry it; use `arena battle`"
-            )
-        judges[seat.judge.fingerprint] = Postal(seat.config, seat.judge)
+    judges = {seat.judge.fingerprint: by_post(seat) for seat in seats}
     return Desk(prepared, judges, seats)
+
+
+def by_post(seat: Seat) -> Postal:
+    """The judge of a seat, as one that can be asked by post.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not isinstance(seat.judge, RequestJudge):
+        raise UsageError(
+            f'judge {seat.judge.name}: kind = "{seat.config.kind}" is not asked one request '
+            "a battle, so batch jobs cannot carry it; use `arena battle`"
+        )
+    return Postal(seat.config, seat.judge)
 
 
 def set_aside_others(desk: Desk, reporter: Reporter) -> None:

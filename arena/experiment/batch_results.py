@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from arena.batch.jobs import Poll, State, fetch, follow, state
-from arena.batch.ledger import Job, Ledger, now, read_jobs
+from arena.batch.ledger import Job, Ledger, read_jobs, utc
 from arena.batch.results import Results
 from arena.endpoint.files import FileApi
-from arena.errors import DataError, UsageError
+from arena.errors import ApiError, DataError, FatalApiError, UsageError
 from arena.experiment.batch_desk import Desk, Postal, set_aside_others
 from arena.experiment.batch_settle import (
     Collected,
@@ -32,14 +32,13 @@ async def wait(desk: Desk, poll: Poll, reporter: Reporter) -> None:
     """Wait until every job has ended; nothing is locked meanwhile.
 
     Raises:
-        ApiError: a provider does not know a job, or does not answer.
+        FatalApiError: a provider refuses everything.
     """
     jobs = [job for job in read_jobs(desk.experiment.folder).values() if job.is_open]
     for fingerprint, postal in desk.judges.items():
         ours = [job for job in jobs if job.fingerprint == fingerprint and job.batch_id]
         async with FileApi(postal.endpoint) as api:
-            async for _ended in follow(ours, api, poll, reporter.say):
-                pass
+            await follow(ours, api, poll, reporter.say)
 
 
 async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None) -> Collected:
@@ -51,7 +50,7 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
         give_up: the name of a job to forget; its battles are free to be submitted again.
 
     Raises:
-        ApiError: a provider does not know a job, or its files hold no results.
+        FatalApiError: a provider refuses everything.
         LogError: another process writes this experiment's log.
         UsageError: no job has the name to give up.
     """
@@ -95,13 +94,19 @@ async def _fetch_ended(
         postal = desk.judges[fingerprint]
         async with FileApi(postal.endpoint) as api:
             for job in of_judge:
-                found = await state(job, api)
-                if not found.is_ended:
-                    done.waiting.append(f"{job.name} ({found})")
-                    continue
-                results = await fetch(found.files, api, postal.judge.verdict_from)
-                _tell(job, found, results, reporter)
-                ended.append((job, found, results))
+                try:
+                    found = await state(job, api)
+                    if not found.is_ended:
+                        done.waiting.append(f"{job.name} ({found})")
+                        continue
+                    results = await fetch(found.files, api, postal.judge.verdict_from)
+                except FatalApiError:
+                    raise
+                except ApiError as error:
+                    done.waiting.append(f"{job.name} ({error}; or --give-up {job.name})")
+                else:
+                    _tell(job, found, results, reporter)
+                    ended.append((job, found, results))
     return ended
 
 
@@ -114,9 +119,11 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
         DataError: a file cannot be read, or holds no results for this plan.
         LogError: another process writes this experiment's log.
     """
-    folder, at = desk.experiment.folder, now()
+    folder = desk.experiment.folder
     done = Collected(desk.experiment)
     files = [_read_file(path) for path in paths]
+    # The same files are the same delivery, so that to import them twice changes nothing.
+    at = utc(max(path.stat().st_mtime for path in paths))
     set_aside_others(desk, reporter)
     _write_manifest(desk)
     refused: dict[str, Refused] = {}
