@@ -434,6 +434,14 @@ def test_a_figure_refuses_only_if_its_interval_excludes_what_is_believable():
     assert sure.level == "do not believe"
 
 
+def test_a_better_model_that_always_comes_first_says_nothing_of_the_judges_taste():
+    card = audit(log(",".join(f"q{i} a>b" for i in range(40))))
+
+    assert value(card, "first_preference") == 1.0
+    assert "the better may come first" in card.figure("first_preference").meaning
+    assert card.trust.decided_by == ()
+
+
 def test_few_observations_neither_condemn_nor_acquit():
     assert trust([a_figure("reversal", 1.0, n=19)], by_construction=False).decided_by == ()
     assert trust([a_figure("reversal", 0.0, n=19)], by_construction=False).decided_by == ()

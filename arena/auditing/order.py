@@ -18,6 +18,9 @@ from arena.rating.leaderboard import Leaderboard
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
+_FAIR = 0.2
+"""Up to this share of battles without a counterpart, the first place is nobody's privilege."""
+
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
@@ -65,7 +68,7 @@ def order_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
             ~(pairs.reversal | pairs.tie_change),
             "pairs keep their verdict whichever list comes first",
         ),
-        _first_preference(evidence.judged, pairs),
+        _first_preference(evidence.judged),
         _position_elo(leaderboard),
     ]
 
@@ -132,7 +135,7 @@ def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str
     )
 
 
-def _first_preference(battles: Battles, pairs: Swapped) -> Figure:
+def _first_preference(battles: Battles) -> Figure:
     decided = battles.take(np.flatnonzero(battles.winner != TIE))
     first = decided.winner == MODEL_A
     estimate = share(first, decided.query)
@@ -140,10 +143,23 @@ def _first_preference(battles: Battles, pairs: Swapped) -> Figure:
     if estimate is None:
         return missing(key, title, "every verdict is a tie")
     meaning = f"{of_hundred(estimate.value)} decided battles go to the list shown first; 50 is fair"
-    if 4 * len(pairs.home) < len(battles):
-        meaning += "; few pairs met in both orders, so the Elo below is the surer figure"
+    fair = _one_sided(battles) <= _FAIR
+    if not fair:
+        meaning += " only where models take turns, and here they do not: the better may come first"
     parts = parts_by(decided, first)
-    return Figure(key, title, "share", estimate, "decided battles", meaning, parts)
+    return Figure(key, title, "share", estimate, "decided battles", meaning, parts, decides=fair)
+
+
+def _one_sided(battles: Battles) -> float:
+    """The share of battles that no battle of the same models in the other order makes up for."""
+    m = len(battles.models)
+    _, pair = np.unique(
+        np.minimum(battles.model_a, battles.model_b).astype(np.int64) * m
+        + np.maximum(battles.model_a, battles.model_b),
+        return_inverse=True,
+    )
+    surplus = np.bincount(pair, np.where(battles.model_a < battles.model_b, 1.0, -1.0))
+    return float(np.abs(surplus).sum() / len(battles))
 
 
 def _position_elo(leaderboard: Leaderboard) -> Figure:

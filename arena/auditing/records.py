@@ -40,6 +40,7 @@ class Figure:
     of: str  #: what the observations are: "battles", "home-and-away pairs"
     meaning: str  #: what it means for the reader; without an estimate: why there is none
     parts: tuple[Part, ...] = ()
+    decides: bool = True  #: False where more than the judge is in it, so that it proves nothing
 
 
 @dataclass(frozen=True, slots=True)

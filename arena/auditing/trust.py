@@ -66,7 +66,7 @@ def trust(figures: Sequence[Figure], *, by_construction: bool) -> Trust:
     enough = {
         figure.key: figure
         for figure in figures
-        if figure.estimate is not None and figure.estimate.n >= ENOUGH
+        if figure.decides and figure.estimate is not None and figure.estimate.n >= ENOUGH
     }
     says = {
         key: limit.level(estimate)
