@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from click import Group
 from click.testing import CliRunner
 
 from arena.cli import main
@@ -17,7 +18,11 @@ configuration or data that cannot be used. This page is written by `make docs`.
 
 def commands_page() -> str:
     """The page, with the help of every command."""
-    sections = [_section()] + [_section(name) for name in sorted(main.commands)]
+    sections = [_section()]
+    for name, command in sorted(main.commands.items()):
+        sections.append(_section(name))
+        inner = sorted(command.commands) if isinstance(command, Group) else []
+        sections += [_section(name, sub) for sub in inner]
     return INTRODUCTION + "".join(sections)
 
 
