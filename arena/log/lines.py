@@ -107,7 +107,7 @@ def read_replies(path: Path) -> Iterator[Reply]:
     """
     seen = IdSet()  # logs that were merged may hold the same line twice
     for number, _, line in _lines(path):
-        if seen.add(line.decode("utf-8", "replace")):
+        if seen.add(line.decode("latin-1")):  # which keeps every byte, and is quick
             yield parse_reply(line, path, number)
 
 
@@ -118,7 +118,13 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
         DataError: there is none.
     """
     found = _parsed(_ReplyLine, line, path, number)
-    usage = Usage(**{f.name: getattr(found, f.name) for f in fields(Usage)})
+    usage = Usage(
+        found.input_tokens,
+        found.output_tokens,
+        found.cached_tokens,
+        found.cost_usd,
+        found.latency_ms,
+    )
     return Reply(
         id=found.id,
         request=found.request,
