@@ -434,3 +434,13 @@ def test_settings_that_make_no_sense_are_refused(change, message):
 def test_battles_that_are_none_are_refused():
     with pytest.raises(UsageError, match="no battles to rate"):
         build_leaderboard(simulated().take(np.zeros(0, np.intp)))
+
+
+def test_a_panels_mean_of_bare_verdicts_is_not_called_the_judges_probabilities():
+    panel = simulated()
+    panel = replace(panel, judges=("x", "y"), judge=np.arange(len(panel), dtype=np.int32) % 2)
+
+    board = build_leaderboard(panel, settings=RatingSettings(judges="mean"))
+
+    assert not any("probabilities" in note for note in board.notes)
+    assert board.judges == ("x", "y")

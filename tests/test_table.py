@@ -10,11 +10,13 @@ from arena.data.metrics import Latency
 from arena.rating.leaderboard import (
     Leaderboard,
     ModelFacts,
+    MoreQueries,
+    Pair,
     PositionAdvantage,
     RatingSettings,
     Row,
 )
-from arena.rating.table import render_leaderboard
+from arena.rating.table import Shown, render_leaderboard
 from arena.records import Record
 
 ROW = Row(
@@ -136,6 +138,76 @@ def test_text_is_plain_unless_colour_is_asked_for():
 
 def test_the_same_leaderboard_gives_the_same_text():
     assert render_leaderboard(board()) == render_leaderboard(board())
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_no_line_of_a_matrix_is_wider_than_the_terminal(width):
+    rows = [replace(ROW, model=f"organisation/very-long-model-name-{i:02}") for i in range(25)]
+    pairs = [
+        Pair(a.model, b.model, 123, 45, 67, 0.61) for i, a in enumerate(rows) for b in rows[i + 1 :]
+    ]
+
+    text = render_leaderboard(
+        board(*rows, pairs=tuple(pairs), notes=()), width=width, shown=Shown(matrix=True)
+    )
+
+    tables = text.split("wins/losses/ties of row")[1].rsplit("\n\n", 1)[0]
+    assert max(map(len, tables.splitlines())) <= width
+    assert "more models: widen the terminal, or --json" in " ".join(tables.split())
+
+
+def test_the_matrix_never_says_certain_and_marks_who_never_met():
+    pairs = (Pair("text-embedding-3-small", "bm25", 0, 0, 0, 0.9999, separated=True),)
+
+    text = render_leaderboard(board(pairs=pairs), shown=Shown(matrix=True))
+
+    counts, sure = text.split("wins/losses/ties")[1].split("% sure that")
+    assert "–" in counts
+    assert ">99" in sure
+    assert "<1" in sure
+    assert "1 of 1 pair of models is separated, 95% sure of all at once" in text
+
+
+def test_who_may_be_the_best_is_marked_and_counted():
+    text = render_leaderboard(board(ROW, replace(ROW, rank=2, model="bm25")))
+
+    assert "2*  bm25" in text
+    assert "* ranks include 1: cannot be told from the best yet (2 models)" in text
+
+
+def test_a_clear_winner_has_no_mark():
+    first, second = replace(ROW, rank_upper=1), replace(ROW, rank=2, model="bm25", rank_lower=2)
+
+    text = render_leaderboard(board(first, second))
+
+    assert "*" not in text
+
+
+def test_what_would_separate_neighbours_is_said_for_the_first_ones():
+    more = [
+        MoreQueries("a", "b", 137, 2740, 3.104, 0.8),
+        MoreQueries("b", "c", 1, 20, None, 0.7),
+        MoreQueries("c", "d", 4001, 9, 9.0, 0.9),
+        MoreQueries("d", "e", 5, 100, 0.0, 0.6),
+        MoreQueries("e", "f", 6, 100, 0.0, 0.6),
+    ]
+
+    text = render_leaderboard(board(more_queries=tuple(more)))
+
+    assert "a vs b: about 140 more queries ($3.10) would separate them" in text
+    assert "b vs c: about 1 more query (20 battles) would separate them" in text
+    assert "d vs e: about 5 more queries (100 battles) would separate them" in text
+    assert "1 further pair of neighbours: see --json" in text
+    assert "68% of what is uncertain between neighbours is from query to query" in text
+    assert "too close to separate with 100 times the queries so far: c and d" in text
+
+
+def test_data_sets_are_titled_with_what_the_first_place_is_worth_there():
+    places = {"scifact": PositionAdvantage(-47.2, -85.0, -9.4)}
+
+    text = render_leaderboard(board(position_by_dataset=places), shown=Shown(by_dataset=True))
+
+    assert "scifact: shown first is worth -47 ±38 Elo" in text
 
 
 def test_importing_the_table_does_not_import_rich_or_pandas():

@@ -27,8 +27,8 @@ from arena.rating.leaderboard_records import (
 )
 from arena.rating.pairs import all_pairs, more_queries
 from arena.rating.rated import Rated, position_advantage, rate_rows
-from arena.rating.remarks import coverage_notes, evidence_notes
-from arena.rating.votes import combine, only_judge
+from arena.rating.remarks import coverage_notes, evidence_notes, soft_note
+from arena.rating.votes import combine, known_probs, only_judge
 
 __all__ = [
     "Facts",
@@ -126,7 +126,10 @@ def _as_rated(verdicts: Battles, settings: RatingSettings) -> Battles:
     """The verdicts as the settings let them count: with or without probabilities, or combined."""
     if settings.soft == "never" or settings.method != "bt":
         verdicts = replace(verdicts, probs=None)
-    return combine(verdicts, settings.judges)
+    battles = combine(verdicts, settings.judges)
+    if known_probs(verdicts).any() and known_probs(battles).any():
+        return replace(battles, notes=(*battles.notes, soft_note(battles)))
+    return battles
 
 
 def _price(verdicts: Battles, n_battles: int) -> float | None:

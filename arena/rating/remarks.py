@@ -16,7 +16,7 @@ ENOUGH_QUERIES = 20
 
 
 def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
-    """Where queries are too few for what is claimed, and which scores were rated."""
+    """Where queries are too few for what is claimed, and what a tie was taken for."""
     # Each query belongs to one data set, so one pass finds how many each has.
     dataset_of = np.full(int(battles.query.max()) + 1, -1, np.int64)
     dataset_of[battles.query] = battles.dataset
@@ -32,14 +32,17 @@ def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
     elif few and len(counts) > 1:
         named = ", ".join(f"{name} ({count})" for name, count in few.items())
         yield f"fewer than {ENOUGH_QUERIES} queries, intervals there are approximate: {named}"
-    soft = int(np.count_nonzero(known_probs(battles)))
-    if soft:
-        yield (
-            f"ratings use the judge's probabilities in {soft:,} of {len(battles):,} battles "
-            "(--no-soft for verdicts alone); W/L/T and Elo count verdicts"
-        )
     if settings.method != "bt":
         yield f"ratings by {settings.method}: a tie is an outcome of its own, not half a win"
+
+
+def soft_note(battles: Battles) -> str:
+    """In how many battles probabilities are rated."""
+    soft = int(np.count_nonzero(known_probs(battles)))
+    return (
+        f"ratings use the judge's probabilities in {soft:,} of {len(battles):,} battles "
+        "(--no-soft for verdicts alone); W/L/T and Elo count verdicts"
+    )
 
 
 def coverage_notes(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:

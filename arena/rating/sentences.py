@@ -38,7 +38,7 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
         separated = sum(pair.separated for pair in leaderboard.pairs)
         yield (
             f"{separated:,} of {count(len(leaderboard.pairs), 'pair')} of models "
-            f"{'is' if separated == 1 else 'are'} separated, {leaderboard.settings.level:.0%} "
+            f"{'is' if separated == 1 else 'are'} separated, {100 * leaderboard.settings.level:g}% "
             "sure of all at once"
         )
 
