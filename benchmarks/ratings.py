@@ -1,11 +1,10 @@
-"""Do the intervals hold what they promise, and how fast are the ratings?
+"""Do the intervals and the rank sets hold what they promise?
 
 ::
 
-    python benchmarks/ratings.py                      # all three, short
+    python benchmarks/ratings.py                      # both, short
     python benchmarks/ratings.py coverage --rounds 400
     python benchmarks/ratings.py rank_sets --rounds 400
-    python benchmarks/ratings.py speed --battles 1000000
 
 Coverage is against the rating that infinitely many queries would give: battles on one query
 share how well each model happens to do on it (logit sd 0.6), and so are not independent.
@@ -14,17 +13,12 @@ share how well each model happens to do on it (logit sd 0.6), and so are not ind
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import BradleyTerry, Comparisons, Fit, fit
-from arena.rating.counts import Floats, Ints, count
-from arena.rating.paired import Layout, maximise
+from arena.rating.bradley_terry import Comparisons, Fit, fit
+from arena.rating.counts import Floats, Ints
 from arena.rating.uncertainty import critical_value, difference_se, intervals, rank_intervals
 
 N_MODELS = 20
@@ -108,40 +102,6 @@ def rank_sets(rounds: int) -> None:
         print(f"  {design.name:34} " + _row(row))
 
 
-def speed(n_battles: int) -> None:
-    """Print median times on the same battles, as ratios to the fit with its intervals."""
-    design = Design("speed", max(n_battles // 500, 50), n_battles)
-    battles = simulate(design, np.random.default_rng(3))
-    ratings = fit(battles)
-    counts = count(battles)
-    layout = Layout(N_MODELS, position=True, tie=False, prior=0.0)
-    rule = BradleyTerry(counts.battles, counts.points)
-    jobs: dict[str, Callable[[], object]] = {
-        "count and fit": lambda: (count(battles), maximise(rule, layout)),
-        "fit with sandwich": lambda: fit(battles),
-        "rank sets": lambda: rank_intervals(ratings),
-        "1000 bootstrap refits": lambda: bootstrap(battles, ratings, seed=0),
-    }
-    try:
-        import evalica
-
-        winners = [evalica.Winner.X if won else evalica.Winner.Y for won in battles.score]
-        codes, ones = (battles.first.tolist(), battles.second.tolist()), [1.0] * n_battles
-        jobs["evalica, ratings alone"] = lambda: evalica.bradley_terry(*codes, winners)
-        jobs["evalica's kernel alone, from lists"] = lambda: evalica._brzo.bradley_terry(  # noqa: SLF001
-            *codes, winners, ones, N_MODELS, 1.0, 0.5, 1e-6, 100
-        )
-    except ImportError:
-        print("  (evalica is not installed)")
-    jobs["10 bootstrap refits, one at a time"] = lambda: [
-        _refit_rows(battles, k) for k in range(10)
-    ]
-    times = {name: _median_ms(job) for name, job in jobs.items()}
-    print(f"speed, {n_battles} battles, {design.n_queries} queries, {N_MODELS} models; medians")
-    for name, ms in times.items():
-        print(f"  {name:34} {ms:10.2f} ms {ms / times['fit with sandwich']:8.1f} ×")
-
-
 def _matchups(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
     if design.n_battles is None:
         first, second = np.triu_indices(N_MODELS, 1)
@@ -159,27 +119,6 @@ def _all_differences_hold(ratings: Fit, target: Floats) -> bool:
     return bool(np.all(error <= critical_value(ratings) * difference_se(ratings)))
 
 
-def _refit_rows(battles: Comparisons, seed: int) -> Floats:
-    """One resample the usual way: draw rows with replacement, count again, fit again."""
-    n = len(battles.first)
-    rows = np.random.default_rng(seed).integers(0, n, n)
-    resampled = Comparisons(
-        *(column[rows] for column in (battles.first, battles.second, battles.score)),
-        battles.cluster[rows],
-        N_MODELS,
-    )
-    return fit(resampled).theta
-
-
-def _median_ms(job: Callable[[], object], repeats: int = 5) -> float:
-    samples = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        job()
-        samples.append(1000 * (time.perf_counter() - start))
-    return statistics.median(samples)
-
-
 def _row(figures: dict[str, str]) -> str:
     return "   ".join(f"{name} {figure}" for name, figure in figures.items())
 
@@ -187,14 +126,12 @@ def _row(figures: dict[str, str]) -> str:
 def main() -> None:
     """Run what the command line names; all of it, briefly, by default."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help="coverage, rank_sets, speed; all where absent")
+    parser.add_argument("what", nargs="*", help="coverage, rank_sets; both where absent")
     parser.add_argument("--rounds", type=int, default=50, help="simulations of each design")
-    parser.add_argument("--battles", type=int, default=100_000, help="battles to time")
     args = parser.parse_args()
     jobs = {
         "coverage": lambda: coverage(args.rounds),
         "rank_sets": lambda: rank_sets(args.rounds),
-        "speed": lambda: speed(args.battles),
     }
     if unknown := set(args.what) - set(jobs):
         parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(jobs)}")

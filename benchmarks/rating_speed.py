@@ -1,0 +1,140 @@
+"""How fast are Elo, Bradley-Terry, its intervals and `arena rate`, beside their peers?
+
+::
+
+    python benchmarks/rating_speed.py                       # 10,000 battles, those who are here
+    python benchmarks/rating_speed.py --battles 10000000 --peers evalica
+    python benchmarks/rating_speed.py --command --battles 1000000
+
+Peers that are not installed are left out: ``pip install evalica choix arena-rank`` and, for
+FastChat's own functions, ``pip install --no-deps fschat`` and scikit-learn. All take the same
+battles of one run, in turns; each gets them in the form that it reads fastest, and what it takes
+to bring them into that form is not counted, except in the rows of whole commands. Ours are timed
+from the integer codes that loading leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
+
+from rating_battles import N_MODELS, Forms, simulate, write_log, write_tables
+from rating_peers import peer_jobs
+
+from arena.rating.battles import load_battles
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import BradleyTerry, fit
+from arena.rating.counts import count
+from arena.rating.elo import elo_ratings
+from arena.rating.paired import Layout, maximise
+from arena.rating.uncertainty import intervals, rank_intervals
+
+SLOW_S = 5.0
+"""A job that takes longer is timed once."""
+
+Job = Callable[[], object]
+
+
+def own_jobs(forms: Forms) -> dict[str, Job]:
+    """What each row is measured against."""
+    fitted = fit(forms.comparisons)
+    layout = Layout(N_MODELS, position=True, tie=False, prior=0.0)
+
+    def ratings() -> object:
+        counts = count(forms.comparisons)
+        return maximise(BradleyTerry(counts.battles, counts.points), layout)
+
+    def with_intervals() -> object:
+        fresh = fit(forms.comparisons)
+        return intervals(fresh), rank_intervals(fresh)
+
+    return {
+        "Elo": lambda: elo_ratings(forms.battles),
+        "Bradley-Terry": ratings,
+        "Bradley-Terry with intervals": with_intervals,
+        "1,000 bootstrap refits": lambda: bootstrap(forms.comparisons, fitted, seed=0),
+    }
+
+
+def functions(forms: Forms, repeats: int, peers: str) -> None:
+    """Print the medians of every row, and their ratio to ours."""
+    ours = own_jobs(forms)
+    entries = [(row, "arena", job) for row, job in ours.items()] + list(peer_jobs(forms, peers))
+    times = _medians([job for *_, job in entries], repeats)
+    for row in ours:
+        base = next(t for t, (name, _, _) in zip(times, entries, strict=True) if name == row)
+        for taken, (name, who, _) in zip(times, entries, strict=True):
+            if name == row:
+                print(f"| {row} | {who} | {1000 * taken:,.1f} ms | {taken / base:,.1f} × |")
+
+
+def commands(forms: Forms, repeats: int) -> None:
+    """Print what loading and the whole command take, process start to printed table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log, table, theirs = folder / "battles.jsonl", folder / "ours.csv", folder / "theirs.csv"
+        write_log(forms, log)
+        write_tables(forms, table, theirs)
+        arena = [sys.executable, "-m", "arena", "rate"]
+        entries: list[tuple[str, Job]] = [
+            ("arena rate battles.jsonl", _command(*arena, str(log))),
+            ("arena rate battles.csv, the same battles", _command(*arena, str(table))),
+            ("loading battles.jsonl alone", lambda: load_battles([log])),
+        ]
+        here = str(Path(sys.executable).parent)
+        if evalica := shutil.which("evalica", path=here + os.pathsep + os.environ["PATH"]):
+            peer = [evalica, "-i", str(theirs), "pairwise"]
+            entries += [
+                ("evalica bradley-terry, no intervals", _command(*peer, "bradley-terry")),
+                ("evalica elo", _command(*peer, "elo")),
+            ]
+        times = _medians([job for _, job in entries], repeats)
+    for taken, (name, _) in zip(times, entries, strict=True):
+        print(f"| {name} | {taken:.2f} s | {taken / times[0]:.1f} × |")
+
+
+def _command(*arguments: str) -> Job:
+    return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+
+
+def _medians(jobs: list[Job], repeats: int) -> list[float]:
+    """Seconds, each job's median over rounds in which all jobs take turns."""
+    samples: list[list[float]] = [[] for _ in jobs]
+    for _ in range(repeats):
+        for taken, job in zip(samples, jobs, strict=True):
+            if taken and taken[0] > SLOW_S:
+                continue
+            start = time.perf_counter()
+            job()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in samples]
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--battles", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds; the median counts")
+    parser.add_argument("--command", action="store_true", help="time whole commands instead")
+    parser.add_argument("--peers", default="evalica,choix,arena-rank,fastchat")
+    args = parser.parse_args()
+    print(f"{args.battles:,} battles, {N_MODELS} models; medians of {args.repeats}; × arena's")
+    forms = simulate(args.battles)
+    if args.command:
+        commands(forms, args.repeats)
+    else:
+        functions(forms, args.repeats, args.peers)
+
+
+if __name__ == "__main__":
+    main()
