@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations, pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,10 @@ def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:
     )
 
 
+_MOST_QUERIES: Final = 1e12
+"""Ratings that it would take more to separate are equal but for rounding."""
+
+
 def more_queries(
     rated: Rated,
     settings: RatingSettings,
@@ -59,7 +64,7 @@ def more_queries(
     needed = queries_to_separate(fit, open_pairs, sure.critical, level=settings.level)
     plans, shares = [], query_shares(fit)
     for pair, queries in zip(open_pairs, needed.tolist(), strict=True):
-        if math.isinf(queries):
+        if queries > _MOST_QUERIES:
             continue
         more = max(math.ceil(queries) - fit.n_clusters, 1)
         battles = math.ceil(more * battles_per_query)
