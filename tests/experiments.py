@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loopback import Answer, verdict
+from loopback import Answer, chat, verdict
 
 from arena.errors import ArenaError
 from arena.experiment.pipeline import battle
@@ -82,6 +82,15 @@ def fair_judge(request: dict[str, Any], attempt: int) -> Answer:
     """Reads the two lists as an LLM would, and prefers the better documents."""
     first, second = (sum(map(_worth, lines)) for lines in _lists(request))
     return verdict("tie" if first == second else "first" if first > second else "second")
+
+
+def fair_grader(request: dict[str, Any], attempt: int) -> Answer:
+    """Grades one document as an LLM would: nothing that is about another query is relevant."""
+    shown = request["messages"][-1]["content"]
+    query = re.findall(r"what is (\w+)\?", shown)[-1]
+    grades = {"good": "3", "fair": "2", "poor": "1"}
+    found = re.search(rf"a (good|fair|poor) document for {query}\b", shown)
+    return chat(grades[found[1]] if found else "0")
 
 
 def play(config: Path, **options: Any) -> Summary:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from experiments import (
     QUERIES,
+    fair_grader,
     fair_judge,
     llm,
     log_lines,
@@ -190,12 +191,7 @@ def test_a_judge_with_battles_in_the_log_is_not_tested_any_more(tmp_path: Path) 
 
 
 def test_a_pointwise_judge_reads_each_document_once_and_its_grades_are_kept(tmp_path: Path) -> None:
-    def grades(request: dict[str, Any], attempt: int) -> Answer:
-        shown = request["messages"][-1]["content"]
-        kinds = {"good": "3", "fair": "2", "poor": "1", "other": "0"}
-        return chat(next(grade for kind, grade in kinds.items() if f"a {kind} document" in shown))
-
-    with LoopbackServer(grades) as server:
+    with LoopbackServer(fair_grader) as server:
         config = write_experiment(tmp_path, judge=llm(server.base_url, 'kind = "pointwise"'))
         summary = play(config)
         play(config)

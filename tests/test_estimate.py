@@ -1,0 +1,119 @@
+"""A dry run: counts the very calls that a run would make, and asks nobody anything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_experiment
+from loopback import LoopbackServer
+
+from arena.experiment.pipeline import dry_run
+from arena.experiment.summary import BattleOptions
+from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
+
+N_BATTLES = 3 * 2 * len(QUERIES)
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "pointwise"])
+@pytest.mark.parametrize("gate", ["true", "false"])
+def test_the_calls_of_a_dry_run_are_those_that_the_run_makes(
+    tmp_path: Path, kind: str, gate: str
+) -> None:
+    answer = fair_judge if kind == "pairwise" else fair_grader
+
+    with LoopbackServer(answer) as server:
+        judge = llm(server.base_url, f'kind = "{kind}"\ngate = {gate}')
+        config = write_experiment(tmp_path, judge=judge)
+        play(config, limit=1)  # retrieves, so that nothing has to stand in
+        before = dry_run(config)
+        n_asked = len(server.requests)
+        play(config)
+        n_more = len(server.requests) - n_asked
+        after = dry_run(config)
+
+    assert before.n_calls + sum(judge.n_controls for judge in before.judges) == n_more
+    assert (after.n_unplayed, after.n_calls) == (0, 0)
+
+
+def test_the_controls_are_counted_beside_the_battles(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1", "gate = true"))
+
+    asked, unasked = dry_run(config), dry_run(config, BattleOptions(gate=False))
+
+    assert asked.judges[0].n_controls == 12
+    assert unasked.judges[0].n_controls == 0
+    assert asked.n_calls == unasked.n_calls == N_BATTLES
+    assert (asked.cost_usd or 0) > (unasked.cost_usd or 0)
+
+
+def test_a_pointwise_judge_is_asked_about_each_document_once(tmp_path: Path) -> None:
+    rankings = {"one": ["good", "fair"], "two": ["fair", "good"], "three": ["poor", "good"]}
+
+    with LoopbackServer(fair_grader) as server:
+        judge = llm(server.base_url, 'kind = "pointwise"')
+        config = write_experiment(tmp_path, judge=judge, rankings=rankings)
+        play(config)
+
+    assert len(server.requests) == 3 * len(QUERIES)
+
+
+def test_what_another_experiment_paid_for_is_free(tmp_path: Path) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        play(config)
+        for name in ("battles", "replies"):
+            (tmp_path / "runs" / "x" / f"{name}.jsonl").unlink()
+        found = dry_run(config)
+        n_asked = len(server.requests)
+        play(config)
+
+    assert (found.n_unplayed, found.n_calls, found.judges[0].n_free) == (N_BATTLES, 0, N_BATTLES)
+    assert len(server.requests) == n_asked
+    assert found.cost_usd == 0
+
+
+def test_a_dry_run_says_whether_the_cap_would_stop_the_run(tmp_path: Path) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        play(config, limit=4)
+        whole = dry_run(config).cost_usd or 0.0
+        enough = dry_run(config, BattleOptions(max_usd=whole * 2)).lines()
+        short = dry_run(config, BattleOptions(max_usd=whole / 2)).lines()
+
+    assert any(re.search(r"max_usd +\$.* spent, enough", line) for line in enough)
+    assert any(re.search(r"would stop the run at about \d\d%", line) for line in short)
+
+
+def test_a_panels_estimate_is_given_judge_by_judge_and_in_all(tmp_path: Path) -> None:
+    judges = f'model = "m"\n[[judges]]\n{llm("http://127.0.0.1:9/v1")}[[judges]]\nkind = "qrels"'
+    config = write_experiment(tmp_path, judge=judges)
+    config.write_text(config.read_text().replace("[judge]", "[[judges]]"))
+
+    found = dry_run(config)
+    shown = "\n".join(found.lines())
+
+    assert [judge.judge for judge in found.judges] == ["m", "judge-1", "qrels"]
+    assert found.n_battles == 3 * N_BATTLES
+    assert found.cost_usd is None, "one of them has no prices"
+    assert "m:\nbattles" in shown
+    assert re.search(r"all judges +unknown", shown)
+
+
+def test_tokens_are_estimated_where_no_tokenizer_is_at_hand_and_that_is_said() -> None:
+    tokenizer = find_tokenizer("a-model-that-nobody-has")
+
+    assert tokenizer == ESTIMATED
+    assert tokens_per_character(["four", "eight888"], tokenizer) == 0.25
+    assert "4 characters" in tokenizer.name
+
+
+def test_a_vocabulary_that_is_not_on_disk_is_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tiktoken")
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+
+    assert find_tokenizer("gpt-4.1-mini") == ESTIMATED
+    assert list(tmp_path.iterdir()) == []
