@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from arena.config import safe_filename
 from arena.data.metrics import Metrics, latency_summary
 from arena.data.trec import read_stats
 from arena.errors import DataError
@@ -93,6 +92,8 @@ def _retrievals(
     folder: Path,
 ) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
     """Each model's settings with its stats and metrics on each dataset."""
+    from arena.config import safe_filename  # noqa: PLC0415 - pydantic, and a bare log needs none
+
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:
         place = folder / "retrieval" / safe_filename(dataset["name"])
