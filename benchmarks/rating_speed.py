@@ -42,6 +42,9 @@ from arena.rating.uncertainty import intervals, rank_intervals
 SLOW_S = 5.0
 """A job that takes longer is timed once."""
 
+TURN_S = 0.3
+"""So long a job is run in each of its turns, or once."""
+
 Job = Callable[[], object]
 
 
@@ -112,12 +115,19 @@ def _medians(jobs: list[Job], repeats: int) -> list[float]:
     samples: list[list[float]] = [[] for _ in jobs]
     for _ in range(repeats):
         for taken, job in zip(samples, jobs, strict=True):
-            if taken and taken[0] > SLOW_S:
-                continue
-            start = time.perf_counter()
-            job()
-            taken.append(time.perf_counter() - start)
+            if not taken or taken[0] < SLOW_S:
+                taken.extend(_turn(job))
     return [statistics.median(taken) for taken in samples]
+
+
+def _turn(job: Job) -> list[float]:
+    """Seconds of each run of a job, which is run again until it has had its share of the time."""
+    taken: list[float] = []
+    while sum(taken) < TURN_S:
+        start = time.perf_counter()
+        job()
+        taken.append(time.perf_counter() - start)
+    return taken
 
 
 def main() -> None:
