@@ -447,6 +447,14 @@ def test_few_observations_neither_condemn_nor_acquit():
     assert trust([a_figure("reversal", 0.0, n=19)], by_construction=False).decided_by == ()
 
 
+def test_many_verdicts_on_few_queries_decide_nothing():
+    both = audit(log(",".join(f"q{i % 4} a>b, q{i % 4} b>a" for i in range(40))))
+
+    assert size(both, "reversal") == 40
+    assert value(both, "reversal") == 1.0
+    assert both.trust.decided_by == ()
+
+
 def test_every_limit_is_of_a_figure_on_the_card():
     assert set(LIMITS) <= {figure.key for figure in audit(MIXED).figures}
 

@@ -71,7 +71,8 @@ def render_audit(audit: Audit, *, width: int | None = None, colour: bool = False
 
 def _head(audit: Audit) -> Iterator[Text]:
     names = ", ".join(judge or "not named in the log" for judge in audit.judges)
-    yield _text(f"How far to trust the judge: {names}", "bold")
+    judges = "judges" if len(audit.judges) > 1 else "judge"
+    yield _text(f"How far to trust the {judges}: {names}", "bold")
     counts = (
         count(audit.battles, "battle"),
         count(audit.queries, "query", "queries"),

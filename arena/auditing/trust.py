@@ -8,8 +8,8 @@ from typing import Literal
 
 from arena.auditing.records import Estimate, Figure, Level, Trust
 
-ENOUGH = 20
-"""Observations below which a figure neither speaks for a judge nor against it."""
+ENOUGH, ENOUGH_QUERIES = 20, 5
+"""Observations, and queries that they are of, below which a figure decides nothing."""
 
 TESTS = ("reversal", "qrels_accuracy", "people_accuracy")
 """Without one of these nothing in a log has put the judge to a test."""
@@ -66,7 +66,8 @@ def trust(figures: Sequence[Figure], *, by_construction: bool) -> Trust:
     enough = {
         figure.key: figure
         for figure in figures
-        if figure.decides and figure.estimate is not None and figure.estimate.n >= ENOUGH
+        if figure.decides and (estimate := figure.estimate) is not None
+        if estimate.n >= ENOUGH and estimate.n_queries >= ENOUGH_QUERIES
     }
     says = {
         key: limit.level(estimate)
@@ -81,8 +82,8 @@ def trust(figures: Sequence[Figure], *, by_construction: bool) -> Trust:
             return Trust(level, keys, "; ".join(_why(enough[key], level) for key in keys))
     if not any(key in enough for key in TESTS):
         reason = (
-            f"nothing here tests it: no {ENOUGH} pairs in both orders, no relevance grades and no "
-            "labels of people for as many"
+            f"nothing here tests it: no {ENOUGH} pairs in both orders on {ENOUGH_QUERIES} queries, "
+            "no relevance grades and no labels of people for as many"
         )
         return Trust("believe with care", (), reason)
     tested = tuple(key for key in TESTS if key in enough)
