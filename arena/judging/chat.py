@@ -56,7 +56,7 @@ class Chat:
         self._form = form
         self._budget = budget or Budget()
         self._cache = cache
-        self._dialect = Dialect()
+        self.dialect = Dialect()  #: what the endpoint takes, as far as it is known
         self._tokens_per_byte = _TOKENS_PER_BYTE
         self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
         # A limit on the length changes what a judge writes only where it is to write something.
@@ -71,16 +71,16 @@ class Chat:
 
     def request(self, messages: Messages) -> dict[str, Any]:
         """The body of the request, in the dialect that the endpoint takes."""
-        fields = self._dialect.fields(
+        fields = self.dialect.fields(
             self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
         )
         return {"model": self._config.model, "messages": messages, **fields}
 
     def learn(self, refusal: str) -> bool:
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
-        known = self._dialect
-        self._dialect = known.after(refusal)
-        return self._dialect != known
+        known = self.dialect
+        self.dialect = known.after(refusal)
+        return self.dialect != known
 
     def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
         """What the body of a reply says.
@@ -163,14 +163,14 @@ class Chat:
         spent = Usage()
         async with self._budget.hold(self._at_most_usd(messages)) as reservation:
             while True:
-                dialect = self._dialect
+                dialect = self.dialect
                 try:
                     answer = await self._api.post("/chat/completions", self.request(messages))
                 except FatalApiError:
                     raise
                 except ApiError as error:
                     # Many requests are refused at once for the same cause: the first one learns.
-                    stale = error.reason == "bad_request" and dialect != self._dialect
+                    stale = error.reason == "bad_request" and dialect != self.dialect
                     if stale or (error.reason == "bad_request" and self.learn(error.detail)):
                         continue
                     raise UnjudgedError(
@@ -184,10 +184,10 @@ class Chat:
                 if not (self._form.labels and dialect.short and reply.cut_short):
                     return reply
                 # A model that thinks first, or whose words are many tokens, needs more room.
-                self._dialect = replace(self._dialect, short=False)
+                self.dialect = replace(self.dialect, short=False)
 
     def _limit(self) -> int:
-        return SHORT if self._form.labels and self._dialect.short else self._config.max_tokens
+        return SHORT if self._form.labels and self.dialect.short else self._config.max_tokens
 
     def _at_most_usd(self, messages: Messages) -> float:
         n_input = _n_bytes(messages) * self._tokens_per_byte

@@ -18,7 +18,7 @@ from arena.errors import UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.chat import Chat, Messages
-from arena.judging.dialect import Form
+from arena.judging.dialect import Dialect, Form
 from arena.judging.prompt import Prompt, render
 from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
@@ -85,6 +85,8 @@ class Judge(Protocol):
 @runtime_checkable
 class RequestJudge(Judge, Protocol):
     """A judge that asks one chat request a battle, which others may send for it."""
+
+    dialect: Dialect  #: what its endpoint takes, as far as it is known
 
     def request(self, exhibit: Exhibit) -> dict[str, Any]:
         """The body of the chat request that asks for a verdict."""
@@ -175,6 +177,14 @@ class _LLMJudge:
         reply = self._chat.reply(body, latency_ms)
         winner = self._chat.readable(reply, _winner)
         return Verdict(winner, reply=reply.text, usage=reply.usage)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._chat.dialect
+
+    @dialect.setter
+    def dialect(self, known: Dialect) -> None:
+        self._chat.dialect = known
 
     def learn(self, refusal: str) -> bool:
         return self._chat.learn(refusal)

@@ -13,6 +13,7 @@ from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.judging.chat import Chat, Messages
 from arena.judging.choice import Choice, read_choice
+from arena.judging.dialect import Dialect
 from arena.judging.judge import RequestJudge, content_hash
 from arena.judging.prompt import Prompt, render
 from arena.judging.reply import ChatReply
@@ -75,6 +76,14 @@ class _LetterJudge:
     def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
         reply = self._chat.reply(body, latency_ms)
         return self._verdict(self._chat.readable(reply, _choice), reply)
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._chat.dialect
+
+    @dialect.setter
+    def dialect(self, known: Dialect) -> None:
+        self._chat.dialect = known
 
     def learn(self, refusal: str) -> bool:
         return self._chat.learn(refusal)
