@@ -102,7 +102,7 @@ class BatchServer:
         routes = {
             "POST files": lambda: self._upload(raw),
             "POST batches": lambda: self._create(json.loads(raw)),
-            "POST chat/completions": lambda: (200, self.judge(json.loads(raw), 1).body),
+            "POST chat/completions": lambda: self._call(json.loads(raw)),
             "GET batches": lambda: self._list(query),
         }
         if route := routes.get(f"{method} {'/'.join(parts)}"):
@@ -112,6 +112,10 @@ class BatchServer:
         if parts[0] == "files" and parts[1] in self.files:
             return 200, self.files[parts[1]]
         return 404, b'{"error": {"message": "No such object"}}'
+
+    def _call(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        answer = self.judge(body, 1)
+        return answer.status, answer.body
 
     def _upload(self, raw: bytes) -> tuple[int, bytes]:
         boundary = raw.partition(b"\r\n")[0]

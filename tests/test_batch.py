@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from experiments import QUERIES, QUIET, fair_judge, llm, log_lines, logged, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import LoopbackServer, chat, verdict
+from loopback import LoopbackServer, chat, error, verdict
 
 from arena.batch.chunks import Limits, Request, cut, request_line
 from arena.batch.jobs import Poll
@@ -527,10 +527,36 @@ def test_what_a_server_refuses_in_a_job_is_left_out_of_the_next(
     submit(config)
     collect(config).check()
 
-    last = list(server.batches.values())[-1]
-    body = json.loads(server.files[last["input_file_id"]].splitlines()[0])["body"]
+    body = last_body(server)
     assert "max_tokens" not in body
     assert body["max_completion_tokens"] == 1024
+
+
+def last_body(server: BatchServer) -> dict[str, Any]:
+    """The first request of the job that was created last."""
+    last = list(server.batches.values())[-1]
+    return json.loads(server.files[last["input_file_id"]].splitlines()[0])["body"]
+
+
+def test_what_the_controls_taught_is_remembered_by_later_submissions(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    def reasoning(request: dict[str, Any], attempt: int) -> Any:
+        if "temperature" in request:
+            return error(400, "Unsupported value: 'temperature' does not support 0.0.")
+        return fair_judge(request, attempt)
+
+    server.judge = reasoning
+    server.status = "failed"
+    config = experiment(tmp_path, server, "gate = true\n")
+    submit(config)
+    collect(config)
+    server.status = "completed"
+
+    submit(config)
+
+    assert "temperature" not in last_body(server)
+    assert collect(config).n_judged == N_BATTLES
 
 
 def test_a_job_whose_file_vanished_before_the_upload_is_given_up_and_planned_again(

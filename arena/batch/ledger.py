@@ -38,6 +38,7 @@ class Job:
     tokens: int  #: of the prompts, estimated
     cost_usd: float  #: estimated, at the price of a batch
     at: str  #: UTC time when it was recorded, ISO 8601
+    dialect: Mapping[str, Any] = field(default_factory=dict)  #: how its requests were worded
     file_id: str | None = None  #: once it is uploaded
     batch_id: str | None = None  #: once the job is created
     ended: str | None = None  #: how, once it is collected or given up

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from arena.batch.chunks import Limits, Request, cut, sha256, write_chunk
@@ -21,7 +21,7 @@ from arena.experiment.batch_desk import (
     Postal,
     by_post,
     endpoint_of,
-    learn_refusals,
+    recall,
     set_aside_others,
     unasked,
 )
@@ -92,7 +92,7 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
         for postal in map(by_post, seats):
             async with FileApi(postal.endpoint) as api:
                 await _finish_halves(postal, ledger, api, experiment, reporter)
-                learn_refusals(postal, ledger.jobs.values())
+                recall(postal, ledger.jobs.values())
                 purse = _Purse(books.own[postal.config.log_name], stack, order, ledger, done)
                 wanted = purse.affordable(unasked(desk, postal, log, ledger), postal)
                 for chunk in cut(wanted, order.limits):
@@ -141,7 +141,7 @@ def export(desk: Desk, folder: Path, limits: Limits) -> list[Path]:
     written: list[Path] = []
     with BattleLog(desk.experiment.folder) as log, Ledger(desk.experiment.folder) as ledger:
         for postal in desk.judges.values():
-            learn_refusals(postal, ledger.jobs.values())
+            recall(postal, ledger.jobs.values())
             for chunk in cut(unasked(desk, postal, log, ledger), limits):
                 path = folder / f"requests-{len(written) + 1:04}.jsonl"
                 if path.exists():
@@ -163,6 +163,7 @@ def record_chunk(ledger: Ledger, chunk: list[Request], postal: Postal) -> Job:
         tokens=sum(request.tokens for request in chunk),
         cost_usd=sum(request.cost_usd for request in chunk),
         at=now(),
+        dialect=asdict(postal.judge.dialect),
     )
     write_chunk(chunk, ledger.path(job))
     ledger.add(job)

@@ -17,6 +17,7 @@ from arena.experiment.material import Experiment, load_material, open_experiment
 from arena.experiment.panel import Seat, closed_panel
 from arena.experiment.plan import same_lists
 from arena.experiment.prepare import Prepared, load_prompts, prepare
+from arena.judging.dialect import Dialect
 from arena.judging.judge import RequestJudge
 from arena.log.battle_log import BattleLog
 from arena.log.compact import IdSet
@@ -130,12 +131,24 @@ def unasked(desk: Desk, postal: Postal, log: BattleLog, ledger: Ledger) -> Itera
         yield Request(name, key, request_line(name, body), tokens, cost_usd)
 
 
-def learn_refusals(postal: Postal, jobs: Iterable[Job]) -> None:
-    """Leave out of requests what the provider refused in earlier jobs, once for each refusal."""
-    for refusal in dict.fromkeys(
-        job.refusal for job in jobs if job.fingerprint == postal.judge.fingerprint and job.refusal
-    ):
-        postal.judge.learn(refusal)
+def recall(postal: Postal, jobs: Iterable[Job]) -> None:
+    """Word requests as those of the last job, but for what a provider refused of them.
+
+    A judge that has just been asked its controls knows better, and stays as it is.
+    """
+    ours = [job for job in jobs if job.fingerprint == postal.judge.fingerprint]
+    if not ours or postal.judge.dialect != Dialect():
+        return
+    refused: dict[Dialect, Dialect] = {}
+    for job in ours:
+        if job.refusal:
+            postal.judge.dialect = spoken = Dialect(**job.dialect)
+            if postal.judge.learn(job.refusal):
+                refused[spoken] = postal.judge.dialect
+    known = Dialect(**ours[-1].dialect)
+    while known in refused:
+        known = refused[known]
+    postal.judge.dialect = known
 
 
 def endpoint_of(config: JudgeConfig) -> Endpoint:
