@@ -12,9 +12,15 @@ from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
 from arena.rating.certainty import from_draws, from_sandwich
 from arena.rating.planning import queries_to_separate, query_shares
+from arena.rating.uncertainty import critical_value
 
 THETA = np.array([-0.5, 0.15, 0.4])
 NEIGHBOURS = (2, 1)
+
+
+def needed_by(ratings, now):
+    limits = {"critical": now.critical, "limit": now.critical_limit}
+    return queries_to_separate(ratings, [NEIGHBOURS], **limits)[0]
 
 
 def sure(comparisons):
@@ -29,7 +35,7 @@ def test_the_predicted_number_of_queries_separates_in_most_simulations():
         now = from_sandwich(pilot, level=0.95, seed=0)
         if now.better[NEIGHBOURS] or pilot.theta[2] <= pilot.theta[1]:
             continue
-        needed = int(queries_to_separate(pilot, [NEIGHBOURS], now.critical)[0])
+        needed = int(needed_by(pilot, now))
         predictions.append(needed)
         played = simulate(THETA, min(needed, 2000) * 20, min(needed, 2000), rng)
         separated.append(sure(played).better[NEIGHBOURS])
@@ -42,9 +48,8 @@ def test_the_predicted_number_of_queries_separates_in_most_simulations():
 def test_the_prediction_holds_where_the_difference_is_known():
     rng = np.random.default_rng(2)
     known = fit(simulate(THETA, 4000 * 20, 4000, rng))
-    critical = from_sandwich(known, level=0.95, seed=0).critical
 
-    needed = int(queries_to_separate(known, [NEIGHBOURS], critical)[0])
+    needed = int(needed_by(known, from_sandwich(known, level=0.95, seed=0)))
 
     played = [sure(simulate(THETA, needed * 20, needed, rng)) for _ in range(60)]
     assert 0.65 < np.mean([now.better[NEIGHBOURS] for now in played]) < 0.95
@@ -53,7 +58,7 @@ def test_the_prediction_holds_where_the_difference_is_known():
 def test_equal_ratings_need_infinitely_many_queries():
     ratings = replace(fit(battles("01T 10T 12T 21T 02T 20T", n_models=3)), theta=np.zeros(3))
 
-    assert queries_to_separate(ratings, [(0, 1)], 2.4).tolist() == [np.inf]
+    assert queries_to_separate(ratings, [(0, 1)], critical=2.4, limit=2.3).tolist() == [np.inf]
 
 
 @pytest.mark.parametrize(("sd", "low", "high"), [(0.6, 0.45, 0.7), (0.0, 0.0, 0.15)])
@@ -112,3 +117,14 @@ def test_rank_sets_of_the_bootstrap_part_what_surely_differs():
 
     assert now.rank_lower.tolist() == [4, 2, 2, 1]
     assert now.rank_upper.tolist() == [4, 3, 3, 1]
+
+
+def test_the_critical_value_falls_with_queries_as_the_prediction_takes_it_to():
+    ratings = fit(simulate(np.linspace(-1, 1, 6), 2000, 20, np.random.default_rng(9)))
+    now = from_sandwich(ratings, level=0.95, seed=0)
+
+    later = critical_value(replace(ratings, n_clusters=60), level=0.95, seed=0)
+
+    by_line = now.critical_limit + (now.critical - now.critical_limit) * 19 / 59
+    assert now.critical > later > now.critical_limit
+    assert by_line == pytest.approx(later, rel=0.01)

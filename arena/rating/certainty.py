@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from arena.rating.counts import Floats, Ints
 from arena.rating.fitting import Fit
 from arena.rating.uncertainty import (
-    critical_value,
+    critical_values,
     difference_se,
     intervals,
     student_quantile,
@@ -28,6 +28,7 @@ class Certainty:
     p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
     better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
     critical: float  #: standard errors by which two ratings must differ for that
+    critical_limit: float  #: what this falls to with ever more queries
 
     @property
     def rank_lower(self) -> Ints:
@@ -45,9 +46,9 @@ class Certainty:
 def from_sandwich(fit: Fit, *, level: float, seed: int) -> Certainty:
     """By the clustered covariance and Student's t."""
     lower, upper = intervals(fit, level=level)
-    critical = critical_value(fit, level=level, seed=seed)
+    critical, limit = critical_values(fit, level=level, seed=seed)
     better = _differences(fit.theta) > critical * difference_se(fit)
-    return Certainty(lower, upper, win_probabilities(fit), better, critical)
+    return Certainty(lower, upper, win_probabilities(fit), better, critical, limit)
 
 
 def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
@@ -74,8 +75,9 @@ def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
     above = np.triu_indices(m, 1)
     p_better.T[above] = 1 - p_better[above]
     expand = reach / NormalDist().inv_cdf((1 + level) / 2)
-    critical = float(np.quantile(largest, level)) * expand
-    return Certainty(lower, upper, p_better, difference > critical * (se + se.T), critical)
+    limit = float(np.quantile(largest, level))
+    better = difference > limit * expand * (se + se.T)
+    return Certainty(lower, upper, p_better, better, limit * expand, limit)
 
 
 def _differences(theta: Floats) -> Floats:

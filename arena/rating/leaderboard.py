@@ -87,7 +87,6 @@ def build_leaderboard(
         pairs=all_pairs(battles, overall),
         more_queries=more_queries(
             overall,
-            settings,
             battles_per_query=len(battles) / n_queries,
             usd_per_battle=_price(verdicts, len(battles)),
         ),

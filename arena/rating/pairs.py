@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles
-from arena.rating.leaderboard_records import MoreQueries, Pair, RatingSettings
+from arena.rating.leaderboard_records import MoreQueries, Pair
 from arena.rating.planning import queries_to_separate, query_shares
 from arena.rating.rated import Rated
 
@@ -45,7 +45,6 @@ _MOST_QUERIES: Final = 1e12
 
 def more_queries(
     rated: Rated,
-    settings: RatingSettings,
     *,
     battles_per_query: float,
     usd_per_battle: float | None,
@@ -61,7 +60,7 @@ def more_queries(
     open_pairs = [(i, j) for i, j in pairwise(order) if not sure.better[i, j]]
     if not open_pairs:
         return ()
-    needed = queries_to_separate(fit, open_pairs, sure.critical, level=settings.level)
+    needed = queries_to_separate(fit, open_pairs, critical=sure.critical, limit=sure.critical_limit)
     plans, shares = [], query_shares(fit)
     for pair, queries in zip(open_pairs, needed.tolist(), strict=True):
         if queries > _MOST_QUERIES:

@@ -15,17 +15,14 @@ import numpy as np
 
 from arena.rating.counts import Floats
 from arena.rating.fitting import Fit
-from arena.rating.uncertainty import critical_value, difference_se
+from arena.rating.uncertainty import difference_se
 
 POWER = 0.8
 """How often a difference of the size seen now shall separate, once the queries are played."""
 
-_MANY = 10**9
-"""Queries at which Student's t is the normal distribution."""
-
 
 def queries_to_separate(
-    fit: Fit, pairs: Sequence[tuple[int, int]], critical: float, *, level: float = 0.95
+    fit: Fit, pairs: Sequence[tuple[int, int]], *, critical: float, limit: float
 ) -> Floats:
     """How many queries in all would separate each pair of models, (n_pairs,); inf if equal.
 
@@ -35,16 +32,15 @@ def queries_to_separate(
         Q' = Q ((c + z_power) s / d)²
 
     which is the usual formula for the size of a sample (Chow, Shao and Wang 2008, *Sample Size
-    Calculations in Clinical Research*, chapter 3) with max-t's c in place of z. c falls with Q':
-    between ``critical`` now and its limit it is nearly linear in the inverse degrees of freedom.
+    Calculations in Clinical Research*, chapter 3) with max-t's c in place of z. c falls from
+    ``critical`` after Q queries to ``limit``, nearly linearly in the inverse degrees of freedom.
 
     Args:
         fit: ratings and their clustered covariance, of at least two queries.
         pairs: codes of models.
-        critical: c now, from `arena.rating.uncertainty.critical_value` at the same level.
-        level: at which all differences shall hold at once.
+        critical: c now, as `arena.rating.certainty.Certainty` has it.
+        limit: c after ever more queries.
     """
-    limit = min(critical_value(replace(fit, n_clusters=_MANY), level=level), critical)
     now = fit.n_clusters
     distance, se = fit.theta[:, None] - fit.theta[None, :], difference_se(fit)
     needed = np.full(len(pairs), np.inf)

@@ -70,6 +70,11 @@ def critical_value(fit: Fit, *, level: float = 0.95, seed: int = 0) -> float:
     The quantile of the largest studentised difference under a multivariate t with Q−1 degrees
     of freedom, by simulation.
     """
+    return critical_values(fit, level=level, seed=seed)[0]
+
+
+def critical_values(fit: Fit, *, level: float, seed: int) -> tuple[float, float]:
+    """`critical_value` at the queries of the fit, and what it falls to with ever more of them."""
     _check_level(level)
     rng = np.random.default_rng(seed)
     m = len(fit.theta)
@@ -77,13 +82,13 @@ def critical_value(fit: Fit, *, level: float = 0.95, seed: int = 0) -> float:
     values, vectors = np.linalg.eigh(fit.covariance)
     half = vectors * np.sqrt(np.maximum(values, 0))
     draws = half @ rng.standard_normal((m, n))
-    draws /= np.sqrt(rng.chisquare(_df(fit), n) / _df(fit))
     se = difference_se(fit)
     largest = np.zeros(n)
     for j in range(m - 1):
         scaled = np.abs(draws[j + 1 :] - draws[j]) / np.maximum(se[j, j + 1 :, None], 1e-300)
         np.maximum(largest, scaled.max(axis=0), out=largest)
-    return float(np.quantile(largest, level))
+    student = largest / np.sqrt(rng.chisquare(_df(fit), n) / _df(fit))
+    return float(np.quantile(student, level)), float(np.quantile(largest, level))
 
 
 def student_quantile(df: int, level: float) -> float:
