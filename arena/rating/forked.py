@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -44,8 +45,9 @@ def map_forked(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     finally:
         for process, pipe in children:
             pipe.close()
-            os.kill(process, signal.SIGKILL)  # it has ended, unless we leave by an error
-            os.waitpid(process, 0)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(process, signal.SIGKILL)  # it has ended, unless we leave by an error
+                os.waitpid(process, 0)
     return results
 
 
