@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from rated import GOLDEN_BATTLES
 
 import arena as package
 from arena.cli import main
+from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.leaderboard_files import read_leaderboard
 
 COLUMNS = ["model_a", "model_b", "winner", "query_id"]
@@ -342,3 +344,22 @@ def test_full_tables_are_shown_for_each_data_set_where_asked(tmp_path):
     assert full.count("W/L/T") == 3
     assert "arcd" in full
     assert "fiqa" in full
+
+
+@pytest.mark.parametrize(
+    ("method", "theta"),
+    [
+        ("bt", [-1.144278, -0.195821, -0.191750, 0.747585, 0.784265]),
+        ("davidson", [-3.945718, -0.660335, -0.657883, 2.623030, 2.640906]),
+        ("rao-kupper", [-2.112143, -0.333516, -0.351206, 1.458494, 1.338372]),
+    ],
+)
+def test_ratings_are_those_of_independent_programs(tmp_path, method, theta):
+    winner = {"L": "model_a", "R": "model_b", "T": "tie"}
+    rows = [(r[0], r[1], winner[r[2]], str(i // 4)) for i, r in enumerate(GOLDEN_BATTLES.split())]
+
+    tree = rated(log(tmp_path, rows), "--method", method, "--no-position")
+
+    ratings = {row["model"]: row["rating"] for row in tree["overall"]}
+    expected = 1500 + ELO_PER_LOGIT * np.array(theta)
+    assert [ratings[str(model)] for model in range(5)] == pytest.approx(expected, abs=2e-3)
