@@ -47,9 +47,10 @@ def batch() -> None:
     may be repeated after a stop.
 
     \b
-    arena batch submit            upload what is to be judged
-    arena batch collect --wait    write the verdicts into the log, and rate
-    arena batch export FOLDER     the same files for `vllm run-batch`, and import to read them
+    Example:
+      arena batch submit            upload what is to be judged
+      arena batch collect --wait    write the verdicts into the log, and rate
+      arena batch export requests   the same files for `vllm run-batch`; import reads its results
     """
 
 
@@ -113,8 +114,7 @@ def status(config: Path) -> None:
 
     found = run(work.statuses(config))
     for job, state in found:
-        begun = "half submitted; go on with arena batch submit"
-        click.echo(f"{job.name}  {job.batch_id or '-'}  {begun if state is None else state}")
+        click.echo(f"{job.name}  {job.batch_id or '-'}  {state}")
     if not found:
         click.echo("no jobs are under way")
 

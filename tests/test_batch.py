@@ -134,6 +134,7 @@ def test_the_commands_submit_look_and_collect_end_in_the_leaderboard_of_a_live_r
     results = (submitted, shown, collected, after)
     assert [result.exit_code for result in results] == [0, 0, 0, 0], collected.output
     assert "12 requests submitted in 3 jobs, $0.0" in submitted.output
+    assert "completed, 5 of 5 done" in shown.output
     assert [line.split()[1] for line in shown.output.splitlines()] == list(server.batches)
     assert "12 of 12 judged" in collected.output
     assert after.output == "no jobs are under way\n"
@@ -488,6 +489,26 @@ def test_work_under_way_counts_towards_the_budget(tmp_path: Path, server: BatchS
         second.check()
     collect(config)  # the true cost is less than the most that it could have been
     assert submit(config, max_usd=cap).n_requests > 0
+
+
+def test_judges_of_a_panel_share_the_cap_with_each_others_jobs(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    text = config.read_text().replace("[judge]", "[[judges]]")
+    section = text[text.index("[[judges]]") :]
+    second = section.replace('model = "judge-1"', 'name = "two"\nmodel = "judge-2"')
+    config.write_text(text + second)
+    cap = submit(experiment(tmp_path / "one", server)).at_most_usd * 1.5
+
+    first = submit(config, max_usd=cap)
+    again = submit(config, max_usd=cap)
+
+    assert N_BATTLES < first.n_requests < 2 * N_BATTLES
+    assert again.n_requests == 0
+    assert collect(config).n_judged == first.n_requests
+    submit(config)
+    assert collect(config).n_judged == 2 * N_BATTLES
 
 
 def test_a_limit_on_enqueued_tokens_leaves_the_rest_for_later(

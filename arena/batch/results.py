@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,20 +44,6 @@ class Results:
                 self.answers[name] = answer = _answer(line, read, discount)
                 if isinstance(answer, UnjudgedError) and answer.reason == "bad_request":
                     self.refusal = self.refusal or answer.detail
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing in the files was a result, though there was something."""
-        return not self.answers and self.n_damaged > 0
-
-
-def split(
-    answers: Mapping[str, Answer], known: Iterable[str]
-) -> tuple[dict[str, Answer], list[str], list[str]]:
-    """Part answers from strays: those to known ids, unknown ids, known ids without an answer."""
-    names = set(known)
-    ours = {name: answer for name, answer in answers.items() if name in names}
-    return ours, sorted(answers.keys() - names), sorted(names - answers.keys())
 
 
 def _objects(raw: bytes) -> Iterator[dict[str, Any] | None]:

@@ -6,16 +6,18 @@ another. So an experiment may be judged partly live and partly by batch jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from arena.batch.chunks import Limits, Request, cut, sha256, write_chunk
-from arena.batch.jobs import State, start, state
+from arena.batch.jobs import start, state
 from arena.batch.ledger import LEDGER, Job, Ledger, now, read_jobs
+from arena.config import JudgeConfig
 from arena.endpoint.files import FileApi
-from arena.errors import BudgetSpentError, IncompleteError, UsageError
+from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError, UsageError
 from arena.experiment.batch_desk import (
     Desk,
     Postal,
@@ -28,9 +30,8 @@ from arena.experiment.batch_desk import (
 from arena.experiment.gates import pass_gates
 from arena.experiment.material import Experiment, open_experiment
 from arena.experiment.panel import open_panel
-from arena.experiment.spending import open_books
+from arena.experiment.spending import Books, open_books
 from arena.experiment.summary import BattleOptions
-from arena.judging.budget import Budget
 from arena.log.battle_log import BattleLog
 from arena.progress import Reporter, dollars
 
@@ -88,12 +89,13 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
             desk.prepared, budgets=books.own, on_grade=lambda _grade: None, say=reporter.say
         ) as seats:
             await pass_gates(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
+        purse = _Purse(books, stack, order, done)
+        purse.hold(ledger.open_jobs)
         # The judges that were asked: they know by now what their endpoint takes.
         for postal in map(by_post, seats):
             async with FileApi(postal.endpoint) as api:
                 await _finish_halves(postal, ledger, api, experiment, reporter)
                 recall(postal, ledger.jobs.values())
-                purse = _Purse(books.own[postal.config.log_name], stack, order, ledger, done)
                 wanted = purse.affordable(unasked(desk, postal, log, ledger), postal)
                 for chunk in cut(wanted, order.limits):
                     job = record_chunk(ledger, chunk, postal)
@@ -105,30 +107,34 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
     return done
 
 
-async def statuses(path: Path) -> list[tuple[Job, State | None]]:
+async def statuses(path: Path) -> list[tuple[Job, str]]:
     """Every job that is not collected, with what its provider says of it, oldest first.
 
-    The state is None for jobs that are not created yet.
-
     Raises:
-        ConfigError: the arena.toml has a mistake, or no longer has a job's judge.
-        ApiError: a provider does not answer.
+        ConfigError: the arena.toml has a mistake.
+        FatalApiError: a provider refuses everything.
     """
     experiment = open_experiment(path)
     configs = {config.log_name: config for config in experiment.config.judges}
-    found: list[tuple[Job, State | None]] = []
-    for job in read_jobs(experiment.folder).values():
-        if job.is_open and job.batch_id is None:
-            found.append((job, None))
-        elif job.is_open:
-            if job.judge not in configs:
-                raise UsageError(
-                    f"job {job.name} is for judge {job.judge}, which {experiment.source} no "
-                    "longer has; put it back to see the job"
-                )
-            async with FileApi(endpoint_of(configs[job.judge])) as api:
-                found.append((job, await state(job, api)))
-    return found
+    return [
+        (job, await _status(job, configs.get(job.judge)))
+        for job in read_jobs(experiment.folder).values()
+        if job.is_open
+    ]
+
+
+async def _status(job: Job, config: JudgeConfig | None) -> str:
+    if job.batch_id is None:
+        return "half submitted; go on with: arena batch submit"
+    if config is None:
+        return f"for judge {job.judge}, which arena.toml no longer has"
+    async with FileApi(endpoint_of(config)) as api:
+        try:
+            return str(await state(job, api))
+        except FatalApiError:
+            raise
+        except ApiError as error:
+            return str(error)
 
 
 def export(desk: Desk, folder: Path, limits: Limits) -> list[Path]:
@@ -181,40 +187,49 @@ def warn_of_jobs(folder: Path, reporter: Reporter) -> None:
         )
 
 
-@dataclass(slots=True)
 class _Purse:
     """What may still be submitted: money, and tokens under way."""
 
-    budget: Budget
-    held: ExitStack
-    order: Order
-    ledger: Ledger
-    done: Submitted
+    def __init__(self, books: Books, stack: ExitStack, order: Order, done: Submitted) -> None:
+        self._books = books
+        self._stack = stack
+        self._max_tokens = order.max_tokens
+        self._done = done
+        self._tokens: Counter[str] = Counter()  #: judge → tokens under way
+
+    def hold(self, jobs: Iterable[Job]) -> None:
+        """Set aside what jobs under way may cost, of whichever judge."""
+        try:
+            for job in jobs:
+                self._tokens[job.judge] += job.tokens
+                budget = self._books.own.get(job.judge, self._books.whole)
+                self._stack.enter_context(budget.reserve(job.cost_usd))
+        except BudgetSpentError as error:
+            self._halt(error)
 
     def affordable(self, requests: Iterator[Request], postal: Postal) -> Iterator[Request]:
         """The requests, as far as the budget and the limit on enqueued tokens go."""
-        tokens = 0
+        if self._done.halted:
+            return
+        judge, limit = postal.config.log_name, self._max_tokens
         try:
-            for job in self.ledger.open_jobs:
-                if job.judge == postal.config.log_name:
-                    self.held.enter_context(self.budget.reserve(job.cost_usd))
-                    tokens += job.tokens
             for request in requests:
-                tokens += request.tokens
-                limit = self.order.max_tokens
-                if limit is not None and tokens > limit:
-                    self.done.halted = (
+                self._tokens[judge] += request.tokens
+                if limit is not None and self._tokens[judge] > limit:
+                    self._done.halted = (
                         f"{limit:,} tokens are under way; submit the rest once they are collected"
                     )
                     return
-                self.held.enter_context(self.budget.reserve(request.cost_usd))
+                self._stack.enter_context(self._books.own[judge].reserve(request.cost_usd))
                 yield request
         except BudgetSpentError as error:
-            self.done.halted = (
-                f"not all was submitted: {dollars(error.spent_usd)} of "
-                f"{dollars(error.max_usd)} are spent, or may be by what is under way; "
-                "collect, or raise max_usd, then submit again"
-            )
+            self._halt(error)
+
+    def _halt(self, error: BudgetSpentError) -> None:
+        self._done.halted = (
+            f"not all was submitted: {dollars(error.spent_usd)} of {dollars(error.max_usd)} are "
+            "spent, or may be by what is under way; collect, or raise max_usd, then submit again"
+        )
 
 
 async def _finish_halves(

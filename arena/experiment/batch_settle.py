@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from arena.batch.results import Answer
-from arena.errors import ArenaError, IncompleteError, UnjudgedError
+from arena.errors import IncompleteError, UnjudgedError
 from arena.experiment.batch_desk import Desk
 from arena.experiment.material import Experiment
 from arena.experiment.play import Referee
@@ -87,7 +87,7 @@ async def settle(
         for planned in referee.unplayed(desk.prepared.matchups):
             try:
                 outcome = await referee.settle(planned)
-            except UnansweredError:
+            except _UnansweredError:
                 n_open += 1
                 continue
             if isinstance(outcome, Battle):
@@ -176,11 +176,11 @@ class Answered:
 
         Raises:
             UnjudgedError: with the reason that came back; the reply is in the log already.
-            UnansweredError: nothing came back.
+            _UnansweredError: nothing came back; for `settle` alone.
         """
         refused = self._refused.get(self.request_key(exhibit))
         if refused is None:
-            raise UnansweredError
+            raise _UnansweredError
         raise UnjudgedError(refused.error.reason, refused.error.detail)
 
     def read(self, reply: str, usage: Usage) -> Verdict:
@@ -188,5 +188,5 @@ class Answered:
         return self._judge.read(reply, usage)
 
 
-class UnansweredError(ArenaError):
+class _UnansweredError(Exception):
     """A request that no job has answered yet; never shown."""
