@@ -113,6 +113,7 @@ class BudgetSpentError(ArenaError):
     def __init__(self, spent_usd: float, max_usd: float, next_usd: float) -> None:
         self.spent_usd = spent_usd
         self.max_usd = max_usd
+        self.next_usd = next_usd
         super().__init__(
             f"budget: ${spent_usd:,.4f} of max_usd = {max_usd:g} are spent, and the next call "
             f"may cost ${next_usd:,.4f}; nothing judged is lost: raise max_usd and run this again"

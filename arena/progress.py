@@ -157,16 +157,25 @@ class _Live:
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.table import Column  # noqa: PLC0415
 
+        # On a narrow terminal the bar gives way first, and then the end of the detail.
+        bar_width = max(6, min(24, self._console.width - 80))
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=bar_width),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             TextColumn("{task.fields[pace]}", markup=False),
-            TextColumn("{task.fields[detail]}", markup=False),
+            TextColumn(
+                "{task.fields[detail]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
         )
         pace = _Pace(total, time.monotonic)
-        with Progress(*columns, console=self._console, refresh_per_second=8) as progress:
+        with Progress(
+            *columns, console=self._console, refresh_per_second=8, expand=True
+        ) as progress:
             task = progress.add_task(title, total=total, pace="", detail="")
 
             class Bar:

@@ -160,6 +160,7 @@ def _retrieve(
             cache=cache_folder(),
             progress=lambda done, _total: stage.update(done),
         )
+        stage.update(len(dataset.corpus) + len(queries))
     path = experiment.retrieval(dataset.name, model.name)
     write_run(run, path)
     write_stats(replace(stats, key=_key(model, dataset, queries)), path.with_suffix(".json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,12 +66,18 @@ class Summary:
             self._check_failures(judge.log_name, judge.max_failures)
 
     def _over(self, error: BudgetSpentError, done: str) -> str:
-        spent = f"{dollars(error.spent_usd)} of {dollars(error.max_usd)} spent, {done}"
-        if self.options.max_usd is None:
-            raised = f"raise max_usd in {self.experiment.source}, then: "
-            return f"{spent}; {raised}{self.options.command(self.experiment)}"
-        again = self.options.command(self.experiment, max_usd=" --max-usd MORE")
-        return f"{spent}; go on with: {again}"
+        parts = self.options.shard.count
+        part = f" (1/{parts} of the cap)" if parts > 1 else ""
+        spent = (
+            f"{done}; {dollars(error.spent_usd)} of {dollars(error.max_usd)}{part} spent, and the "
+            f"next call may cost {dollars(error.next_usd)}"
+        )
+        told = self.options.max_usd
+        if told is not None and math.isclose(told, error.max_usd * parts):
+            again = self.options.command(self.experiment, max_usd=" --max-usd MORE")
+            return f"{spent}; go on with: {again}"
+        raised = f"raise max_usd in {self.experiment.source}, then: "
+        return f"{spent}; {raised}{self.options.command(self.experiment)}"
 
     def _check_failures(self, judge: str, allowed: float) -> None:
         reasons = self.failures.get(judge, {})

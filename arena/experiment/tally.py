@@ -92,5 +92,5 @@ class Tally:
             parts.append(f"{n_failed:,} failed")
         if ratings := self.ratings:
             leader = max(sorted(ratings), key=ratings.__getitem__)
-            parts.append(f"{leader} leads at {ratings[leader]:.0f}")
+            parts.append(f"Elo {ratings[leader]:.0f} {leader}")
         return ", ".join(parts)
