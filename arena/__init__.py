@@ -7,6 +7,7 @@ The commands are thin over these::
     matchups = arena.plan(["bm25", "bge-m3"], {"mydocs": query_ids})
     summary = arena.battle(Path("arena.toml"))
     leaderboard = arena.rate(frame)          # any DataFrame with model_a, model_b, winner
+    card = arena.audit(Path("runs/handbook"))  # how far to trust the judge
 
 Records (`Query`, `Document`, `Battle`, ...) are in `arena.records`, errors in `arena.errors`.
 """
@@ -17,6 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from arena.auditing.card import audit
+    from arena.auditing.records import Audit
     from arena.data.beir import load_beir as load_dataset
     from arena.experiment.pipeline import battle
     from arena.experiment.plan import plan_matchups as plan
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "BattleOptions",
     "Leaderboard",
     "RatingSettings",
+    "audit",
     "battle",
     "cache_folder",
     "llm_judge",
@@ -45,9 +50,11 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Audit": "arena.auditing.records",
     "BattleOptions": "arena.experiment.summary",
     "Leaderboard": "arena.rating.leaderboard",
     "RatingSettings": "arena.rating.leaderboard",
+    "audit": "arena.auditing.card",
     "battle": "arena.experiment.pipeline",
     "cache_folder": "arena.retrieval.vectors",
     "llm_judge": "arena.judging.judge",

@@ -20,4 +20,5 @@ for matchup in arena.plan(["bm25", "bge-m3"], {"mydocs": ["q1"]}, orders="balanc
 
 frame = pd.DataFrame({"model_a": ["a"], "model_b": ["b"], "winner": ["tie"]})
 leaderboard: arena.Leaderboard = arena.rate(frame, aliases={"A": "a"})
+level: str = arena.audit(frame).trust.level
 rank: int = leaderboard.overall[0].rank
