@@ -70,6 +70,13 @@ def test_a_judge_that_is_no_llm_is_labelled():
     assert "not named in the log" in render_leaderboard(board(judges=("",)))
 
 
+def test_a_crowd_of_judges_is_not_listed_whole():
+    text = render_leaderboard(board(judges=tuple(f"person-{i}" for i in range(5000))))
+
+    assert "person-7 and 4,992 more" in text
+    assert "person-8" not in text
+
+
 def test_ratings_show_their_interval_their_ranks_and_the_spread_of_elo():
     line = next(x for x in render_leaderboard(board()).splitlines() if "3-small" in x)
 

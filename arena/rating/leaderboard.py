@@ -67,10 +67,8 @@ def build_leaderboard(
     rated, spread = _rate_datasets(battles, facts, settings)
     tables = {name: table.rows for name, table in rated.items()}
     notes = [f"{name}: {why}" for name, table in rated.items() for why in table.notes]
-    overall = next(iter(rated.values()))
+    overall = _overall(rated, spread, battles, settings)
     if len(tables) > 1:
-        rows = _with_spread(_aggregated(tables, battles), battles.models, _mean_orders(spread))
-        overall = rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
         notes += [f"overall: {why}" for why in overall.notes]
     n_queries = battles.n_queries
     return Leaderboard(
@@ -110,6 +108,20 @@ def _rate_datasets(
         rated[name] = rate_rows(rows, part, settings)
         samples.append(orders)
     return rated, samples
+
+
+def _overall(
+    rated: Mapping[str, Rated],
+    spread: Sequence[NDArray[np.float64] | None],
+    battles: Battles,
+    settings: RatingSettings,
+) -> Rated:
+    """All data sets in one table; a single one is that already."""
+    if len(rated) == 1:
+        return next(iter(rated.values()))
+    rows = _aggregated({name: table.rows for name, table in rated.items()}, battles)
+    rows = _with_spread(rows, battles.models, _mean_orders(spread))
+    return rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
 
 
 def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arena.rating.leaderboard_records import Leaderboard, MoreQueries, PositionAdvantage
-from arena.rating.terminal import count, printable
+from arena.rating.terminal import count, listing, printable
 
 _SHOWN = 3
 """Neighbours that do not separate, at the top of the table, that are spelt out."""
@@ -27,7 +27,7 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
     names = [printable(judge) or "not named in the log" for judge in leaderboard.judges]
     # The built-in judge compares relevance grades; nobody should take it for a language model.
     labelled = ["qrels, not an LLM" if name == "qrels" else name for name in names]
-    yield f"judge{'s' if len(names) > 1 else ''}: {', '.join(labelled)}"
+    yield f"judge{'s' if len(names) > 1 else ''}: {listing(labelled)}"
     advantage = leaderboard.position_advantage
     if advantage is not None:
         yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ def printable(text: str) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """A number with its noun: 1 query, 1,200 queries."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas; people's logs have a judge per person, so only the first few."""
+    hidden = len(names) - most
+    return ", ".join(names[:most]) + (f" and {hidden:,} more" if hidden > 0 else "")
 
 
 def text(cell: str) -> Text:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from arena.errors import UsageError
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles
 from arena.rating.leaderboard_records import JudgeRule
-from arena.rating.terminal import count
+from arena.rating.terminal import count, listing
 
 _SUM_TOLERANCE = 0.01
 """How far a judge's probabilities may sum from 1: logs round them."""
@@ -47,7 +47,7 @@ def only_judge(battles: Battles, judge: str) -> Battles:
     """
     names = [battles.judges[code] for code in np.unique(battles.judge)]
     if judge not in names:
-        known = ", ".join(name or "(not named)" for name in names)
+        known = listing([name or "(not named)" for name in names])
         raise UsageError(f"no battle was judged by {judge!r}; the judges of the log: {known}")
     return battles.take(np.flatnonzero(battles.judge == battles.judges.index(judge)))
 
@@ -64,7 +64,7 @@ def combine(battles: Battles, rule: JudgeRule) -> Battles:
     names = [battles.judges[code] or "(not named)" for code in np.unique(battles.judge)]
     if len(names) < 2:
         return battles
-    several = f"{len(battles):,} verdicts of {len(names)} judges ({', '.join(names)})"
+    several = f"{len(battles):,} verdicts of {len(names)} judges ({listing(names)})"
     if rule == "each":
         note = f"{several} each count as a battle: intervals allow for it, W/L/T and Elo do not"
         return replace(battles, notes=(*battles.notes, note))
