@@ -189,3 +189,24 @@ def test_a_panel_of_one_is_that_judge(rows):
     alone = verdicts(" ".join(f"xq{q}ab{w}" for q, w in rows))
 
     assert combine(alone, "majority") is alone
+
+
+def test_the_variance_of_soft_scores_is_theirs_and_smaller_than_that_of_verdicts():
+    rng = np.random.default_rng(0)
+    theta = np.array([-0.4, 0.0, 0.4])
+    found = {"soft": [], "hard": []}
+    for _ in range(120):
+        queries = np.repeat(np.arange(40), 6)
+        first = np.tile([0, 0, 1, 1, 2, 2], 40)
+        second = np.tile([1, 2, 0, 2, 0, 1], 40)
+        on_query = theta + rng.normal(0, 0.6, (40, 3))
+        share = 1 / (1 + np.exp(on_query[queries, second] - on_query[queries, first]))
+        verdict = (rng.random(240) < share).astype(float)
+        for name, score in (("soft", share), ("hard", verdict)):
+            ratings = fit(Comparisons(first, second, score, queries, 3))
+            found[name].append((ratings.theta[2], ratings.standard_error[2]))
+
+    spread = {name: np.std(rows, axis=0)[0] for name, rows in found.items()}
+    claimed = {name: np.mean(rows, axis=0)[1] for name, rows in found.items()}
+    assert claimed == {name: pytest.approx(value, rel=0.2) for name, value in spread.items()}
+    assert claimed["soft"] < 0.75 * claimed["hard"]
