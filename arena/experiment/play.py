@@ -155,13 +155,14 @@ class Referee:
         request = self._judge.request_key(exhibit)
         own = self._log.reply_for(name)
         if own and own.winner:
-            return _verdict(own, own.winner), "judge"
+            return _verdict(own, own.winner), _source(cost_nothing=own.usage == Usage())
         shared = self._log.reply_to(request)
         if shared and shared.winner:
             return _verdict(shared, shared.winner), "cache"
         if request in self._asking:
             return await self._asking[request], "cache"
-        return await self._ask(name, request, exhibit), "judge"
+        verdict = await self._ask(name, request, exhibit)
+        return verdict, _source(cost_nothing=verdict.cached)
 
     async def _ask(self, name: str, request: str, exhibit: Exhibit) -> Verdict:
         """Ask the judge; whoever wants the same request meanwhile gets the same answer."""
@@ -281,6 +282,10 @@ async def play(
 
 def _verdict(reply: Reply, winner: Side) -> Verdict:
     return Verdict(winner, reply.probs, reply.reply, reply.usage)
+
+
+def _source(*, cost_nothing: bool) -> Source:
+    return "cache" if cost_nothing else "judge"
 
 
 def _seen(asking: asyncio.Future[Verdict]) -> None:
