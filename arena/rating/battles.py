@@ -185,7 +185,7 @@ def _assemble(
         # and whenever each of them was played, and as good as drawn by lot.
         names = [name for table in tables for name in table.ids]
         kept = np.array(sorted(kept.tolist(), key=names.__getitem__), np.intp)
-    battles = coded.take(kept)
+    battles = coded.take(kept) if several or len(kept) < len(coded) else coded
     if not len(battles):
         raise UsageError("every battle is of a model against itself; check names and aliases")
     notes = [
