@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from click.testing import CliRunner, Result
 from experiments import QUERIES, QUIET, fair_judge, llm, log_lines, logged, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import LoopbackServer, chat, error, verdict
+from loopback import LoopbackServer, as_json, chat, error, verdict
 
 from arena.batch.chunks import Limits, Request, cut, request_line
 from arena.batch.jobs import Poll
@@ -629,6 +631,42 @@ def test_a_refused_key_ends_a_submission_at_once_and_is_never_shown(
     assert not any(KEY.encode() in text for text in written)
 
 
+def test_an_endpoint_that_is_not_there_is_named_after_few_attempts(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        config.write_text(config.read_text().replace(server.base_url, nowhere))
+
+        with pytest.raises(ApiError, match=r"connection lost.*after 3 attempts") as refused:
+            submit(config)
+
+    assert nowhere in str(refused.value)
+
+
+def test_a_letter_judge_keeps_its_probabilities(tmp_path: Path, server: BatchServer) -> None:
+    def letters(request: dict[str, Any], attempt: int) -> Any:
+        assert request["logprobs"]
+        token = {"token": "A", "logprob": math.log(0.8)}
+        other = {"token": "B", "logprob": math.log(0.2)}
+        body = json.loads(chat("A").body)
+        body["choices"][0]["logprobs"] = {"content": [{**token, "top_logprobs": [token, other]}]}
+        return as_json(body)
+
+    server.judge = letters
+    config = experiment(tmp_path, server, 'answer = "letter"\n')
+    submit(config)
+
+    collect(config).check()
+
+    [first, *_] = logged(config)
+    assert first.winner == "model_a"
+    assert first.probs is not None
+    assert first.probs.first == pytest.approx(0.8)
+
+
 def test_two_writers_are_kept_apart(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
 
@@ -729,8 +767,11 @@ def test_a_file_that_holds_no_results_is_refused_in_one_line(
         asyncio.run(batch_results.import_files(open_desk(config, QUIET), [page], QUIET))
 
 
-def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(tmp_path: Path) -> None:
-    config = write_experiment(tmp_path, judge='kind = "qrels"')
+@pytest.mark.parametrize("kind", ["qrels", "pointwise"])
+def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(
+    tmp_path: Path, kind: str
+) -> None:
+    config = write_experiment(tmp_path, judge=f'kind = "{kind}"\nmodel = "m"')
 
     with pytest.raises(UsageError, match="use `arena battle`"):
         open_desk(config, QUIET)

@@ -38,6 +38,7 @@ class Patience:
     """How often a request is tried, and how long is waited in between."""
 
     attempts: int = 8  #: the first one included
+    first_contact: int = 3  #: attempts to connect to an endpoint that has never answered
     base_s: float = 1.0  #: the first wait; it doubles from then on, with jitter
     longest_s: float = 60.0  #: no wait is longer, whatever the endpoint asks for
 
@@ -61,6 +62,7 @@ class FileApi:
         self._endpoint = endpoint
         self._key = b""
         self._client: AsyncOpenAI | None = None
+        self._reached = False
 
     @property
     def base_url(self) -> str:
@@ -154,7 +156,9 @@ class FileApi:
             try:
                 return await ask()
             except TransientApiError as error:
-                if attempt >= self.patience.attempts:
+                never = error.reason == "connection" and not self._reached
+                limit = self.patience.first_contact if never else self.patience.attempts
+                if attempt >= limit:
                     detail = f"{error.detail} (after {attempt} attempts)"
                     raise ApiError(error.reason, detail) from None
                 await asyncio.sleep(self.patience.wait_s(attempt, error))
@@ -194,6 +198,7 @@ class FileApi:
             cause = one_line(str(error.__cause__ or error))
             where = f"{self.base_url}: connection lost: {cause}"
             raise TransientApiError("connection", where) from None
+        self._reached = True
         raw: bytes = response.content
         if len(self._key) >= _SECRET_LENGTH:
             raw = raw.replace(self._key, b"[key]")

@@ -63,6 +63,9 @@ def open_desk(path: Path, reporter: Reporter) -> Desk:
         ApiError: an embedding endpoint failed.
     """
     experiment = open_experiment(path)
+    for config in experiment.config.judges:
+        if config.kind != "pairwise":  # found before an hour of embedding
+            raise _unpostable(config)
     prompts = load_prompts(experiment)
     material = load_material(experiment.config)
     for note in material.notes:
@@ -81,10 +84,7 @@ def by_post(seat: Seat) -> Postal:
         UsageError: it cannot.
     """
     if not isinstance(seat.judge, RequestJudge):
-        raise UsageError(
-            f'judge {seat.judge.name}: kind = "{seat.config.kind}" is not asked one request '
-            "a battle, so batch jobs cannot carry it; use `arena battle`"
-        )
+        raise _unpostable(seat.config)
     return Postal(seat.config, seat.judge)
 
 
@@ -154,6 +154,13 @@ def recall(postal: Postal, jobs: Iterable[Job]) -> None:
 def endpoint_of(config: JudgeConfig) -> Endpoint:
     """Where a judge is asked."""
     return Endpoint(config.base_url, config.api_key_env, config.timeout_s, config.concurrency)
+
+
+def _unpostable(config: JudgeConfig) -> UsageError:
+    return UsageError(
+        f'judge {config.log_name}: kind = "{config.kind}" is not asked one request a battle, so '
+        "batch jobs cannot carry it; use `arena battle`"
+    )
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
