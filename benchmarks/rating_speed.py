@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
@@ -46,6 +47,7 @@ TURN_S = 0.3
 """So long a job is run in each of its turns, or once."""
 
 Job = Callable[[], object]
+Measure = Callable[[list[Job]], list[float]]
 
 
 def own_jobs(forms: Forms) -> dict[str, Job]:
@@ -69,11 +71,11 @@ def own_jobs(forms: Forms) -> dict[str, Job]:
     }
 
 
-def functions(forms: Forms, repeats: int, peers: str) -> None:
+def functions(forms: Forms, peers: str, measure: Measure) -> None:
     """Print the medians of every row, and their ratio to ours."""
     ours = own_jobs(forms)
     entries = [(row, "arena", job) for row, job in ours.items()] + list(peer_jobs(forms, peers))
-    times = _medians([job for *_, job in entries], repeats)
+    times = measure([job for *_, job in entries])
     for row in ours:
         base = next(t for t, (name, _, _) in zip(times, entries, strict=True) if name == row)
         for taken, (name, who, _) in zip(times, entries, strict=True):
@@ -81,7 +83,7 @@ def functions(forms: Forms, repeats: int, peers: str) -> None:
                 print(f"| {row} | {who} | {1000 * taken:,.1f} ms | {taken / base:,.1f} × |")
 
 
-def commands(forms: Forms, repeats: int) -> None:
+def commands(forms: Forms, measure: Measure) -> None:
     """Print what loading and the whole command take, process start to printed table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -101,7 +103,7 @@ def commands(forms: Forms, repeats: int) -> None:
                 ("evalica bradley-terry, no intervals", _command(*peer, "bradley-terry")),
                 ("evalica elo", _command(*peer, "elo")),
             ]
-        times = _medians([job for _, job in entries], repeats)
+        times = measure([job for _, job in entries])
     for taken, (name, _) in zip(times, entries, strict=True):
         print(f"| {name} | {taken:.2f} s | {taken / times[0]:.1f} × |")
 
@@ -110,24 +112,29 @@ def _command(*arguments: str) -> Job:
     return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
 
-def _medians(jobs: list[Job], repeats: int) -> list[float]:
+def _medians(jobs: list[Job], repeats: int, clock: Callable[[], float]) -> list[float]:
     """Seconds, each job's median over rounds in which all jobs take turns."""
     samples: list[list[float]] = [[] for _ in jobs]
     for _ in range(repeats):
         for taken, job in zip(samples, jobs, strict=True):
             if not taken or taken[0] < SLOW_S:
-                taken.extend(_turn(job))
+                taken.extend(_turn(job, clock))
     return [statistics.median(taken) for taken in samples]
 
 
-def _turn(job: Job) -> list[float]:
+def _turn(job: Job, clock: Callable[[], float]) -> list[float]:
     """Seconds of each run of a job, which is run again until it has had its share of the time."""
     taken: list[float] = []
     while sum(taken) < TURN_S:
-        start = time.perf_counter()
+        start = clock()
         job()
-        taken.append(time.perf_counter() - start)
+        taken.append(clock() - start)
     return taken
+
+
+def _processor_s() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def main() -> None:
@@ -137,13 +144,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="rounds; the median counts")
     parser.add_argument("--command", action="store_true", help="time whole commands instead")
     parser.add_argument("--peers", default="evalica,choix,arena-rank,fastchat")
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor time, where others use the machine too"
+    )
     args = parser.parse_args()
+    clock = _processor_s if args.cpu else time.perf_counter
+    measure = partial(_medians, repeats=args.repeats, clock=clock)
     print(f"{args.battles:,} battles, {N_MODELS} models; medians of {args.repeats}; × arena's")
     forms = simulate(args.battles)
     if args.command:
-        commands(forms, args.repeats)
+        commands(forms, measure)
     else:
-        functions(forms, args.repeats, args.peers)
+        functions(forms, args.peers, measure)
 
 
 if __name__ == "__main__":
