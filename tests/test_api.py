@@ -13,7 +13,6 @@ import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
 
 from arena.endpoint.client import Api, ApiReply, Endpoint, Retry, run
-from arena.endpoint.pace import Gate, Pace
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, retry_after_s
 from arena.errors import ApiError, FatalApiError
 
@@ -313,72 +312,6 @@ def test_the_limit_holds_the_requests_in_flight():
 
         assert len(server.requests) == 24
         assert server.most_in_flight <= 3
-
-
-def gate(**settings: Any) -> Gate:
-    return Gate(Pace(**{"start": 100, **settings}))
-
-
-def test_few_refusals_leave_the_limit_and_a_shower_cuts_it():
-    tolerant = gate()
-    for _ in range(7):
-        tolerant.refused()
-
-    assert tolerant.limit == 100
-    tolerant.refused()
-    assert tolerant.limit == 70
-
-
-def test_a_storm_pauses_everyone():
-    stormy = gate(window=10, storm_share=0.4, cut_share=0.4)
-    for _ in range(4):
-        stormy.refused(retry_after_s=0.1)
-
-    started = time.monotonic()
-    asyncio.run(stormy.clear())
-    assert time.monotonic() - started >= 0.09
-
-
-def test_the_limit_grows_only_while_calls_wait_and_replies_are_quick():
-    async def story() -> list[int]:
-        growing = gate(start=1, slow_s=1.0)
-        limits = []
-        async with growing:
-            waiting = [asyncio.create_task(growing.__aenter__()) for _ in range(8)]
-            await asyncio.sleep(0)
-            growing.answered(2.0)
-            limits.append(growing.limit)
-            growing.answered(0.1)
-            limits.append(growing.limit)
-            growing.answered(0.1)
-            limits.append(growing.limit)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        return limits
-
-    assert asyncio.run(story()) == [1, 2, 3]
-
-
-def test_a_cancelled_call_gives_its_place_back():
-    async def story() -> None:
-        narrow = gate(start=1)
-        await narrow.__aenter__()
-        given_up = asyncio.create_task(narrow.__aenter__())
-        patient = asyncio.create_task(narrow.__aenter__())
-        await asyncio.sleep(0)
-        given_up.cancel()
-        await narrow.__aexit__(None, None, None)
-        await asyncio.wait_for(patient, 1)
-
-    asyncio.run(story())
-
-
-def test_a_reply_that_is_overdue_counts_as_a_refusal():
-    slow = gate(cut_share=0.01, overdue_s=1.0)
-    slow.answered(2.0)
-
-    assert slow.limit == 70
 
 
 def test_headers_of_any_mapping_are_read():

@@ -24,6 +24,8 @@ class Endpoint:
     api_key_env: str | None = None  #: None: OPENAI_API_KEY, and no key to a base_url given above
     timeout_s: float = 90.0  #: longest wait for one reply
     concurrency: int | Literal["auto"] = "auto"  #: requests in flight; auto finds the limit
+    rpm: int | None = None  #: requests a minute, where the limit is known
+    tpm: int | None = None  #: tokens a minute, replies included, where the limit is known
 
 
 def find_base_url(endpoint: Endpoint) -> str:

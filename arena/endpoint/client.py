@@ -1,7 +1,7 @@
 """Requests to any OpenAI-compatible endpoint: the only user of ``openai`` and ``tenacity``.
 
-One retry layer, one limit on the requests in flight, and the cheapest path through the client
-that leaves it authentication and base_url: bytes in, bytes out, over aiohttp.
+One retry layer, one limit on the requests in flight, one breaker, and the cheapest path through
+the client that leaves it authentication, base_url and transport: bytes in, bytes out.
 """
 
 from __future__ import annotations
@@ -9,41 +9,38 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import orjson
+import tenacity
 
 from arena.endpoint.address import Endpoint, find_base_url, find_key, shown
+from arena.endpoint.breaker import Breaker, Outage
 from arena.endpoint.pace import Gate, Pace
+from arena.endpoint.rate import Rate
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
+from arena.endpoint.wire import Wire
 from arena.errors import ApiError, FatalApiError
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from tenacity import RetryCallState
-
-__all__ = ["Api", "ApiReply", "Endpoint", "Retry", "run"]
+__all__ = ["Api", "ApiReply", "Endpoint", "Outage", "Retry", "run"]
 
 T = TypeVar("T")
-
-_MAX_CONNECTIONS = 4096
-"""Stated, because the aiohttp transport takes no limit to mean 100."""
-_SECRET_LENGTH = 8
-"""A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a request is tried, and how long is waited in between."""
 
-    attempts: int = 8  #: per request, the first one included
+    attempts: int = 8  #: per request, the first one included, those during an outage excluded
     first_contact: int = 3  #: attempts to connect to an endpoint that has never answered
     base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
+    storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
+    outage: Outage = field(default_factory=Outage)  #: when the endpoint is down, and what then
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +55,36 @@ class ApiReply:
 class Api:
     """One endpoint, to be used as ``async with Api(endpoint) as api:``.
 
+    Args:
+        endpoint: where requests go, and how many at most.
+        retry: attempts and waits.
+        on_event: is told, in one line each, when an outage begins, lasts and ends.
+
     Raises:
         FatalApiError: on entering, if base_url is none or the key's variable holds no key.
     """
 
-    def __init__(self, endpoint: Endpoint, *, retry: Retry | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        retry: Retry | None = None,
+        on_event: Callable[[str], None] | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._retry = retry or Retry()
-        self._key = b""
-        self._client: AsyncOpenAI | None = None
+        self._wire: Wire | None = None
         self._reached = False
+        self._sample: tuple[str, bytes] | None = None
         self._fatal: FatalApiError | None = None
         self._stopped = asyncio.Event()
         limit, timeout_s = endpoint.concurrency, endpoint.timeout_s
-        if limit == "auto":
-            self._gate = Gate(Pace(slow_s=timeout_s / 4, overdue_s=timeout_s / 2))
-        else:
-            self._gate = Gate(Pace.fixed(limit))
+        pace = Pace(slow_s=timeout_s / 4, overdue_s=timeout_s / 2)
+        if limit != "auto":
+            pace = Pace.fixed(limit)
+        rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
+        self._gate = Gate(replace(pace, pause_s=self._retry.storm_s), rate)
+        self._breaker = Breaker(self._retry.outage, probe=self._probe, on_event=on_event)
 
     @property
     def base_url(self) -> str:
@@ -82,23 +92,8 @@ class Api:
         return shown(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
-        import openai  # noqa: PLC0415
-        from httpx2 import Limits, Timeout  # noqa: PLC0415
-
         base_url = find_base_url(self._endpoint)
-        key = find_key(self._endpoint)
-        self._key = key.encode()
-        timeout_s = self._endpoint.timeout_s
-        limits = Limits(
-            max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=key,
-            base_url=base_url,
-            max_retries=0,
-            timeout=Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
-            http_client=openai.DefaultAioHttpClient(limits=limits),
-        )
+        self._wire = Wire(base_url, find_key(self._endpoint), timeout_s=self._endpoint.timeout_s)
         return self
 
     async def __aexit__(
@@ -107,8 +102,9 @@ class Api:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._client is not None:
-            await self._client.close()
+        self._breaker.release()
+        if self._wire is not None:
+            await self._wire.close()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> ApiReply:
         """Send a JSON body, again and again as long as that may help.
@@ -117,108 +113,132 @@ class Api:
             ApiError: this request failed for good; others may do better.
             FatalApiError: every request would fail; raised for all later ones too.
         """
-        import tenacity  # noqa: PLC0415
-
         content = orjson.dumps(body)
-        retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep,
-            stop=self._gives_up,
-            wait=self._wait_s,
-            retry=tenacity.retry_if_exception_type(TransientApiError),
-            reraise=True,
-        )
         async with self._gate:
             try:
-                reply: ApiReply = await retrying(self._attempt, path, content)
+                try:
+                    return await self._attempt(path, content)
+                except TransientApiError as error:
+                    return await self._again(error, path, content)
             except FatalApiError as error:
                 self._stop(error)
                 raise
+
+    def halt(self) -> None:
+        """Send nothing more: calls on the wire finish, those that wait to be sent fail.
+
+        They raise a `FatalApiError` with the reason ``halted``.
+        """
+        self._stop(FatalApiError("halted", "the run was stopped before this call was sent"))
+
+    async def _again(self, first: TransientApiError, path: str, content: bytes) -> ApiReply:
+        """All attempts after the first, which is only told here how it ended."""
+        made = counted = 0
+
+        async def attempt() -> ApiReply:
+            nonlocal made, counted
+            made += 1
+            try:
+                if made == 1:
+                    raise first
+                return await self._attempt(path, content)
             except TransientApiError as error:
-                raise self._last_word(error, retrying.statistics["attempt_number"]) from None
-        return replace(reply, attempts=retrying.statistics["attempt_number"])
+                counted += not error.excused
+                raise
+
+        def gives_up(state: tenacity.RetryCallState) -> bool:
+            return counted >= self._allowed(_error(state))
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._sleep,
+            stop=gives_up,
+            wait=lambda state: self._wait_s(_error(state), counted),
+            retry=tenacity.retry_if_exception_type(TransientApiError),
+            reraise=True,
+        )
+        try:
+            reply: ApiReply = await retrying(attempt)
+        except TransientApiError as error:
+            raise self._last_word(error, made) from None
+        return replace(reply, attempts=made)
 
     async def _attempt(self, path: str, content: bytes) -> ApiReply:
-        """One request."""
-        await self._gate.clear()
+        """One request, as soon as it may be sent."""
+        if self._breaker.is_open:
+            await self._breaker.clear()
+        await self._gate.clear(len(content))
         if self._fatal:
             raise self._fatal
         started = time.perf_counter()
         try:
-            status, headers, raw = await self._exchange(path, content)
+            reply = await self._request(path, content)
         except TransientApiError as error:
-            if error.reason == "timeout":
-                self._gate.refused()
+            self._failed(error, time.perf_counter() - started)
+            raise
+        except ApiError:
+            self._breaker.answered()
             raise
         latency_s = time.perf_counter() - started
+        self._sample = path, content
+        self._breaker.answered()
+        self._gate.answered(latency_s)
+        return ApiReply(reply, latency_s * 1000, attempts=1)
+
+    async def _request(self, path: str, content: bytes) -> dict[str, Any]:
+        """The endpoint's reply, or what its refusal means."""
+        if self._wire is None:
+            raise RuntimeError("an Api is used inside `async with`")
+        status, headers, raw = await self._wire.exchange(path, content)
         self._reached = True
+        self._gate.rate.read(headers, time.monotonic())
         if status >= 400:
-            raise self._noted(refusal(status, raw, headers))
+            raise refusal(status, raw, headers)
         reply = _json_object(raw)
         if reply is None:
             shown = one_line(raw.decode("utf-8", "replace")) or "nothing"
             raise TransientApiError("garbage", f"HTTP {status} without a JSON object: {shown}")
         if wrapped := wrapped_refusal(reply, raw):
-            raise self._noted(wrapped)
-        self._gate.answered(latency_s)
-        return ApiReply(reply, latency_s * 1000, attempts=1)
+            raise wrapped
+        usage = reply.get("usage")
+        n_tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+        if isinstance(n_tokens, int):
+            self._gate.rate.spent(len(content), n_tokens)
+        return reply
 
-    async def _exchange(self, path: str, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body, with the key blanked out wherever the endpoint echoes it."""
-        import openai  # noqa: PLC0415
-        from httpx2 import Response  # noqa: PLC0415
+    def _failed(self, error: TransientApiError, latency_s: float) -> None:
+        """Let the pace and the breaker know."""
+        if error.reason == "rate_limit":
+            self._gate.refused(error.retry_after_s, latency_s=latency_s)
+        elif error.reason == "timeout":
+            self._gate.overdue(latency_s)
+        if error.reason != "rate_limit" and self._reached:
+            self._breaker.failed(error.reason)
+        error.excused = self._breaker.is_open
 
-        if self._client is None:
-            raise RuntimeError("an Api is used inside `async with`")
-        json = {"Content-Type": "application/json"}
+    async def _probe(self) -> bool:
+        """Whether the endpoint answers what it answered last, or any request there is."""
+        if self._sample is None:
+            return True
         try:
-            # The socket's own timeout never expires on a server that trickles bytes.
-            async with asyncio.timeout(self._endpoint.timeout_s):
-                response = await self._client.post(
-                    path, cast_to=Response, content=content, options={"headers": json}
-                )
-        except openai.APIStatusError as error:
-            response = error.response
-        except (TimeoutError, openai.APIConnectionError) as error:
-            raise self._unanswered(error) from None
-        raw = response.content
-        if len(self._key) >= _SECRET_LENGTH:
-            raw = raw.replace(self._key, b"[key]")
-        return response.status_code, response.headers, raw
+            await self._request(*self._sample)
+        except TransientApiError as error:
+            return error.reason == "rate_limit"
+        except FatalApiError as error:
+            self._stop(error)
+        except ApiError:
+            return True
+        return True
 
-    def _unanswered(self, error: Exception) -> TransientApiError:
-        """A timeout, a refused connection or a dropped one, which the transport all mixes up."""
-        import aiohttp  # noqa: PLC0415
+    def _allowed(self, error: ApiError) -> int:
+        never = error.reason == "unreachable" and not self._reached
+        return self._retry.first_contact if never else self._retry.attempts
 
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                return TransientApiError("unreachable", one_line(str(cause)))
-            if isinstance(cause, aiohttp.ServerTimeoutError):
-                break
-            if isinstance(cause, aiohttp.ClientError):
-                return TransientApiError("connection", f"connection lost: {one_line(str(cause))}")
-            cause = cause.__cause__
-        return TransientApiError("timeout", f"no reply within {self._endpoint.timeout_s:g} s")
-
-    def _noted(self, error: ApiError) -> ApiError:
-        if isinstance(error, TransientApiError) and error.reason == "rate_limit":
-            self._gate.refused(error.retry_after_s)
-        return error
-
-    def _gives_up(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        unreachable = isinstance(error, ApiError) and error.reason == "unreachable"
-        never = unreachable and not self._reached
-        limit = self._retry.first_contact if never else self._retry.attempts
-        return state.attempt_number >= limit
-
-    def _wait_s(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
+    def _wait_s(self, error: ApiError, counted: int) -> float:
         if isinstance(error, TransientApiError) and error.retry_after_s is not None:
             # A little later than asked, and not all at the same moment.
             asked_s = min(error.retry_after_s, self._retry.longest_asked_s)
             return asked_s + random.uniform(0, self._retry.base_s)  # noqa: S311
-        longest_s = min(self._retry.base_s * 2 ** (state.attempt_number - 1), self._retry.longest_s)
+        longest_s = min(self._retry.base_s * 2 ** max(0, counted - 1), self._retry.longest_s)
         return random.uniform(longest_s / 2, longest_s)  # noqa: S311
 
     async def _sleep(self, seconds: float) -> None:
@@ -230,16 +250,15 @@ class Api:
 
     def _last_word(self, error: TransientApiError, attempts: int) -> ApiError:
         if error.reason == "unreachable" and not self._reached:
-            fatal = FatalApiError(
+            return FatalApiError(
                 "unreachable", f"{self.base_url}: {error.detail}; check base_url, and that it runs"
             )
-            self._stop(fatal)
-            return fatal
         return ApiError(error.reason, f"{error.detail} (after {attempts} attempts)")
 
     def _stop(self, error: FatalApiError) -> None:
-        self._fatal = error
+        self._fatal = self._fatal or error
         self._stopped.set()
+        self._breaker.release()
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -250,6 +269,12 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(coroutine)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
+
+
+def _error(state: tenacity.RetryCallState) -> TransientApiError:
+    """What the last attempt ended with; tenacity asks only after such an error."""
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, TransientApiError) else TransientApiError("none", "")
 
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:

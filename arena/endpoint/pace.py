@@ -1,18 +1,20 @@
-"""How fast an endpoint may be asked: an adaptive limit on the requests in flight.
+"""How fast an endpoint may be asked: an adaptive limit on the requests in flight, and their rate.
 
-Slow increase, quick decrease, as TCP does it. Only a share of refusals cuts the limit and only a
-storm pauses everyone: to pause at every refusal costs nine tenths of the speed where refusals
-are mixed with other faults.
+Quick increase until the first cut, slow increase from then on, as TCP does it. Only a share of
+refusals cuts the limits and only a storm pauses everyone: to pause at every refusal costs nine
+tenths of the speed where refusals are mixed with other faults.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from arena.endpoint.rate import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +22,56 @@ class Pace:
     """The settings of a `Gate`."""
 
     start: int = 16  #: requests in flight at first
+    floor: int = 1  #: requests in flight at least
     ceiling: int = 1024  #: requests in flight at most
     window: int = 100  #: how many of the last calls are looked at
-    cut_share: float = 0.08  #: cut the limit when so many of them were refused
-    cut_factor: float = 0.7  #: and to which part of it
+    cut_share: float = 0.08  #: cut the rate when so many were refused, the limit when so late
+    cut_factor: float = 0.7  #: and to no less than this part
+    settle_s: float = 1.0  #: no second cut of a rate so soon after the first
     growth: float = 0.05  #: grow by this part of the limit in a round trip, by 1 at least
     storm_share: float = 0.40  #: hold everyone back when so many were refused
     pause_s: float = 5.0  #: how long, where the endpoint does not say
     slow_s: float = 22.5  #: a reply that took longer shows a queue: grow no further
-    overdue_s: float = 45.0  #: a reply that took longer counts as refused
+    overdue_s: float = 45.0  #: a reply that took longer counts as none in time
 
     @classmethod
     def fixed(cls, limit: int) -> Pace:
-        """Always ``limit`` requests in flight; only a storm still pauses everyone."""
-        return cls(start=limit, ceiling=limit, cut_factor=1.0)
+        """Always ``limit`` requests in flight; only the rate still adapts, and a storm pauses."""
+        return cls(start=limit, floor=limit, ceiling=limit)
+
+
+class Share:
+    """How many of the last so many calls were of a kind."""
+
+    def __init__(self, window: int) -> None:
+        self._last: deque[bool] = deque(maxlen=window)
+        self._window = window
+        self._n = 0
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    @property
+    def of_window(self) -> float:
+        """The share among as many calls as are looked at, however few were seen."""
+        return self._n / self._window
+
+    @property
+    def of_seen(self) -> float:
+        """The share among the calls seen; 0 where there were none."""
+        return self._n / len(self._last) if self._last else 0.0
+
+    def note(self, yes: bool) -> None:  # noqa: FBT001, the one thing there is to say
+        """Note one more call."""
+        if len(self._last) == self._window:
+            self._n -= self._last[0]
+        self._last.append(yes)
+        self._n += yes
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._last.clear()
+        self._n = 0
 
 
 class Gate:
@@ -43,14 +81,18 @@ class Gate:
     by themselves.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, rate: Rate | None = None) -> None:
+        self.rate = rate or Rate()  #: of the requests that pass
+        self._clock = self.rate.clock
         self._pace = pace
         self._limit = float(pace.start)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._refusals: deque[bool] = deque(maxlen=pace.window)
-        self._ever_cut = False
-        self._paused_until = 0.0
+        self._since_cut = Share(pace.window)
+        self._lately = Share(pace.window)
+        self._since_late = Share(pace.window)
+        self._rate_cut_at = self._limit_cut_at = -math.inf
+        self._cut_limit = math.inf
 
     @property
     def limit(self) -> int:
@@ -79,36 +121,65 @@ class Gate:
     ) -> None:
         self._leave()
 
-    async def clear(self) -> None:
-        """Wait out a storm, if there is one."""
-        while (wait_s := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110, the end may move
-            await asyncio.sleep(wait_s)
+    async def clear(self, n_bytes: int = 0) -> None:
+        """Wait out a storm, if there is one, and for the turn of a request of this size."""
+        await self.rate.turn(n_bytes)
 
     def answered(self, latency_s: float) -> None:
         """Note a call that was answered: room for more, unless the answer was slow."""
         if latency_s > self._pace.overdue_s:
-            self.refused()
+            self.overdue(latency_s)
             return
-        self._refusals.append(False)
+        self._since_cut.note(False)
+        self._since_late.note(False)
+        self._lately.note(False)
+        self.rate.answered(self._clock())
         # A limit that nobody is waiting at says nothing about the endpoint.
-        if latency_s <= self._pace.slow_s and self._waiting:
-            # Doubles in a round trip until the first cut; from then on it feels its way.
-            step = max(1 / self._limit, self._pace.growth) if self._ever_cut else 1
+        if latency_s <= self._pace.slow_s and self._waiting and not self.rate.busy:
+            # Doubles in a round trip up to where it was cut; from there on it feels its way.
+            low = self._limit < self._cut_limit * self._pace.cut_factor
+            step = 1.0 if low else max(1 / self._limit, self._pace.growth)
             self._limit = min(self._pace.ceiling, self._limit + step)
             self._admit()
 
-    def refused(self, retry_after_s: float | None = None) -> None:
-        """Note a call that was too much for the endpoint: cut in a shower, pause in a storm."""
-        self._refusals.append(True)
-        share = sum(self._refusals) / self._pace.window
-        if share < self._pace.cut_share:
-            return
-        if share >= self._pace.storm_share:
+    def refused(self, retry_after_s: float | None = None, *, latency_s: float = 0.0) -> None:
+        """Note a call that was one too many: in a shower of them cut the rate, in a storm pause.
+
+        The rate is what endpoints limit; a limit on the requests in flight shows as one, too,
+        for both are the same but for the latency (Little's law).
+        """
+        now = self._clock()
+        self._lately.note(True)
+        if self._lately.of_window >= self._pace.storm_share:
             wait_s = self._pace.pause_s if retry_after_s is None else retry_after_s
-            self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
-        self._limit = max(1.0, self._limit * self._pace.cut_factor)
-        self._ever_cut = True
-        self._refusals.clear()
+            self.rate.pause(now + wait_s)
+            self._lately.clear()
+        # A call that began before the last cut took effect says nothing about the rate since.
+        if now - latency_s >= self._rate_cut_at:
+            self._since_cut.note(True)
+            if self._since_cut.of_window >= self._pace.cut_share:
+                self._cut_rate(now)
+
+    def overdue(self, latency_s: float) -> None:
+        """Note a call that got no answer in time: too many are in flight, if it is not alone."""
+        now = self._clock()
+        if now - latency_s < self._limit_cut_at:
+            return
+        self._since_late.note(True)
+        if self._since_late.of_window >= self._pace.cut_share:
+            self._limit_cut_at, self._cut_limit = now, self._limit
+            self._limit = max(self._pace.floor, self._limit * self._pace.cut_factor)
+            self._since_late.clear()
+
+    def _cut_rate(self, now: float) -> None:
+        """Lower the rate; then let its effect be seen before it is lowered again."""
+        if self.rate.holds:
+            factor, settle_s = 1 - self._lately.of_seen, self._pace.settle_s
+        else:
+            factor, settle_s = 1 - self._since_cut.of_seen, 0.0
+        self.rate.cut(max(self._pace.cut_factor, factor))
+        self._rate_cut_at = now + settle_s
+        self._since_cut.clear()
 
     def _leave(self) -> None:
         self._in_flight -= 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from arena.endpoint.rate import reset_s
 from arena.errors import ApiError, FatalApiError
 
 _SHOWN = 300
@@ -42,6 +43,7 @@ class TransientApiError(ApiError):
 
     def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
         self.retry_after_s = retry_after_s
+        self.excused = False  #: whether it happened in an outage, and does not count
         super().__init__(reason, detail)
 
 
@@ -61,7 +63,10 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
         return ApiError("refusal", detail)
     if status in _TRANSIENT or status >= 500:
         reason = _TRANSIENT.get(status, "server")
-        return TransientApiError(reason, detail, retry_after_s=retry_after_s(headers))
+        wait_s = retry_after_s(headers)
+        if wait_s is None and status == 429:
+            wait_s = reset_s(headers)
+        return TransientApiError(reason, detail, retry_after_s=wait_s)
     return ApiError("bad_request", detail)
 
 

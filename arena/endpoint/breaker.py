@@ -1,0 +1,95 @@
+"""Outages: noticed by the share of failed calls, waited out, and found to be over by a probe."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from arena.endpoint.pace import Share
+from arena.progress import duration
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The settings of a `Breaker`."""
+
+    window: int = 200  #: how many of the last requests are looked at
+    enough: int = 20  #: requests that the window must hold at least
+    share: float = 0.5  #: an outage, when so many of them failed
+    pause_s: float = 30.0  #: before the first probe; doubles from probe to probe
+    longest_pause_s: float = 600.0  #: up to this
+
+
+class Breaker:
+    """Holds every request back while the endpoint is down.
+
+    A probe asks again what was answered last: a request that the endpoint cannot digest must
+    not make a working endpoint look down for good. One reply for each outage is so paid twice.
+
+    Args:
+        outage: the settings.
+        probe: sends one request; True if the endpoint answered it.
+        on_event: is told when requests are held back, and when they go on.
+    """
+
+    def __init__(
+        self,
+        outage: Outage,
+        *,
+        probe: Callable[[], Awaitable[bool]],
+        on_event: Callable[[str], None] | None,
+    ) -> None:
+        self._outage = outage
+        self._probe = probe
+        self._on_event = on_event
+        self._failed = Share(outage.window)
+        self._working = asyncio.Event()
+        self._working.set()
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests are held back."""
+        return not self._working.is_set()
+
+    async def clear(self) -> None:
+        """Wait until the endpoint works."""
+        await self._working.wait()
+
+    def answered(self) -> None:
+        """Note a request that was answered."""
+        self._failed.note(False)
+
+    def failed(self, why: str) -> None:
+        """Note a request that failed, but not for being one too many."""
+        if self.is_open:
+            return
+        self._failed.note(True)
+        enough = len(self._failed) >= self._outage.enough
+        if enough and self._failed.of_seen >= self._outage.share:
+            self._working.clear()
+            self._probing = asyncio.get_running_loop().create_task(self._wait_out(why))
+
+    def release(self) -> None:
+        """Hold nobody back any more, and probe no more: the run is over."""
+        if self._probing:
+            self._probing.cancel()
+        self._working.set()
+
+    async def _wait_out(self, why: str) -> None:
+        began, pause_s = time.monotonic(), self._outage.pause_s
+        while True:
+            self._say(f"the endpoint is down ({why}); trying again in {duration(pause_s)}")
+            await asyncio.sleep(pause_s)
+            if await self._probe():
+                break
+            pause_s = min(2 * pause_s, self._outage.longest_pause_s)
+        self._failed.clear()
+        self._working.set()
+        self._say(f"the endpoint works again after {duration(time.monotonic() - began)}")
+
+    def _say(self, line: str) -> None:
+        if self._on_event:
+            self._on_event(line)

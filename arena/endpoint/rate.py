@@ -1,0 +1,178 @@
+"""How many requests and tokens a second an endpoint gets: told, read from headers, or learnt.
+
+Requests are spaced evenly (a leaky bucket), for a burst is what a rate limit refuses first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+SPAN_S: Final = 1.0
+"""The rate of requests is measured over one to two of these."""
+LATE_S: Final = 0.1
+"""A slot that was missed by no more than this is made up for: timers are never exact."""
+GROWTH: Final = 0.02
+"""A learnt limit grows by this part in a second: a refusal now and then shows where it is."""
+CATCH_UP: Final = 1.0
+"""And by this part below the limit that was found, or until one is."""
+SLOWEST_PER_S: Final = 0.1
+"""A learnt limit is no lower."""
+HEADERS_EVERY_S: Final = 1.0
+"""How often the headers of a reply are looked at."""
+TOKENS_PER_BYTE: Final = 0.3
+"""Of a request, with its reply; corrected by what the endpoint counts."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Rate:
+    """Spaces requests; ``await rate.turn(n_bytes)`` before each one.
+
+    Args:
+        rpm: requests a minute that are known to be allowed.
+        tpm: tokens a minute, those of the replies included.
+        clock: seconds, by which everything is timed.
+    """
+
+    def __init__(
+        self,
+        *,
+        rpm: float | None = None,
+        tpm: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self._told_per_s = rpm / 60 if rpm else math.inf
+        self._told_tokens_per_s = tpm / 60 if tpm else math.inf
+        self._seen_per_s = math.inf
+        self._seen_tokens_per_s = math.inf
+        self._learnt_per_s = math.inf
+        self._known_per_s = 0.0
+        self._grown_at = 0.0
+        self._tokens_per_byte = TOKENS_PER_BYTE
+        self._next_at = self._paused_until = -math.inf
+        self._headers_at = -math.inf
+        self._turn = asyncio.Lock()
+        self._span_began = self._last_began = clock()
+        self._in_span = self._in_last = 0
+
+    @property
+    def per_s(self) -> float:
+        """Requests a second at most; infinite where no limit is known."""
+        return min(self._told_per_s, self._seen_per_s, self._learnt_per_s)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether refusals have shown a limit, or hinted at one."""
+        return self._learnt_per_s < math.inf
+
+    @property
+    def holds(self) -> bool:
+        """Whether a learnt limit holds requests back."""
+        return self.learnt and self.busy
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are waiting for their turn."""
+        return self._turn.locked()
+
+    async def turn(self, n_bytes: int) -> None:
+        """Wait until a request of this size may be sent."""
+        self._count()
+        if self.per_s == self._tokens_per_s == math.inf and self._paused_until <= self.clock():
+            return
+        async with self._turn:  # one waits for the clock, the others for it: first come, first go
+            slot = max(self._next_at, self.clock() - LATE_S)
+            tokens_s = n_bytes * self._tokens_per_byte / self._tokens_per_s
+            self._next_at = slot + max(1 / self.per_s, tokens_s)
+            while (wait_s := max(slot, self._paused_until) - self.clock()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait_s)  # the end of a pause may move meanwhile
+
+    def pause(self, until: float) -> None:
+        """Let no request have its turn before this time of the clock."""
+        self._paused_until = max(self._paused_until, until)
+
+    def answered(self, now: float) -> None:
+        """Note an answer: a learnt limit that requests wait for grows a little."""
+        if self.holds:
+            growth = CATCH_UP if self._learnt_per_s < self._known_per_s else GROWTH
+            self._learnt_per_s *= 1 + growth * min(0.1, now - self._grown_at)
+        self._grown_at = now
+
+    def cut(self, factor: float) -> None:
+        """Learn that the rate of requests is too high by so much.
+
+        Where no request waited for its turn this is but a guess: their bursts alone may be what
+        was refused. The limit then climbs quickly until it is cut while it holds.
+        """
+        now = self.clock()
+        measured = (self._in_last + self._in_span) / max(now - self._last_began, 0.05)
+        holds = self.holds
+        base = self._learnt_per_s if holds else min(self._learnt_per_s, measured)
+        self._learnt_per_s = max(base * factor, SLOWEST_PER_S)
+        self._known_per_s = self._learnt_per_s * factor if holds else math.inf
+
+    def read(self, headers: Mapping[str, str], now: float) -> None:
+        """Take the limits from ``x-ratelimit-limit-*``; absent, 0 and -1 mean unknown."""
+        if now - self._headers_at < HEADERS_EVERY_S:
+            return
+        self._headers_at = now
+        self._seen_per_s = _per_s(headers, "requests")
+        self._seen_tokens_per_s = _per_s(headers, "tokens")
+
+    def spent(self, n_bytes: int, n_tokens: int) -> None:
+        """Learn from a reply how many tokens a request of this size comes to."""
+        if n_tokens > 0:
+            self._tokens_per_byte += 0.1 * (n_tokens / max(1, n_bytes) - self._tokens_per_byte)
+
+    def _count(self) -> None:
+        now = self.clock()
+        if now - self._span_began > SPAN_S:
+            self._last_began, self._in_last = self._span_began, self._in_span
+            self._span_began, self._in_span = now, 0
+        self._in_span += 1
+
+    @property
+    def _tokens_per_s(self) -> float:
+        return min(self._told_tokens_per_s, self._seen_tokens_per_s)
+
+
+def reset_s(headers: Mapping[str, str]) -> float | None:
+    """When a spent limit is renewed, by ``x-ratelimit-reset-*``; None where none says so."""
+    waits = [
+        duration_s(headers.get(f"x-ratelimit-reset-{kind}", ""))
+        for kind in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{kind}", "").strip() == "0"
+    ]
+    known = [wait for wait in waits if wait]
+    return max(known) if known else None
+
+
+def duration_s(text: str) -> float | None:
+    """``6m0s``, ``20ms``, ``1.5s`` or ``12`` in seconds; None for anything else."""
+    text = text.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        parts = _DURATION.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            return None
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _per_s(headers: Mapping[str, str], kind: str) -> float:
+    """A limit a minute as one a second; infinite where it is unknown."""
+    try:
+        limit = float(headers.get(f"x-ratelimit-limit-{kind}", ""))
+    except ValueError:
+        return math.inf
+    renewed_s = duration_s(headers.get(f"x-ratelimit-reset-{kind}", "")) or 0.0
+    # Some endpoints state the limit of a day under this name; only its reset gives that away.
+    return limit / 60 if 0 < limit < math.inf and renewed_s <= 60 else math.inf
