@@ -11,6 +11,7 @@ from arena.endpoint.client import Api, Endpoint
 from arena.errors import UsageError
 from arena.experiment.play import Outcome, Planned, Referee
 from arena.experiment.prepare import Prepared
+from arena.experiment.shards import WHOLE, Shard
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.judge import Judge, qrels_judge
@@ -28,6 +29,7 @@ class Seat:
     config: JudgeConfig
     prompt: Prompt | None  #: None for a judge that is no LLM
     judge: Judge
+    api: Api  #: its endpoint; never used by a judge that is no LLM
 
 
 class Panel:
@@ -37,17 +39,19 @@ class Panel:
     the same battles.
     """
 
-    def __init__(self, referees: Sequence[Referee]) -> None:
+    def __init__(self, referees: Sequence[Referee], *, shard: Shard = WHOLE) -> None:
         self._referees = referees
+        self._shard = shard
         self._asked: dict[str, Referee] = {}  #: battle id → whose it is, while it is under way
 
     def unplayed(self, matchups: Iterable[Matchup]) -> Iterator[Planned]:
-        """Yield, in plan order, what is not in the log, once for each judge."""
+        """Yield, in plan order, what of the shard is not in the log, once for each judge."""
         for matchup in matchups:
             for referee in self._referees:
                 for planned in referee.unplayed((matchup,)):
-                    self._asked[planned.id] = referee
-                    yield planned
+                    if self._shard.holds(planned.id):
+                        self._asked[planned.id] = referee
+                        yield planned
 
     async def settle(self, planned: Planned) -> Outcome:
         """Find the winner of one battle, by the judge that it was planned for.
@@ -137,7 +141,7 @@ def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Se
     prompt = prepared.prompts[config.log_name]
     if prompt is None:
         qrels = {name: dataset.qrels for name, dataset in prepared.material.datasets.items()}
-        return Seat(config, None, qrels_judge(qrels, top_k))
+        return Seat(config, None, qrels_judge(qrels, top_k), api)
     judge = open_judge(
         config,
         api,
@@ -147,7 +151,7 @@ def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Se
         cache=purse.cache,
         on_grade=purse.on_grade,
     )
-    return Seat(config, prompt, judge)
+    return Seat(config, prompt, judge, api)
 
 
 def _endpoint(config: JudgeConfig) -> Endpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -95,13 +96,14 @@ async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions
         log = stack.enter_context(BattleLog(experiment.folder, shard=shard.name, seen=tally.count))
         stack.callback(books.settle, log)
         stop = stack.enter_context(interruptible(reporter))
+        stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
         try:
             await pass_gates(prepared, seats, log, options, reporter)
             left = min(n_planned - tally.n_judged, options.limit or n_planned)
-            with reporter.stage("battles", tally.n_judged + left) as stage:
-                tally.show(stage)
-                panel = Panel([Referee(prepared.lists, seat.judge, log) for seat in seats])
-                unplayed = (p for p in panel.unplayed(prepared.matchups) if shard.holds(p.id))
+            referees = [Referee(prepared.lists, seat.judge, log) for seat in seats]
+            panel = Panel(referees, shard=shard)
+            unplayed = panel.unplayed(prepared.matchups)
+            with tally.shown(reporter, tally.n_judged + left):
                 await play(
                     islice(unplayed, 0 if stop.is_set() else options.limit),
                     panel,
@@ -109,9 +111,11 @@ async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions
                     emit=partial(_record, log, tally),
                     stop=stop,
                 )
-                tally.finish()
         except BudgetSpentError as error:
             capped = error
+        except FatalApiError as error:
+            if error.reason != "halted":
+                raise
     return Summary(
         experiment=experiment,
         options=options,
@@ -123,6 +127,13 @@ async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions
         interrupted=stop.is_set() and not capped,
         capped=capped,
     )
+
+
+async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:
+    """Once a run is to stop, send nothing that waits to be sent: only what is on the wire."""
+    await stop.wait()
+    for seat in seats:
+        seat.api.halt()
 
 
 def _record(log: BattleLog, tally: Tally, outcome: Outcome) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from arena.experiment.play import Outcome
 from arena.experiment.shards import WHOLE, Shard
 from arena.judging.budget import Budget
-from arena.progress import Stage, dollars
+from arena.progress import Reporter, Stage, dollars
 from arena.rating.elo import Elo
 from arena.records import Battle
 
@@ -53,10 +54,16 @@ class Tally:
                 found.setdefault(model, []).append(rating)
         return {model: sum(ratings) / len(ratings) for model, ratings in found.items()}
 
-    def show(self, stage: Stage) -> None:
-        """Report to this stage from now on."""
-        self._stage = stage
-        stage.update(self.n_judged, str(self))
+    @contextmanager
+    def shown(self, reporter: Reporter, total: int) -> Iterator[None]:
+        """Report progress towards so many battles, and at the end where it stands."""
+        with reporter.stage("battles", total) as stage:
+            self._stage = stage
+            self._show()
+            try:
+                yield
+            finally:
+                self._show()
 
     def count(self, battle: Battle) -> None:
         """Count a battle of the log, unless it belongs to another shard."""
@@ -71,15 +78,13 @@ class Tally:
             self.count(outcome)
         else:
             self.failures[outcome.judge][outcome.reason] += 1
-        now = time.monotonic()
-        if self._stage and now - self._shown_at > SHOWN_EVERY_S:
-            self._shown_at = now
-            self.show(self._stage)
+        if time.monotonic() - self._shown_at > SHOWN_EVERY_S:
+            self._show()
 
-    def finish(self) -> None:
-        """Show the final count."""
+    def _show(self) -> None:
         if self._stage:
-            self.show(self._stage)
+            self._shown_at = time.monotonic()
+            self._stage.update(self.n_judged, str(self))
 
     def __str__(self) -> str:
         parts = []
