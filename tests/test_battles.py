@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from arena.errors import ArenaError, DataError, UsageError
 from arena.rating import battle_jsonl
 from arena.rating.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
-from arena.rating.forked import usable_processes
+from arena.rating.forked import map_forked, usable_processes
 
 ALIASES = {
     "Bge M3 Deepinfra": "bge-m3",
@@ -382,6 +382,15 @@ for _ in range(2):
     )
 
     assert done.stdout.split() == ["5000", "5000"]
+
+
+def test_what_no_process_can_be_had_for_is_done_here(monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("os.fork", refuse)
+
+    assert map_forked(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 def test_nothing_is_forked_where_other_threads_run():

@@ -23,7 +23,8 @@ def usable_processes() -> int:
 
     1 where this process has several threads: a fork would copy a lock that one of them holds.
     """
-    if sys.platform != "linux" or len(list(Path("/proc/self/task").iterdir())) > 1:
+    threads = Path("/proc/self/task")
+    if sys.platform != "linux" or not threads.is_dir() or len(list(threads.iterdir())) > 1:
         return 1
     return min(len(os.sched_getaffinity(0)), _MOST)
 
@@ -34,14 +35,17 @@ def map_forked(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     What a process cannot do, for whatever reason, is done again here: so results and errors are
     those of the plain loop.
     """
-    children = [_fork(work, item) for item in items[1:]]
+    children: list[tuple[int, BinaryIO]] = []
     try:
+        with contextlib.suppress(OSError):  # no more processes are to be had
+            children.extend(_fork(work, item) for item in items[1:])
         results = [work(item) for item in items[:1]]
-        for item, (_, pipe) in zip(items[1:], children, strict=True):
+        for item, (_, pipe) in zip(items[1:], children, strict=False):
             try:
                 results.append(pickle.load(pipe))  # noqa: S301
             except (EOFError, pickle.UnpicklingError):
                 results.append(work(item))
+        results += [work(item) for item in items[len(results) :]]
     finally:
         for process, pipe in children:
             pipe.close()
@@ -54,7 +58,12 @@ def map_forked(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
 def _fork(work: Callable[[Item], Result], item: Item) -> tuple[int, BinaryIO]:
     """Start a process; return its number, and the pipe that its result comes through."""
     receiver, sender = os.pipe()
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:
+        os.close(receiver)
+        os.close(sender)
+        raise
     if process:
         os.close(sender)
         return process, os.fdopen(receiver, "rb")
