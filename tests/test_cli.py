@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from experiments import fair_judge, llm, write_experiment
-from loopback import LoopbackServer, chat
+from loopback import LoopbackServer, chat, verdict
 
 from arena.cli import main
 from arena.config import load_config
@@ -191,6 +191,9 @@ def test_an_unknown_outcome_is_an_error_with_its_line(tmp_path: Path) -> None:
         (["rate", "missing"], "missing"),
         (["battle", "--limit", "0"], "--limit"),
         (["battle", "--dry-run", "--limit", "3"], "without --limit"),
+        (["battle", "--dry-run", "--shard", "1/2"], "without --limit and --shard"),
+        (["battle", "--shard", "3/2"], "expected i/n"),
+        (["battle", "--max-usd", "0"], "--max-usd"),
         (["rate"], "Missing argument"),
         (["fight"], "No such command"),
     ],
@@ -231,6 +234,48 @@ def test_too_many_failures_exit_with_1_after_the_leaderboard_of_what_was_judged(
     assert "strong" in ended.stdout
     assert "18 empty" in ended.stderr
     assert "failures.jsonl" in ended.stderr
+
+
+def test_a_spent_budget_exits_with_1_after_the_leaderboard_of_what_was_judged(
+    tmp_path: Path,
+) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "max_tokens = 20"))
+        ended = arena("battle", config, "--max-usd", "0.003")
+        again = arena("battle", config, "--quiet")
+
+    assert ended.exit_code == 1
+    assert "strong" in ended.stdout
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "of $0.0030 spent" in errors[0]
+    assert f"go on with: arena battle {config} --max-usd MORE" in errors[0]
+    assert again.exit_code == 0
+    assert len(server.requests) == 36
+
+
+def test_a_judge_that_fails_its_controls_exits_with_1_and_its_figures(tmp_path: Path) -> None:
+    with LoopbackServer(lambda request, attempt: verdict("first")) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "gate = true"))
+        refused = arena("battle", config, "--quiet")
+        told = arena("battle", config, "--quiet", "--no-gate")
+
+    assert refused.exit_code == 1
+    assert "failed its controls" in refused.stderr
+    assert refused.stdout == ""
+    assert told.exit_code == 0
+    assert "strong" in told.stdout
+
+
+def test_a_shard_shows_what_all_logs_of_the_folder_say(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+
+    arena("battle", config, "--shard", "1/2", "--quiet")
+    ended = arena("battle", config, "--shard", "2/2", "--quiet")
+
+    assert ended.exit_code == 0
+    assert "36 battles" in ended.stdout
+    assert "canonical order of several logs" in ended.stdout
 
 
 def test_a_dry_run_shows_calls_tokens_price_and_time(tmp_path: Path) -> None:

@@ -119,6 +119,54 @@ def test_a_mistake_says_what_to_do(changes: dict[str, Any], expected: str) -> No
     assert expected in problems(**changes)[0]
 
 
+PRICES = {"price_per_1m_input_tokens": 1, "price_per_1m_output_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("judges", "expected"),
+    [
+        ({}, "add a [judge] section, or [[judges]] for a panel"),
+        ({"judges": []}, "add a [judge] section"),
+        ({"judge": {"kind": "qrels"}, "judges": [{"model": "m"}]}, "not both"),
+        ({"judges": [{"model": "m"}, {"model": "m", "top": 1}]}, "judges[1].top: unknown key"),
+        ({"judges": [{"model": "m"}, {"model": "M"}]}, "'m' and 'M' share one name"),
+        ({"judges": [{"kind": "qrels", "name": "truth"}]}, 'is called "qrels"'),
+        ({"judge": {"model": "m", "max_usd": 1}}, "max_usd = 1 needs price_per_1m_input_tokens"),
+        (
+            {"judge": {"model": "m", "max_usd": 1, "price_per_1m_input_tokens": 1}},
+            "what is not counted cannot be capped",
+        ),
+        ({"judge": {"model": "m", "max_usd": 0} | PRICES}, "judge.max_usd"),
+        ({"judge": {"model": "m", "rpm": 0}}, "judge.rpm"),
+        ({"judge": {"model": "m", "kind": "listwise"}}, "judge.kind"),
+    ],
+)
+def test_a_mistake_about_judges_says_what_to_do(judges: dict[str, Any], expected: str) -> None:
+    rest = {key: value for key, value in tree().items() if key != "judge"}
+
+    with pytest.raises(ConfigError) as caught:
+        parse_config(rest | judges, Path("arena.toml"))
+
+    assert expected in caught.value.problems[0]
+
+
+def test_one_judge_is_a_panel_of_one() -> None:
+    config = parse_config(tree(judge={"model": "m", "max_usd": 1} | PRICES), Path("arena.toml"))
+
+    assert config.judges == (config.judge,)
+    assert config.judges[0].log_name == "m"
+
+
+def test_a_panel_keeps_its_order_and_its_names() -> None:
+    rest = {key: value for key, value in tree().items() if key != "judge"}
+    panel = [{"model": "m"}, {"model": "m", "name": "again"}, {"kind": "qrels"}]
+
+    config = parse_config(rest | {"judges": panel}, Path("arena.toml"))
+
+    assert [judge.log_name for judge in config.judges] == ["m", "again", "qrels"]
+    assert config.judge is None
+
+
 def test_names_that_would_share_a_file_are_refused() -> None:
     models = [{"name": "BAAI/m3", "provider": "bm25"}, {"name": "baai_M3", "provider": "lsa"}]
 
