@@ -45,6 +45,7 @@ class Faults:
     retry_after_s: float = 1.0  #: what a 429 asks for
     outage: tuple[int, float] | None = None  #: after so many answers, 503 for so many seconds
     quota: int | None = None  #: after so many answers the account is exhausted
+    poisoned: tuple[bytes, ...] = ()  #: a request that holds one of these is always answered 500
     seed: int = 1
 
 
@@ -86,6 +87,8 @@ class Endpoint:
     def answer(self, body: bytes) -> tuple[bytes | None, bool]:
         """Bytes to send (None: none, ever), and whether the connection closes after them."""
         fate = self._fate()
+        if any(text in body for text in self.faults.poisoned):
+            fate = "server_error"
         self.sent[fate] += 1
         if fate in self._refusals:
             return self._refusals[fate], False
@@ -186,6 +189,15 @@ class ChaosServer:
     def base_url(self) -> str:
         """What goes into a config's ``base_url``."""
         return f"http://127.0.0.1:{self._ready.result()[0]}/v1"
+
+    @property
+    def faults(self) -> Faults:
+        """How it misbehaves; may be exchanged while it runs."""
+        return self._endpoint.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._endpoint.faults = faults
 
     @property
     def sent(self) -> Counter[str]:
