@@ -137,7 +137,7 @@ def elo_order_samples(
 
     Each battle of a model shrinks what came before it by about K·p(1 − p)/174. Of a long log each
     permutation therefore replays only as many battles, drawn without replacement, as it takes to
-    forget the ratings of the whole log, from which it starts.
+    forget where it starts, which is where another such draw ended.
 
     Returns:
         (n_permutations, n_models); NaN for a model without battles.
@@ -147,13 +147,16 @@ def elo_order_samples(
     played = _n_played(battles)
     enough = _enough(played, settings.k_factor)
     start = [settings.start] * len(battles.models)
+
+    def draw() -> NDArray[np.intp]:
+        return rng.choice(len(battles), min(len(battles), enough), replace=False)
+
     if len(battles) > enough:
-        _play(start, battles, settings.k_factor)
+        _play(start, battles, settings.k_factor, draw())
     samples = np.empty((n_permutations, len(battles.models)))
     for sample in samples:
-        order = rng.choice(len(battles), min(len(battles), enough), replace=False)
         ratings = start.copy()
-        _play(ratings, battles, settings.k_factor, order)
+        _play(ratings, battles, settings.k_factor, draw())
         sample[:] = ratings
     return np.where(played > 0, samples, np.nan)
 
