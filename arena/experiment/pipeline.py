@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from arena.experiment.material import (
 from arena.experiment.panel import Panel, Seat, closed_panel, open_panel
 from arena.experiment.play import Outcome, Referee, play
 from arena.experiment.prepare import Prepared, load_prompts, prepare
-from arena.experiment.spending import open_books
+from arena.experiment.spending import Books, open_books
 from arena.experiment.stand_in import stored_or_stand_in
 from arena.experiment.summary import BattleOptions, Summary
 from arena.experiment.tally import Tally
@@ -82,51 +83,81 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
         raise FatalApiError(error.reason, f"{error.detail}; {again}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What is open while battles are judged."""
+
+    seats: Sequence[Seat]
+    n_planned: int  #: battles of this shard, of all judges
+    books: Books
+    tally: Tally
+    log: BattleLog
+    stop: asyncio.Event  #: set by a signal, or by what makes going on useless
+
+
 async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions) -> Summary:
-    experiment, shard = prepared.experiment, options.shard
-    books = open_books(prepared.config, experiment.folder, max_usd=options.max_usd, shard=shard)
-    tally = Tally(books.whole, shard=shard)
     capped = None
-    async with AsyncExitStack() as stack:
-        grades = stack.enter_context(GradeBook(experiment.folder, shard))
-        seats = await stack.enter_async_context(
-            open_panel(prepared, budgets=books.own, on_grade=grades.write, say=reporter.say)
-        )
-        n_planned = _set_aside_other_battles(prepared, seats, options, reporter)
-        log = stack.enter_context(BattleLog(experiment.folder, shard=shard.name, seen=tally.count))
-        stack.callback(books.settle, log)
-        stop = stack.enter_context(interruptible(reporter))
-        stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
+    async with _session(prepared, reporter, options) as session:
         try:
-            await pass_gates(prepared, seats, log, options, reporter)
-            left = min(n_planned - tally.n_judged, options.limit or n_planned)
-            referees = [Referee(prepared.lists, seat.judge, log) for seat in seats]
-            panel = Panel(referees, shard=shard)
-            unplayed = panel.unplayed(prepared.matchups)
-            with tally.shown(reporter, tally.n_judged + left):
-                await play(
-                    islice(unplayed, 0 if stop.is_set() else options.limit),
-                    panel,
-                    workers=WORKERS if any(seat.judge.is_llm for seat in seats) else 1,
-                    emit=partial(_record, log, tally),
-                    stop=stop,
-                )
+            await pass_gates(prepared, session.seats, session.log, options, reporter)
+            await _play(prepared, session, reporter, options)
         except BudgetSpentError as error:
             capped = error
         except FatalApiError as error:
             if error.reason != "halted":
                 raise
+    tally = session.tally
     return Summary(
-        experiment=experiment,
+        experiment=prepared.experiment,
         options=options,
-        n_planned=n_planned,
+        n_planned=session.n_planned,
         judged=tally.judged,
         failures=tally.failures,
-        cost_usd=books.paid_usd,
+        cost_usd=session.books.paid_usd,
         ratings=tally.ratings,
-        interrupted=stop.is_set() and not capped,
+        interrupted=session.stop.is_set() and tally.n_judged < session.n_planned,
         capped=capped,
     )
+
+
+@asynccontextmanager
+async def _session(
+    prepared: Prepared, reporter: Reporter, options: BattleOptions
+) -> AsyncIterator[_Session]:
+    """Open judges and log; at the end, whatever it is, all that was paid for is in the log."""
+    folder, shard = prepared.experiment.folder, options.shard
+    books = open_books(prepared.config, folder, max_usd=options.max_usd, shard=shard)
+    tally = Tally(books.whole, shard=shard)
+    async with AsyncExitStack() as stack:
+        grades = stack.enter_context(GradeBook(folder, shard))
+        seats = await stack.enter_async_context(
+            open_panel(prepared, budgets=books.own, on_grade=grades.write, say=reporter.say)
+        )
+        n_planned = _set_aside_other_battles(prepared, seats, options, reporter)
+        log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=tally.count))
+        stack.callback(books.settle, log)
+        stop = stack.enter_context(interruptible(reporter))
+        stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
+        yield _Session(seats, n_planned, books, tally, log, stop)
+
+
+async def _play(
+    prepared: Prepared, session: _Session, reporter: Reporter, options: BattleOptions
+) -> None:
+    """Judge what is left, or as much of it as the options allow."""
+    tally, log = session.tally, session.log
+    referees = [Referee(prepared.lists, seat.judge, log) for seat in session.seats]
+    panel = Panel(referees, shard=options.shard)
+    unplayed = panel.unplayed(prepared.matchups)
+    left = min(session.n_planned - tally.n_judged, options.limit or session.n_planned)
+    with tally.shown(reporter, tally.n_judged + left):
+        await play(
+            islice(unplayed, 0 if session.stop.is_set() else options.limit),
+            panel,
+            workers=WORKERS if any(seat.judge.is_llm for seat in session.seats) else 1,
+            emit=partial(_record, log, tally),
+            stop=session.stop,
+        )
 
 
 async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:
