@@ -149,7 +149,8 @@ def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
     sources = [read_words(table, "source", "") for table in tables]
     same = [np.array([word == "identical" for word in s.distinct])[s.codes] for s in sources]
     own = [np.full(table.n_rows, bool(table.ids)) for table in tables]
-    return np.concatenate(same) & np.concatenate(own)
+    identical: Mask = np.concatenate(same) & np.concatenate(own)
+    return identical
 
 
 def read_repeated_ids(tables: Sequence[BattleTable]) -> tuple[Mask, set[Any]]:
