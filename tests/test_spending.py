@@ -11,7 +11,7 @@ from experiments import fair_judge, llm, log_lines, logged, play, try_to_play, w
 from loopback import Answer, LoopbackServer, chat
 
 from arena.config import load_config
-from arena.errors import ConfigError, IncompleteError
+from arena.errors import ConfigError, DataError, IncompleteError
 from arena.experiment.shards import Shard
 from arena.experiment.spending import open_books, spent_usd
 from arena.log.battle_log import read_failures, read_replies
@@ -146,3 +146,16 @@ def test_each_shard_may_spend_its_part_and_pays_its_part_of_what_was_spent_befor
     assert books.whole.max_usd == 2.5
     assert books.own["judge-1"].max_usd == 3.0
     assert books.whole.spent_usd == pytest.approx(0.25 + 2.8 / 2)
+
+
+def test_a_reply_without_a_judge_counts_towards_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "replies.jsonl").write_text('{"id": "1", "cost_usd": 0.5}\n{"id": "torn')
+
+    assert spent_usd(tmp_path) == {"": 0.5}
+
+
+def test_a_damaged_reply_is_an_error_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "replies.jsonl").write_text('{"judge": "m", "cost_usd": 0.5}\n[]\n')
+
+    with pytest.raises(DataError, match=r"replies\.jsonl:2: not a reply with its cost"):
+        spent_usd(tmp_path)

@@ -135,8 +135,8 @@ def _costs(path: Path) -> Iterator[tuple[str, float]]:
             if line.endswith(b"\n") and not line.isspace():
                 try:
                     row = orjson.loads(line)
-                    yield row["judge"], row["cost_usd"]
-                except (orjson.JSONDecodeError, LookupError, TypeError):
+                    yield row.get("judge", ""), float(row["cost_usd"])
+                except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
                     remedy = "mend the line: a cap counts what every reply has cost"
                     raise DataError(path, number, "not a reply with its cost", remedy) from None
 
