@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from experiments import fair_judge, llm, log_lines, logged, play, try_to_play, write_experiment
+from experiments import (
+    fair_grader,
+    fair_judge,
+    llm,
+    log_lines,
+    logged,
+    play,
+    try_to_play,
+    write_experiment,
+)
 from loopback import Answer, LoopbackServer, chat
 
 from arena.config import load_config
@@ -159,3 +168,17 @@ def test_a_damaged_reply_is_an_error_with_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"replies\.jsonl:2: not a reply with its cost"):
         spent_usd(tmp_path)
+
+
+def test_grades_of_battles_that_the_cap_cut_short_are_counted(tmp_path: Path) -> None:
+    with LoopbackServer(fair_grader) as server:
+        judge = capped(server.base_url, 9, 'kind = "pointwise"')
+        config = write_experiment(tmp_path, judge=judge)
+        first = play(config)
+        n_first = len(server.requests)
+        again = play(config)
+
+    assert first.capped
+    assert again.capped
+    assert 1 <= n_first <= len(server.requests) <= 9
+    assert paid(tmp_path) == pytest.approx(len(server.requests) * CALL_USD)
