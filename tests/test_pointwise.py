@@ -49,7 +49,7 @@ def judged(answer: Any, first: str, second: str, **options: Any) -> Verdict:
         ("gx", "gy", "tie"),
         ("", "g", "second"),
         ("x", "", "tie"),
-        ("xyzvp", "xyzvw", "tie"),
+        ("xyzvp", "xyzvw", "first"),
         ("xyzvg", "xyzvw", "first"),
     ],
 )
