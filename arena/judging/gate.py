@@ -113,13 +113,10 @@ async def hold_gate(judge: Judge, controls: Sequence[Exhibit]) -> GateReport:
         BudgetSpentError: not even this could be paid for.
     """
     turned = [replace(c, first=c.second, second=c.first) for c in controls]
-    answers = await asyncio.gather(
-        *(
-            _answer(judge, control)
-            for pair in zip(controls, turned, strict=True)
-            for control in pair
-        )
-    )
+    shown = [control for pair in zip(controls, turned, strict=True) for control in pair]
+    # All are waited for, so that nothing is paid for after an error has ended the gate.
+    found = await asyncio.gather(*map(judge.judge, shown), return_exceptions=True)
+    answers = [_answer(outcome) for outcome in found]
     home, away = answers[::2], answers[1::2]
     winners = [answer.winner for answer in answers if isinstance(answer, Verdict)]
     failures = [answer for answer in answers if isinstance(answer, UnjudgedError)]
@@ -165,11 +162,10 @@ def check_gate(report: GateReport, config: JudgeConfig) -> None:
     )
 
 
-async def _answer(judge: Judge, control: Exhibit) -> Verdict | UnjudgedError:
-    try:
-        return await judge.judge(control)
-    except UnjudgedError as error:
-        return error
+def _answer(outcome: Verdict | BaseException) -> Verdict | UnjudgedError:
+    if isinstance(outcome, Verdict | UnjudgedError):
+        return outcome
+    raise outcome
 
 
 def _is(answer: Verdict | UnjudgedError, side: str) -> bool:
