@@ -57,7 +57,7 @@ class Endpoint:
         self.sent: Counter[str] = Counter()  #: fate → requests
         self.judged: Counter[int] = Counter()  #: checksum of a body → good answers to it
         self._random = random.Random(faults.seed)
-        self._tokens = faults.cap / 10
+        self._tokens = faults.cap
         self._refilled_at = time.monotonic()
         self._outage_until: float | None = None
         shares = (
@@ -122,9 +122,9 @@ class Endpoint:
         return "good"
 
     def _token(self) -> bool:
-        """Take a token of a bucket that holds a tenth of a second's worth."""
+        """Take a token of a bucket that holds a second's worth."""
         now, cap = time.monotonic(), self.faults.cap
-        self._tokens = min(cap / 10 + 1, self._tokens + (now - self._refilled_at) * cap)
+        self._tokens = min(cap, self._tokens + (now - self._refilled_at) * cap)
         self._refilled_at = now
         if self._tokens < 1:
             return False
