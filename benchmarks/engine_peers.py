@@ -24,7 +24,9 @@ def inspect_ai(base_url: str, n_calls: int) -> float:
 
     async def story() -> float:
         settings = GenerateConfig(max_connections=IN_FLIGHT, temperature=0, max_tokens=1024)
-        model = get_model("openai-api/loopback/judge", base_url=base_url, api_key="none", config=settings)
+        model = get_model(
+            "openai-api/loopback/judge", base_url=base_url, api_key="none", config=settings
+        )
         began = time.perf_counter()
         await asyncio.gather(*(model.generate(prompt) for prompt in prompts(n_calls)))
         return n_calls / (time.perf_counter() - began)
