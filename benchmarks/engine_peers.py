@@ -28,7 +28,8 @@ def inspect_ai(base_url: str, n_calls: int) -> float:
             "openai-api/loopback/judge", base_url=base_url, api_key="none", config=settings
         )
         began = time.perf_counter()
-        await asyncio.gather(*(model.generate(prompt) for prompt in prompts(n_calls)))
+        asked = [model.generate(prompt) for prompt in prompts(n_calls)]
+        await asyncio.gather(*asked)
         return n_calls / (time.perf_counter() - began)
 
     return asyncio.run(story())
