@@ -120,7 +120,9 @@ class Chat:
             raise
         else:
             if self._cache:
-                self._cache.put(key, reply)
+                # Not before the caller's own log has it: a run that is killed in between must
+                # find what it paid for there, with its price, and not as a gift of the cache.
+                asyncio.get_running_loop().call_soon(self._cache.put, key, reply)
             asking.set_result((value, reply))
             return value, reply
         finally:
