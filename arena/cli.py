@@ -21,6 +21,7 @@ from arena.errors import ArenaError, UsageError
 from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
+    from arena.experiment.rounds import Goal
     from arena.experiment.summary import BattleOptions
 
 CONFIG = click.argument(
@@ -156,14 +157,27 @@ def retrieve(config: Path, *, quiet: bool) -> None:
     metavar="I/N",
     help="Play one of N fixed parts of the plan, into a log of its own.",
 )
+@click.option(
+    "--until",
+    type=click.Choice(["separated"]),
+    help="Play in rounds, and stop once each model is surely better than the next.",
+)
+@click.option(
+    "--until-width",
+    metavar="ELO",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Play in rounds, and stop once every rating is known to so many points.",
+)
 @click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")
 @QUIET
 def battle(  # noqa: PLR0913  one parameter per option
     config: Path,
+    *,
     limit: int | None,
     max_usd: float | None,
     shard: str | None,
-    *,
+    until: str | None,
+    until_width: float | None,
     dry_run: bool,
     no_gate: bool,
     quiet: bool,
@@ -179,13 +193,17 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --limit 100
       arena battle handbook/arena.toml --max-usd 5
       arena battle handbook/arena.toml --shard 2/8
+      arena battle handbook/arena.toml --until separated
     """
     from arena.experiment import pipeline  # noqa: PLC0415
     from arena.experiment.shards import WHOLE, parse_shard  # noqa: PLC0415
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
 
     part = parse_shard(shard) if shard else WHOLE
-    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate)
+    goal = _goal(until, until_width)
+    if goal and (dry_run or limit is not None or shard is not None):
+        raise UsageError("--until looks at whole rounds: no --dry-run, --limit or --shard with it")
+    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate, until=goal)
     if not dry_run:
         _battle(config, reporter(quiet=quiet), options)
     elif limit is not None or shard is not None:
@@ -194,17 +212,33 @@ def battle(  # noqa: PLR0913  one parameter per option
         click.echo("\n".join(pipeline.dry_run(config, options).lines()))
 
 
+def _goal(until: str | None, width_elo: float | None) -> Goal | None:
+    from arena.experiment.rounds import Goal  # noqa: PLC0415
+
+    if until and width_elo is not None:
+        raise UsageError("--until separated or --until-width ELO, not both")
+    return Goal(width_elo) if until or width_elo is not None else None
+
+
 def _battle(config: Path, progress: Reporter, options: BattleOptions) -> None:
     """Play, then rate what is in the log, even where the run was cut short."""
     from arena.experiment import pipeline  # noqa: PLC0415
-    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.experiment.rate_files import (  # noqa: PLC0415
+        last_leaderboard,
+        rate_files,
+        write_leaderboard,
+    )
+    from arena.rating.moves import describe_moves  # noqa: PLC0415
 
     summary = pipeline.battle(config, progress, options)
     folder = summary.experiment.folder
     if summary.n_judged:
+        before = last_leaderboard(folder)
         leaderboard = rate_files([folder])
         write_leaderboard(leaderboard, folder)
         cli_rate.show(leaderboard, as_json=False)
+        for line in describe_moves(before, leaderboard) if before else ():
+            progress.say(f"since the last run: {line}")
         progress.say(f"log, runs and leaderboard: {folder}")
     summary.check()
 

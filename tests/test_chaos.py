@@ -73,6 +73,10 @@ def logged(folder: Path) -> tuple[Counter[str], dict[str, str]]:
     return battles, failures
 
 
+SEARCH = 100
+"""Requests that may be refused before the limit is found."""
+
+
 def test_in_any_chaos_every_battle_ends_judged_or_failed_with_a_reason_and_none_twice(tmp_path):
     faults = Faults(
         delay_s=0.01,
@@ -109,7 +113,8 @@ def test_under_a_rate_limit_alone_few_requests_are_sent_in_vain(tmp_path):
         battle(tmp_path, server)
 
         assert server.sent["good"] == N_BATTLES
-        assert server.sent.total() <= 1.15 * N_BATTLES
+        # Finding the limit takes some refusals once, in a run of three seconds or of a night.
+        assert server.sent.total() <= 1.15 * N_BATTLES + SEARCH
 
     battles, failures = logged(tmp_path)
     assert len(battles) == N_BATTLES

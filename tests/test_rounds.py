@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arena.experiment.plan import plan_matchups
-from arena.experiment.rounds import ROUND, Goal, Standings, in_rounds
+from arena.experiment.rounds import ROUND, Goal, Race, in_rounds
 from arena.records import Battle, Winner
 
 
@@ -14,9 +14,9 @@ def battle(query: int, a: str, b: str, winner: Winner) -> Battle:
     return Battle(name, "docs", f"q{query}", a, b, winner, "judge", "", "judge")
 
 
-def standings(n_queries: int, win_rate: float, seed: int = 0) -> Standings:
+def race(n_queries: int, win_rate: float, goal: Goal | None = None) -> Race:
     """``good`` beats ``bad`` at a rate, home and away."""
-    rng, found = np.random.default_rng(seed), Standings()
+    rng, found = np.random.default_rng(0), Race(goal or Goal())
     for query in range(n_queries):
         for a, b in (("good", "bad"), ("bad", "good")):
             good_wins = rng.random() < win_rate
@@ -35,21 +35,25 @@ def test_rounds_are_whole_queries_of_every_data_set_in_plan_order() -> None:
 
 
 def test_a_clear_difference_is_decided_and_a_small_one_is_not_yet() -> None:
-    assert standings(60, win_rate=0.9).reach(Goal())
-    assert not standings(60, win_rate=0.55).reach(Goal())
+    clear, small = race(60, win_rate=0.9), race(60, win_rate=0.55)
+
+    assert clear.decided()
+    assert "decided after 60 queries, 120 battles: each model is surely better" in str(clear)
+    assert not small.decided()
+    assert str(small).startswith("not decided after 60 queries")
 
 
 def test_a_width_is_reached_with_more_queries() -> None:
     goal = Goal(width_elo=40)
 
-    assert not standings(30, win_rate=0.6).reach(goal)
-    assert standings(400, win_rate=0.6).reach(goal)
+    assert not race(30, win_rate=0.6, goal=goal).decided()
+    assert race(400, win_rate=0.6, goal=goal).decided()
 
 
 def test_nothing_is_decided_by_a_handful_of_queries_or_by_none() -> None:
-    assert not standings(10, win_rate=0.9).reach(Goal())
-    assert not Standings().reach(Goal())
+    assert not race(10, win_rate=0.9).decided()
+    assert not Race(Goal()).decided()
 
 
 def test_a_model_that_won_everything_is_played_on() -> None:
-    assert not standings(60, win_rate=1.0).reach(Goal())
+    assert not race(60, win_rate=1.0).decided()

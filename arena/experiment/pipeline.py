@@ -29,6 +29,7 @@ from arena.experiment.material import (
 from arena.experiment.panel import Panel, Seat, closed_panel, open_panel
 from arena.experiment.play import Outcome, Referee, play
 from arena.experiment.prepare import Prepared, load_prompts, prepare
+from arena.experiment.rounds import Race, in_rounds
 from arena.experiment.spending import Books, open_books
 from arena.experiment.stand_in import stored_or_stand_in
 from arena.experiment.summary import BattleOptions, Summary
@@ -91,6 +92,7 @@ class _Session:
     n_planned: int  #: battles of this shard, of all judges
     books: Books
     tally: Tally
+    race: Race | None  #: towards what is to be decided, if anything is
     log: BattleLog
     stop: asyncio.Event  #: set by a signal, or by what makes going on useless
 
@@ -128,36 +130,44 @@ async def _session(
     folder, shard = prepared.experiment.folder, options.shard
     books = open_books(prepared.config, folder, max_usd=options.max_usd, shard=shard)
     tally = Tally(books.whole, shard=shard)
+    race = Race(options.until) if options.until else None
     async with AsyncExitStack() as stack:
         grades = stack.enter_context(GradeBook(folder, shard))
         seats = await stack.enter_async_context(
             open_panel(prepared, budgets=books.own, on_grade=grades.write, say=reporter.say)
         )
         n_planned = _set_aside_other_battles(prepared, seats, options, reporter)
-        log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=tally.count))
+        seen = partial(_count, tally, race)
+        log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
         stack.callback(books.settle, log)
         stop = stack.enter_context(interruptible(reporter))
         stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
-        yield _Session(seats, n_planned, books, tally, log, stop)
+        yield _Session(seats, n_planned, books, tally, race, log, stop)
 
 
 async def _play(
     prepared: Prepared, session: _Session, reporter: Reporter, options: BattleOptions
 ) -> None:
     """Judge what is left, or as much of it as the options allow."""
-    tally, log = session.tally, session.log
-    referees = [Referee(prepared.lists, seat.judge, log) for seat in session.seats]
+    tally, race = session.tally, session.race
+    referees = [Referee(prepared.lists, seat.judge, session.log) for seat in session.seats]
     panel = Panel(referees, shard=options.shard)
-    unplayed = panel.unplayed(prepared.matchups)
     left = min(session.n_planned - tally.n_judged, options.limit or session.n_planned)
+    n_datasets = len(prepared.material.datasets)
+    rounds = in_rounds(prepared.matchups, n_datasets) if race else iter([prepared.matchups])
     with tally.shown(reporter, tally.n_judged + left):
-        await play(
-            islice(unplayed, 0 if session.stop.is_set() else options.limit),
-            panel,
-            workers=WORKERS if any(seat.judge.is_llm for seat in session.seats) else 1,
-            emit=partial(_record, log, tally),
-            stop=session.stop,
-        )
+        for matchups in rounds:
+            await play(
+                islice(panel.unplayed(matchups), 0 if session.stop.is_set() else options.limit),
+                panel,
+                workers=WORKERS if any(seat.judge.is_llm for seat in session.seats) else 1,
+                emit=partial(_record, session),
+                stop=session.stop,
+            )
+            if session.stop.is_set() or (race and race.decided()):
+                break
+    if race and not session.stop.is_set():
+        reporter.say(str(race))
 
 
 async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:
@@ -167,12 +177,20 @@ async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:
         seat.api.halt()
 
 
-def _record(log: BattleLog, tally: Tally, outcome: Outcome) -> None:
+def _record(session: _Session, outcome: Outcome) -> None:
     if isinstance(outcome, Battle):
-        log.write_battle(outcome)
+        session.log.write_battle(outcome)
+        if session.race:
+            session.race.count(outcome)
     else:
-        log.write_failure(outcome)
-    tally.take(outcome)
+        session.log.write_failure(outcome)
+    session.tally.take(outcome)
+
+
+def _count(tally: Tally, race: Race | None, battle: Battle) -> None:
+    tally.count(battle)
+    if race:
+        race.count(battle)
 
 
 def _set_aside_other_battles(

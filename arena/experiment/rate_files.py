@@ -21,7 +21,7 @@ from arena.rating.leaderboard import (
     RatingSettings,
     build_leaderboard,
 )
-from arena.rating.leaderboard_files import write_csv, write_json
+from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
 from arena.records import RetrievalStats
 
 if TYPE_CHECKING:
@@ -74,6 +74,14 @@ def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
     """Write leaderboard.json and leaderboard.csv."""
     write_json(leaderboard, folder / "leaderboard.json")
     write_csv(leaderboard, folder / "leaderboard.csv")
+
+
+def last_leaderboard(folder: Path) -> Leaderboard | None:
+    """The leaderboard that the last run left; None where there is none that can be read."""
+    try:
+        return read_leaderboard(folder / "leaderboard.json")
+    except DataError:
+        return None
 
 
 def experiment_facts(folders: Sequence[Path]) -> Facts:

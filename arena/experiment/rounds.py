@@ -36,16 +36,26 @@ class Goal:
             return all_separated(fitted)
         return bool(np.all(sequence_half_widths(fitted) * ELO_PER_LOGIT <= self.width_elo))
 
+    @property
+    def option(self) -> str:
+        """How the command line asks for it, with a space before."""
+        width = self.width_elo
+        return " --until separated" if width is None else f" --until-width {width:g}"
+
     def __str__(self) -> str:
         if self.width_elo is None:
             return "each model is surely better than the next"
         return f"every rating is known to ±{self.width_elo:g} Elo"
 
 
-class Standings:
-    """The battles judged so far, as a goal looks at them."""
+class Race:
+    """The battles judged so far, and whether they decide what is to be decided.
 
-    def __init__(self) -> None:
+    Verdicts of a panel count one by one; they share their query's cluster.
+    """
+
+    def __init__(self, goal: Goal) -> None:
+        self._goal = goal
         self._models: dict[str, int] = {}
         self._datasets: dict[str, int] = {}
         self._queries: dict[tuple[str, str], int] = {}
@@ -64,12 +74,7 @@ class Standings:
             )
         )
 
-    @property
-    def n_queries(self) -> int:
-        """Queries with a battle, over all data sets."""
-        return len(self._queries)
-
-    def reach(self, goal: Goal) -> bool:
+    def decided(self) -> bool:
         """Whether the goal is reached; not while a model won or lost everything."""
         if not self._rows:
             return False
@@ -84,9 +89,15 @@ class Standings:
             weight=len(dataset) / (len(per_dataset) * per_dataset[dataset]),
         )
         try:
-            return goal.reached(fit(comparisons))
+            return self._goal.reached(fit(comparisons))
         except DisconnectedError:
             return False
+
+    def __str__(self) -> str:
+        done = f"{len(self._queries):,} queries, {len(self._rows):,} battles"
+        if self.decided():
+            return f"decided after {done}: {self._goal}"
+        return f"not decided after {done}, all that were planned: that {self._goal}"
 
 
 def in_rounds(matchups: Iterable[Matchup], n_datasets: int) -> Iterator[list[Matchup]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from arena.errors import BudgetSpentError, IncompleteError
 from arena.experiment.material import Experiment
+from arena.experiment.rounds import Goal
 from arena.experiment.shards import WHOLE, Shard
 from arena.progress import dollars
 
@@ -21,13 +22,15 @@ class BattleOptions:
     max_usd: float | None = None  #: the most that all judges and all runs together may cost
     shard: Shard = WHOLE  #: the part of the plan to play
     gate: bool = True  #: whether judges must pass their controls first
+    until: Goal | None = None  #: stop of one's own accord once this is decided
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """The command line that goes on where this run ended."""
         source = str(experiment.source)
         cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
         gate = "" if self.gate else " --no-gate"
-        return f"arena battle {shlex.quote(source)}{self.shard.option}{cap}{gate}"
+        until = self.until.option if self.until else ""
+        return f"arena battle {shlex.quote(source)}{self.shard.option}{cap}{gate}{until}"
 
 
 @dataclass(frozen=True, slots=True)
