@@ -62,11 +62,27 @@ def test_a_cache_that_fails_midway_costs_calls_and_no_verdict(tmp_path: Path, ca
         cache = VerdictCache(tmp_path)
         cache.close()
         with caplog.at_level(logging.WARNING):
-            said = [judged(server, cache) for _ in range(2)]
+            said = []
+            for _ in range(2):
+                said.append(judged(server, cache))
+                cache.flush()
 
     assert [v.winner for v in said] == ["first", "first"]
     assert len(caplog.records) == 1
     assert len(server.requests) == 2
+
+
+def test_a_reply_that_waits_to_be_written_is_found_and_written_at_the_end(tmp_path: Path):
+    reply = ChatReply("first")
+    with VerdictCache(tmp_path) as cache:
+        cache.put(KEY, reply, later=True)
+        with VerdictCache(tmp_path) as other:
+            seen_by_another = other.get(KEY)
+        found = cache.get(KEY)
+
+    with VerdictCache(tmp_path) as cache:
+        assert cache.get(KEY) == found == reply
+    assert seen_by_another is None
 
 
 WRITER = """

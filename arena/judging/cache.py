@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _WAIT_S: Final = 10.0
 """Longest wait for another process that is writing."""
+_GROUP: Final = 64
+"""Replies that are written together, at most."""
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS replies (request BLOB PRIMARY KEY, reply BLOB) WITHOUT ROWID"
 )
@@ -42,6 +45,7 @@ class VerdictCache:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "verdicts.sqlite"
         self._broken = False
+        self._waiting: dict[bytes, bytes] = {}  #: request → reply, not written yet
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)
@@ -68,6 +72,8 @@ class VerdictCache:
 
     def get(self, request_key: str) -> ChatReply | None:
         """The reply to a request, or None; what is damaged counts as missing."""
+        if waiting := self._waiting.get(bytes.fromhex(request_key)):
+            return _reply(waiting)
         try:
             row = self._db.execute(
                 "SELECT reply FROM replies WHERE request = ?", (bytes.fromhex(request_key),)
@@ -77,10 +83,15 @@ class VerdictCache:
             return None
         return _reply(row[0]) if row else None
 
-    def put(self, request_key: str, reply: ChatReply) -> None:
+    def put(self, request_key: str, reply: ChatReply, *, later: bool = False) -> None:
         """Keep a reply; a second one to the same request changes nothing.
 
         A cache that cannot be written costs calls, not verdicts: it is reported once.
+
+        Args:
+            request_key: of the request.
+            reply: that was paid for.
+            later: write it together with others, as a log of the caller's has it already.
         """
         value = orjson.dumps(
             {
@@ -90,16 +101,28 @@ class VerdictCache:
                 "usage": reply.usage,
             }
         )
-        try:
-            self._db.execute(
-                "INSERT OR IGNORE INTO replies VALUES (?, ?)", (bytes.fromhex(request_key), value)
-            )
-        except sqlite3.Error as error:
-            self._complain(error)
+        self._waiting[bytes.fromhex(request_key)] = value
+        if not later or len(self._waiting) >= _GROUP:
+            self.flush()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Write what waits, and let go of the file."""
+        self.flush()
         self._db.close()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if not self._waiting:
+            return
+        rows, self._waiting = list(self._waiting.items()), {}
+        try:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            self._complain(error)
 
     def _complain(self, error: sqlite3.Error) -> None:
         if not self._broken:

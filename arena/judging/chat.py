@@ -7,6 +7,7 @@ so the same question, in another pair or another experiment, is answered from th
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ Messages = Sequence[Mapping[str, str]]
 
 _TOKENS_PER_BYTE: Final = 1 / 3
 """Before anything is known of a model's tokenizer; English has about a quarter."""
+_KEPT_WITHIN_S: Final = 0.5
+"""Longest wait of a reply for others that go into the cache with it."""
 
 
 class Chat:
@@ -58,6 +61,7 @@ class Chat:
         self._cache = cache
         self.dialect = Dialect()  #: what the endpoint takes, as far as it is known
         self._tokens_per_byte = _TOKENS_PER_BYTE
+        self._keyed: tuple[Messages | None, str] = (None, "")
         self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
         # A limit on the length changes what a judge writes only where it is to write something.
         room = None if form.labels else config.max_tokens
@@ -67,7 +71,10 @@ class Chat:
 
     def key(self, messages: Messages) -> str:
         """The same for two requests if and only if they are the same."""
-        return digest(self.fingerprint, *(message["content"] for message in messages)).hex()
+        if messages is not self._keyed[0]:  # asked for before and after a look into the log
+            contents = (message["content"] for message in messages)
+            self._keyed = messages, digest(self.fingerprint, *contents).hex()
+        return self._keyed[1]
 
     def request(self, messages: Messages) -> dict[str, Any]:
         """The body of the request, in the dialect that the endpoint takes."""
@@ -122,7 +129,11 @@ class Chat:
             if self._cache:
                 # Not before the caller's own log has it: a run that is killed in between must
                 # find what it paid for there, with its price, and not as a gift of the cache.
-                asyncio.get_running_loop().call_soon(self._cache.put, key, reply)
+                # A single document's grade is in no log yet, so it is written at once.
+                loop, later = asyncio.get_running_loop(), self._form.schema is not None
+                loop.call_soon(functools.partial(self._cache.put, key, reply, later=later))
+                if later:
+                    loop.call_later(_KEPT_WITHIN_S, self._cache.flush)
             asking.set_result((value, reply))
             return value, reply
         finally:

@@ -19,7 +19,7 @@ from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Dialect, Form
-from arena.judging.prompt import Prompt, render
+from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
 from arena.records import Document, Exhibit, Qrels, Side, Usage, Verdict
@@ -152,8 +152,7 @@ class _LLMJudge:
     def __init__(self, config: JudgeConfig, prompt: Prompt, chat: Chat) -> None:
         self.name = config.log_name
         self.prompt = prompt.hash
-        self._template = prompt
-        self._document_words = config.document_words
+        self._messages = Renderer(prompt, document_words=config.document_words)
         self._chat = chat
         self.fingerprint = content_hash(
             "pairwise", chat.fingerprint, config.document_words, prompt.hash
@@ -195,9 +194,6 @@ class _LLMJudge:
         except UnjudgedError as error:
             error.cost_usd = usage.cost_usd
             raise
-
-    def _messages(self, exhibit: Exhibit) -> list[dict[str, str]]:
-        return render(self._template, exhibit, document_words=self._document_words)
 
 
 class _QrelsJudge:

@@ -15,7 +15,7 @@ from arena.judging.chat import Chat, Messages
 from arena.judging.choice import Choice, read_choice
 from arena.judging.dialect import Dialect
 from arena.judging.judge import RequestJudge, content_hash
-from arena.judging.prompt import Prompt, render
+from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply import ChatReply
 from arena.records import Exhibit, Probs, Side, Usage, Verdict
 
@@ -51,8 +51,7 @@ class _LetterJudge:
     def __init__(self, config: JudgeConfig, prompt: Prompt, chat: Chat) -> None:
         self.name = config.log_name
         self.prompt = prompt.hash
-        self._template = prompt
-        self._document_words = config.document_words
+        self._messages = Renderer(prompt, document_words=config.document_words)
         self._tie_margin = TIE_MARGIN if config.tie_margin is None else config.tie_margin
         self._chat = chat
         self.fingerprint = content_hash(
@@ -91,9 +90,6 @@ class _LetterJudge:
     def read(self, reply: str, usage: Usage) -> Verdict:
         written = ChatReply(reply, usage=usage)
         return self._verdict(self._chat.readable(written, _choice), written)
-
-    def _messages(self, exhibit: Exhibit) -> list[dict[str, str]]:
-        return render(self._template, exhibit, document_words=self._document_words)
 
     def _verdict(self, choice: Choice, reply: ChatReply) -> Verdict:
         probs = None

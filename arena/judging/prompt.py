@@ -142,6 +142,23 @@ def render(prompt: Prompt, exhibit: Exhibit, *, document_words: int) -> list[dic
     return _filled(prompt, parts)
 
 
+class Renderer:
+    """Puts exhibits into one prompt; remembers the last, which is addressed first and sent next."""
+
+    def __init__(self, prompt: Prompt, *, document_words: int) -> None:
+        self._prompt = prompt
+        self._document_words = document_words
+        self._exhibit: Exhibit | None = None
+        self._messages: list[dict[str, str]] = []
+
+    def __call__(self, exhibit: Exhibit) -> list[dict[str, str]]:
+        """The exhibit as chat messages; see `render`."""
+        if exhibit is not self._exhibit:
+            self._messages = render(self._prompt, exhibit, document_words=self._document_words)
+            self._exhibit = exhibit
+        return self._messages
+
+
 def render_document(
     prompt: Prompt, query: Query, document: Document, *, document_words: int
 ) -> list[dict[str, str]]:
@@ -179,7 +196,8 @@ def _filled(prompt: Prompt, parts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": user}]
 
 
-def _list(asked: str, documents: Sequence[Document], words: int) -> str:
+@functools.lru_cache(maxsize=1024)  # a query's lists come back in battle after battle
+def _list(asked: str, documents: tuple[Document, ...], words: int) -> str:
     if not documents:
         return "(The list is empty: this system returned no document.)"
     blocks = (_document(asked, document, words) for document in documents)
