@@ -26,6 +26,10 @@ types: $(VENV)/test
 
 bench: $(VENV)/test  ## benchmarks; their results are in docs/benchmarks.md
 	$(BIN)/python benchmarks/ratings.py
+	$(BIN)/python benchmarks/rating_speed.py
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/kill.py
+	$(BIN)/python benchmarks/stopping.py
 
 docs: $(VENV)/test  ## docs/commands.md from the commands' own help
 	$(BIN)/python docs/generate.py

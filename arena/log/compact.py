@@ -2,7 +2,8 @@
 
 A run of a million battles needs a set of their ids and an index of a million replies by id and by
 request. As a plain set and a dict of ints that is 78 + 202 MB, measured; the process itself takes
-120 MB, and 300 MB is what the run may take. Here it is 24 + 48 MB, and nothing is slower.
+120 MB, and 300 MB is what the run may take. Here it is 24 + 48 MB, for about a
+microsecond more an id.
 """
 
 from __future__ import annotations
