@@ -202,12 +202,14 @@ def memory(n_battles: int) -> None:
 
 def peers(python: str, n_calls: int, rounds: int) -> None:
     """Judgments a second of other tools and of `arena battle`, 64 in flight."""
-    names = ("inspect_ai", "alpaca_eval")
+    names = ("inspect_ai", "ragelo", "alpaca_eval", "arena_hard")
     for delay_ms in (0, 200):
         taken: dict[str, list[float]] = {}
         with serve(delay_ms=delay_ms) as base_url:
             for _ in range(rounds):
-                taken.setdefault("arena battle", []).append(battles(base_url, n_calls, 64))
+                # Its clock starts at the first verdict; that of others when the first is asked for.
+                took_s = (n_calls - 1) / battles(base_url, n_calls, 64) + delay_ms / 1000
+                taken.setdefault("arena battle", []).append(n_calls / took_s)
                 for peer in names:
                     command = [python, str(Path(__file__).parent / "engine_peers.py"), peer]
                     done = subprocess.run(
@@ -222,8 +224,8 @@ def peers(python: str, n_calls: int, rounds: int) -> None:
                     taken.setdefault(peer, []).append(float(done.stdout.split()[-1]))
         ours = statistics.median(taken["arena battle"])
         for row, rates in taken.items():
-            rate = statistics.median(rates)
-            say(f"{delay_ms:>4} ms  {row:<14}{rate:>8,.0f}/s  arena: x{ours / rate:.1f}")
+            rate, spread = statistics.median(rates), f"{min(rates):,.0f} to {max(rates):,.0f}"
+            say(f"{delay_ms:>4} ms  {row:<14}{rate:>8,.0f}/s ({spread})  arena: x{ours / rate:.1f}")
 
 
 def say(line: str) -> None:

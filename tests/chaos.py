@@ -72,6 +72,7 @@ class Endpoint:
         self._verdicts = [
             _http(200, _chat(side), "application/json") for side in ("first", "second", "tie")
         ]
+        self._responses = [_http(200, _response(side), "application/json") for side in "ABC"]
         asked = f"Retry-After: {faults.retry_after_s:g}\r\n"
         self._refusals = {
             "capped": _http(429, _error("slow down"), "application/json", asked),
@@ -84,8 +85,13 @@ class Endpoint:
             "garbage": _http(200, b"<html>Bad gateway</html>", "text/html"),
         }
 
-    def answer(self, body: bytes) -> tuple[bytes | None, bool]:
-        """Bytes to send (None: none, ever), and whether the connection closes after them."""
+    def answer(self, body: bytes, *, as_response: bool = False) -> tuple[bytes | None, bool]:
+        """Bytes to send (None: none, ever), and whether the connection closes after them.
+
+        Args:
+            body: of the request.
+            as_response: a verdict has the shape of OpenAI's Responses, not of a chat completion.
+        """
         fate = self._fate()
         if any(text in body for text in self.faults.poisoned):
             fate = "server_error"
@@ -97,7 +103,7 @@ class Endpoint:
         if fate == "dropped":
             return b"", True
         checksum = zlib.crc32(body)
-        good = self._verdicts[checksum % 3]
+        good = (self._responses if as_response else self._verdicts)[checksum % 3]
         if fate == "truncated":
             return good[:-40], True
         self.judged[checksum] += 1
@@ -156,10 +162,10 @@ class Connection(asyncio.Protocol):
                 stats = json.dumps(self._endpoint.sent).encode()
                 self._transport.write(_http(200, stats, "application/json"))
             else:
-                self._answer(body)
+                self._answer(body, as_response=head.startswith(b"post /v1/responses "))
 
-    def _answer(self, body: bytes) -> None:
-        raw, closes = self._endpoint.answer(body)
+    def _answer(self, body: bytes, *, as_response: bool) -> None:
+        raw, closes = self._endpoint.answer(body, as_response=as_response)
         if raw is None:
             return
         # A refusal costs an endpoint no time.
@@ -250,6 +256,34 @@ def _chat(side: str) -> bytes:
             "model": "judge",
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 1000, "completion_tokens": 60, "total_tokens": 1060},
+        }
+    ).encode()
+
+
+def _response(winner: str) -> bytes:
+    """A verdict of `_chat`'s length as OpenAI's `/v1/responses` tells it, in RAGElo's words."""
+    analyses = {"answer_a_analysis": "It answers. " * 6, "answer_b_analysis": "It does not. " * 6}
+    said = json.dumps({**analyses, "comparison_reasoning": "One answers.", "winner": winner})
+    text = {"type": "output_text", "text": said, "annotations": []}
+    message = {"id": "msg-1", "type": "message", "role": "assistant", "status": "completed"}
+    return json.dumps(
+        {
+            "id": "resp-1",
+            "object": "response",
+            "created_at": 0,
+            "status": "completed",
+            "model": "judge",
+            "output": [{**message, "content": [text]}],
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "usage": {
+                "input_tokens": 1000,
+                "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": 60,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": 1060,
+            },
         }
     ).encode()
 
