@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 
 def digest(*fields: str | bytes, size: int = 16) -> bytes:
@@ -17,3 +18,8 @@ def digest(*fields: str | bytes, size: int = 16) -> bytes:
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.digest()
+
+
+def content_hash(*parts: object) -> str:
+    """Hash of anything that JSON can hold, as 32 hexadecimal digits."""
+    return digest(json.dumps(parts, sort_keys=True)).hex()

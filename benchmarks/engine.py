@@ -122,17 +122,34 @@ async def posts(base_url: str, n_calls: int, in_flight: int) -> float:
         return await in_turns(n_calls, in_flight, lambda: api.post("/chat/completions", request))
 
 
-def battles(base_url: str, n_calls: int, in_flight: int) -> float:
+class Watch:
+    """A `Reporter` that times the stage in which all battles are played, and shows nothing."""
+
+    took_s = 0.0
+
+    def say(self, line: str) -> None:
+        """Show nothing."""
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Show nothing."""
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Watch]:  # noqa: ARG002
+        """Time it."""
+        began = time.perf_counter()
+        yield self
+        self.took_s = time.perf_counter() - began
+
+
+def battles(base_url: str, n_calls: int, in_flight: int, watch: Watch | None = None) -> float:
     """The whole `arena battle`: rendering, log and Elo, from the first verdict to the last."""
     from arena.experiment.pipeline import battle
-    from arena.progress import reporter
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["ARENA_CACHE"] = str(folder / "cache")
-        summary = battle(
-            write_experiment(folder, base_url, n_calls, in_flight), reporter(quiet=True)
-        )
+        config = write_experiment(folder, base_url, n_calls, in_flight)
+        summary = battle(config, watch or Watch())
         (log,) = folder.glob("runs/*/replies.jsonl")
         at = [datetime.fromisoformat(orjson.loads(line)["at"]) for line in log.open("rb")]
     assert summary.n_judged == len(at) == n_calls
@@ -207,9 +224,9 @@ def peers(python: str, n_calls: int, rounds: int) -> None:
         taken: dict[str, list[float]] = {}
         with serve(delay_ms=delay_ms) as base_url:
             for _ in range(rounds):
-                # Its clock starts at the first verdict; that of others when the first is asked for.
-                took_s = (n_calls - 1) / battles(base_url, n_calls, 64) + delay_ms / 1000
-                taken.setdefault("arena battle", []).append(n_calls / took_s)
+                # Of few calls most are sent before the first verdict: time the play as a whole.
+                battles(base_url, n_calls, 64, watch := Watch())
+                taken.setdefault("arena battle", []).append(n_calls / watch.took_s)
                 for peer in names:
                     command = [python, str(Path(__file__).parent / "engine_peers.py"), peer]
                     done = subprocess.run(

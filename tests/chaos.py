@@ -18,7 +18,6 @@ import zlib
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self, cast
 
 _STATUS = {
@@ -220,12 +219,7 @@ class ChaosServer:
         self._ready.result()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         _, loop, done = self._ready.result()
         loop.call_soon_threadsafe(done.set)
         self._thread.join()

@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import orjson
@@ -96,12 +95,7 @@ class Api:
         self._wire = Wire(base_url, find_key(self._endpoint), timeout_s=self._endpoint.timeout_s)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._breaker.release()
         if self._wire is not None:
             await self._wire.close()

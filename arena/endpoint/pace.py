@@ -11,7 +11,6 @@ import asyncio
 import math
 from collections import deque
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from arena.endpoint.rate import Rate
@@ -113,12 +112,7 @@ class Gate:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._leave()
 
     async def clear(self, n_bytes: int = 0) -> None:

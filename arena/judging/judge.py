@@ -6,20 +6,20 @@ No readable verdict is an error with its reason, never a tie.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from arena.config import JudgeConfig
-from arena.digest import digest
+from arena.digest import content_hash
 from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Dialect, Form
-from arena.judging.prompt import Prompt, Renderer
+from arena.judging.lists import ListJudge
+from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
 from arena.records import Document, Exhibit, Qrels, Side, Usage, Verdict
@@ -119,9 +119,8 @@ def llm_judge(
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
     """
-    return _LLMJudge(
-        config, prompt, Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache)
-    )
+    chat = Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache)
+    return ListJudge(config, prompt, chat, read=_winner, reading="pairwise")
 
 
 def qrels_judge(qrels: Mapping[str, Qrels], top_k: int) -> Judge:
@@ -144,56 +143,6 @@ def dcg(documents: Sequence[Document], grades: Mapping[str, int], top_k: int) ->
         max(grades.get(document.doc_id, 0), 0) / math.log2(rank + 1)
         for rank, document in enumerate(documents[:top_k], start=1)
     )
-
-
-class _LLMJudge:
-    is_llm = True
-
-    def __init__(self, config: JudgeConfig, prompt: Prompt, chat: Chat) -> None:
-        self.name = config.log_name
-        self.prompt = prompt.hash
-        self._messages = Renderer(prompt, document_words=config.document_words)
-        self._chat = chat
-        self.fingerprint = content_hash(
-            "pairwise", chat.fingerprint, config.document_words, prompt.hash
-        )
-
-    def request_key(self, exhibit: Exhibit) -> str:
-        return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
-
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
-        messages = self._messages(exhibit)
-        return {self._chat.key(messages): messages}
-
-    async def judge(self, exhibit: Exhibit) -> Verdict:
-        winner, reply = await self._chat.ask(self._messages(exhibit), _winner)
-        return Verdict(winner, reply=reply.text, usage=reply.usage, cached=reply.cached)
-
-    def request(self, exhibit: Exhibit) -> dict[str, Any]:
-        return self._chat.request(self._messages(exhibit))
-
-    def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
-        reply = self._chat.reply(body, latency_ms)
-        winner = self._chat.readable(reply, _winner)
-        return Verdict(winner, reply=reply.text, usage=reply.usage)
-
-    @property
-    def dialect(self) -> Dialect:
-        return self._chat.dialect
-
-    @dialect.setter
-    def dialect(self, known: Dialect) -> None:
-        self._chat.dialect = known
-
-    def learn(self, refusal: str) -> bool:
-        return self._chat.learn(refusal)
-
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        try:
-            return Verdict(read_verdict(reply), reply=reply, usage=usage)
-        except UnjudgedError as error:
-            error.cost_usd = usage.cost_usd
-            raise
 
 
 class _QrelsJudge:
@@ -235,10 +184,5 @@ class _QrelsJudge:
         raise UnjudgedError("unreadable", detail, reply=reply, cost_usd=usage.cost_usd)
 
 
-def _winner(reply: ChatReply) -> Side:
-    return read_verdict(reply.text)
-
-
-def content_hash(*parts: object) -> str:
-    """Hash of anything that JSON can hold."""
-    return digest(json.dumps(parts, sort_keys=True)).hex()
+def _winner(reply: ChatReply) -> tuple[Side, None]:
+    return read_verdict(reply.text), None

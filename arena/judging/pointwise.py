@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from arena.config import JudgeConfig
-from arena.digest import digest
+from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
 from arena.judging.chat import Chat, Messages
 from arena.judging.choice import Choice, read_choice
-from arena.judging.judge import Judge, content_hash
+from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt, render_document
 from arena.judging.reply import ChatReply
 from arena.records import Document, Exhibit, Query, Side, Usage, Verdict

@@ -7,7 +7,6 @@ import base64
 import binascii
 import re
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -47,13 +46,8 @@ class ApiEmbedder:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._run(self._api.__aexit__(kind, error, trace))
+    def __exit__(self, *exception: object) -> None:
+        self._run(self._api.__aexit__(*exception))
         self._runner.close()
 
     @property
