@@ -6,18 +6,17 @@ the key it belongs to; an unknown key suggests the nearest known one.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
+from arena.config_problems import problem_lines
 from arena.errors import ConfigError
 from arena.records import Orders
 
@@ -250,13 +249,7 @@ def parse_config(tree: dict[str, Any], path: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        # A union (`"auto"` or a number) reports a mistake once per member: one line for each key.
-        problems: dict[str, str] = {}
-        for detail in error.errors():
-            where, what = _where(detail["loc"], tree), _problem(detail)
-            problems[where] = f"{problems[where]}, or {what}" if where in problems else what
-        lines = [f"{where}: {what}" if where else what for where, what in problems.items()]
-        raise ConfigError(path, lines) from None
+        raise ConfigError(path, problem_lines(error, tree, _known_keys)) from None
     return _anchored(config, path.parent)
 
 
@@ -277,46 +270,15 @@ def _anchored(config: Config, folder: Path) -> Config:
     return config.model_copy(update={"datasets": datasets, "models": models})
 
 
-def _problem(detail: ErrorDetails) -> str:
-    """One mistake as `what; remedy`."""
-    if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        known = list(_known_keys(detail["loc"][:-1]))
-        near = difflib.get_close_matches(key, known, n=1)
-        return (
-            f"unknown key; {f'did you mean {near[0]}?' if near else 'known: ' + ', '.join(known)}"
-        )
-    if detail["type"] == "missing":
-        return "missing"
-    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    given = detail["input"]
-    if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
-        return message
-    return f"{message}, not {given!r}"
+def _known_keys(location: Sequence[int | str]) -> Sequence[str]:
+    section = _SECTIONS.get(location[0], Config) if location else Config
+    return tuple(section.model_fields)
 
 
-def _where(location: Sequence[int | str], tree: Any) -> str:
-    """``models[1] ("bm25").provder``: the key as people find it in the file."""
-    words = ""
-    for step in location:
-        # Union members (`int`, `literal['auto']`) appear in pydantic's path but not in the file.
-        if isinstance(step, str) and isinstance(tree, dict):
-            words += f".{step}" if words else step
-            tree = tree.get(step)
-        elif isinstance(step, int) and isinstance(tree, list):
-            tree = tree[step] if step < len(tree) else None
-            name = tree.get("name") if isinstance(tree, dict) else None
-            words += f"[{step}]" + (f' ("{name}")' if isinstance(name, str) else "")
-    return words
-
-
-def _known_keys(location: Sequence[int | str]) -> Iterator[str]:
-    sections: dict[int | str, type[_Section]] = {
-        "experiment": ExperimentConfig,
-        "datasets": DatasetConfig,
-        "models": ModelConfig,
-        "judge": JudgeConfig,
-        "judges": JudgeConfig,
-    }
-    section = sections.get(location[0], Config) if location else Config
-    yield from section.model_fields
+_SECTIONS: Final[Mapping[int | str, type[BaseModel]]] = {
+    "experiment": ExperimentConfig,
+    "datasets": DatasetConfig,
+    "models": ModelConfig,
+    "judge": JudgeConfig,
+    "judges": JudgeConfig,
+}

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 LAYERS = [
     {"errors"},
     {"records", "crash", "digest", "files", "progress"},
+    {"config_problems"},
     {"config"},
     {"data", "endpoint", "log"},
     {"retrieval", "judging", "rating"},

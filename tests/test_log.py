@@ -434,8 +434,11 @@ def test_a_sync_that_failed_is_not_forgotten_when_the_log_is_closed(tmp_path, mo
 
 def test_closing_twice_does_no_harm(tmp_path):
     log = BattleLog(tmp_path)
+    log.write_reply(REPLY)
     log.close()
     log.close()
+
+    assert list(read_replies(tmp_path / "replies.jsonl")) == [REPLY]
 
 
 def test_the_index_finds_what_a_dict_finds() -> None:

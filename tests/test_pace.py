@@ -232,7 +232,7 @@ def test_the_limit_grows_only_while_calls_wait_and_replies_are_quick():
 
 
 def test_a_cancelled_call_gives_its_place_back():
-    async def story() -> None:
+    async def story() -> bool:
         narrow = gate(start=1)
         await narrow.__aenter__()
         given_up = asyncio.create_task(narrow.__aenter__())
@@ -241,8 +241,9 @@ def test_a_cancelled_call_gives_its_place_back():
         given_up.cancel()
         await narrow.__aexit__(None, None, None)
         await asyncio.wait_for(patient, 1)
+        return given_up.cancelled() and not patient.cancelled()
 
-    asyncio.run(story())
+    assert asyncio.run(story())
 
 
 def test_replies_that_are_overdue_lower_the_number_in_flight():
