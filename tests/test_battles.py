@@ -128,6 +128,11 @@ def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
         ("x.jsonl", json.dumps(row(b=7)) + "\n", r"x\.jsonl:1: model_b is 7"),
         ("x.jsonl", json.dumps(row(swapped="perhaps")) + "\n", "swapped is 'perhaps'"),
         ("x.jsonl", json.dumps(row(probs={"first": 1})) + "\n", r":1: probs is .*numbers under"),
+        (
+            "x.jsonl",
+            json.dumps(row(probs={"first": 0.2, "second": None, "tie": 0})) + "\n",
+            r":1: probs is .*numbers under",
+        ),
         ("x.parquet", "no", "not readable as Parquet"),
     ],
 )
@@ -148,8 +153,9 @@ def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, 
 
 
 def test_a_missing_file_and_an_empty_folder_say_so(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
-        load_battles([tmp_path / "none.jsonl"])
+    for name in ("none.jsonl", "none", "none.json"):
+        with pytest.raises(DataError, match="No such file"):
+            load_battles([tmp_path / name])
     with pytest.raises(UsageError, match=r"no battles\*\.jsonl"):
         load_battles([tmp_path])
 
@@ -190,6 +196,7 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
+    (tmp_path / "x.parquet").touch()
     monkeypatch.setattr(builtins, "__import__", without_pyarrow)
 
     with pytest.raises(UsageError, match=r"retrieval-arena\[parquet\]"):

@@ -27,6 +27,7 @@ _WINNERS = {
     "both bad": TIE,
     "both_bad": TIE,
 }
+_EXPECTED_PROBS = "expected numbers under first, second and tie"
 _YES, _NO = (True, "true", "1"), (False, "false", "0", None, "")
 
 
@@ -111,8 +112,13 @@ def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
                     part[row] = given["first"], given["second"], given["tie"]
             except (KeyError, TypeError, ValueError):
                 rows = np.arange(table.n_rows) == row
-                remedy = "expected numbers under first, second and tie"
-                raise _error(table, rows, "probs", given, remedy) from None
+                raise _error(table, rows, "probs", given, _EXPECTED_PROBS) from None
+        # A null under a name became NaN, which elsewhere means that nothing was given at all.
+        rows = np.isnan(part).any(axis=1)
+        rows[[row for row, given in enumerate(table.probs) if given is None]] = False
+        if table.probs and rows.any():
+            given = table.probs[int(np.argmax(rows))]
+            raise _error(table, rows, "probs", given, _EXPECTED_PROBS)
         parts.append(part)
     return np.concatenate(parts)
 

@@ -51,6 +51,8 @@ def read_table(path: Path) -> BattleTable:
         ".parquet": _read_parquet,
     }
     reader = readers.get(path.suffix.lower())
+    if not path.exists():
+        raise DataError(path, None, "No such file or directory")
     if reader is None:
         raise UsageError(
             f"{path}: cannot tell what kind of file this is; "
