@@ -96,6 +96,15 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(width):
     assert max(map(len, table.splitlines())) <= width
 
 
+@pytest.mark.parametrize("name", ["x" * 200, "a long name " * 20])
+def test_a_long_name_is_cut_before_any_figure_is(name):
+    lines = render_leaderboard(board(replace(ROW, model=name)), width=80).splitlines()
+
+    shown = next(line for line in lines if "…" in line)
+    assert len(shown) <= 80
+    assert all(figure in shown for figure in ("1532 ±24", "1–2", "1520 ~21", "10/5/5"))
+
+
 def test_wide_terminals_get_more_columns():
     narrow, usual, wide = (render_leaderboard(board(KNOWN), width=w) for w in (80, 100, 160))
 

@@ -114,7 +114,8 @@ def _table(rows: Sequence[Row], width: int) -> Table:
     table = empty_table()
     for column in shown:
         if column.align == "left":
-            table.add_column(column.head, justify="left", overflow="ellipsis", no_wrap=True)
+            # The one column that may be squeezed: a long name must not hide the figures.
+            table.add_column(column.head, justify="left", overflow="ellipsis")
         else:
             table.add_column(column.head, justify="right", no_wrap=True)
     for row in rows:

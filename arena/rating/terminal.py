@@ -33,10 +33,10 @@ def listing(names: Sequence[str], most: int = 8) -> str:
 
 
 def text(cell: str) -> Text:
-    """A cell that is never read as markup."""
+    """A cell on one line, never read as markup; what is too long ends in an ellipsis."""
     from rich.text import Text  # noqa: PLC0415 - rich takes longer than all the rest
 
-    return Text(cell)
+    return Text(cell, no_wrap=True, overflow="ellipsis")
 
 
 def empty_table() -> Table:
