@@ -6,6 +6,7 @@ Stages are imported inside commands, so that help is there at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import resources
@@ -51,8 +52,19 @@ class _Group(click.Group):
             sys.exit(error.exit_status)
         except BrokenPipeError:
             # The reader of our output (`arena rate | head`) has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _forget_stdout()
             sys.exit(0)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+                raise
+            _forget_stdout()
+            click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+            sys.exit(1)
+
+
+def _forget_stdout() -> None:
+    """Let what is still buffered go nowhere, or Python would fail on it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

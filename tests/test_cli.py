@@ -40,6 +40,23 @@ def test_help_loads_none_of_the_heavy_packages() -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+def test_a_full_disk_behind_stdout_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("model_a,model_b,winner\na,b,tie\n")
+
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "arena", "rate", tmp_path / "log.csv"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr == "error: the output cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     text = arena(command, "--help").output
