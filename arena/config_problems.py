@@ -39,6 +39,10 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
         return f"unknown key; {remedy}"
     if detail["type"] == "missing":
         return "missing"
+    if detail["type"] == "string_pattern_mismatch":
+        # Only names have a pattern: it ends in the marks that may stand between their words.
+        marks = _MARKS[detail["ctx"]["pattern"]]
+        return f"not a name: {detail['input']!r}; use letters, digits and {marks}"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
     given = detail["input"]
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
