@@ -40,14 +40,20 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
     if detail["type"] == "missing":
         return "missing"
     if detail["type"] == "string_pattern_mismatch":
-        # Only names have a pattern: it ends in the marks that may stand between their words.
-        marks = _MARKS[detail["ctx"]["pattern"]]
-        return f"not a name: {detail['input']!r}; use letters, digits and {marks}"
+        return f"{detail['input']!r} is no name; {_spelling(detail['ctx']['pattern'])}"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
     given = detail["input"]
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return message
     return f"{message}, not {given!r}"
+
+
+def _spelling(pattern: str) -> str:
+    r"""How a name is spelled, of a pattern such as ``^[\w][\w.-]*$``: only names have one."""
+    allowed = pattern.removeprefix(r"^[\w][\w").removesuffix("]*$")
+    blank = ", blanks" if " " in allowed else ""
+    marks = " ".join(allowed.replace(" ", ""))
+    return f"begin with a letter or digit, go on with letters, digits{blank} and _ {marks}"
 
 
 def _where(location: Sequence[int | str], tree: Any) -> str:

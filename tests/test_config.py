@@ -180,6 +180,18 @@ def test_a_name_cannot_leave_the_experiment_folder() -> None:
     assert "models[0]" in problems(models=models)[0]
 
 
+def test_a_name_of_other_characters_is_told_which_it_may_have() -> None:
+    models = [{"name": "bm25 🚀", "provider": "bm25"}, {"name": "b", "provider": "lsa"}]
+
+    (of_experiment, of_model) = problems(experiment={"name": "a/b"}, models=models)
+
+    assert of_experiment == (
+        "experiment.name: 'a/b' is no name; "
+        "begin with a letter or digit, go on with letters, digits and _ . -"
+    )
+    assert of_model.endswith("letters, digits, blanks and _ . + @ : / -")
+
+
 def test_a_missing_file_says_which_command_writes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="arena init"):
         load_config(tmp_path / "arena.toml")
