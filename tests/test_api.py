@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
 
+from arena.endpoint.breaker import Outage
 from arena.endpoint.client import Api, ApiReply, Endpoint, Retry, run
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, retry_after_s
 from arena.errors import ApiError, FatalApiError
@@ -296,6 +297,25 @@ def test_a_foreign_message_is_shown_as_one_short_printable_line():
 def test_an_error_of_any_shape_is_still_an_error(body):
     assert isinstance(refusal(500, body, {}), TransientApiError)
     assert "HTTP 400" in str(refusal(400, body, {}))
+
+
+def test_an_outage_says_what_the_endpoint_answered():
+    page = Answer(200, {"Content-Type": "text/html"}, b"<html>Welcome</html>")
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        server.answer = lambda body, attempt: chat("fine")
+
+    async def many() -> None:
+        retry = Retry(base_s=0.002, longest_s=0.01, outage=Outage(pause_s=0.01))
+        async with Api(Endpoint(server.base_url), retry=retry, on_event=hear) as api:
+            await asyncio.gather(*(api.post("/chat/completions", BODY) for _ in range(100)))
+
+    with LoopbackServer(lambda body, attempt: page) as server:
+        run(many())
+
+    assert "HTTP 200 without a JSON object: <html>Welcome</html>" in said[0]
 
 
 def test_the_limit_holds_the_requests_in_flight():

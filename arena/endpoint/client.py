@@ -206,7 +206,7 @@ class Api:
         elif error.reason == "timeout":
             self._gate.overdue(latency_s)
         if error.reason != "rate_limit" and self._reached:
-            self._breaker.failed(error.reason)
+            self._breaker.failed(str(error))
         error.excused = self._breaker.is_open
 
     async def _probe(self) -> bool:
