@@ -213,6 +213,24 @@ def test_an_endpoint_that_is_not_there_is_given_up_soon_and_named():
     assert "secret" not in message
 
 
+def test_a_web_page_in_place_of_an_endpoint_is_no_outage_to_wait_out():
+    page = Answer(200, {"Content-Type": "text/html"}, b"<html>Welcome</html>")
+    patient = Retry(base_s=0.002, longest_s=0.01, outage=Outage(pause_s=600))
+
+    async def story(base_url: str) -> list[BaseException | ApiReply]:
+        async with Api(Endpoint(base_url), retry=patient) as api:
+            calls = (api.post("/chat/completions", {"n": n}) for n in range(40))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    with LoopbackServer(lambda body, attempt: page) as server:
+        ended = run(asyncio.wait_for(story(server.base_url), 20))
+
+    fatal = {str(error) for error in ended if isinstance(error, FatalApiError)}
+    assert len(fatal) == 1
+    assert "no reply was usable" in fatal.pop()
+    assert len([error for error in ended if isinstance(error, FatalApiError)]) > 20
+
+
 @pytest.mark.parametrize(
     "url",
     ["localhost:8000/v1", "http://", "ftp://host/v1", "http://me:secret@host/v1", "http://[x"],
@@ -310,9 +328,11 @@ def test_an_outage_says_what_the_endpoint_answered():
     async def many() -> None:
         retry = Retry(base_s=0.002, longest_s=0.01, outage=Outage(pause_s=0.01))
         async with Api(Endpoint(server.base_url), retry=retry, on_event=hear) as api:
+            await api.post("/chat/completions", BODY)
+            server.answer = lambda body, attempt: page
             await asyncio.gather(*(api.post("/chat/completions", BODY) for _ in range(100)))
 
-    with LoopbackServer(lambda body, attempt: page) as server:
+    with LoopbackServer(lambda body, attempt: chat("fine")) as server:
         run(many())
 
     assert "HTTP 200 without a JSON object: <html>Welcome</html>" in said[0]

@@ -208,6 +208,10 @@ class Api:
         if error.reason != "rate_limit" and self._reached:
             self._breaker.failed(str(error))
         error.excused = self._breaker.is_open
+        if error.excused and error.reason == "garbage" and self._sample is None:
+            # No outage: whoever answers there, and always has, speaks another language.
+            what = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
+            self._stop(FatalApiError("unusable", f"{what}; check base_url"))
 
     async def _probe(self) -> bool:
         """Whether the endpoint answers what it answered last, or any request there is."""
