@@ -45,7 +45,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         sys.excepthook = print_traceback
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where an error can still be told, and not at exit
         except ArenaError as error:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
@@ -60,6 +61,8 @@ class _Group(click.Group):
             _forget_stdout()
             click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
             sys.exit(1)
+        else:
+            return result
 
 
 def _forget_stdout() -> None:

@@ -133,8 +133,8 @@ def test_what_is_no_letter_is_a_failure_with_a_reason_never_a_tie(answer, reason
 @given(st.text(max_size=30))
 @settings(max_examples=150, deadline=None)
 def test_noise_is_never_a_letter(noise):
-    first = noise.strip(" \t\r\n\"'`*_.,:;()[]{}<>“”‘’«»").casefold()[:1]
-    if first in {"a", "b", "t", "ａ", "ｂ", "ｔ"} or not noise.isascii():
+    written = [character for character in noise.casefold() if character.isalnum()]
+    if written[:1] in (["a"], ["b"], ["t"]) or not noise.isascii():
         return
 
     with pytest.raises(UnjudgedError):
