@@ -28,7 +28,6 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -141,19 +140,17 @@ class Watch:
         self.took_s = time.perf_counter() - began
 
 
-def battles(base_url: str, n_calls: int, in_flight: int, watch: Watch | None = None) -> float:
-    """The whole `arena battle`: rendering, log and Elo, from the first verdict to the last."""
+def battles(base_url: str, n_calls: int, in_flight: int) -> float:
+    """The whole `arena battle`: rendering, log and Elo, from the first call to the last battle."""
     from arena.experiment.pipeline import battle
 
+    watch = Watch()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["ARENA_CACHE"] = str(folder / "cache")
-        config = write_experiment(folder, base_url, n_calls, in_flight)
-        summary = battle(config, watch or Watch())
-        (log,) = folder.glob("runs/*/replies.jsonl")
-        at = [datetime.fromisoformat(orjson.loads(line)["at"]) for line in log.open("rb")]
-    assert summary.n_judged == len(at) == n_calls
-    return (n_calls - 1) / (max(at) - min(at)).total_seconds()
+        summary = battle(write_experiment(folder, base_url, n_calls, in_flight), watch)
+    assert summary.n_judged == n_calls
+    return n_calls / watch.took_s
 
 
 def calls(n_battles: int, rounds: int) -> None:
@@ -224,9 +221,7 @@ def peers(python: str, n_calls: int, rounds: int) -> None:
         taken: dict[str, list[float]] = {}
         with serve(delay_ms=delay_ms) as base_url:
             for _ in range(rounds):
-                # Of few calls most are sent before the first verdict: time the play as a whole.
-                battles(base_url, n_calls, 64, watch := Watch())
-                taken.setdefault("arena battle", []).append(n_calls / watch.took_s)
+                taken.setdefault("arena battle", []).append(battles(base_url, n_calls, 64))
                 for peer in names:
                     command = [python, str(Path(__file__).parent / "engine_peers.py"), peer]
                     done = subprocess.run(
