@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arena.auditing.records import Audit, Estimate, Figure
 from arena.rating.table import DEFAULT_WIDTH
-from arena.rating.terminal import count, printable
+from arena.rating.terminal import count, plain_console, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,18 +44,7 @@ def print_audit(audit: Audit) -> None:
 
 def render_audit(audit: Audit, *, width: int | None = None, colour: bool = False) -> str:
     """The verdict on the judge, each figure with its meaning, and what cannot be known."""
-    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
-
-    console = Console(
-        width=width or DEFAULT_WIDTH,
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
+    console = plain_console(width or DEFAULT_WIDTH, colour=colour)
     with console.capture() as capture:
         for line in _head(audit):
             console.print(line)

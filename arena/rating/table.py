@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from arena.rating.leaderboard_records import Leaderboard, Row
 from arena.rating.matrix import matrices
 from arena.rating.sentences import separation_lines, summary_lines, with_half_width
-from arena.rating.terminal import count, empty_table, printable, text
+from arena.rating.terminal import count, empty_table, plain_console, printable, text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,19 +53,9 @@ def render_leaderboard(
         colour: emphasise with ANSI escapes; else the text is plain.
         shown: what more to show.
     """
-    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console(
-        width=width or DEFAULT_WIDTH,
-        color_system="standard" if colour else None,
-        force_terminal=colour,
-        no_color=not colour,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
+    console = plain_console(width or DEFAULT_WIDTH, colour=colour)
     width, shown = width or DEFAULT_WIDTH, shown or Shown()
     with console.capture() as capture:
         for line in summary_lines(leaderboard):

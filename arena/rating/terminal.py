@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -14,6 +15,22 @@ _INVISIBLE = re.compile(
     # C0 and C1 controls; zero-width, bidirectional and other format characters; surrogates.
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
+
+
+def plain_console(width: int, *, colour: bool) -> Console:
+    """A console whose output can be captured; no text is taken for markup or an emoji."""
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
+
+    return Console(
+        width=width,
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
 
 
 def printable(text: str) -> str:
