@@ -182,3 +182,21 @@ def test_grades_of_battles_that_the_cap_cut_short_are_counted(tmp_path: Path) ->
     assert again.capped
     assert 1 <= n_first <= len(server.requests) <= 9
     assert paid(tmp_path) == pytest.approx(len(server.requests) * CALL_USD)
+
+
+def test_grades_of_a_killed_run_count_though_no_reply_holds_them(tmp_path: Path) -> None:
+    with LoopbackServer(fair_grader) as server:
+        judge = llm(server.base_url, 'kind = "pointwise"\ngate = false\n')
+        config = write_experiment(tmp_path, judge=judge)
+        play(config)
+        paid_usd = spent_usd(tmp_path / RUN)["judge-1"]
+        n_asked = len(server.requests)
+        for kind in ("battles", "replies"):  # killed when grades were known, and no battle yet
+            (tmp_path / RUN / f"{kind}.jsonl").write_bytes(b"")
+        after_the_kill = spent_usd(tmp_path / RUN)["judge-1"]
+        play(config)
+
+    assert after_the_kill == pytest.approx(paid_usd)
+    assert paid_usd == pytest.approx(n_asked * CALL_USD)
+    assert len(server.requests) == n_asked
+    assert spent_usd(tmp_path / RUN)["judge-1"] == pytest.approx(paid_usd)

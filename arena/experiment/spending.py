@@ -33,10 +33,19 @@ def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
     Shards that run at the same time, perhaps on machines that see nothing of each other, hold a
     common cap without talking: each may spend an equal part of it. So a shard is charged for its
     own replies, and for its part of what was paid before there were shards.
+
+    A run that was killed has grades in no reply yet, so a judge costs at least what they did.
     """
+    replies, grades = _logged(folder, "replies", shard), _logged(folder, "grades", shard)
+    judges = replies.keys() | grades.keys()
+    return {judge: max(replies.get(judge, 0.0), grades.get(judge, 0.0)) for judge in judges}
+
+
+def _logged(folder: Path, kind: str, shard: Shard) -> Mapping[str, float]:
+    """Judge → dollars, by all files of one kind."""
     total: defaultdict[str, float] = defaultdict(float)
-    for path in sorted(folder.glob("replies*.jsonl")):
-        share = _share(path, shard)
+    for path in sorted(folder.glob(f"{kind}*.jsonl")):
+        share = _share(path, kind, shard)
         if share:
             for judge, cost_usd in _costs(path):
                 total[judge] += cost_usd * share
@@ -66,7 +75,7 @@ class Books:
         """
         if self.paid_usd <= _ROUNDING_USD:
             return
-        logged = spent_usd(self.folder, shard=self.shard)
+        logged = _logged(self.folder, "replies", self.shard)
         for judge, budget in self.own.items():
             rest_usd = budget.spent_usd - logged.get(judge, 0.0)
             if rest_usd > _ROUNDING_USD:
@@ -120,11 +129,11 @@ def open_budgets(
     }
 
 
-def _share(replies: Path, shard: Shard) -> float:
+def _share(path: Path, kind: str, shard: Shard) -> float:
     """How much of a log's cost is charged to a shard."""
-    if shard.name is None or replies.stem == f"replies-{shard.name}":
+    if shard.name is None or path.stem == f"{kind}-{shard.name}":
         return 1.0
-    same_parts = replies.stem.endswith(f"of{shard.count}")
+    same_parts = path.stem.endswith(f"of{shard.count}")
     return 0.0 if same_parts else 1 / shard.count
 
 
