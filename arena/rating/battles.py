@@ -113,7 +113,9 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
         logs = sorted(path.glob("battles*.jsonl")) if path.is_dir() else [path]
         if not logs:
             raise UsageError(f"{path}: no battles*.jsonl in this folder; `arena battle` writes one")
-        files += logs
+        # A shard that has only begun has an empty log; that is an error only if all have.
+        begun = [log for log in logs if len(logs) > 1 and log.stat().st_size]
+        files += begun or logs
     resolved = [file.resolve() for file in files]
     for file, place in zip(files, resolved, strict=True):
         if resolved.count(place) > 1:
