@@ -562,7 +562,7 @@ def test_the_published_verdicts_load_under_one_spelling_each(shared_data, tmp_pa
     assert "spellings of one model" not in notes
 
 
-def test_the_empty_log_of_a_shard_that_has_only_begun_is_no_error(tmp_path: Path) -> None:
+def test_the_empty_log_of_a_shard_that_has_only_begun_is_no_error(tmp_path):
     line = '{"model_a": "a", "model_b": "b", "winner": "tie"}\n'
     (tmp_path / "battles-1of2.jsonl").write_text(line)
     (tmp_path / "battles-2of2.jsonl").write_text("")
