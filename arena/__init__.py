@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from arena.experiment.plan import plan_matchups as plan
     from arena.experiment.rate_files import rate, rate_files
     from arena.experiment.summary import BattleOptions
+    from arena.files import cache_folder
     from arena.judging.judge import llm_judge, qrels_judge
     from arena.rating.leaderboard import Leaderboard, RatingSettings
     from arena.retrieval.retrieve import retrieve
     from arena.site.build import build_site as report
-    from arena.vectors.cached import cache_folder
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,7 @@ _HOMES: Final = {
     "RatingSettings": "arena.rating.leaderboard",
     "audit": "arena.auditing.card",
     "battle": "arena.experiment.pipeline",
-    "cache_folder": "arena.vectors.cached",
+    "cache_folder": "arena.files",
     "llm_judge": "arena.judging.judge",
     "load_dataset": "arena.data.beir:load_beir",
     "plan": "arena.experiment.plan:plan_matchups",

@@ -218,6 +218,9 @@ def test_a_mistake_about_judges_says_what_to_do(judges: dict[str, Any], expected
         "http://[/",
         "https://me:hunter2@host/v1",
         "https://host/v1?api_key=hunter2",
+        "https://host/v1?x=1&apikey=hunter2",
+        "https://host/v1?subscription-key=hunter2",
+        "https://host/v1?token=hunter2",
     ],
 )
 def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url: str) -> None:
@@ -228,6 +231,17 @@ def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url:
     assert found.startswith('models[0] ("m").base_url: ')
     assert "api_key_env" in found
     assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("query", ["api-version=2024-10-21", "design=b", "tokenizer=x", "k=1"])
+def test_an_address_may_ask_for_what_is_no_key(query: str) -> None:
+    model = {"name": "m", "provider": "openai", "base_url": f"https://host/v1?{query}"}
+
+    config = parse_config(
+        tree(models=[model, {"name": "b", "provider": "bm25"}]), Path("arena.toml")
+    )
+
+    assert config.models[0].base_url == model["base_url"]
 
 
 def test_one_judge_is_a_panel_of_one() -> None:

@@ -44,7 +44,10 @@ def test_every_part_of_an_arena_toml_that_is_shown_may_stand_in_one(page: Path) 
     for block in re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
         part = tomllib.loads(block)
         models = [*part.get("models", []), *rest["models"]]
-        parse_config({"experiment": {"name": "x"}} | rest | part | {"models": models}, page)
+        config = parse_config(
+            {"experiment": {"name": "x"}} | rest | part | {"models": models}, page
+        )
+        assert len(config.models) == len(models)
 
 
 def test_the_readmes_first_steps_on_own_documents_run_as_written(tmp_path: Path) -> None:

@@ -172,9 +172,11 @@ def test_a_leaderboard_on_the_screen_is_shown_anew_when_the_log_grows(sites, pag
     version = sites.half / "data" / "version.js"
     before = version.read_text()
     version.write_text(re.sub('"version":"[^"]*"', '"version":"another"', before))
-    with page.expect_navigation():
+    with page.expect_navigation() as shown_anew:
         page.clock.run_for(20_000)
     version.write_text(before)
+
+    assert shown_anew.value is not None
 
 
 def test_scripts_set_no_markup_and_templates_hold_no_script():

@@ -48,7 +48,9 @@ def _address(url: str) -> str:
     return url
 
 
-_SECRET = re.compile(r"key|token|secret|passw|sig", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:^|[^a-z]|api|access)(?:key|token|secret|sig|signature|password)$", re.IGNORECASE
+)
 
 BaseUrl = Annotated[str, AfterValidator(_address)]
 """The address of an endpoint, without any key."""

@@ -12,6 +12,7 @@ from arena.errors import UsageError
 from arena.experiment.play import Outcome, Planned, Referee
 from arena.experiment.prepare import Prepared
 from arena.experiment.shards import WHOLE, Shard
+from arena.files import cache_folder
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.judge import Judge, qrels_judge
@@ -19,7 +20,6 @@ from arena.judging.judges import open_judge
 from arena.judging.pointwise import Grade
 from arena.judging.prompt import Prompt
 from arena.records import Matchup
-from arena.vectors.cached import cache_folder
 
 
 @dataclass(frozen=True, slots=True)

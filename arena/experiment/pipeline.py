@@ -38,10 +38,10 @@ from arena.experiment.spending import Books, open_books
 from arena.experiment.stand_in import stored_or_stand_in
 from arena.experiment.summary import BattleOptions, Summary
 from arena.experiment.tally import Tally
+from arena.files import cache_folder
 from arena.log.battle_log import BattleLog
 from arena.progress import Reporter
 from arena.records import Battle
-from arena.vectors.cached import cache_folder
 
 WORKERS: Final = 1024
 """Battles under way at most; `arena.endpoint` finds how many calls at once the endpoint takes."""

@@ -14,12 +14,11 @@ from arena.errors import DataError, IncompleteError
 from arena.experiment.material import Experiment, Material
 from arena.experiment.shown_texts import keep_shown
 from arena.experiment.wanted import Wanted, wanted_runs
-from arena.files import write_atomically
+from arena.files import cache_folder, write_atomically
 from arena.progress import Reporter
 from arena.records import Run
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
-from arena.vectors.cached import cache_folder
 
 
 def retrieve_all(experiment: Experiment, material: Material, reporter: Reporter) -> tuple[Run, ...]:

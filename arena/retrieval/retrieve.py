@@ -50,7 +50,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
         dataset: its corpus is searched.
         query_ids: for these queries.
         depth: documents kept of each ranking.
-        cache: the folder of the vector cache, see `arena.vectors.cached.cache_folder`.
+        cache: the folder of the vector cache, see `arena.files.cache_folder`.
         over: the run that a reranker reorders.
         memory_mb: the most that a search may hold in memory; rankings do not depend on it.
         place: where latencies are measured, for people; this machine's processor where absent.

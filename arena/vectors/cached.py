@@ -8,12 +8,9 @@ import numpy as np
 
 from arena.data.passages import Selected
 from arena.embedding.embed import BatchEmbedder, Embedder, Embedding
-from arena.files import cache_folder
 from arena.records import Role
 from arena.vectors.digests import Digests, digests_of, first_of_each
 from arena.vectors.store import StoredVectors, VectorStore
-
-__all__ = ["cache_folder", "embed_cached", "embed_missing"]
 
 Progress = Callable[[int, int], None]
 """Told how many distinct texts are there, of how many."""
