@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 
+import pytest
+from browser import page_of
 from hostile import LONG_NAME
 from site_browser import rows, until, visit
 
+from arena.site.build import build_site
 from arena.site.filters import FILTERS
 
 
@@ -149,6 +152,60 @@ def test_charts_are_drawn_and_say_the_same_in_words(sites, page):
     assert "From the cheapest to the best rated: " + LONG_NAME in words
     assert "Left out, as their price is not stated: middling, bm25 and weak" in words
     assert page.locator("#matrix tbody tr").count() == 5
+
+
+INKED = """[...document.querySelectorAll('.chart canvas')]
+    .filter((canvas) => canvas.checkVisibility())
+    .map((canvas) => canvas.width && canvas.getContext('2d')
+        .getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0))"""
+
+
+@pytest.mark.parametrize("file", ["index.html", "models/strong.html"])
+def test_charts_are_drawn_once_a_page_is_loaded_and_wait_for_no_frame(sites, page, file):
+    page.add_init_script("window.requestAnimationFrame = window.setTimeout = () => 0")
+
+    page.goto(f"{sites.url}/{file}")
+
+    assert page.evaluate(INKED) == [True, True][: 2 if file == "index.html" else 1]
+    fits = """[...document.querySelectorAll('.frame canvas')].every(
+        (canvas) => canvas.clientWidth === canvas.parentElement.clientWidth)"""
+    assert page.evaluate(fits)
+
+
+def test_what_scripts_have_nothing_to_draw_in_stays_hidden(page, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("model_a,model_b,winner\na,b,tie\nb,a,model_a\n")
+
+    page.goto(build_site(log).as_uri())
+
+    assert page.locator("#intervals").is_visible()
+    assert page.locator("#price-chart, #latency-chart").evaluate_all(
+        "(all) => all.map((figure) => figure.checkVisibility())"
+    ) == [False, False]
+
+
+def test_a_print_of_a_dark_page_has_its_charts_in_light_colours(sites, browser, tmp_path):
+    with page_of(browser, color_scheme="dark") as page:
+        page.goto(f"{sites.url}/index.html")
+        chart = "Chart.getChart(document.querySelector('#intervals canvas'))"
+        ink = f"{chart}.options.scales.y.ticks.color"
+        dark = page.evaluate(ink)
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        printed = page.evaluate(INKED), page.evaluate(ink)
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        (tmp_path / "page.pdf").write_bytes(page.pdf())
+        after = page.evaluate(ink)
+
+    assert printed[0] == [True, True]
+    assert printed[1] != dark == after
+    assert "US dollars per million tokens" in _text(tmp_path / "page.pdf")  # of an axis alone
+
+
+def _text(path):
+    """The words of a PDF, those that are drawn in its charts among them."""
+    pypdfium2 = pytest.importorskip("pypdfium2")
+    with pypdfium2.PdfDocument(path) as document:
+        return " ".join(sheet.get_textpage().get_text_range() for sheet in document)
 
 
 def test_the_front_is_the_models_that_no_other_beats_in_both(sites, page):

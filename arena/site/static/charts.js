@@ -47,6 +47,11 @@
     draw(canvas, colours());
   };
 
+  /** Give every chart the size of its place now, and not a frame later. */
+  arena.fitCharts = () => {
+    for (const canvas of makers.keys()) Chart.getChart(canvas)?.resize();
+  };
+
   /** An axis with the site's look. */
   arena.axis = (now, title, more = {}) => ({
     title: { display: Boolean(title), text: title, color: now.muted },

@@ -40,4 +40,7 @@
 
   /** The element with this id. */
   arena.byId = (id) => document.getElementById(id);
+
+  // What needs scripts is shown before any script draws in it, or hides what it has nothing for.
+  for (const element of document.querySelectorAll('.needs-script')) element.hidden = false;
 })();

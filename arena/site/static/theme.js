@@ -45,6 +45,5 @@
       announce();
     });
     show();
-    for (const element of document.querySelectorAll('.needs-script')) element.hidden = false;
   });
 })();
