@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arena.config import load_config, parse_config, safe_filename
+from arena.config import known_price, load_config, parse_config, safe_filename
 from arena.errors import ConfigError
 
 TOML = """
@@ -308,3 +308,31 @@ def test_a_prefix_keeps_its_trailing_space() -> None:
     config = parse_config(tree(models=models), Path("arena.toml"))
 
     assert config.models[0].query_prefix == "query: "
+
+
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [
+        ({"provider": "openai"}, None),
+        ({"provider": "openai", "price_per_1m_tokens": 0.02}, 0.02),
+        ({"provider": "ollama"}, None),
+        ({"provider": "ollama", "price_per_1m_tokens": 0}, 0.0),
+        ({"provider": "bm25"}, 0.0),
+        ({"provider": "sentence-transformers", "price_per_1m_tokens": 3}, 3.0),
+        ({"run": "x.trec"}, None),
+        ({"command": "search"}, None),
+        ({"rerank": "cohere", "over": "free"}, None),
+        ({"rerank": "cross-encoder", "over": "free"}, 0.0),
+        ({"rerank": "cross-encoder", "over": "paid"}, 0.5),
+        ({"rerank": "cross-encoder", "over": "unknown"}, None),
+        ({"rerank": "cross-encoder", "over": "m"}, None),
+    ],
+)
+def test_a_price_is_zero_only_where_nothing_can_be_charged(model, price):
+    sections = [
+        {"name": "free", "provider": "onnx"},
+        {"name": "paid", "provider": "voyage", "price_per_1m_tokens": 0.5},
+        {"name": "m", **model},
+    ]
+
+    assert known_price("m", sections) == price

@@ -41,8 +41,8 @@ def test_what_is_not_known_is_sorted_last_in_both_directions(sites, page):
     cheapest_first = rows(page, 9)
     visit(page, f"{sites.url}/index.html#sort=price&order=down")
 
-    assert cheapest_first == ["$0.02", "$0.13", "–", "–", "–"]
-    assert rows(page, 9) == ["$0.13", "$0.02", "–", "–", "–"]
+    assert cheapest_first == ["$0.00", "$0.02", "$0.13", "–", "–"]
+    assert rows(page, 9) == ["$0.13", "$0.02", "$0.00", "–", "–"]
 
 
 def test_filters_leave_the_models_that_match_and_say_how_many(sites, page):
@@ -59,7 +59,7 @@ def test_filters_leave_the_models_that_match_and_say_how_many(sites, page):
     assert by_text == [LONG_NAME]
     assert said == "1 of 5 models on all data sets together"
     assert len(by_license) == 1
-    assert rows(page, 1) == [LONG_NAME]
+    assert sorted(rows(page, 1)) == sorted([LONG_NAME, "bm25"])
 
 
 def test_scripts_write_every_figure_as_the_page_had_it(sites, page):
@@ -149,8 +149,9 @@ def test_charts_are_drawn_and_say_the_same_in_words(sites, page):
     assert len(labels) == 5
     assert "strong leads" in page.locator("#intervals-words").inner_text()
     words = page.locator("#price-words").inner_text()
-    assert "From the cheapest to the best rated: " + LONG_NAME in words
-    assert "Left out, as their price is not stated: middling, bm25 and weak" in words
+    assert "Of the 3 models whose price is known, from the cheapest to the best rated: " in words
+    assert re.search(r"bm25 \(\d+, \$0\.00\), .* and strong \(\d+, \$0\.13\)", words)
+    assert "Left out, as their price is not known: middling and weak" in words
     assert page.locator("#matrix tbody tr").count() == 5
 
 
@@ -206,6 +207,26 @@ def _text(path):
     pypdfium2 = pytest.importorskip("pypdfium2")
     with pypdfium2.PdfDocument(path) as document:
         return " ".join(sheet.get_textpage().get_text_range() for sheet in document)
+
+
+def test_nobody_is_the_cheapest_of_all_where_a_price_is_not_known(sites, page):
+    visit(page, f"{sites.url}/index.html")
+    words = """(prices) => {
+        const rows = prices.map((x, at) => ({ name: 'abc'[at], rating: 1600 - at, x }));
+        const figure = document.querySelector('#price-chart');
+        arena.drawFront(figure, rows, {
+            cheaper: { most: 'cheapest' }, unit: String, tick: String, title: '',
+            has: 'with a price', lacks: 'they have none',
+        });
+        return figure.closest('section').hidden ? '' : figure.innerText.trim();
+    }"""
+
+    assert page.evaluate(words, [1, 2, 3]) == "a (1600, 1) is both the best rated and the cheapest."
+    assert page.evaluate(words, [1, 2, None]) == (
+        "Of the 2 models with a price, a (1600, 1) is both the best rated and the cheapest. "
+        "Left out, as they have none: c."
+    )
+    assert page.evaluate(words, [0, 0, None]) == ""
 
 
 def test_the_front_is_the_models_that_no_other_beats_in_both(sites, page):

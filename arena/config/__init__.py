@@ -9,7 +9,7 @@ from arena.config.experiment import (
     parse_config,
 )
 from arena.config.judges import UNPRICED, JudgeConfig
-from arena.config.models import ModelConfig
+from arena.config.models import ModelConfig, known_price
 from arena.config.section import safe_filename
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ExperimentConfig",
     "JudgeConfig",
     "ModelConfig",
+    "known_price",
     "load_config",
     "parse_config",
     "safe_filename",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -43,6 +44,28 @@ _WAYS: Final = ("provider", "run", "command", "rerank")
 _OF_VECTORS: Final = frozenset({"dimensions", "precision"})
 _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
 _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "document_extra"})
+
+
+def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | None:
+    """US dollars for a million tokens of a model; None where nobody can know.
+
+    It is what the model's section states. What runs in arena itself costs 0, and a cross-encoder
+    as much as the model whose run it reorders. A server of one's own may be rented, and what a
+    program or a run file took is not known: there only a stated price counts.
+
+    Args:
+        name: of the model.
+        sections: all ``[[models]]`` of the arena.toml, as they were read.
+    """
+    own = next((section for section in sections if section.get("name") == name), {})
+    if (stated := own.get("price_per_1m_tokens")) is not None:
+        return float(stated)
+    if own.get("provider") in get_args(LocalProvider):
+        return 0.0
+    if own.get("rerank") == "cross-encoder":
+        others = [section for section in sections if section is not own]
+        return known_price(own.get("over", ""), others)
+    return None
 
 
 class ModelConfig(Section):
@@ -91,7 +114,7 @@ class ModelConfig(Section):
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 90.0
     """Longest wait for one reply, and for one ranking of a command."""
     price_per_1m_tokens: Annotated[float, Field(ge=0)] | None = None
-    """US dollars."""
+    """US dollars; 0 where absent for what runs right here, else not known."""
     license: str | None = None
     release_date: date | None = None
     maker: str | None = None

@@ -89,10 +89,14 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
     """What experiments know of their models: settings, prices, latency, metrics, dimensions."""
     models: dict[str, ModelFacts] = {}
     measured: dict[tuple[str, str], Measured] = {}
+    from arena.config import known_price  # noqa: PLC0415 - pydantic, and a bare log needs none
+
     for folder in folders:
+        sections = read_manifest(folder)["config"]["models"]
         for model, dataset, stats, metrics in _retrievals(folder):
             name = model["name"]
-            models[name] = _facts(model, stats, models.get(name))
+            price = known_price(name, sections)
+            models[name] = _facts(model, stats, price, models.get(name))
             measured[dataset, name] = _measured(stats, metrics)
     return Facts(models, measured)
 
@@ -128,11 +132,13 @@ def _metrics(path: Path) -> Mapping[str, Metrics]:
         raise DataError(path, None, f"no metrics: {error}", remedy) from None
 
 
-def _facts(model: Mapping[str, Any], stats: RetrievalStats, known: ModelFacts | None) -> ModelFacts:
+def _facts(
+    model: Mapping[str, Any], stats: RetrievalStats, price: float | None, known: ModelFacts | None
+) -> ModelFacts:
     release = model.get("release_date")
     return ModelFacts(
         dimension=stats.dimension or (known.dimension if known else None),
-        price_per_1m_tokens=model.get("price_per_1m_tokens"),
+        price_per_1m_tokens=price,
         license=model.get("license"),
         provider=model.get("provider"),
         release_date=None if release is None else str(release),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from itertools import combinations
 
 import arena
-from arena.config import ExperimentConfig, safe_filename
+from arena.config import ExperimentConfig, known_price, safe_filename
 from arena.data.shown import ShownTexts
 from arena.rating.battles import Battles
 from arena.rating.leaderboard import Leaderboard, PositionAdvantage, as_rated
@@ -176,7 +176,7 @@ def _models(found: Gathered) -> Iterator[ModelInfo]:
             maker=own.get("maker"),
             provider=own.get("provider"),
             license=own.get("license"),
-            price=own.get("price_per_1m_tokens"),
+            price=known_price(name, found.model_settings),
             release_date=own.get("release_date"),
             dimension=known.dimension if known and known.dimension else dimension,
             about=own.get("about"),

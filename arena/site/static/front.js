@@ -67,16 +67,22 @@
     return { suggestedMin: least - margin, suggestedMax: most + margin };
   }
 
+  /** Where a linear axis begins: at zero for what is free, for nothing costs less. */
+  const floor = (values) => (Math.min(...values) === 0 ? 0 : undefined);
+
   /** The same in words: who is on the front, and who is left out for want of the figure. */
-  function words(points, front, left, { cheaper, unit, lacks }) {
+  function words(points, front, left, { cheaper, unit, lacks, has }) {
     const named = arena.listed(
       front.map(({ name, x, y }) => `${name} (${arena.format.plain(y)}, ${unit(x)})`),
     );
     const rest = left.length ? [` Left out, as ${lacks}: `, ...arena.listed(left), '.'] : [];
+    // Of a model that is left out nobody knows whether it is the cheapest, or it may be rated best.
+    const among = left.length ? [`Of the ${points.length} models ${has}, `] : [];
     if (front.length === 1)
-      return [...named, ` is both the best rated and the ${cheaper.most}.`, ...rest];
+      return [...among, ...named, ` is both the best rated and the ${cheaper.most}.`, ...rest];
     const lead = 'The line joins the models that no other beats in both.';
-    return [`${lead} From the ${cheaper.most} to the best rated: `, ...named, '.', ...rest];
+    const from = among.length ? [` ${among[0]}from`] : [' From'];
+    return [lead, ...from, ` the ${cheaper.most} to the best rated: `, ...named, '.', ...rest];
   }
 
   /** Draw rating against a figure; `kind` says what the figure is called and how it is written. */
@@ -87,7 +93,7 @@
       .map((row) => ({ name: row.name, x: row.x, y: row.rating }));
     const left = rated.filter((row) => row.x === null).map((row) => row.name);
     const caption = figure.querySelector('figcaption');
-    const few = points.length < 2; // there is nothing to draw then
+    const few = new Set(points.map((point) => point.x)).size < 2; // there is nothing to compare then
     figure.closest('section').hidden = few;
     if (few) return;
     const front = arena.front(points);
@@ -138,7 +144,7 @@
           },
           scales: {
             x: arena.axis(now, kind.title, {
-              ...(wide ? logarithmic(values) : { type: 'linear', grace: '5%' }),
+              ...(wide ? logarithmic(values) : { type: 'linear', grace: '5%', min: floor(values) }),
               ticks: { maxTicksLimit: 8, maxRotation: 0, callback: kind.tick },
             }),
             y: arena.axis(now, 'rating', {

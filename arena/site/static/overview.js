@@ -9,7 +9,8 @@
 
   const PRICE = {
     title: 'US dollars per million tokens',
-    lacks: 'their price is not stated',
+    lacks: 'their price is not known',
+    has: 'whose price is known',
     unit: arena.format.dollars,
     tick: (value) => arena.format.dollars(value),
     cheaper: { most: 'cheapest' },
@@ -17,6 +18,7 @@
   const LATENCY = {
     title: 'latency, half of the queries are answered within',
     lacks: 'their latency was not measured',
+    has: 'whose latency was measured',
     unit: arena.format.milliseconds,
     tick: (value) => arena.format.milliseconds(value).replace(/\.?0+(?= )/, ''),
     cheaper: { most: 'fastest' },
