@@ -25,11 +25,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from arena.redaction import blank
+
 
 class ArenaError(Exception):
-    """Root of all errors that are shown as one line, without a traceback."""
+    """Root of all errors that are shown as one line, without a traceback and without keys."""
 
     exit_status: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return blank(super().__str__())
 
 
 class UsageError(ArenaError):

@@ -221,6 +221,19 @@ def test_a_mistake_about_judges_says_what_to_do(judges: dict[str, Any], expected
         "https://host/v1?x=1&apikey=hunter2",
         "https://host/v1?subscription-key=hunter2",
         "https://host/v1?token=hunter2",
+        "https://host/v1?auth=hunter2",
+        "https://host/v1?code=hunter2",
+        "https://host/v1?pwd=hunter2",
+        "https://host/v1?sas=hunter2",
+        "https://host/v1?pass=hunter2",
+        "https://host/v1?X-Amz-Signature=hunter2",
+        "https://host/v1?accessToken=hunter2",
+        "https://host/v1?%61uth=hunter2",
+        "https://host/v1?a=1;auth=hunter2",
+        "https://host/v1#token=hunter2",
+        "https://host/v1?deployment=sk-hunter2hunter2hunter2",
+        "https://host/sk-hunter2hunter2hunter2/v1",
+        "https://host/v1?x=Hunter2hunter2hunter2hunter2",
     ],
 )
 def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url: str) -> None:
@@ -233,7 +246,21 @@ def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url:
     assert "hunter2" not in found
 
 
-@pytest.mark.parametrize("query", ["api-version=2024-10-21", "design=b", "tokenizer=x", "k=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "api-version=2024-10-21",
+        "deployment=code-embedding-large-prod",
+        "design=b",
+        "tokenizer=x",
+        "k=1",
+        "max_tokens=5",
+        "token_count=3",
+        "passage=1",
+        "author=me",
+        "project=123e4567-e89b-12d3-a456-426614174000",
+    ],
+)
 def test_an_address_may_ask_for_what_is_no_key(query: str) -> None:
     model = {"name": "m", "provider": "openai", "base_url": f"https://host/v1?{query}"}
 
@@ -242,6 +269,37 @@ def test_an_address_may_ask_for_what_is_no_key(query: str) -> None:
     )
 
     assert config.models[0].base_url == model["base_url"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"api_key": "hunter2hunter2"},
+        {"options": {"auth": [{"clientSecret": "hunter2hunter2"}]}},
+        {"user": "sk-hunter2hunter2hunter2"},
+    ],
+)
+def test_a_key_among_the_fields_of_a_request_is_refused_and_not_repeated(
+    fields: dict[str, Any],
+) -> None:
+    model = {"name": "m", "provider": "openai", "query_extra": fields}
+
+    (found,) = problems(models=[model, {"name": "b", "provider": "bm25"}])
+
+    assert found.startswith('models[0] ("m").query_extra: ')
+    assert "api_key_env" in found
+    assert "hunter2" not in found
+
+
+def test_the_fields_of_a_request_may_name_what_is_no_key() -> None:
+    fields = {"input_type": "query", "pad_token": "<pad>", "max_tokens": 512, "task": "a" * 40}
+    model = {"name": "m", "provider": "openai", "document_extra": fields}
+
+    config = parse_config(
+        tree(models=[model, {"name": "b", "provider": "bm25"}]), Path("arena.toml")
+    )
+
+    assert config.models[0].document_extra == fields
 
 
 def test_one_judge_is_a_panel_of_one() -> None:

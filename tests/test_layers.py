@@ -15,6 +15,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 
 LAYERS = [
+    {"redaction"},
     {"errors"},
     {"records", "crash", "databases", "digest", "files", "progress"},
     {"config"},

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from arena.config.languages import language_name
+from arena.config.secrets import secret_field
 from arena.config.section import BaseUrl, Name, Section, VariableName
 
 HostedProvider = Literal[
@@ -126,6 +127,16 @@ class ModelConfig(Section):
     @classmethod
     def _language_is_known(cls, language: str | None) -> str | None:
         return None if language is None else language_name(language)
+
+    @field_validator("query_extra", "document_extra")
+    @classmethod
+    def _no_secret_is_kept(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if name := secret_field(fields):
+            raise ValueError(
+                f"holds a secret, {name}, which would be kept beside the results; put it into a "
+                "variable, and name that in api_key_env"
+            )
+        return fields
 
     @model_validator(mode="after")
     def _one_way_to_rank(self) -> Self:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from arena.config.secrets import secret_in_address
+from arena.redaction import keep_secret
 
 Name = Annotated[str, Field(pattern=r"^[\w][\w.+@:/ -]*$", max_length=120)]
 """A name that people read; it may hold a slash (``BAAI/bge-m3``), never a control character."""
@@ -19,6 +23,7 @@ def _variable(name: str) -> str:
         raise ValueError(
             "is no name of an environment variable; put the key into a variable, and its name here"
         )
+    keep_secret(os.environ.get(name, "").strip())
     return name
 
 
@@ -39,18 +44,13 @@ def _address(url: str) -> str:
         raise ValueError(
             "must be like https://host/v1, with the key in the variable that api_key_env names"
         )
-    names = (name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    if secret := next((name for name in names if _SECRET.search(name)), None):
+    if secret := secret_in_address(url):
         raise ValueError(
-            f"has a {secret} in it, which would be kept beside the results; put it into a "
+            f"has {secret} in it, which would be kept beside the results; put it into a "
             "variable, and name that in api_key_env"
         )
     return url
 
-
-_SECRET = re.compile(
-    r"(?:^|[^a-z]|api|access)(?:key|token|secret|sig|signature|password)$", re.IGNORECASE
-)
 
 BaseUrl = Annotated[str, AfterValidator(_address)]
 """The address of an endpoint, without any key."""

@@ -73,7 +73,7 @@ class ApiEmbedder:
         """The endpoint, the model and what is added to the texts and requests of each role."""
         return {
             "provider": self._model.provider,
-            "base_url": self._api.base_url,
+            "base_url": self._api.identity,
             "model": self._name,
             "dimensions": self._asked,
             "query_prefix": self._prefixes["query"],

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from arena.crash import never_print
+from arena.config.secrets import secret_in_address
 from arena.endpoint.refusals import one_line
 from arena.errors import FatalApiError
+from arena.redaction import keep_environment, keep_secret
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 NO_KEY: Final = "none"
@@ -34,18 +35,25 @@ def find_base_url(endpoint: Endpoint) -> str:
     """The endpoint's address.
 
     Raises:
-        FatalApiError: it is not http, names no host, or carries a password.
+        FatalApiError: it is not http, names no host, or carries a password or a key.
     """
     url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
     try:
         parts = urlsplit(url)
+        secret = secret_in_address(url)
     except ValueError:
-        parts = urlsplit("")
+        parts, secret = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise FatalApiError(
             "bad_url",
             f"base_url {one_line(url.rpartition('@')[2])!r} must be like https://host/v1, "
             "with the key in the variable that api_key_env names",
+        )
+    if secret:
+        raise FatalApiError(
+            "bad_url",
+            f"base_url {one_line(shown(url))!r} has {one_line(secret)} in it; put that into a "
+            "variable, and name it in api_key_env",
         )
     return url
 
@@ -71,7 +79,8 @@ def find_key(endpoint: Endpoint) -> str:
         raise FatalApiError("key", f"{name} is not set; put the key for {where} in it")
     if not (key.isascii() and key.isprintable()):
         raise FatalApiError("key", f"{name} holds characters that no key has; set it again")
-    never_print(key)
+    keep_secret(key)
+    keep_environment()  # an endpoint may be told another's key by mistake, and echo it
     return key
 
 
@@ -85,3 +94,8 @@ def key_place(endpoint: Endpoint) -> str:
 def shown(url: str) -> str:
     """A checked address without its query, which may hold a token."""
     return url.partition("?")[0].partition("#")[0]
+
+
+def identity(url: str) -> str:
+    """What tells a checked address from others: all of it, for a deployment may be in its query."""
+    return url.partition("#")[0].removesuffix("?")

@@ -11,22 +11,30 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import orjson
 import tenacity
 
-from arena.endpoint.address import Endpoint, find_base_url, find_key, key_place, shown
+from arena.endpoint.address import Endpoint, find_base_url, identity, key_place, shown
 from arena.endpoint.breaker import Breaker, Outage
 from arena.endpoint.pace import Gate, Pace
 from arena.endpoint.rate import Rate
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
 from arena.endpoint.wire import Wire
 from arena.errors import ApiError, FatalApiError
+from arena.redaction import blank_json, may_tell
 
 __all__ = ["Api", "ApiReply", "Endpoint", "Outage", "Retry", "run"]
 
 T = TypeVar("T")
+
+LARGEST_REPLY: Final = 8_000_000
+"""Bytes of an answer at most, to which come those that a request asks for."""
+PER_ITEM: Final = 262_144
+"""Bytes for each vector asked for: 8,192 numbers in full precision."""
+_LOOKED_AT: Final = 65_536
+"""Bytes of an answer that is none, at most, among which words are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,15 @@ class Retry:
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
     storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
     outage: Outage = field(default_factory=Outage)  #: when the endpoint is down, and what then
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request that may be sent more than once."""
+
+    path: str  #: under base_url
+    content: bytes
+    most: int  #: bytes of the answer, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,7 @@ class Api:
         self._retry = retry or Retry()
         self._wire: Wire | None = None
         self._reached = False
-        self._sample: tuple[str, bytes] | None = None
+        self._sample: _Call | None = None
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
@@ -91,15 +108,14 @@ class Api:
         """Where requests go, without the query: fit to be shown."""
         return shown(find_base_url(self._endpoint))
 
+    @property
+    def identity(self) -> str:
+        """What tells this endpoint from every other: its whole address."""
+        return identity(find_base_url(self._endpoint))
+
     async def __aenter__(self) -> Self:
-        base_url = find_base_url(self._endpoint)
         self._key_place = key_place(self._endpoint)
-        self._wire = Wire(
-            base_url,
-            find_key(self._endpoint),
-            timeout_s=self._endpoint.timeout_s,
-            key_header=self._endpoint.key_header,
-        )
+        self._wire = Wire(self._endpoint)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -107,20 +123,26 @@ class Api:
         if self._wire is not None:
             await self._wire.close()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> ApiReply:
+    async def post(self, path: str, body: Mapping[str, Any], *, n_items: int = 0) -> ApiReply:
         """Send a JSON body, again and again as long as that may help.
+
+        Args:
+            path: under base_url.
+            body: of the request.
+            n_items: how many vectors the answer is to hold; longer answers are no answers.
 
         Raises:
             ApiError: this request failed for good; others may do better.
             FatalApiError: every request would fail; raised for all later ones too.
         """
         content = orjson.dumps(body)
+        call = _Call(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM)
         async with self._gate:
             try:
                 try:
-                    return await self._attempt(path, content)
+                    return await self._attempt(call)
                 except TransientApiError as error:
-                    return await self._again(error, path, content)
+                    return await self._again(error, call)
             except FatalApiError as error:
                 self._stop(error)
                 raise
@@ -132,7 +154,7 @@ class Api:
         """
         self._stop(FatalApiError("halted", "the run was stopped before this call was sent"))
 
-    async def _again(self, first: TransientApiError, path: str, content: bytes) -> ApiReply:
+    async def _again(self, first: TransientApiError, call: _Call) -> ApiReply:
         """All attempts after the first, which is only told here how it ended."""
         made = counted = 0
 
@@ -142,7 +164,7 @@ class Api:
             try:
                 if made == 1:
                     raise first
-                return await self._attempt(path, content)
+                return await self._attempt(call)
             except TransientApiError as error:
                 counted += not error.excused
                 raise
@@ -163,16 +185,16 @@ class Api:
             raise self._last_word(error, made) from None
         return replace(reply, attempts=made)
 
-    async def _attempt(self, path: str, content: bytes) -> ApiReply:
+    async def _attempt(self, call: _Call) -> ApiReply:
         """One request, as soon as it may be sent."""
         if self._breaker.is_open:
             await self._breaker.clear()
-        await self._gate.clear(len(content))
+        await self._gate.clear(len(call.content))
         if self._fatal:
             raise self._fatal
         started = time.perf_counter()
         try:
-            reply = await self._request(path, content)
+            reply = await self._request(call)
         except TransientApiError as error:
             self._failed(error, time.perf_counter() - started)
             raise
@@ -180,36 +202,39 @@ class Api:
             self._breaker.answered()
             raise
         latency_s = time.perf_counter() - started
-        self._sample = path, content
+        self._sample = call
         self._breaker.answered()
         self._gate.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
-    async def _request(self, path: str, content: bytes) -> dict[str, Any]:
+    async def _request(self, call: _Call) -> dict[str, Any]:
         """The endpoint's reply, or what its refusal means."""
         if self._wire is None:
             raise RuntimeError("an Api is used inside `async with`")
-        status, headers, raw = await self._wire.exchange(path, content)
+        status, headers, raw = await self._wire.exchange(call.path, call.content, most=call.most)
         self._reached = True
-        self._gate.rate.read(headers, time.monotonic())
+        self._gate.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
             raise refusal(status, raw, headers, key=self._key_place)
         reply = _json_object(raw, bare_lists=self._endpoint.bare_lists)
         if reply is None:
-            shown = one_line(raw.decode("utf-8", "replace")) or "nothing"
+            shown = one_line(raw[:_LOOKED_AT].decode("utf-8", "replace")) or "nothing"
             raise TransientApiError("garbage", f"HTTP {status} without a JSON object: {shown}")
         if wrapped := wrapped_refusal(reply, raw, key=self._key_place):
             raise wrapped
         usage = reply.get("usage")
         n_tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
         if isinstance(n_tokens, int):
-            self._gate.rate.spent(len(content), n_tokens)
-        return reply
+            self._gate.rate.spent(len(call.content), n_tokens)
+        return blank_json(reply) if may_tell(raw) else reply
 
     def _failed(self, error: TransientApiError, latency_s: float) -> None:
         """Let the pace and the breaker know."""
         if error.reason == "rate_limit":
-            self._gate.refused(error.retry_after_s, latency_s=latency_s)
+            asked_s = error.retry_after_s
+            if asked_s is not None:
+                asked_s = min(asked_s, self._retry.longest_asked_s)
+            self._gate.refused(asked_s, latency_s=latency_s)
         elif error.reason == "timeout":
             self._gate.overdue(latency_s)
         if error.reason != "rate_limit" and self._reached:
@@ -225,7 +250,7 @@ class Api:
         if self._sample is None:
             return True
         try:
-            await self._request(*self._sample)
+            await self._request(self._sample)
         except TransientApiError as error:
             return error.reason == "rate_limit"
         except FatalApiError as error:

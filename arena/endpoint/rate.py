@@ -26,8 +26,14 @@ HEADERS_EVERY_S: Final = 1.0
 """How often the headers of a reply are looked at."""
 TOKENS_PER_BYTE: Final = 0.3
 """Of a request, with its reply; corrected by what the endpoint counts."""
+MOST_TOKENS_PER_BYTE: Final = 10.0
+"""No tokenizer, and no thinking, comes to more; what claims to is not believed."""
+LONGEST_S: Final = 600.0
+"""No limit and no pause holds everyone back for longer, whatever an endpoint says."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST_DURATION: Final = 64
+"""Characters of a duration; a header of digits is none."""
 _UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -90,12 +96,13 @@ class Rate:
         async with self._turn:  # one waits for the clock, the others for it: first come, first go
             slot = max(self._next_at, self.clock() - LATE_S)
             tokens_s = n_bytes * self._tokens_per_byte / self._tokens_per_s
-            self._next_at = slot + max(1 / self.per_s, tokens_s)
+            self._next_at = slot + min(max(1 / self.per_s, tokens_s), LONGEST_S)
             while (wait_s := max(slot, self._paused_until) - self.clock()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait_s)  # the end of a pause may move meanwhile
 
     def pause(self, until: float) -> None:
-        """Let no request have its turn before this time of the clock."""
+        """Let no request have its turn before this time of the clock, or `LONGEST_S` from now."""
+        until = min(until, self.clock() + LONGEST_S)
         self._paused_until = max(self._paused_until, until)
 
     def answered(self, now: float) -> None:
@@ -118,18 +125,24 @@ class Rate:
         self._learnt_per_s = max(base * factor, SLOWEST_PER_S)
         self._known_per_s = self._learnt_per_s * factor if holds else math.inf
 
-    def read(self, headers: Mapping[str, str], now: float) -> None:
-        """Take the limits from ``x-ratelimit-limit-*``; absent, 0 and -1 mean unknown."""
+    def read(self, headers: Mapping[str, str], now: float, n_bytes: int = 0) -> None:
+        """Take the limits from ``x-ratelimit-limit-*``; absent, 0 and -1 mean unknown.
+
+        A limit below one request a minute, or below the tokens of the request of ``n_bytes``
+        that was just answered, is none: nobody could use the endpoint.
+        """
         if now - self._headers_at < HEADERS_EVERY_S:
             return
         self._headers_at = now
-        self._seen_per_s = _per_s(headers, "requests")
-        self._seen_tokens_per_s = _per_s(headers, "tokens")
+        self._seen_per_s = _per_s(headers, "requests", at_least=1)
+        n_tokens = n_bytes * self._tokens_per_byte
+        self._seen_tokens_per_s = _per_s(headers, "tokens", at_least=n_tokens)
 
     def spent(self, n_bytes: int, n_tokens: int) -> None:
         """Learn from a reply how many tokens a request of this size comes to."""
         if n_tokens > 0:
-            self._tokens_per_byte += 0.1 * (n_tokens / max(1, n_bytes) - self._tokens_per_byte)
+            seen = min(n_tokens / max(1, n_bytes), MOST_TOKENS_PER_BYTE)
+            self._tokens_per_byte += 0.1 * (seen - self._tokens_per_byte)
 
     def _count(self) -> None:
         now = self.clock()
@@ -157,17 +170,19 @@ def reset_s(headers: Mapping[str, str]) -> float | None:
 def duration_s(text: str) -> float | None:
     """``6m0s``, ``20ms``, ``1.5s`` or ``12`` in seconds; None for anything else."""
     text = text.strip()
+    if len(text) > _LONGEST_DURATION:
+        return None
     try:
         seconds = float(text)
     except ValueError:
         parts = _DURATION.findall(text)
         if not parts or "".join(number + unit for number, unit in parts) != text:
             return None
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     return seconds if 0 <= seconds < math.inf else None
 
 
-def _per_s(headers: Mapping[str, str], kind: str) -> float:
+def _per_s(headers: Mapping[str, str], kind: str, *, at_least: float) -> float:
     """A limit a minute as one a second; infinite where it is unknown."""
     try:
         limit = float(headers.get(f"x-ratelimit-limit-{kind}", ""))
@@ -175,4 +190,5 @@ def _per_s(headers: Mapping[str, str], kind: str) -> float:
         return math.inf
     renewed_s = duration_s(headers.get(f"x-ratelimit-reset-{kind}", "")) or 0.0
     # Some endpoints state the limit of a day under this name; only its reset gives that away.
-    return limit / 60 if 0 < limit < math.inf and renewed_s <= 60 else math.inf
+    usable = max(at_least, 0.0) <= limit < math.inf and limit > 0
+    return limit / 60 if usable and renewed_s <= 60 else math.inf

@@ -12,9 +12,14 @@ import orjson
 
 from arena.endpoint.rate import reset_s
 from arena.errors import ApiError, FatalApiError
+from arena.redaction import blank
 
 _SHOWN = 300
 """Characters of an endpoint's own message that are shown."""
+_LOOKED_AT = 2**16
+"""Characters of it that are looked at."""
+_DATE = 64
+"""Characters of the longest date."""
 
 _TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 529: "rate_limit"}
 _FATAL = {401: "key", 402: "quota", 403: "permission", 404: "not_found", 405: "not_found"}
@@ -67,8 +72,8 @@ def refusal(
         A `TransientApiError`, a `FatalApiError`, or an `ApiError` for this request alone, with
         the endpoint's message shortened to one line.
     """
-    text = body.decode("utf-8", "replace")
-    said = one_line(_message(text)) or "no message"
+    text = body[:_LOOKED_AT].decode("utf-8", "replace")
+    said = one_line(_message(body)) or "no message"
     detail = f"HTTP {status}: {said}"
     if fatal := _fatal_reason(status, text):
         return FatalApiError(fatal, f"{detail}; {_REMEDY[fatal].format(key=key)}")
@@ -98,7 +103,10 @@ def wrapped_refusal(
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date."""
+    """How long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
+
+    None where it says nothing that makes sense; else finite, and however long it likes.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             asked = float(headers.get(name, "")) * unit
@@ -106,15 +114,23 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             continue
         if 0 <= asked < float("inf"):
             return asked
-    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    try:
+        date = email.utils.parsedate_tz(headers.get("retry-after", "")[:_DATE])
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None  # the year 99999, or the 31st of June
 
 
 def one_line(text: str) -> str:
-    """Foreign text fit for one line of a terminal or a file: short, no control characters."""
+    """Foreign text fit for one line of a terminal or a file: short, no control characters or keys.
+
+    Keys go before the text is cut, or the first half of one would be left.
+    """
     # An endpoint may send a megabyte; no more is looked at than could be shown.
-    printable = "".join(c if c.isprintable() else " " for c in text[: 20 * _SHOWN])
-    line = " ".join(printable.split())
+    seen = blank(text[: 20 * _SHOWN])
+    if len(text) > 20 * _SHOWN:
+        seen = seen[:-_SHOWN]  # which may begin a key
+    line = " ".join("".join(c if c.isprintable() else " " for c in seen).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
@@ -132,13 +148,32 @@ def _fatal_reason(status: int, text: str) -> str | None:
     return "not_found" if status in (400, 422) and _BAD_MODEL.search(text) else None
 
 
-def _message(text: str) -> str:
+def _message(body: bytes) -> str:
     """The words for people inside an error body of any shape."""
     try:
-        found = orjson.loads(text)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        found = re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
+        found = _without_tags(body[:_LOOKED_AT].decode("utf-8", "replace"))
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and found.get(key):
             found = found[key]
-    return found if isinstance(found, str) else orjson.dumps(found).decode()
+    if isinstance(found, str):
+        return found
+    try:
+        return orjson.dumps(found).decode()
+    except orjson.JSONEncodeError:  # it may read what is nested deeper than it writes
+        return body[:_LOOKED_AT].decode("utf-8", "replace")
+
+
+def _without_tags(page: str) -> str:
+    """The words of a web page, however broken: each part of it is looked at once."""
+    words: list[str] = []
+    lower, end = page.lower(), 0
+    while (begin := page.find("<", end)) >= 0:
+        words.append(page[end:begin])
+        element = next((e for e in ("script", "style") if lower.startswith(e, begin + 1)), None)
+        closing = lower.find(f"</{element}", begin) if element else begin
+        end = page.find(">", closing) + 1 if closing >= 0 else 0
+        if not end:
+            return " ".join(words)
+    return " ".join([*words, page[end:]])

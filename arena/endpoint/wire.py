@@ -1,104 +1,68 @@
-"""One HTTP exchange with an endpoint, through the ``openai`` client's own connection.
-
-The client brings address, authentication, headers and the aiohttp transport. Its ``post`` is not
-used: it copies and checks the options of each request anew, for a third of the time of a call.
-"""
+"""One JSON exchange after another with an endpoint, over connections that stay open."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from arena.endpoint.refusals import TransientApiError, one_line
+from arena.endpoint.address import Endpoint, find_base_url
+from arena.endpoint.connection import headers_for, open_client, send
 
-_MAX_CONNECTIONS: Final = 4096
-"""Stated, because the aiohttp transport takes no limit to mean 100."""
 _LONGEST_CONNECT_S: Final = 10.0
-_SECRET_LENGTH: Final = 8
-"""A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
 
 
 class Wire:
     """An open client; to be closed.
 
     Args:
-        base_url: where paths begin.
-        key: blanked out wherever the endpoint echoes it.
-        timeout_s: the longest wait for one reply.
-        key_header: ``Authorization``, or the header that holds nothing but the key.
+        endpoint: where requests go, and with which key.
+
+    Raises:
+        FatalApiError: no address, no key, or an environment that cannot be used.
     """
 
-    def __init__(
-        self, base_url: str, key: str, *, timeout_s: float, key_header: str = "Authorization"
-    ) -> None:
-        import aiohttp  # noqa: PLC0415
+    def __init__(self, endpoint: Endpoint) -> None:
         import httpx2  # noqa: PLC0415
-        import openai  # noqa: PLC0415
 
-        self._httpx = httpx2
-        self._aiohttp = aiohttp
-        self._key = key.encode()
-        self._timeout_s = timeout_s
-        self._http = openai.DefaultAioHttpClient(
-            limits=httpx2.Limits(
-                max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS
-            )
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=key, base_url=base_url, max_retries=0, http_client=self._http
-        )
-        bearer = key_header == "Authorization"
-        auth = self._client.auth_headers if bearer else {key_header: key}
-        sent = {**self._client.default_headers, **auth}
-        self._headers = httpx2.Headers({k: v for k, v in sent.items() if isinstance(v, str)})
+        url = find_base_url(endpoint)
+        headers = {**headers_for(endpoint), "Content-Type": "application/json"}
+        self._request = httpx2.Request
+        self._headers = httpx2.Headers(headers)
+        self._base_url = httpx2.URL(url)
         self._urls: dict[str, httpx2.URL] = {}
-        connect_s = min(_LONGEST_CONNECT_S, timeout_s)
+        self._timeout_s = endpoint.timeout_s
+        connect_s = min(_LONGEST_CONNECT_S, self._timeout_s)
         self._extensions = {"timeout": httpx2.Timeout(None, connect=connect_s).as_dict()}
+        self._client = open_client(url)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        await self._client.aclose()
 
-    async def exchange(self, path: str, content: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body, with the key blanked out wherever the endpoint echoes it.
+    async def exchange(
+        self, path: str, content: bytes, *, most: int
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer to a JSON body.
+
+        Args:
+            path: under base_url.
+            content: the body.
+            most: bytes of the answer, at most.
 
         Raises:
-            TransientApiError: no whole reply came; ``unreachable``, ``connection``, ``timeout``.
+            TransientApiError: no whole reply came.
+            FatalApiError: the endpoint points elsewhere.
         """
         if path not in self._urls:
-            base_url = self._client.base_url
             # A query, such as a version that gateways ask for, stays at the end.
-            self._urls[path] = base_url.copy_with(path=base_url.path.rstrip("/") + path)
-        request = self._httpx.Request(
+            base_path = self._base_url.path.rstrip("/")
+            self._urls[path] = self._base_url.copy_with(path=base_path + path)
+        request = self._request(
             "POST",
             self._urls[path],
             headers=self._headers,
             content=content,
             extensions=self._extensions,
         )
-        try:
-            # A socket's own timeout never expires on a server that trickles bytes.
-            async with asyncio.timeout(self._timeout_s):
-                response = await self._http.send(request)
-        except (TimeoutError, self._httpx.TransportError) as error:
-            raise self._unanswered(error) from None
-        raw = response.content
-        if len(self._key) >= _SECRET_LENGTH:
-            raw = raw.replace(self._key, b"[key]")
+        response, raw = await send(self._client, request, timeout_s=self._timeout_s, most=most)
         return response.status_code, response.headers, raw
-
-    def _unanswered(self, error: Exception) -> TransientApiError:
-        """A timeout, a refused connection or a dropped one, which the transport all mixes up."""
-        failed, late = self._aiohttp.ClientError, self._aiohttp.ServerTimeoutError
-        no_contact = self._aiohttp.ClientConnectorError, self._aiohttp.ConnectionTimeoutError
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, no_contact):
-                return TransientApiError("unreachable", one_line(str(cause)))
-            if isinstance(cause, late):
-                break
-            if isinstance(cause, failed):
-                return TransientApiError("connection", f"connection lost: {one_line(str(cause))}")
-            cause = cause.__cause__
-        return TransientApiError("timeout", f"no reply within {self._timeout_s:g} s")

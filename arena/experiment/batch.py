@@ -18,18 +18,11 @@ from arena.batch.ledger import LEDGER, Job, Ledger, now, read_jobs
 from arena.config import JudgeConfig
 from arena.endpoint.files import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError, UsageError
-from arena.experiment.batch_desk import (
-    Desk,
-    Postal,
-    by_post,
-    endpoint_of,
-    recall,
-    unasked,
-)
+from arena.experiment.batch_desk import Desk, Postal, by_post, recall, unasked
 from arena.experiment.gates import pass_gates
 from arena.experiment.material import Experiment, open_experiment
 from arena.experiment.others import set_aside_others
-from arena.experiment.panel import open_panel
+from arena.experiment.panel import endpoint_of, open_panel
 from arena.experiment.spending import Books, open_books
 from arena.experiment.summary import BattleOptions
 from arena.log.battle_log import BattleLog

@@ -14,7 +14,7 @@ from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
 from arena.errors import UsageError
 from arena.experiment.material import Experiment, load_material, open_experiment
-from arena.experiment.panel import Seat, closed_panel
+from arena.experiment.panel import Seat, closed_panel, endpoint_of
 from arena.experiment.plan import same_lists
 from arena.experiment.prepare import Prepared, load_prompts, prepare
 from arena.experiment.runs import retrieve_all
@@ -128,11 +128,6 @@ def recall(postal: Postal, jobs: Iterable[Job]) -> None:
     while known in refused:
         known = refused[known]
     postal.judge.dialect = known
-
-
-def endpoint_of(config: JudgeConfig) -> Endpoint:
-    """Where a judge is asked."""
-    return Endpoint(config.base_url, config.api_key_env, config.timeout_s, config.concurrency)
 
 
 def _unpostable(config: JudgeConfig) -> UsageError:

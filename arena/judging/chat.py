@@ -65,7 +65,7 @@ class Chat:
         self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
         # A limit on the length changes what a judge writes only where it is to write something.
         room = None if form.labels else config.max_tokens
-        settings = (config.model, api.base_url, config.temperature, room, form.schema, form.labels)
+        settings = (config.model, api.identity, config.temperature, room, form.schema, form.labels)
         self.fingerprint = digest(json.dumps(settings, sort_keys=True)).hex()
         """Hash of every setting of the model and its endpoint that could change a reply."""
 

@@ -120,7 +120,7 @@ def _manifest(result: Result, asking: Asking) -> dict[str, Any]:
         "arena": arena.__version__,
         "dataset": desk.dataset.name,
         "model": desk.model.model,
-        "base_url": asking.api.base_url,
+        "base_url": asking.api.identity,
         "temperature": desk.model.temperature,
         "prompt": {"name": desk.prompt.name, "hash": desk.prompt.hash},
         "document_words": desk.model.document_words,

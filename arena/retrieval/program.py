@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import os
-import re
 import shlex
 import signal
 from collections.abc import AsyncIterator, Iterable
@@ -16,6 +15,7 @@ from typing import Final
 from arena.config import ModelConfig
 from arena.endpoint.refusals import one_line
 from arena.errors import CommandError, UsageError
+from arena.redaction import blank, keep_environment
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,6 @@ _FAREWELL_S: Final = 5.0
 """How long a program may take to end once its stdin is closed."""
 _SHOWN: Final = 80
 """Characters of a line that is no answer."""
-_SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-"""Variables whose value is never shown."""
-_SECRET_LENGTH: Final = 8
-"""A shorter value is a placeholder; blanking it would garble honest text."""
 
 
 class Program:
@@ -127,7 +123,8 @@ class Program:
         said = self._last_bytes
         if len(said) == _LAST_BYTES:
             said = said.partition(b"\n")[2]
-        text = _without_secrets(said.decode("utf-8", "replace"))
+        keep_environment()  # which the program was given
+        text = blank(said.decode("utf-8", "replace"))
         return [line for line in map(one_line, text.splitlines()) if line][-_LAST_LINES:]
 
 
@@ -169,16 +166,9 @@ async def started(model: ModelConfig, dataset: str) -> AsyncIterator[Program]:
 
 def beginning(raw: bytes) -> str:
     """The beginning of a line of a program's output, fit to be shown."""
-    line = one_line(_without_secrets(raw[:4096].decode("utf-8", "replace")))
+    keep_environment()  # which the program was given
+    line = one_line(raw[:4096].decode("utf-8", "replace"))
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
-
-
-def _without_secrets(text: str) -> str:
-    """A program's words without the keys that it was given."""
-    for name, value in os.environ.items():
-        if len(value) >= _SECRET_LENGTH and _SECRET.search(name):
-            text = text.replace(value, "***")
-    return text
 
 
 def _unstarted(program: str, error: OSError | ValueError) -> str:

@@ -100,7 +100,7 @@ class ApiReranker:
         """The endpoint, the model, and what is added to each request."""
         return {
             "rerank": self._model.rerank,
-            "base_url": self._api.base_url,
+            "base_url": self._api.identity,
             "model": served_name(self._model),
             "extra": self._model.query_extra,
         }

@@ -1,0 +1,143 @@
+"""Secrets of this process, blanked wherever a text of somebody else's spells one of them.
+
+An endpoint that echoes a key may quote, escape, encode or split it. A text is therefore compared
+without its separators and after its escapes are undone; both only where it may matter, so that an
+ordinary reply costs a few microseconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+BLANK: Final = "[key]"
+"""What stands in a secret's place."""
+
+_SHORTEST: Final = 8
+"""A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
+_LONG: Final = 20
+"""Letters that no honest text has by chance, even where blanks and commas are left out."""
+_LEVELS: Final = 3
+"""How often escapes may be escaped again."""
+_DEPTH: Final = 100
+"""No reply that means anything is nested deeper."""
+
+_ALNUM: Final = (string.ascii_letters + string.digits).encode()
+_SEPARATORS: Final = bytes(set(range(256)) - set(_ALNUM))
+_ESCAPE: Final = re.compile(
+    r"\\u00([2-7][0-9a-f])|\\x([2-7][0-9a-f])|%([2-7][0-9a-f])|&#x0{0,4}([2-7][0-9a-f]);"
+    r"|&#0{0,4}([0-9]{2,3});",
+    re.IGNORECASE,
+)
+"""A printable ASCII character as JSON, programs, addresses and HTML escape it."""
+_NAME: Final = re.compile(
+    r"(^|_)([a-z]*key|token|secret|password|passwd|credential)s?(_|$)", re.IGNORECASE
+)
+
+
+@dataclass(slots=True)
+class _Known:
+    """All secrets of the process, in the spellings that are looked for."""
+
+    whole: set[str] = field(default_factory=set)  #: as they are
+    split: set[bytes] = field(default_factory=set)  #: letters and digits alone
+    pattern: re.Pattern[str] | None = None  #: any of them; None where there is none
+
+    def add(self, secret: str) -> None:
+        letters = _letters(secret)
+        tellable = re.search(r"\d", secret) and len(letters) >= _SHORTEST
+        if tellable or len(letters) >= _LONG:
+            self.split.update(_letters(form) for form in _spellings(secret))
+        self.whole.update((secret, repr(secret)[1:-1], html.escape(secret), quote(secret, "")))
+        patterns = ["[^A-Za-z0-9]*+".join(needle.decode()) for needle in self.split]
+        patterns += [re.escape(form) for form in self.whole]
+        self.pattern = re.compile("|".join(sorted(patterns, key=len, reverse=True)))
+
+
+_known: Final = _Known()
+
+
+def keep_secret(secret: str) -> None:
+    """Blank a secret from now on, in every text that passes `blank`."""
+    if len(secret) >= _SHORTEST and secret not in _known.whole:
+        _known.add(secret)
+
+
+def keep_environment() -> None:
+    """Take every key, token, secret and password in the environment, by its name, for a secret."""
+    for name, value in os.environ.items():
+        # A name such as SSH_KEY may hold the path of a file, which is none.
+        if _NAME.search(name) and not value.startswith(("/", "~", ".")):
+            keep_secret(value.strip())
+
+
+def may_tell(raw: bytes) -> bool:
+    """Whether bytes may spell a secret: never false where `blank` would find one in them."""
+    if _known.pattern is None:
+        return False
+    if (b"\\" in raw or b"%" in raw or b"&#" in raw) and _ESCAPED.search(raw):
+        return True
+    letters = raw.translate(None, _SEPARATORS)
+    return any(needle in letters for needle in _known.split) or any(
+        form.encode() in raw for form in _known.whole
+    )
+
+
+def blank(text: str) -> str:
+    """A text without secrets, however they are escaped, encoded or split in it."""
+    if _known.pattern is None or not may_tell(text.encode("utf-8", "replace")):
+        return text
+    text = plain = _known.pattern.sub(BLANK, text)
+    for _ in range(_LEVELS):
+        if (plain := _ESCAPE.sub(_character, before := plain)) == before:
+            break
+        if _known.pattern.search(plain):
+            text = plain = _known.pattern.sub(BLANK, plain)
+    return text
+
+
+def blank_json(value: Any, depth: int = 0) -> Any:
+    """A parsed JSON value, all of its strings without secrets; what lies too deep is left out."""
+    if isinstance(value, str):
+        return blank(value)
+    if depth > _DEPTH:
+        return None
+    if isinstance(value, list):
+        return [blank_json(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {blank(name): blank_json(item, depth + 1) for name, item in value.items()}
+    return value
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """A secret as it is, as HTML and addresses write it, and in base64 wherever it stands there."""
+    escaped = quote(secret, "")
+    yield from (secret, html.escape(secret), escaped)
+    yield re.sub("%..", lambda code: code[0].lower(), escaped)
+    raw = secret.encode()
+    for before in range(3):
+        # Of three bytes four letters are made: those shared with what stands around are left out.
+        code = base64.b64encode(bytes(before) + raw).rstrip(b"=").decode()
+        core = code[-(-before * 4 // 3) : len(code) - bool((before + len(raw)) % 3)]
+        if len(core) >= _LONG:
+            yield core
+
+
+def _letters(text: str) -> bytes:
+    return text.encode("utf-8", "replace").translate(None, _SEPARATORS)
+
+
+def _character(escape: re.Match[str]) -> str:
+    """The character that an escape stands for; quotation marks stay escaped, as JSON needs it."""
+    code = int(escape[5]) if escape[5] else int(next(filter(None, escape.groups())), 16)
+    return chr(code) if 32 <= code < 127 and chr(code) not in '"\\' else escape[0]
+
+
+_ESCAPED: Final = re.compile(_ESCAPE.pattern.encode(), re.IGNORECASE)
