@@ -104,9 +104,10 @@ class FatalApiError(ApiError):
 class UnjudgedError(ArenaError):
     """A judge gave no readable verdict.
 
-    ``reason`` is a short stable word (``refusal``, ``empty``, ``unreadable``, ``two_verdicts``,
-    or an `ApiError` reason); ``detail`` one line for people; ``reply`` what the judge wrote;
-    ``cost_usd`` what that cost all the same.
+    ``reason`` is a short stable word (``refusal``, ``empty``, ``only_reasoning``, ``truncated``,
+    ``two_verdicts``, ``contradiction``, ``unreadable``, or an `ApiError` reason);
+    ``detail`` one line for people; ``reply`` what the judge wrote; ``cost_usd`` what that cost
+    all the same.
     """
 
     def __init__(self, reason: str, detail: str, *, reply: str = "", cost_usd: float = 0.0) -> None:

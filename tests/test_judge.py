@@ -16,7 +16,7 @@ from arena.errors import FatalApiError, UnjudgedError
 from arena.judging.dialect import Dialect
 from arena.judging.judge import Judge, dcg, llm_judge, qrels_judge
 from arena.judging.prompt import load_prompt
-from arena.records import Document, Exhibit, Query, Usage, Verdict
+from arena.records import Document, Exhibit, Query, Verdict
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"
@@ -76,10 +76,16 @@ def test_a_judge_is_asked_for_a_schema_and_its_verdict_is_read():
 PROSE = '{"first": "good", "second": "bad", "verdict": "FIRST"}'
 
 
+QUOTED = '{"verdict": "second"}'
+THOUGHT = {"type": "thinking", "text": QUOTED}
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         chat(f"Well.\n```json\n{PROSE}\n```\nThat is all."),
+        as_json({"choices": [{"message": {"content": PROSE, "reasoning_content": QUOTED}}]}),
+        as_json({"choices": [{"message": {"content": [THOUGHT, {"text": PROSE}]}}]}),
         chat("Good against bad.\n**Verdict: First.**"),
         as_json({"choices": [{"message": {"content": [{"type": "text", "text": PROSE}]}}]}),
         chat(PROSE, finish_reason="length"),
@@ -100,6 +106,16 @@ def test_a_verdict_in_any_dress_is_one(answer):
         (error(400, "blocked", code="content_filter"), "refusal"),
         (chat('{"first": "a very long', finish_reason="length"), "truncated"),
         (chat("", finish_reason="length"), "truncated"),
+        (chat(f"The document says {PROSE}", finish_reason="length"), "truncated"),
+        (chat("VERDICT: first", finish_reason="MAX_TOKENS"), "truncated"),
+        (chat(PROSE, finish_reason="content_filter"), "refusal"),
+        (chat(PROSE, finish_reason="SAFETY"), "refusal"),
+        (chat(PROSE, refusal="No."), "refusal"),
+        (chat(PROSE, finish_reason="error"), "server"),
+        (as_json({"choices": [{"message": {"reasoning_content": PROSE}}]}), "only_reasoning"),
+        (as_json({"choices": [{"message": {"content": [THOUGHT]}}]}), "empty"),
+        (as_json({"choices": [{"message": {"content": {"verdict": "first"}}}]}), "empty"),
+        (as_json({"choices": [{"message": {"tool_calls": [{"function": {}}]}}]}), "empty"),
         (chat("VERDICT: first or second"), "two_verdicts"),
         (chat('{"verdict": "both"}'), "unreadable"),
         (chat("vérdict: premier"), "unreadable"),
@@ -274,15 +290,6 @@ def test_requests_have_one_key_if_and_only_if_they_are_the_same():
     assert key(long + " end") == key(long + " other end")
     assert key("x") != key("y")
     assert judge.request_key(exhibit("a", "b")) != judge.request_key(exhibit("b", "a"))
-
-
-def test_a_reply_that_was_paid_for_can_be_read_again():
-    judge = llm_judge(config(), PROMPT, Api(Endpoint("http://127.0.0.1:1/v1")))
-
-    assert judge.read(PROSE, Usage(1)) == Verdict("first", reply=PROSE, usage=Usage(1))
-    with pytest.raises(UnjudgedError) as caught:
-        judge.read("?", Usage(cost_usd=0.5))
-    assert caught.value.cost_usd == 0.5
 
 
 def test_a_planted_key_is_in_no_failure(monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from arena.judging.dialect import SHORT, Dialect, Form
 from arena.judging.judge import Judge, RequestJudge
 from arena.judging.letter import winner_by_probs
 from arena.judging.reply import ChatReply
-from arena.records import Probs, Usage, Verdict
+from arena.records import Probs, Verdict
 
 LETTERS = config(answer="letter")
 SURE = {"A": 0.9, "B": 0.08, "T": 0.02}
@@ -117,6 +118,18 @@ def test_the_margin_is_the_users():
         (word("Answer: A"), "unreadable"),
         (word("first"), "unreadable"),
         (word("A\nB"), "two_verdicts"),
+        (word("A\nWait, no: B"), "contradiction"),
+        (word("A\nFinal answer: **B**"), "contradiction"),
+        (word("A\nThe second list is better."), "contradiction"),
+        (word("A\nNot A."), "contradiction"),
+        (word("A\nI can't decide between them."), "refusal"),
+        (word("The letter\nA\nis no answer."), "unreadable"),
+        (word("A?"), "unreadable"),
+        (word("<A>"), "truncated"),
+        (word("<think>A"), "truncated"),
+        (word("<musing>\nA\n</musing>"), "empty"),
+        (chat("A", finish_reason="length"), "truncated"),
+        (chat("A", refusal="No."), "refusal"),
         (word("I'm sorry, but no"), "refusal"),
         (chat("", refusal="No."), "refusal"),
         (chat("", finish_reason="content_filter"), "refusal"),
@@ -130,15 +143,53 @@ def test_what_is_no_letter_is_a_failure_with_a_reason_never_a_tie(answer, reason
     assert unjudged(answer).reason == reason
 
 
-@given(st.text(max_size=30))
-@settings(max_examples=150, deadline=None)
-def test_noise_is_never_a_letter(noise):
-    written = [character for character in noise.casefold() if character.isalnum()]
-    if written[:1] in (["a"], ["b"], ["t"]) or not noise.isascii():
-        return
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A\nIt answers the question from the top.",
+        "A\n\nA",
+        "```text\nA\n```",
+        "<answer>A</answer>",
+        "<think>B</think>\nA",
+        "B or A? So B is worse.</think>A",
+        "Both are short.\n\n**A**",
+    ],
+)
+def test_the_letter_begins_or_ends_the_reply(text):
+    assert judged(chat(text)).winner == "first"
 
-    with pytest.raises(UnjudgedError):
-        read_choice(ChatReply(noise), ("a", "b", "t"))
+
+LINES = st.lists(st.sampled_from(["Hm.", "So", "a", "B", "t", "A/B", "A B", "(A", "-A", "A?", "é"]))
+
+
+@given(LINES)
+@settings(max_examples=150, deadline=None)
+def test_no_letter_is_found_where_none_stands_alone_on_the_first_or_last_line(lines):
+    ends = {lines[0], lines[-1]} if lines else set()
+    alone = {"a": "a", "B": "b", "t": "t", "(A": "a"}
+
+    try:
+        label = read_choice(ChatReply("\n".join(lines)), ("a", "b", "t")).label
+    except UnjudgedError:
+        return
+    assert {alone[line] for line in lines if line in alone} == {label}
+    assert ends & alone.keys()
+
+
+@given(st.text(alphabet="ABTabt 0123.,:-\n<>/?*", max_size=20), st.sampled_from("abt"))
+@settings(max_examples=150, deadline=None)
+def test_whatever_stands_before_it_the_last_line_is_the_letter_or_nothing_is(before, letter):
+    try:
+        label = read_choice(ChatReply(f"{before}\n{letter}"), ("a", "b", "t")).label
+    except UnjudgedError:
+        return
+    assert label == letter
+
+
+def tops(*entries: tuple[Any, Any]) -> dict[str, Any]:
+    """Log-probabilities of the first token as a server sends them; the first one was written."""
+    given = [{"token": token, "logprob": logprob} for token, logprob in entries]
+    return {"content": [{**given[0], "top_logprobs": given}]}
 
 
 @pytest.mark.parametrize(
@@ -152,6 +203,16 @@ def test_noise_is_never_a_letter(noise):
         {"content": [{"token": "A", "logprob": -0.1}]},
         {"content": [{"token": "A", "logprob": -0.1, "top_logprobs": []}]},
         {"content": [{"token": "A", "logprob": None, "top_logprobs": [{"token": "A"}]}]},
+        tops(("A", 0.0), ("B", 0.0), ("T", 0.0)),
+        tops(("A", 0.9), ("B", 0.05), ("T", 0.05)),
+        tops(("A", -0.1), ("B", -0.1), ("T", -0.1)),
+        tops(("A", -9999.0), ("B", -0.01)),
+        tops(("A", -math.inf), ("B", -0.01)),
+        tops(("A", -0.01), ("B", math.nan)),
+        tops(("A", -0.01), ("B", True)),
+        tops(("A", "-0.01"), ("B", -5.0)),
+        tops(("A", None), ("B", -0.01)),
+        tops(("A", -0.7), (None, -0.7)),
         {
             "content": [
                 {"token": "Hm", "logprob": 0, "top_logprobs": [{"token": "B", "logprob": 0}]}
@@ -239,16 +300,15 @@ def test_a_model_that_needs_more_room_gets_it_and_both_calls_are_counted(text):
 def test_a_reply_of_a_batch_is_read_as_a_live_one():
     with LoopbackServer(lambda body, attempt: word("A", SURE)) as server:
 
-        async def use(judge: Judge) -> tuple[Verdict, Verdict, Verdict]:
+        async def use(judge: Judge) -> tuple[Verdict, Verdict]:
             assert isinstance(judge, RequestJudge)
             live = await judge.judge(exhibit())
             body = json.loads(word("A", SURE).body)
             assert judge.request(exhibit()) == server.requests[0].body
-            return live, judge.verdict_from(body, 1.0), judge.read("b.", Usage(5))
+            return live, judge.verdict_from(body, 1.0)
 
-        live, batch, read = with_judge(server, LETTERS, use)
+        live, batch = with_judge(server, LETTERS, use)
     assert (live.winner, live.probs, live.reply) == (batch.winner, batch.probs, batch.reply)
-    assert (read.winner, read.probs, read.usage) == ("second", None, Usage(5))
 
 
 def test_the_tie_margin_makes_another_battle_and_prices_do_not():

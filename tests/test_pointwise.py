@@ -165,6 +165,23 @@ def test_a_binary_judge_gives_the_probability_of_yes(spelling):
         (word("2.5"), "unreadable"),
         (word("-1"), "unreadable"),
         (word("2-3"), "unreadable"),
+        (word(".3"), "unreadable"),
+        (word("<3"), "unreadable"),
+        (word("3/3"), "unreadable"),
+        (word("3 out of 3"), "unreadable"),
+        (word("between 2 and 3"), "unreadable"),
+        (word("| grade | 3 |"), "unreadable"),
+        (word("²"), "unreadable"),
+        (word("2\u200b"), "unreadable"),
+        (word("2\nGrade: 3"), "contradiction"),
+        (word("2\nGrade: 2.5"), "contradiction"),
+        (word("2\nRating: three"), "contradiction"),
+        (word("2\nWait, it says more."), "contradiction"),
+        (word("2\nそれは違います。"), "contradiction"),
+        (word("2\nI cannot grade this."), "refusal"),
+        (word("<think>3"), "truncated"),
+        (chat("3", finish_reason="length"), "truncated"),
+        (chat("3", finish_reason="content_filter"), "refusal"),
         (word("two"), "unreadable"),
         (word("Grade: 2"), "unreadable"),
         (word("0\n3"), "two_verdicts"),
@@ -243,18 +260,10 @@ def test_no_doc_id_or_dataset_is_shown():
         assert "secret" not in str(server.requests[0].body)
 
 
-def test_the_verdict_of_a_battle_can_be_read_from_its_record():
-    async def use(judge: Judge) -> tuple[Verdict, Verdict]:
-        said = await judge.judge(exhibit("gf", "px"))
-        for damaged in ("", "[]", "{}", '{"first": ["x"], "second": []}'):
-            with pytest.raises(UnjudgedError):
-                judge.read(damaged, Usage(cost_usd=1.0))
-        return said, judge.read(said.reply, Usage(7))
+def test_the_reply_of_a_battle_is_the_gains_of_its_documents():
+    said = judged(grader, "gf", "px")
 
-    with LoopbackServer(grader) as server:
-        said, read = with_judge(server, GRADES, use)
     assert json.loads(said.reply) == {"first": [1.0, 0.666667], "second": [0.333333, 0.0]}
-    assert (read.winner, read.usage) == ("first", Usage(7))
 
 
 def test_only_the_top_k_documents_count():

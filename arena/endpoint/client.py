@@ -18,6 +18,7 @@ import tenacity
 
 from arena.endpoint.address import Endpoint, find_base_url, identity, key_place, shown
 from arena.endpoint.breaker import Breaker, Outage
+from arena.endpoint.json_body import read_json
 from arena.endpoint.pace import Gate, Pace
 from arena.endpoint.rate import Rate
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
@@ -308,10 +309,7 @@ def _error(state: tenacity.RetryCallState) -> TransientApiError:
 
 
 def _json_object(raw: bytes, *, bare_lists: bool) -> dict[str, Any] | None:
-    try:
-        found = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None
+    found = read_json(raw)
     if bare_lists and isinstance(found, list):
         return {"data": found}
     return found if isinstance(found, dict) else None

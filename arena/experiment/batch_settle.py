@@ -183,10 +183,6 @@ class Answered:
             raise _UnansweredError
         raise UnjudgedError(refused.error.reason, refused.error.detail)
 
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        """As the judge itself."""
-        return self._judge.read(reply, usage)
-
 
 class _UnansweredError(Exception):
     """A request that no job has answered yet; never shown."""

@@ -22,7 +22,7 @@ from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.dialect import SHORT, Dialect, Form
-from arena.judging.reply import ChatReply, chat_reply
+from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.records import Usage
 
 T = TypeVar("T")
@@ -146,14 +146,11 @@ class Chat:
             UnjudgedError: nothing; with the reply, its cost, and the best reason there is.
         """
         try:
+            _check_ended(reply)
             return read(reply)
         except UnjudgedError as error:
             reason, detail = error.reason, error.detail
-            if reply.declined:
-                reason, detail = "refusal", f"the judge refused: {one_line(reply.declined)}"
-            elif reply.finish == "content_filter":
-                reason, detail = "refusal", "the endpoint's content filter withheld the reply"
-            elif reply.finish == "length":
+            if reply.cut and reason != "two_verdicts":
                 limit = self._limit()
                 detail = f"the reply ended at max_tokens = {limit} before a verdict"
                 detail += "" if limit == SHORT else "; raise it"
@@ -167,7 +164,7 @@ class Chat:
             return None
         reply = replace(reply, usage=Usage(), cached=True)
         try:
-            return read(reply), reply
+            return self.readable(reply, read), reply
         except UnjudgedError:
             return None  # an older reader took it for an answer: ask again
 
@@ -194,7 +191,7 @@ class Chat:
                 self._measure(messages, usage)
                 spent = _sum(spent, usage)
                 reply = chat_reply(answer.body, spent)
-                if not (self._form.labels and dialect.short and reply.cut_short):
+                if not (self._form.labels and dialect.short and reply.cut):
                     return reply
                 # A model that thinks first, or whose words are many tokens, needs more room.
                 self.dialect = replace(self.dialect, short=False)
@@ -230,6 +227,25 @@ def usage_of(body: Mapping[str, Any], config: JudgeConfig, latency_ms: float) ->
         + n_output * (config.price_per_1m_output_tokens or 0.0)
     ) / 1e6
     return Usage(n_input, n_output, n_cached, cost_usd, latency_ms)
+
+
+def _check_ended(reply: ChatReply) -> None:
+    """Make sure that a reply came to its own end, or to its limit, and says something.
+
+    Raises:
+        UnjudgedError: ``refusal``, ``server``, ``empty`` or ``only_reasoning``.
+    """
+    if reply.declined:
+        raise UnjudgedError("refusal", f"the judge refused: {one_line(reply.declined)}")
+    if reply.withheld:
+        raise UnjudgedError("refusal", "the endpoint's content filter withheld the reply")
+    if reply.finish.casefold() == "error":
+        raise UnjudgedError("server", "the endpoint broke off the reply with an error")
+    if reply.unsaid and not reply.text.strip():
+        thought = reply.unsaid in REASONING
+        remedy = "raise max_tokens, or let the server think less" if thought else "ask for text"
+        detail = f"the reply has no text, only {reply.unsaid}, which is no answer; {remedy}"
+        raise UnjudgedError("only_reasoning" if thought else "empty", detail)
 
 
 async def _shared(asking: asyncio.Future[tuple[Any, ChatReply]]) -> tuple[Any, ChatReply]:

@@ -22,7 +22,7 @@ from arena.judging.lists import ListJudge
 from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
-from arena.records import Document, Exhibit, Qrels, Side, Usage, Verdict
+from arena.records import Document, Exhibit, Qrels, Side, Verdict
 
 SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -72,13 +72,6 @@ class Judge(Protocol):
             UnjudgedError: no readable verdict, with its reason.
             FatalApiError: the endpoint will answer no request.
             BudgetSpentError: the next call could cost more than is left.
-        """
-
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        """The verdict in a reply that was paid for before.
-
-        Raises:
-            UnjudgedError: there is none.
         """
 
 
@@ -179,10 +172,6 @@ class _QrelsJudge:
         winner: Side = "first" if lead > 0 else "second"
         return Verdict("tie" if abs(lead) < _SAME_DCG else winner)
 
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        detail = "the qrels judge writes no replies"
-        raise UnjudgedError("unreadable", detail, reply=reply, cost_usd=usage.cost_usd)
-
 
 def _winner(reply: ChatReply) -> tuple[Side, None]:
-    return read_verdict(reply.text), None
+    return read_verdict(reply.text, cut=reply.cut), None

@@ -48,7 +48,8 @@ def winner_by_probs(probs: Probs, tie_margin: float) -> Side:
 
 
 def _read(reply: ChatReply, tie_margin: float) -> tuple[Side, Probs | None]:
-    choice = read_choice(reply, tuple(LETTERS))
+    names: dict[str, str] = {side: letter for letter, side in LETTERS.items()}
+    choice = read_choice(reply, tuple(LETTERS), names=names)
     if choice.probs is None:
         return LETTERS[choice.label], None
     sides = {LETTERS[letter]: share for letter, share in choice.probs.items()}

@@ -11,7 +11,7 @@ from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Dialect
 from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply import ChatReply
-from arena.records import Exhibit, Probs, Side, Usage, Verdict
+from arena.records import Exhibit, Probs, Side, Verdict
 
 Reader = Callable[[ChatReply], tuple[Side, Probs | None]]
 """The winner in a reply, with probabilities where it has them; an UnjudgedError if unreadable."""
@@ -77,11 +77,6 @@ class ListJudge:
         """See `RequestJudge`."""
         reply = self._chat.reply(body, latency_ms)
         return _verdict(self._chat.readable(reply, self._reader), reply)
-
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        """See `Judge`."""
-        written = ChatReply(reply, usage=usage)
-        return _verdict(self._chat.readable(written, self._reader), written)
 
 
 def _verdict(found: tuple[Side, Probs | None], reply: ChatReply) -> Verdict:

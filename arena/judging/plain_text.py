@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-_TAG = re.compile(r"[<＜](?=\s*/?\s*(?:document|query)\b)", re.IGNORECASE)
+_TAG = re.compile(r"[<＜](?=\s*+(?:/\s*+)?(?:document|query)\b)", re.IGNORECASE)
 # C0 and C1 controls but for tab and newline, lone surrogates, marks that reorder text on screen,
 # and the invisible tag characters in which instructions can be hidden.
 _UNPRINTABLE = re.compile(

@@ -159,18 +159,6 @@ class _PointwiseJudge:
         reply = json.dumps({"first": _rounded(sides[0]), "second": _rounded(sides[1])})
         return Verdict(self._winner(*sides), None, reply, usage, cached=usage == Usage())
 
-    def read(self, reply: str, usage: Usage) -> Verdict:
-        """The verdict in the gains of a battle's documents, as `judge` writes them."""
-        try:
-            gains = json.loads(reply)
-            sides = [[float(gain) for gain in gains[side]] for side in ("first", "second")]
-        except (ValueError, KeyError, TypeError):
-            detail = "no grades of two lists"
-            raise UnjudgedError(
-                "unreadable", detail, reply=reply, cost_usd=usage.cost_usd
-            ) from None
-        return Verdict(self._winner(*sides), None, reply, usage)
-
     def _winner(self, first: Sequence[float], second: Sequence[float]) -> Side:
         greatest = discounted([1.0] * self._top_k)
         # Rounded, so that a verdict read from its record is the one that was given.

@@ -6,17 +6,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from arena.errors import UnjudgedError
 from arena.records import Usage
 
-ADORNMENT: Final = " \t\r\n\"'`*_.,:;()[]{}<>“”‘’«»"
-"""What may stand around a one-word answer without changing it."""
-
-_OPEN_THOUGHT = re.compile(r"\A\s*<think.*", re.DOTALL)
 _TOKENS: Final = 4
 """How many of the first tokens are kept with their alternatives."""
+REASONING: Final = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put thoughts apart from what is said."""
+_ROUNDING: Final = 0.01
+"""By how much probabilities may add up to more than 1, given with few digits."""
+_CUT = re.compile(r"length|max_?\w*tokens|token_limit", re.IGNORECASE)
+_WITHHELD = re.compile(
+    r"filter|safety|recitation|block|prohibited|refusal|sensitive|spii", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,17 @@ class ChatReply:
     declined: str = ""  #: the endpoint's own word that the model refused
     usage: Usage = field(default_factory=Usage)
     cached: bool = False  #: it was paid for before
+    unsaid: str = ""  #: where the endpoint put something in place of a text, if it did
 
     @property
-    def cut_short(self) -> bool:
-        """Whether the limit on its length left it without a word."""
-        return self.finish == "length" and not _OPEN_THOUGHT.sub("", self.text).strip(ADORNMENT)
+    def cut(self) -> bool:
+        """Whether it ended at a limit on its length, so that nobody knows how it would go on."""
+        return bool(_CUT.search(self.finish))
+
+    @property
+    def withheld(self) -> bool:
+        """Whether a filter of the endpoint ended it."""
+        return bool(_WITHHELD.search(self.finish))
 
 
 def chat_reply(body: Mapping[str, Any], usage: Usage) -> ChatReply:
@@ -62,6 +72,7 @@ def chat_reply(body: Mapping[str, Any], usage: Usage) -> ChatReply:
         tokens=_tokens(choice.get("logprobs")),
         finish=finish if isinstance(finish, str) else "",
         declined=declined if isinstance(declined, str) else "",
+        unsaid=_unsaid(message),
         usage=usage,
     )
 
@@ -70,9 +81,25 @@ def _text(message: object) -> str:
     """What a judge wrote: a text, or the texts of the parts that some servers send."""
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        parts = [
+            part.get("text")
+            for part in content
+            # Thoughts come as parts of other types, some of them with a text as well.
+            if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text")
+        ]
         return "".join(part for part in parts if isinstance(part, str))
     return content if isinstance(content, str) else ""
+
+
+def _unsaid(message: object) -> str:
+    """The first field of a message that holds something in place of what was to be written."""
+    fields = (*REASONING, "tool_calls", "function_call")
+    if not isinstance(message, dict):
+        return ""
+    content = message.get("content")
+    if content and not _text(message):
+        return "content of another form"
+    return next((field for field in fields if message.get(field)), "")
 
 
 def _tokens(logprobs: object) -> tuple[Token, ...]:
@@ -84,7 +111,11 @@ def _tokens(logprobs: object) -> tuple[Token, ...]:
 
 
 def _token(entry: object) -> Token | None:
-    """A token and its alternatives; None where the endpoint gives none, or gives nonsense."""
+    """A token and its alternatives; None where the endpoint gives none, or gives nonsense.
+
+    Log-probabilities are never positive, and those of one place add up to no more than one;
+    what was written had some.
+    """
     others = entry.get("top_logprobs") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
         return None
@@ -94,7 +125,17 @@ def _token(entry: object) -> Token | None:
     for given in (*others, entry):
         text = given.get("token") if isinstance(given, dict) else None
         logprob = given.get("logprob") if isinstance(given, dict) else None
-        # A token without a number, such as -inf sent as null, has no share to speak of.
-        if isinstance(text, str) and isinstance(logprob, int | float) and not math.isnan(logprob):
-            alternatives[text] = math.exp(min(logprob, 0.0))
-    return Token(entry["token"], alternatives)
+        if logprob is None and given is not entry:
+            continue  # a token without a number, such as -inf sent as null, has no share
+        if not isinstance(text, str) or not _is_log_probability(logprob):
+            return None
+        alternatives[text] = math.exp(logprob)
+    written = alternatives[entry["token"]]
+    possible = written > 0 and math.fsum(alternatives.values()) <= 1 + _ROUNDING
+    return Token(entry["token"], alternatives) if possible else None
+
+
+def _is_log_probability(value: object) -> TypeGuard[float]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value == -math.inf or -1e308 <= value <= 0

@@ -1,6 +1,6 @@
 """Read the verdict in a judge's reply; strictly, and never by guessing.
 
-The last verdict counts: a JSON object with a ``verdict``, or else a last line ``VERDICT: first``.
+The verdict ends the reply: a JSON object with a ``verdict``, or a line ``VERDICT: first``.
 Letters and words elsewhere mean nothing, so a document quoted in the analysis has no vote.
 """
 
@@ -8,90 +8,75 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from arena.errors import UnjudgedError
+from arena.judging.ending import (
+    Objects,
+    Place,
+    check_after,
+    check_before,
+    cut_short,
+    is_gap,
+    no_answer,
+    shown,
+)
 from arena.records import Side
 
 _SIDES = get_args(Side)
 _SIDE_WORD = re.compile(rf"\b({'|'.join(_SIDES)})\b")
-_LAST_LINE = re.compile(r"^[\s*_#>`\"']*verdict[\s*_`\"']*[:：=](.*)$", re.IGNORECASE)
-_ADORNMENT = " \t\r\n\"'`*_.“”‘’«»"
-THOUGHT = re.compile(r"\A\s*(?:<think(?:ing)?>.*?|[^{]*?)</think(?:ing)?>", re.DOTALL)
-_AFTERTHOUGHT = re.compile(rf"\bverdict\b.{{0,30}}?\b({'|'.join(_SIDES)})\b", re.IGNORECASE)
-REFUSAL = re.compile(
-    r"\A\W*(i['’]?m sorry|i am sorry|sorry[,.]|i apologi[sz]e|as an ai\b"
-    r"|i (cannot|can['’]t|will not|won['’]t)|i( am|['’]m) (unable|not able))",
-    re.IGNORECASE,
+_LINE = re.compile(
+    r"^[ \t*_#`\"']*+verdict[ \t*_`\"']*+[:：=](.*)$",
+    re.IGNORECASE | re.MULTILINE,
 )
-_LONGEST = 120
+_ADORNMENT = " \t\r\n\"'`*_.“”‘’«»"
 
 
-class _Pairs(dict[str, Any]):
-    """A JSON object that remembers a verdict given more than once."""
+def read_verdict(reply: str, *, cut: bool = False) -> Side:
+    """Which side a judge's reply names in the verdict that ends it.
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.verdicts = [value for key, value in pairs if key.strip().casefold() == "verdict"]
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, strict=False)
-
-
-def read_verdict(reply: str) -> Side:
-    """Which side a judge's reply names in its last verdict.
+    Args:
+        reply: what the judge wrote.
+        cut: it was cut off, so that only an object that is the whole reply is complete.
 
     Raises:
-        UnjudgedError: ``empty``; ``refusal``; ``two_verdicts``, if the last verdict names more
-            than one side; ``unreadable`` for everything else that is not exactly one of
+        UnjudgedError: ``empty``; ``refusal``; ``truncated``; ``two_verdicts``, if the verdict
+            names more than one side, or stands right behind another; ``contradiction``, if more
+            is said after it; ``unreadable`` for everything else that is not exactly one of
             first, second and tie.
     """
-    said = THOUGHT.sub("", reply).strip()
-    if not said:
-        raise UnjudgedError("empty", "the judge wrote nothing", reply=reply)
-    line = _last_line(said)
-    given = _last_objects(said) + ([] if line is None else [line])
-    if not given:
-        if REFUSAL.match(said):
-            raise UnjudgedError("refusal", f"the judge refused: {shown(said)}", reply=reply)
-        detail = f"no verdict at the end of {shown(said)}"
-        raise UnjudgedError("unreadable", detail, reply=reply)
-    sides = {_side(value, reply) for value in given}
+    given = list(_given(reply))
+    if not given or not given[0][1]:
+        raise no_answer(reply, "verdict")
+    place = given[0][0]
+    spoken = check_before(reply, place, what="verdict")
+    check_after(reply, place.end, what="verdict")
+    if cut and not (reply[place.start] == "{" and is_gap(reply, spoken, place.start)):
+        raise cut_short(reply)
+    sides = {_side(value, reply) for _, values in given for value in values}
     if len(sides) > 1:
         detail = f"two verdicts: {' and '.join(sorted(sides))}"
         raise UnjudgedError("two_verdicts", detail, reply=reply)
     return sides.pop()
 
 
-def _last_objects(said: str) -> list[Any]:
-    """What the last JSON object with a verdict says, and objects right before it, if any.
-
-    Objects inside objects do not count, and nothing does inside a broken one: whatever is
-    there may be quoted from a document.
-    """
-    verdicts: list[Any] = []
-    end = position = unclosed = 0
-    while (brace := said.find("{", position)) >= 0:
-        unclosed = max(0, unclosed - said.count("}", position, brace))
-        try:
-            value, position = _DECODER.raw_decode(said, brace)
-        except (json.JSONDecodeError, RecursionError):
-            unclosed += 1
-            position = brace + 1
-            continue
-        if value.verdicts and not unclosed:
-            adjacent = not said[end:brace].strip(" \t\r\n,;[]")
-            verdicts = (verdicts if adjacent else []) + value.verdicts
-            end = position
-    unclosed -= said.count("}", position)
-    later = _AFTERTHOUGHT.search(said, end) and _last_line(said) is None
-    return [] if unclosed or later else verdicts
-
-
-def _last_line(said: str) -> str | None:
-    """What follows ``VERDICT:`` on the last line; None where that line is another."""
-    match = _LAST_LINE.match(said.rstrip("` \t\r\n").rpartition("\n")[2])
-    return match[1] if match else None
+def _given(reply: str) -> Iterator[tuple[Place, list[Any]]]:
+    """What the last object or line says, and those right before it, last first."""
+    objects, lines = Objects(reply), list(_LINE.finditer(reply))
+    end = max(reply.rfind("}") + 1, lines[-1].end() if lines else 0)
+    while True:
+        while lines and lines[-1].start() >= end:
+            lines.pop()
+        if lines and is_gap(reply, lines[-1].end(), end):
+            line = lines.pop()
+            place, values = Place(line.start(), line.end()), [line[1]]
+        elif found := objects.before(end):
+            place, values = found[0], found[1].values_of("verdict")
+        else:
+            return
+        yield place, values
+        end = place.start
 
 
 def _side(value: object, reply: str) -> Side:
@@ -104,9 +89,3 @@ def _side(value: object, reply: str) -> Side:
         raise UnjudgedError("two_verdicts", detail, reply=reply)
     detail = f"neither first nor second nor tie: {shown(text)}"
     raise UnjudgedError("unreadable", detail, reply=reply)
-
-
-def shown(text: str) -> str:
-    """The end of a foreign text, quoted, fit for one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])

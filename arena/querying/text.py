@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from arena.digest import digest
-from arena.errors import UnjudgedError
+from arena.judging.ending import Objects, check_after, check_before, no_answer
 from arena.judging.plain_text import clean, count_words
-from arena.judging.verdict import REFUSAL, THOUGHT, shown
 from arena.records import Document, Query
 
 LONGEST_WORDS: Final = 40
@@ -26,7 +24,6 @@ SAME: Final = 90.0
 SAME_LONG_WORDS: Final = 95.0
 """And of their words of more than three letters: "do" and "can" may differ, tench and perch not."""
 
-_OBJECT = json.JSONDecoder(strict=False)
 _NAMES_IT: Final = re.compile(
     r"\b(this|that|given|above|provided|following) "
     r"(passage|document|text|article|excerpt|paragraph|section|author|context)s?\b"
@@ -73,29 +70,19 @@ def reply_schema(number: int) -> dict[str, Any]:
 
 
 def read_queries(reply: str) -> tuple[str, ...]:
-    """The queries in a reply: those of its last JSON object that has any; there may be none.
+    """The queries in the JSON object that ends a reply; there may be none.
 
     Raises:
-        UnjudgedError: ``empty``, ``refusal``, or ``unreadable``.
+        UnjudgedError: ``empty``, ``refusal``, ``truncated``, ``contradiction`` or ``unreadable``.
     """
-    said = THOUGHT.sub("", reply).strip()
-    if not said:
-        raise UnjudgedError("empty", "the model wrote nothing", reply=reply)
-    found: list[str] | None = None
-    position = 0
-    while (brace := said.find("{", position)) >= 0:
-        try:
-            value, position = _OBJECT.raw_decode(said, brace)
-        except (json.JSONDecodeError, RecursionError):
-            position = brace + 1
-            continue
-        queries = value.get("queries")
-        if isinstance(queries, list) and all(isinstance(query, str) for query in queries):
-            found = queries
-    if found is None:
-        reason = "refusal" if REFUSAL.match(said) else "unreadable"
-        raise UnjudgedError(reason, f"no queries at the end of {shown(said)}", reply=reply)
-    return tuple(query for query in (" ".join(clean(query).split()) for query in found) if query)
+    end = reply.rfind("}") + 1
+    found = Objects(reply).before(end)
+    queries = found[1].get("queries") if found else None
+    if found is None or not _are_texts(queries):
+        raise no_answer(reply, "queries")
+    check_before(reply, found[0], what="queries")
+    check_after(reply, end, what="queries")
+    return tuple(query for query in (" ".join(clean(query).split()) for query in queries) if query)
 
 
 def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: int) -> Screened:
@@ -132,6 +119,10 @@ def fault(text: str, document: Document) -> str | None:
     if _NAMES_IT.search(text):
         return "names the document"
     return "copied" if n_words >= COPIED_WORDS and _is_copied(text, document) else None
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _is_copied(text: str, document: Document) -> bool:
