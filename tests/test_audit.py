@@ -183,6 +183,53 @@ def test_several_labels_of_one_matchup_count_as_their_majority(tmp_path):
     assert value(card, "people_kappa") == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("given", "verdict"),
+    [
+        ("q1 a>b, q1 a=b, q1 b=a", "="),
+        ("q1 a>b, q1 b<a, q1 b=a", ">"),
+        ("q1 a>b, q1 a=b", "="),
+        ("q1 a>b, q1 a<b, q1 a=b", "="),
+        ("q1 b>a, q1 a<b, q1 a>b", "<"),
+    ],
+)
+def test_the_majority_of_labels_is_what_more_than_half_of_them_say(tmp_path, given, verdict):
+    labels = people(tmp_path, f"{given}, q2 a>b, q3 b>a, q4 a=b")
+    frame = log(f"q1 a{verdict}b, q2 a>b, q3 b>a, q4 a=b")
+
+    assert value(audit(frame, labels=labels), "people_kappa") == pytest.approx(1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_agreement_with_people_does_not_depend_on_how_models_are_spelt(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("spelt")
+    frame, labels = data.draw(logs()), data.draw(logs())
+    spelt = dict(zip("abc", data.draw(st.permutations(["x", "y", "z"])), strict=True))
+
+    def figures(names):
+        renamed = [
+            each.assign(model_a=each["model_a"].map(names), model_b=each["model_b"].map(names))
+            for each in (frame, labels)
+        ]
+        renamed[1].to_csv(folder / "people.csv", index=False)
+        try:
+            card = audit(renamed[0], labels=folder / "people.csv")
+        except UsageError as error:
+            return str(error)
+        return [value(card, key) for key in ("people_accuracy", "people_kappa")]
+
+    assert figures(spelt) == pytest.approx(figures({"a": "a", "b": "b", "c": "c"}))
+
+
+def test_kappa_with_people_is_counted_by_the_place_shown(tmp_path):
+    labels = people(tmp_path, "q1 a>b, q2 a>b, q3 b>a, q4 b>a")
+
+    card = audit(log("q1 a>b, q2 a>b, q3 a>b, q4 b>a"), labels=labels)
+
+    assert value(card, "people_kappa") == 0  # a judge who always says "first" knows nothing
+
+
 def test_labels_with_a_dataset_match_that_dataset_alone(tmp_path):
     labels = people(tmp_path, "q1 a>b", dataset="d2")
     frame = log("q1 a<b, q1 a>b", dataset=["d1", "d2"])

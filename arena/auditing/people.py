@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
 from arena.auditing.agreement import Names, agreement_figures
 from arena.auditing.evidence import Evidence
+from arena.auditing.grades import first_won
 from arena.auditing.order import winner_of_lower
 from arena.auditing.records import Figure
 from arena.auditing.words import missing
@@ -26,7 +27,9 @@ _PEOPLE: Names = (
 def people_figures(evidence: Evidence) -> list[Figure]:
     """Winners against people's labels of the same query and models, in either order.
 
-    Several labels of one matchup count as their majority; an even split is a tie.
+    Several labels of one matchup count as what more than half of them say, else as a tie. Verdicts
+    and labels are counted by the place at which lists were shown: how models are spelt, and so
+    which of two comes first in the alphabet, changes no figure.
 
     Raises:
         UsageError: no label is about a battle of the log, or it is not clear of which data set.
@@ -49,20 +52,23 @@ def people_figures(evidence: Evidence) -> list[Figure]:
             f"none of the {len(people):,} labels is about a battle of this log; labels and "
             "battles must name models, queries and data sets alike"
         )
-    rows, truth = np.array(found, np.intp).T
+    rows, of_lower = np.array(found, np.intp).T
     matched = battles.take(rows)
+    truth = np.where(matched.model_a < matched.model_b, of_lower, -of_lower).astype(np.int8)
     right = "the list that people prefer"
-    said = winner_of_lower(matched)
-    return agreement_figures(said, truth.astype(np.int8), matched.query, _PEOPLE, right)
+    return agreement_figures(first_won(matched), truth, matched.query, _PEOPLE, right)
 
 
 def _majority(people: Battles, *, with_dataset: bool) -> dict[_Matchup, int]:
-    """+1, 0 or −1 for the lower model."""
-    votes: dict[_Matchup, int] = defaultdict(int)
+    """+1, 0 or −1 for the lower model: what more than half of the labels say, else 0."""
+    votes: dict[_Matchup, Counter[int]] = defaultdict(Counter)
     for matchup, vote in _matchups(people, with_dataset=with_dataset):
         if matchup[0][1]:  # without a query_id it is about no battle
-            votes[matchup] += vote
-    return {matchup: int(np.sign(total)) for matchup, total in votes.items()}
+            votes[matchup][vote] += 1
+    return {
+        matchup: next((sign for sign in (1, -1) if 2 * count[sign] > count.total()), 0)
+        for matchup, count in votes.items()
+    }
 
 
 def _matchups(battles: Battles, *, with_dataset: bool) -> list[tuple[_Matchup, int]]:
