@@ -95,13 +95,14 @@ def test_qrels_of_every_form_are_read(tmp_path: Path, qrels: str) -> None:
         ({"corpus": CORPUS + '{"_id": "d3", "text": "x", "title": 3}\n'}, ':3: "title" is 3'),
         ({"corpus": CORPUS + '{"_id": "d3", "te\n'}, "corpus.jsonl:3: not valid JSON"),
         ({"corpus": CORPUS + "[" * 5000 + "\n"}, "corpus.jsonl:3: not valid JSON"),
-        ({"corpus": CORPUS + '{"_id": "d3", "text": NaN}\n'}, "corpus.jsonl:3: not valid JSON"),
+        ({"corpus": CORPUS + '{"_id": NaN, "text": "x"}\n'}, "corpus.jsonl:3: _id ''; expected"),
         ({"corpus": CORPUS + "[1]\n"}, "corpus.jsonl:3: not a JSON object"),
         (
             {"corpus": CORPUS.encode() + b'{"_id": "\xff"}\n'},
             "corpus.jsonl:3: not UTF-8 at byte 10",
         ),
-        ({"corpus": CORPUS.encode("utf-16")}, "corpus.jsonl:1: not UTF-8 at byte 1"),
+        ({"corpus": CORPUS.encode("utf-16")[:-1]}, "corpus.jsonl: is not UTF-16"),
+        ({"corpus": CORPUS.encode("cp1252") + b'"\xe9"'}, "byte 2 (Windows-1252? There it is 'é')"),
         ({"corpus": "\n"}, "corpus.jsonl: is empty"),
         ({"queries": ""}, "queries.jsonl: is empty"),
         ({"queries": '{"_id": "q", "text": " \\n"}'}, "queries.jsonl:1: query 'q' has an empty t"),
@@ -296,3 +297,36 @@ def test_reference_corpora_load(shared_data: Path, name: str, documents: int, gr
     assert len(dataset.corpus) == documents
     assert len(dataset.queries) == 50
     assert len(dataset.qrels) == graded
+
+
+def test_half_a_character_is_mended_and_counted_and_no_corpus_is_refused(tmp_path: Path) -> None:
+    odd = '{"_id": "d3", "text": "pear \\ud83d"}\n{"_id": "d4", "title": NaN, "text": "fig"}\n'
+    folder = beir(tmp_path, corpus=CORPUS + odd)
+
+    dataset = load_beir(folder, "tiny")
+
+    assert dataset.corpus["d3"].text == "pear \ufffd"
+    assert dataset.corpus["d4"].title == ""
+    [note] = [note for note in dataset.notes if "U+FFFD" in note]
+    assert note.startswith("corpus.jsonl: ")
+    assert note.endswith(": 2")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_data_set_in_any_form_of_unicode_is_the_same(tmp_path: Path, encoding: str) -> None:
+    plain = beir(tmp_path / "a", corpus=CORPUS)
+    recoded = beir(tmp_path / "b", corpus=CORPUS)
+    for file in ("corpus.jsonl", "queries.jsonl"):
+        (recoded / file).write_bytes((plain / file).read_text("utf-8").encode(encoding))
+
+    assert corpus_hash(load_beir(recoded, "x").corpus) == corpus_hash(load_beir(plain, "x").corpus)
+    assert load_beir(recoded, "x").queries == load_beir(plain, "x").queries
+
+
+def test_ids_of_any_number_of_digits_stay_apart(tmp_path: Path) -> None:
+    digits = ["12345678901234567890", "12345678901234567891", "9007199254740993", "1" * 5000]
+    rows = "".join(f'{{"_id": {number}, "text": "x"}}\n' for number in digits)
+
+    dataset = load_beir(beir(tmp_path, corpus=CORPUS + rows), "tiny")
+
+    assert set(digits) <= dataset.corpus.keys()

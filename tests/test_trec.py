@@ -180,9 +180,16 @@ def test_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
     assert order(read(tmp_path / "run", "q1").rankings["q1"]) == ["a", "b"]
 
 
-@pytest.mark.parametrize(
-    ("encoding", "where"), [("latin-1", "run:2: not UTF-8 at byte 7"), ("utf-16", "run:1: not UTF")]
-)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_run_in_any_form_of_unicode_is_the_same_run(tmp_path, encoding, compress):
+    text = "q1 Q0 a 1 1.0 m\r\nq1 Q0 <dbpedia:\u00c4> 2 0.5 m\r\n"
+    (tmp_path / "run").write_bytes(compress(text.encode(encoding)))
+
+    assert order(read(tmp_path / "run", "q1").rankings["q1"]) == ["a", "<dbpedia:\u00c4>"]
+
+
+@pytest.mark.parametrize(("encoding", "where"), [("latin-1", "run:2: not UTF-8 at byte 7")])
 def test_other_encoding_is_an_error_that_names_the_line(
     tmp_path: Path, encoding: str, where: str
 ) -> None:

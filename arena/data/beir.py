@@ -41,13 +41,14 @@ def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset
     if not folder.is_dir():
         raise DataError(folder, None, "no such folder", _LAYOUT)
     path = _present(folder / "corpus.jsonl")
-    corpus = collect(documents(json_rows(path, _LAYOUT)), path)
+    notes: list[str] = []
+    corpus = collect(documents(json_rows(path, _LAYOUT, notes)), path)
     if split is None:
-        return Dataset(name, corpus, {}, {})
+        return Dataset(name, corpus, {}, {}, tuple(notes))
     path = _present(folder / "queries.jsonl")
-    asked = unique(queries(json_rows(path, _LAYOUT)), path)
-    qrels, notes = _qrels(folder / "qrels", split, corpus, asked)
-    return Dataset(name, corpus, asked, qrels, notes)
+    asked = unique(queries(json_rows(path, _LAYOUT, notes)), path)
+    qrels, more = _qrels(folder / "qrels", split, corpus, asked)
+    return Dataset(name, corpus, asked, qrels, (*notes, *more))
 
 
 def sample_queries(dataset: Dataset, n: int | None, seed: int) -> tuple[str, ...]:

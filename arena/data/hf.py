@@ -64,12 +64,14 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
     # All of them are found before the first is read: a corpus can take minutes.
     kinds = ("corpus",) if corpus_alone else ("corpus", "queries", "qrels")
     found = {kind: files(kind) for kind in kinds}
-    corpus = collect(documents(_rows(found["corpus"], ("_id", "id", "title", "text"))), folder)
+    mended: list[str] = []
+    rows = _rows(found["corpus"], ("_id", "id", "title", "text"), mended)
+    corpus = collect(documents(rows), folder)
     if corpus_alone:
-        return Dataset(name, corpus, {}, {}, notes)
-    asked = unique(queries(_rows(found["queries"], ("_id", "id", "text"))), folder)
+        return Dataset(name, corpus, {}, {}, (*notes, *mended))
+    asked = unique(queries(_rows(found["queries"], ("_id", "id", "text"), mended)), folder)
     qrels, more = _qrels(found["qrels"], corpus, asked)
-    notes += more
+    notes += (*mended, *more)
     if qrels and (left_aside := len(asked) - len(qrels)):
         notes += (f"queries without a grade in split {source.split}, left aside: {left_aside}",)
         asked = {query_id: query for query_id, query in asked.items() if query_id in qrels}
@@ -105,12 +107,14 @@ def _folder(source: HfSource) -> tuple[Path, tuple[str, ...]]:
     return snapshot, () if pinned else (note,)
 
 
-def _rows(paths: Sequence[Path], columns: Sequence[str]) -> Iterator[Row]:
+def _rows(
+    paths: Sequence[Path], columns: Sequence[str], notes: list[str] | None = None
+) -> Iterator[Row]:
     for path in paths:
         if path.name.endswith(".parquet"):
             yield from _parquet_rows(path, columns)
         else:
-            yield from json_rows(path)
+            yield from json_rows(path, notes=notes)
 
 
 def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:

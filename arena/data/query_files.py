@@ -6,14 +6,12 @@ every file and every order, so its battles are known again.
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from arena.data.csv_file import csv_records
 from arena.data.lines import numbered_lines
 from arena.data.rows import Row, json_rows, row_id, row_text
 from arena.data.trec import read_qrels
@@ -38,8 +36,8 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
         DataError: an id belongs to two texts, or the file cannot be read as what its name says.
     """
     found: dict[str, Query] = {}
-    repeated = 0
-    for line, query in _queries(path):
+    repeated, mended = 0, list[str]()
+    for line, query in _queries(path, mended):
         known = found.setdefault(query.query_id, query)
         if known.text.split() != query.text.split():
             what = f"_id {query.query_id!r} occurs twice, with another text"
@@ -49,7 +47,7 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
         raise DataError(path, None, "holds no query", _FORMATS)
     times = "line repeats an earlier one" if repeated == 1 else "lines repeat earlier ones"
     notes = (f"{path.name}: {repeated} {times}, and counts once",) if repeated else ()
-    return found, notes
+    return found, (*notes, *mended)
 
 
 def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> Dataset:
@@ -77,7 +75,7 @@ def query_id_of(text: str) -> str:
     return f"q-{digest(' '.join(text.split()), size=8).hex()}"
 
 
-def _queries(path: Path) -> Iterator[tuple[int, Query]]:
+def _queries(path: Path, notes: list[str]) -> Iterator[tuple[int, Query]]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if path.is_dir():
         raise DataError(path, None, "is a folder", _FORMATS)
@@ -88,7 +86,7 @@ def _queries(path: Path) -> Iterator[tuple[int, Query]]:
         for row in _table(path):
             yield row.number, _query(row)
     elif suffixes[-1:] == [".jsonl"] or suffixes[-2:] == [".jsonl", ".gz"]:
-        for row in json_rows(path, _MISSING):
+        for row in json_rows(path, _MISSING, notes):
             yield row.number, _query(row)
     else:
         raise DataError(path, None, f"queries cannot be read from {path.suffix!r}", _FORMATS)
@@ -105,36 +103,17 @@ def _query(row: Row) -> Query:
 
 def _table(path: Path) -> Iterator[Row]:
     """The rows of a CSV file, its columns called ``text`` and, where it has ids, ``_id``."""
-    # Read as lines first: what is no UTF-8 is then an error with its line, as everywhere.
-    lines: list[str] = []
-    for number, text in numbered_lines(path, _MISSING):
-        lines += ["\n"] * (number - 1 - len(lines)) + [text]
-    if not lines:
-        return
-    header, delimiter = _header(next(filter(str.strip, lines)), path)
-    reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=delimiter, strict=True)
-    try:
-        for cells in itertools.islice(filter(None, reader), 1, None):
-            if len(cells) != len(header):
-                what = f"{len(cells)} columns, and the header has {len(header)}"
-                remedy = "put cells that hold a separator into quotes"
-                raise DataError(path, reader.line_num, what, remedy)
-            yield Row(path, reader.line_num, _named(header, cells))
-    except csv.Error as error:
-        raise DataError(path, reader.line_num, f"not valid CSV: {error}") from None
-
-
-def _header(line: str, path: Path) -> tuple[list[str], str]:
-    """Column names in lower case, and the separator with which one of them is known."""
-    for delimiter in ",;\t":
-        cells = next(csv.reader([line], delimiter=delimiter), [])
-        header = [cell.strip().lower() for cell in cells]
-        if any(name in header for name in TEXT_COLUMNS):
-            return header, delimiter
-    columns = ", ".join(line.split(",")).strip()
-    shown = columns if len(columns) <= 80 else columns[:79] + "…"
-    what = f"no column is called {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
-    raise DataError(path, 1, f"{what}; the first line is {shown!r}", "name one of them so")
+    records = csv_records(path, {*TEXT_COLUMNS, *ID_COLUMNS}, _MISSING)
+    line, cells = next(records, (0, []))
+    header = [cell.lower() for cell in cells]
+    if header and not any(name in header for name in TEXT_COLUMNS):
+        columns = ", ".join(cells)
+        shown = columns if len(columns) <= 80 else columns[:79] + "…"
+        what = f"no column is called {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
+        what += f"; the first line is {shown!r}"
+        raise DataError(path, line, what, "name one of them so")
+    for line, cells in records:
+        yield Row(path, line, _named(header, cells))
 
 
 def _named(header: list[str], cells: list[str]) -> Mapping[str, object]:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
+from arena.data.json_text import parse_json
 from arena.data.lines import numbered_lines
 from arena.errors import DataError
 from arena.records import Document, Query
@@ -34,21 +35,33 @@ class Row(NamedTuple):
 T = TypeVar("T")
 
 
-def json_rows(path: Path, remedy: str = "") -> Iterator[Row]:
+def json_rows(path: Path, remedy: str = "", notes: list[str] | None = None) -> Iterator[Row]:
     """The JSON object of every line that is not blank, from .jsonl or .jsonl.gz.
 
+    Half a character in a text becomes U+FFFD, and NaN an empty text, as `parse_json` has it.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is missing.
+        notes: gets a line, once all is read, if anything was mended.
+
     Raises:
-        DataError: the file is missing (``remedy`` says what to do), or a line is no object.
+        DataError: the file is missing, or a line is no object.
     """
+    n_mended = 0
     for line, text in numbered_lines(path, remedy):
         try:
-            fields = orjson.loads(text)
+            fields, mended = parse_json(text.encode())
         except orjson.JSONDecodeError as error:
             what = f"not valid JSON: {error.msg} at column {error.colno}"
             raise DataError(path, line, what, "expected one object a line: _id, text") from None
         if not isinstance(fields, dict):
             raise DataError(path, line, "not a JSON object", 'expected {"_id": ..., "text": ...}')
+        n_mended += mended > 0
         yield Row(path, line, fields)
+    if n_mended and notes is not None:
+        what = "half a character or a NaN, which no JSON may hold: read as U+FFFD and as empty"
+        notes.append(f"{path.name}: lines with {what}: {n_mended}")
 
 
 def documents(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Document]]:

@@ -1,0 +1,89 @@
+"""CSV files of any make: whatever separates their columns, and however they are encoded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Collection, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from arena.data.lines import UNREADABLE, numbered_lines, opened, unreadable
+from arena.errors import DataError
+
+SEPARATORS: Final = ",;\t|"
+_LONGEST_CELL: Final = (1 << 31) - 1  # logs of the field carry whole conversations
+
+_DECLARED = re.compile(r"sep=([,;\t|])\s*")
+"""The first line with which some spreadsheets tell each other the separator."""
+
+
+def csv_records(
+    path: Path, names: Collection[str], remedy: str = ""
+) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of each record, the header first; every record is as wide as the header.
+
+    The separator is the one of comma, semicolon, tab and bar with which most columns of the
+    header are known. The header's cells are stripped of blanks.
+
+    Args:
+        path: the file.
+        names: of columns, in lower case, that the file may have.
+        remedy: what to do where there is no such file.
+
+    Raises:
+        DataError: naming file and line.
+    """
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            yield from _records(path, text, names)
+    except UnicodeDecodeError as error:
+        deque(numbered_lines(path), 0)  # text is decoded by the block, which tells no line
+        raise unreadable(path, None, error) from None
+    except UNREADABLE as error:
+        raise unreadable(path, None, error, remedy) from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _records(
+    path: Path, text: io.TextIOWrapper, names: Collection[str]
+) -> Iterator[tuple[int, list[str]]]:
+    before, first = 0, ""
+    separators = SEPARATORS
+    for line in text:
+        declared = _DECLARED.fullmatch(line)
+        if line.strip() and not declared:
+            first = line
+            break
+        separators = declared[1] if declared else separators
+        before += 1
+    separator = max(separators, key=lambda each: _known(first, each, names))
+    reader = csv.reader(chain([first], text), delimiter=separator, strict=True)
+    width = 0
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            line_number = before + reader.line_num
+            if width and len(cells) != width:
+                what = f"{len(cells)} cells where the header has {width}"
+                raise DataError(path, line_number, what, "quote cells that hold separators")
+            yield line_number, cells if width else [cell.strip() for cell in cells]
+            width = len(cells)
+    except csv.Error as error:
+        what = f"not readable as CSV: {error}"
+        raise DataError(path, before + reader.line_num + 1, what) from None
+
+
+def _known(line: str, separator: str, names: Collection[str]) -> tuple[int, int]:
+    """How many columns are known if this separates them, and how many there are."""
+    try:
+        cells = next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return 0, 0
+    return sum(cell.strip().lower() in names for cell in cells), len(cells)
