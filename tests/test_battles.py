@@ -83,7 +83,7 @@ def test_the_usual_spellings_of_a_winner_are_known(tmp_path, written, winner):
 
 
 @pytest.mark.parametrize(
-    "written", ["both", "equal", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
+    "written", ["equal", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
 )
 def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_path, written):
     path = jsonl(tmp_path / "log.jsonl", [row(), row(winner=written)])
@@ -369,11 +369,11 @@ from arena.rating.battles import load_battles
 here = os.getpid()
 whole = battle_jsonl._read_span
 
-def read(path, own, span):
+def read(reading, span):
     if span[0] and os.getpid() != here and Path({str(tmp_path / "die")!r}).exists():
         os.kill(os.getpid(), 9)
     assert os.getpid() != here or not span[0] or Path({str(tmp_path / "die")!r}).exists()
-    return whole(path, own, span)
+    return whole(reading, span)
 
 battle_jsonl._SPAN_BYTES = 1
 battle_jsonl.usable_processes = lambda: 3

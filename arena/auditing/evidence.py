@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from arena.config import safe_filename
 from arena.data.per_query import ShownList, read_lists
 from arena.errors import DataError, UsageError
-from arena.log.lines import read_failures
-from arena.rating.battle_table import OWN
+from arena.log.lines import battle_lines, read_failures
 from arena.rating.battles import Battles, from_frame, load_battles
 from arena.records import Failure
 
@@ -50,7 +49,7 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
         UsageError: the folder holds no log, or the labels name no queries.
     """
     battles = load_battles([path], aliases=aliases)
-    ids, same = _sources(path, battles)
+    same = battles.identical
     judged = battles if same is None else battles.take(np.flatnonzero(~same))
     if not len(judged):
         raise UsageError(f"{path}: no judge decided any of these battles: all lists are identical")
@@ -58,7 +57,7 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
         log=battles,
         judged=judged,
         identical=same,
-        failures=_failures(path, ids),
+        failures=_failures(path),
         lists=_lists(path, battles.datasets, aliases),
         ndcg_at_10=_ndcg_at_10(path, battles.datasets, aliases),
         people=None if labels is None else _people(labels, aliases),
@@ -81,34 +80,14 @@ def _people(path: Path, aliases: Mapping[str, str]) -> Battles:
     return people
 
 
-def _sources(path: Path, battles: Battles) -> tuple[set[str], NDArray[np.bool_] | None]:
-    """The ids of our own log, and where lists were identical; None if the log does not tell."""
-    files = sorted(path.glob("battles*.jsonl")) if path.is_dir() else [path]
-    found: dict[str, bool] = {}
-    for file in files:
-        for row in _rows(file):
-            if not OWN.issubset(row):  # another program's log
-                return set(), None
-            found.setdefault(row["id"], row["source"] == "identical")
-    same = np.fromiter(found.values(), np.bool_, len(found))
-    return set(found), same if len(same) == len(battles) else None
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The finished lines of a JSONL file; of another file none."""
-    if path.suffix != ".jsonl":
-        return
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n") and not line.isspace():
-                yield orjson.loads(line)
-
-
-def _failures(path: Path, judged: set[str]) -> tuple[Failure, ...] | None:
+def _failures(path: Path) -> tuple[Failure, ...] | None:
+    """The matchups of an experiment that have still no battle; None for a bare file."""
     if not path.is_dir():
         return None
     files = sorted(path.glob("failures*.jsonl"))
     failures = {failure.id: failure for file in files for failure in read_failures(file)}
+    logs = sorted(path.glob("battles*.jsonl")) if failures else []
+    judged = {battle_id for log in logs for battle_id, _ in battle_lines(log)}
     return tuple(failure for failure in failures.values() if failure.id not in judged)
 
 

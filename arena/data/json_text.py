@@ -25,15 +25,6 @@ class Parsed(NamedTuple):
     n_mended: int  #: strings with half a character, and numbers that JSON does not know
 
 
-def exact_json(raw: bytes) -> Any:
-    """Parse JSON as `parse_json`, without counting what was mended.
-
-    Raises:
-        orjson.JSONDecodeError: it is no JSON.
-    """
-    return orjson.loads(raw) if not _LONG_NUMBER.search(raw) else parse_json(raw).value
-
-
 def parse_json(raw: bytes) -> Parsed:
     """Parse JSON; every whole number stays exact, one of thousands of digits as a string.
 

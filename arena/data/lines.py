@@ -90,7 +90,7 @@ def unreadable(path: Path, line: int | None, error: Exception, remedy: str = "")
         where = None if line is None else line + 1
         return DataError(path, where, "its gzip data ends or breaks here", "copy it anew")
     reason = error.strerror if isinstance(error, OSError) else None
-    return DataError(path, None, f"cannot be read: {reason or error}")
+    return DataError(path, None, f"cannot be read: {' '.join((reason or str(error)).split())}")
 
 
 def numbered_lines(path: Path, remedy: str = "") -> Iterator[tuple[int, str]]:

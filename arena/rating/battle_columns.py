@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,18 +18,38 @@ Mask = NDArray[np.bool_]
 MODEL_A, MODEL_B, TIE = 0, 1, 2
 """The codes of a winner."""
 
-_WINNERS = {
-    "model_a": MODEL_A,
+_WINNERS: dict[str | float, int] = {
+    "modela": MODEL_A,
     "a": MODEL_A,
-    "model_b": MODEL_B,
+    "left": MODEL_A,
+    "first": MODEL_A,
+    "modelb": MODEL_B,
     "b": MODEL_B,
+    "right": MODEL_B,
+    "second": MODEL_B,
     "tie": TIE,
-    "tie (bothbad)": TIE,
-    "both bad": TIE,
-    "both_bad": TIE,
+    "both": TIE,
+    "bothbad": TIE,
+    "bothgood": TIE,
+    "tiebothbad": TIE,
+    "tiebothgood": TIE,
+    1.0: MODEL_A,
+    2.0: MODEL_B,
+    0.5: TIE,
 }
+"""What a winner's words mean, in lower case, without blanks and brackets; and its numbers."""
+
+_PLAIN = frozenset({"modela", "modelb"})
+"""The words that name a model, where others might mean the place at which its list was shown."""
+
+_BETWEEN = re.compile(r"[\s_()\[\]]+|(?<=\w)-(?=\w)")
+_NUMBER = re.compile(r"[-+]?(\d{1,9}\.?\d{0,9}|\.\d{1,9})")
+_EXACT = 1 << 53
+"""Whole numbers from here on are not exact as floating-point numbers."""
+
 _EXPECTED_PROBS = "expected numbers under first, second and tie"
-_YES, _NO = (True, "true", "1"), (False, "false", "0", None, "")
+_YES = (True, "true", "yes", "1", "1.0")
+_NO = (False, "false", "no", "0", "0.0", None, "")
 
 
 def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Column:
@@ -48,33 +69,65 @@ def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Col
 
 
 def read_words(table: BattleTable, name: str, missing: str) -> Column:
-    """A column of words; ``missing`` stands where a cell, or the whole column, is absent."""
+    """A column of words; ``missing`` stands where a cell, or the whole column, is absent.
+
+    Raises:
+        DataError: a number that is too large to be exact, so that two words could be one.
+    """
     column = table.columns.get(name)
     if column is None:
         return Column(np.zeros(table.n_rows, np.int32), (missing,))
-    words = (missing if value in (None, "") else str(value) for value in column.distinct)
+    words = []
+    for code, value in enumerate(column.distinct):
+        if isinstance(value, float) and abs(value) >= _EXACT and (column.codes == code).any():
+            remedy = "too large a number to be exact; write such ids as text"
+            raise _error(table, column.codes == code, name, value, remedy)
+        whole = isinstance(value, float) and value.is_integer()
+        word = str(int(value)) if whole else str(value).strip()
+        words.append(missing if value is None or not word else word)
     return Column(column.codes, tuple(words))
 
 
-def read_winners(table: BattleTable) -> NDArray[np.int8]:
+def read_winners(
+    table: BattleTable, first: Column, second: Column, aliases: Mapping[str, str]
+) -> NDArray[np.int8]:
     """The winner of each row, as the row names its models.
 
+    Args:
+        table: the file.
+        first: its column ``model_a``, as `read_names` has it.
+        second: its column ``model_b``.
+        aliases: of models, which may be named as winners themselves.
+
     Raises:
-        DataError: a winner that is missing or unknown, or "A" or "B" where the lists were
-            swapped, which could mean the model as well as the list shown first.
+        DataError: a winner that is missing or unknown, or that could mean either model: such as
+            "A" where the lists were swapped, which may be the list shown first.
     """
     column, swapped = table.columns["winner"], read_swapped(table)
-    codes = np.zeros(len(column.distinct), np.int8)
+    known = _WINNERS | _zero(column)
+    winners = np.zeros(table.n_rows, np.int8)
     for code, value in enumerate(column.distinct):
-        word, rows = _lower(value), column.codes == code
-        if word not in _WINNERS and rows.any():
-            remedy = "expected model_a, model_b, tie or tie (bothbad)"
-            raise _error(table, rows, "winner", value, remedy)
-        if word in ("a", "b") and (rows & swapped).any():
+        rows = column.codes == code
+        if not rows.any():
+            continue
+        named = aliases.get(str(value).strip(), str(value).strip())
+        is_first, is_second = (rows & _holds(side, named) for side in (first, second))
+        word = _winner_word(value)
+        if word not in known:
+            if (stray := rows & ~(is_first | is_second)).any():
+                raise _error(table, stray, "winner", value, _expected(word))
+            winners[is_second & ~is_first] = MODEL_B
+            continue
+        side = known[word]
+        other = is_second if side == MODEL_A else is_first if side == MODEL_B else rows
+        if (clash := other & (is_first ^ is_second)).any():
+            remedy = "it is a model's name there, too; write model_a, model_b or tie"
+            raise _error(table, clash, "winner", value, remedy)
+        if side != TIE and word not in _PLAIN and (rows & swapped).any():
             remedy = "in a swapped row it could mean the list shown first; write model_a or model_b"
             raise _error(table, rows & swapped, "winner", value, remedy)
-        codes[code] = _WINNERS.get(str(word), TIE)
-    return codes[column.codes]
+        winners[rows] = side
+    return winners
 
 
 def read_swapped(table: BattleTable) -> Mask:
@@ -159,27 +212,35 @@ def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
     return identical
 
 
-def read_repeated_ids(tables: Sequence[BattleTable]) -> tuple[Mask, set[Any]]:
+def read_repeated_ids(
+    tables: Sequence[BattleTable], matchups: NDArray[np.int64]
+) -> tuple[Mask, set[Any]]:
     """Where our own logs repeat a battle already read, and the ids of all their battles.
+
+    Args:
+        tables: all logs.
+        matchups: (n_rows, m) what each row is about: a row about something else than the one
+            whose id it has is a battle of its own, whoever wrote the log.
 
     Raises:
         DataError: a line of our own log has no id.
     """
-    seen: set[Any] = set()
-    masks = []
+    ids = {battle_id for table in tables for battle_id in table.ids}
     for table in tables:
-        repeated = np.zeros(table.n_rows, np.bool_)
-        new = set(table.ids)
-        if len(new) < len(table.ids) or not seen.isdisjoint(new):
-            for row, battle_id in enumerate(table.ids):
-                repeated[row] = battle_id in seen
-                seen.add(battle_id)
-        seen = seen | new if seen else new
-        if not seen.isdisjoint((None, "")):
+        if not ids.isdisjoint((None, "")):
             rows = np.array([battle_id in (None, "") for battle_id in table.ids])
-            raise _error(table, rows, "id", None, "mend or remove the line")
-        masks.append(repeated)
-    return np.concatenate(masks), seen
+            if rows.any():
+                raise _error(table, rows, "id", None, "mend or remove the line")
+    repeated = np.zeros(len(matchups), np.bool_)
+    if len(ids) < sum(len(table.ids) for table in tables):
+        first: dict[Any, int] = {}
+        start = 0
+        for table in tables:
+            for row, battle_id in enumerate(table.ids, start):
+                before = first.setdefault(battle_id, row)
+                repeated[row] = before != row and (matchups[row] == matchups[before]).all()
+            start += table.n_rows
+    return repeated, ids
 
 
 def refuse_self_battles(table: BattleTable, same: Mask) -> None:
@@ -216,6 +277,34 @@ def renumbered(codes: NDArray[np.int64], size: int) -> Codes:
     used = np.zeros(size, np.bool_)
     used[codes] = True
     return (np.cumsum(used, dtype=np.int32) - 1)[codes]
+
+
+def _winner_word(value: Any) -> str | float:
+    """A winner as `_WINNERS` has it."""
+    word = "" if isinstance(value, bool) else str(value).strip().lower()
+    return float(word) if _NUMBER.fullmatch(word) else _BETWEEN.sub("", word)
+
+
+def _zero(column: Column) -> dict[str | float, int]:
+    """What 0 and −1 mean as winners, which other numbers of the column tell, if any do."""
+    numbers = set(map(_winner_word, column.distinct))
+    if 2.0 in numbers:
+        return {}  # 0 is a tie, or the first model, who knows
+    if -1.0 in numbers:
+        return {-1.0: MODEL_B, 0.0: TIE}
+    return {0.0: MODEL_B} if 0.5 in numbers else {}
+
+
+def _expected(word: str | float) -> str:
+    if isinstance(word, float):
+        return "expected model_a, model_b or tie: such a number may mean any of them"
+    return "expected model_a, model_b, tie or tie (bothbad), or the winning model's own name"
+
+
+def _holds(column: Column, word: str) -> Mask:
+    """Where a column has a word."""
+    found: Mask = np.array([value == word for value in column.distinct], np.bool_)[column.codes]
+    return found
 
 
 def _lower(value: Any) -> Any:

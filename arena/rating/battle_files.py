@@ -6,38 +6,46 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.data.csv_file import csv_records
+from arena.data.lines import UNREADABLE, unreadable
 from arena.errors import DataError, UsageError
 from arena.rating.battle_jsonl import read_jsonl
 from arena.rating.battle_table import (
     HINT,
+    OPTIONAL,
     OWN,
+    REQUIRED,
     BattleTable,
     Coder,
     Column,
     check_header,
     checked,
     coded_columns,
+    hashable,
+    is_query_text,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
+KNOWN = frozenset((*REQUIRED, *OPTIONAL))
+"""The columns by which the separator of a CSV file is found."""
+
 _CHUNK_ROWS = 1 << 14
-_LONGEST_CELL = (1 << 31) - 1
 
 
 def read_table(path: Path) -> BattleTable:
-    """Read one battle file; its suffix says how.
+    """Read one battle file; its suffix says how, and ``.gz`` after it is no matter.
 
     Raises:
         DataError: the file is missing, empty, malformed or lacks a required column.
@@ -46,11 +54,11 @@ def read_table(path: Path) -> BattleTable:
     readers: dict[str, Callable[[Path], BattleTable]] = {
         ".jsonl": read_jsonl,
         ".ndjson": read_jsonl,
-        ".csv": partial(_read_csv, delimiter=","),
-        ".tsv": partial(_read_csv, delimiter="\t"),
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
         ".parquet": _read_parquet,
     }
-    reader = readers.get(path.suffix.lower())
+    reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if not path.exists():
         raise DataError(path, None, "No such file or directory")
     if reader is None:
@@ -60,8 +68,8 @@ def read_table(path: Path) -> BattleTable:
         )
     try:
         return reader(path)
-    except OSError as error:
-        raise DataError(path, None, error.strerror or str(error)) from None
+    except UNREADABLE as error:
+        raise unreadable(path, None, error) from None
 
 
 def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTable:
@@ -88,46 +96,22 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     return checked(BattleTable(source, columns, line_of=int, ids=ids))
 
 
-def _read_csv(path: Path, *, delimiter: str) -> BattleTable:
-    limit = csv.field_size_limit(_LONGEST_CELL)  # logs of the field carry whole conversations
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            records = _csv_records(path, file, delimiter)
-            _, header = next(records, (0, []))
-            check_header(str(path), 1, header)
-            places = {name: header.index(name) for name in coded_columns(header)}
-            coder, ids = Coder(places), []
-            while rows := list(islice(records, _CHUNK_ROWS)):
-                for name, place in places.items():
-                    coder.add(name, (row[place] or None for _, row in rows), len(rows))
-                if OWN.issubset(header):
-                    ids += [row[header.index("id")] for _, row in rows]
-    finally:
-        csv.field_size_limit(limit)
-    line_of = partial(_csv_line, path, delimiter)
-    return checked(BattleTable(str(path), coder.columns(), line_of, ids))
+def _read_csv(path: Path) -> BattleTable:
+    records = csv_records(path, KNOWN)
+    line, header = next(records, (0, []))
+    check_header(str(path), line, header)
+    places = {name: header.index(name) for name in coded_columns(header)}
+    coder, ids = Coder(places), list[str]()
+    while rows := list(islice(records, _CHUNK_ROWS)):
+        for name, place in places.items():
+            coder.add(name, (row[place] or None for _, row in rows), len(rows))
+        if OWN.issubset(header):
+            ids += [row[header.index("id")] for _, row in rows]
+    return checked(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
 
 
-def _csv_records(path: Path, file: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of each record, the header first; every record is as wide as the header."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    width = None
-    try:
-        for cells in reader:
-            if not cells:
-                continue
-            width = width or len(cells)
-            if len(cells) != width:
-                what = f"{len(cells)} cells where the header has {width}"
-                raise DataError(path, reader.line_num, what, "quote cells that hold separators")
-            yield reader.line_num, cells
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(path, reader.line_num + 1, f"not readable: {error}") from None
-
-
-def _csv_line(path: Path, delimiter: str, row: int) -> int:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return next(islice(_csv_records(path, file, delimiter), row + 1, None), (0, []))[0]
+def _csv_line(path: Path, row: int) -> int:
+    return next(islice(csv_records(path, KNOWN), row + 1, None), (0, []))[0]
 
 
 def _read_parquet(path: Path) -> BattleTable:
@@ -139,8 +123,41 @@ def _read_parquet(path: Path) -> BattleTable:
         ) from None
     try:
         names = parquet.read_schema(path).names
-        wanted = {*coded_columns(names), *OWN.intersection(names)}
-        frame = parquet.read_table(path, columns=[n for n in names if n in wanted]).to_pandas()
-    except ArrowException as error:
-        raise DataError(path, None, f"not readable as Parquet: {error}") from None
-    return table_from_frame(frame, str(path))
+        check_header(str(path), None, names)
+        own = OWN.issubset(names)
+        coded = coded_columns(names)
+        table = parquet.read_table(path, columns=[*coded, *(["id"] if own else [])])
+        columns = {name: _parquet_column(table.column(name), name) for name in coded}
+        ids = table.column("id").to_pylist() if own else ()
+    except (ArrowException, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(path, None, f"not readable as Parquet: {words}") from None
+    return checked(BattleTable(str(path), columns, line_of=lambda row: row + 1, ids=ids))
+
+
+def _parquet_column(column: Any, name: str) -> Column:
+    """A column of Parquet, never by way of numbers that could round it.
+
+    Args:
+        column: a ``pyarrow.ChunkedArray``.
+        name: what it is called.
+    """
+    if is_query_text(name):  # which may be a list of turns, or an object
+        coder = Coder([name])
+        coder.add(name, map(hashable, column.to_pylist()), len(column))
+        return coder.columns().get(name) or Column(np.zeros(len(column), np.int32), (None,))
+    chunks = column.dictionary_encode().unify_dictionaries().chunks
+    values = chunks[0].dictionary.to_pylist() if chunks else []
+    # A missing cell has no index: here it is the last value, None.
+    codes = [
+        chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False) for chunk in chunks
+    ]
+    return Column(
+        np.concatenate([*codes, np.zeros(0)]).astype(np.int32), (*map(_cell, values), None)
+    )
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bytes):  # words that were not declared as such
+        return value.decode("utf-8")
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import accumulate, islice, repeat, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from arena.data.json_text import parse_json
+from arena.data.lines import is_plain, opened
 from arena.errors import DataError
 from arena.rating.battle_table import (
     HINT,
@@ -25,7 +29,11 @@ from arena.rating.battle_table import (
     Column,
     check_header,
     checked,
+    coded_columns,
+    hashable,
+    is_query_text,
     join_columns,
+    query_columns,
 )
 from arena.rating.forked import map_forked, usable_processes
 
@@ -34,6 +42,20 @@ _SPAN_BYTES = 1 << 24
 """Less than this is read sooner than another process is started."""
 
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
+
+
+_ROUNDED = float(1 << 63)
+"""From here on orjson gives a whole number that is not exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read, and how."""
+
+    path: Path
+    names: tuple[str, ...]  #: of the columns that are coded
+    own: bool  #: whether arena wrote the file
+    exact: bool = False  #: whether some whole number is too long for the fast parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +76,17 @@ def read_jsonl(path: Path) -> BattleTable:
         DataError: a line is no battle; names it.
         OSError: the file cannot be read.
     """
-    own = OWN.issubset(_first_row(path))
+    first = _first_row(path)
+    own = OWN.issubset(first)
+    others = OWN_OPTIONAL if own else query_columns(first)
+    names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
     collecting = gc.isenabled()
     gc.disable()  # rows hold no cycles, and to look for some takes a tenth of the time
     try:
-        spans = map_forked(partial(_read_span, path, own), _cut(path))
+        reading, parts = _Reading(path, names, own), _cut(path)
+        spans = map_forked(partial(_read_span, reading), parts)
+        if any(map(_is_rounded, spans)):
+            spans = map_forked(partial(_read_span, replace(reading, exact=True)), parts)
     finally:
         if collecting:
             gc.enable()
@@ -77,6 +105,8 @@ def read_jsonl(path: Path) -> BattleTable:
 
 def _cut(path: Path) -> list[tuple[int, int]]:
     """Stretches of about equal length, from the start of a line to the end of a line."""
+    if not is_plain(path):
+        return [(0, sys.maxsize)]
     size = path.stat().st_size
     n_spans = min(usable_processes(), size // _SPAN_BYTES) if size > _SPAN_BYTES else 1
     ends = [0]
@@ -88,15 +118,16 @@ def _cut(path: Path) -> list[tuple[int, int]]:
     return list(zip(ends, (*ends[1:], size), strict=True))
 
 
-def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: FBT001
-    names = (*REQUIRED, *OPTIONAL, *(OWN_OPTIONAL if own else ()))
+def _read_span(reading: _Reading, span: tuple[int, int]) -> _Span:
+    names, own = reading.names, reading.own
     wanted = (*names, "probs", "id") if own else (*names, "probs")
     coder, start, unfinished = Coder(names), span[0], False
     ids: list[Any] = []
     probs: list[Any] = []
     n_rows = 0
-    with path.open("rb") as file:
-        file.seek(start)
+    with opened(reading.path) as file:
+        if start:
+            file.seek(start)
         # The last line may have grown past the end meanwhile: then it is read, and all is read.
         while start < span[1] and (chunk := file.read(min(_CHUNK_BYTES, span[1] - start))):
             if not chunk.endswith(b"\n"):
@@ -107,11 +138,13 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
                 unfinished = True
                 lines.pop()
             try:
-                columns, count = _cells(lines, wanted)
+                columns, count = _cells(_rows(lines, exact=reading.exact), wanted)
                 for name in names:
-                    coder.add(name, columns.get(name), count)
+                    cells = columns.get(name)
+                    asked = cells is not None and is_query_text(name)
+                    coder.add(name, map(hashable, cells or ()) if asked else cells, count)
             except (orjson.JSONDecodeError, AttributeError, TypeError):
-                raise _bad_line(path, lines, start) from None
+                raise _bad_line(reading.path, lines, start) from None
             if own:
                 ids += columns.get("id") or [None] * count
             probs += columns.get("probs") or [None] * count
@@ -120,9 +153,27 @@ def _read_span(path: Path, own: bool, span: tuple[int, int]) -> _Span:  # noqa: 
     return _Span(coder.columns(), n_rows, ids, probs if any(probs) else [], unfinished)
 
 
-def _cells(lines: list[bytes], names: Sequence[str]) -> tuple[dict[str, tuple[Any, ...]], int]:
-    """The columns that any of the lines has, None where a row lacks it; and the number of rows."""
-    rows = list(map(orjson.loads, filter(bytes.strip, lines)))
+def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
+    filled = list(filter(bytes.strip, lines))
+    if not exact:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return list(map(orjson.loads, filled))
+    return [parse_json(line).value for line in filled]
+
+
+def _is_rounded(span: _Span) -> bool:
+    """Whether a whole number was too long to stay exact."""
+    return any(
+        type(value) is float and abs(value) >= _ROUNDED
+        for column in span.columns.values()
+        for value in column.distinct
+    )
+
+
+def _cells(
+    rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> tuple[dict[str, tuple[Any, ...]], int]:
+    """The columns that any of the rows has, None where a row lacks it; and the number of rows."""
     present = [n for n in names if n in REQUIRED or any(map(dict.__contains__, rows, repeat(n)))]
     try:
         cells = list(map(itemgetter(*present), rows))
@@ -133,13 +184,13 @@ def _cells(lines: list[bytes], names: Sequence[str]) -> tuple[dict[str, tuple[An
 
 def _first_row(path: Path) -> dict[str, Any]:
     """The first row: its keys tell a log of ours from others."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(file, 1):
             text = line.removeprefix(_MARK) if number == 1 else line
             if not text.strip():
                 continue
             try:
-                row = orjson.loads(text)
+                row = parse_json(text).value
             except orjson.JSONDecodeError:
                 row = None
             if not isinstance(row, dict):
@@ -151,26 +202,27 @@ def _first_row(path: Path) -> dict[str, Any]:
 
 def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
     """Find what a chunk of lines, that starts at this byte of the file, stumbled over."""
-    with path.open("rb") as file:
-        before = file.read(start).count(b"\n")
+    with opened(path) as file:
+        sizes = accumulate(map(len, file))
+        before = sum(1 for _ in takewhile(start.__ge__, sizes)) if start else 0
     for number, line in enumerate(lines, before + 1):
         if not line.strip():
             continue
         try:
-            row = orjson.loads(line)
+            row = parse_json(line.removeprefix(_MARK)).value
         except orjson.JSONDecodeError as error:
             # Its own "line 1 column 5" would be taken for a line of the file.
             what = f"not valid JSON: {str(error).partition(':')[0]}"
             return DataError(path, number, what, "mend or remove the line")
         if not isinstance(row, dict):
             return DataError(path, number, "not a JSON object", HINT)
-        for name in (*REQUIRED, *OPTIONAL):
-            if isinstance(row.get(name), list | dict):
+        for name in coded_columns(row):
+            if not is_query_text(name) and isinstance(row.get(name), list | dict):
                 return DataError(path, number, f'"{name}" is a list or an object', "give a word")
     return DataError(path, None, "cannot be read as battles", HINT)
 
 
 def _line_of(path: Path, row: int) -> int:
-    with path.open("rb") as file:
+    with opened(path) as file:
         filled = (number for number, line in enumerate(file, 1) if not line.isspace())
         return next(islice(filled, row, None), 0)

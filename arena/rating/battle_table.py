@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
+from arena.data.query_files import query_id_of
 from arena.errors import DataError
+from arena.records import Battle
 
 REQUIRED = ("model_a", "model_b", "winner")
 OPTIONAL = ("dataset", "query_id", "judge", "order_swapped", "swapped")
-OWN = frozenset({"id", "prompt", "source"})
-"""A file with these columns is a log that arena wrote: its ids are unique by construction."""
+OWN = frozenset(field.name for field in fields(Battle) if field.default is MISSING)
+"""What every line of a log that arena wrote has: its ids are unique by construction.
+
+Some of them would not do: others call columns ``id``, ``prompt`` and ``source``, too.
+"""
 
 OWN_OPTIONAL = ("source", "cost_usd")
 """Read in logs of ours alone: elsewhere these names may mean anything."""
 
 HINT = "expected columns model_a, model_b, winner"
+
+_QUERY_ID = re.compile(
+    r"(query|question|prompt|topic|q)[\W_]*(id|uid|no|num|number|idx|index)", re.IGNORECASE
+)
+_QUERY_TEXT = re.compile(r"query|question|prompt|instruction|topic", re.IGNORECASE)
+_MOST_NAMES = 20
+"""Of the columns that an error lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +108,30 @@ def join_columns(parts: Sequence[tuple[Mapping[str, Column], int]]) -> dict[str,
     return joined
 
 
+def query_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """The columns that may tell queries apart, the best first: ids before texts."""
+    candidates = [name for name in names if is_query_text(name) or _QUERY_ID.fullmatch(name)]
+    return tuple(sorted(candidates, key=lambda name: (name != "query_id", is_query_text(name))))
+
+
+def is_query_text(name: str) -> bool:
+    """Whether a column of this name holds what was asked, rather than an id of it."""
+    return _QUERY_TEXT.fullmatch(name) is not None
+
+
 def coded_columns(names: Iterable[str]) -> tuple[str, ...]:
     """The columns, of those that a file has, that are read into codes."""
-    present = set(names)
-    own = OWN_OPTIONAL if present >= OWN else ()
-    return tuple(name for name in (*REQUIRED, *OPTIONAL, *own) if name in present)
+    present = dict.fromkeys(names)
+    own = present.keys() >= OWN
+    others = (*OPTIONAL, *OWN_OPTIONAL) if own else (*OPTIONAL, *query_columns(present))
+    return tuple(dict.fromkeys(name for name in (*REQUIRED, *others) if name in present))
 
 
 def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
     """See that the required columns are there, once each.
 
     Raises:
-        DataError: naming those that are missing or double.
+        DataError: naming those that are missing or double, and those that there are.
     """
     present = list(names)
     missing = [name for name in REQUIRED if name not in present]
@@ -113,18 +139,53 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
         raise DataError(source, None, "empty", HINT)
     if missing:
         what = "missing " + ", ".join(f'"{name}"' for name in missing)
-        raise DataError(source, line, what, HINT)
-    twice = [name for name in (*REQUIRED, *OPTIONAL) if present.count(name) > 1]
+        raise DataError(source, line, f"{what}; the file has {_listed(present)}", HINT)
+    twice = [name for name in coded_columns(present) if present.count(name) > 1]
     if twice:
         raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
 
 
 def checked(table: BattleTable) -> BattleTable:
-    """The table, if it holds any battles.
+    """The table, if it holds any battles; whatever column tells queries apart is its query_id.
+
+    A text that was asked is known by the hash of its words, as `query_id_of` has it.
 
     Raises:
         DataError: it holds none.
     """
     if "model_a" not in table.columns or not table.n_rows:
         raise DataError(table.source, None, "holds no battles", HINT)
-    return table
+    candidates = query_columns(table.columns)
+    filled = (name for name in candidates if not _is_empty(table.columns[name]))
+    name = next(filled, "query_id")
+    if name == "query_id":
+        return table
+    columns = {key: column for key, column in table.columns.items() if key not in candidates}
+    column = table.columns[name]
+    if is_query_text(name):
+        column = replace(column, distinct=tuple(map(_asked, column.distinct)))
+    note = f'{table.source}: queries are told apart by the column "{name}"'
+    return replace(table, columns={**columns, "query_id": column}, notes=(*table.notes, note))
+
+
+def hashable(cell: Any) -> Any:
+    """The cell, or its JSON where it is a list or an object."""
+    if isinstance(cell, list | dict):
+        return orjson.dumps(cell, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    return cell
+
+
+def _asked(text: Any) -> Any:
+    words = isinstance(text, str) and len(text.split()) > 1
+    return query_id_of(text) if words else text
+
+
+def _is_empty(column: Column) -> bool:
+    return all(value is None or not str(value).strip() for value in column.distinct)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names for an error's one line, whatever is in them."""
+    shown = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in names]
+    more = len(names) - _MOST_NAMES
+    return ", ".join(shown[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

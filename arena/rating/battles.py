@@ -175,7 +175,8 @@ def _assemble(
 ) -> Battles:
     _check_aliases(aliases)
     coded, known = _coded(tables, aliases)
-    repeated, ids = read_repeated_ids(tables)
+    about = np.stack([coded.query, *np.sort([coded.model_a, coded.model_b], axis=0)], axis=1)
+    repeated, ids = read_repeated_ids(tables, about)
     same = coded.model_a == coded.model_b
     ends = np.cumsum([table.n_rows for table in tables])
     for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
@@ -202,9 +203,11 @@ def _assemble(
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
     """All rows of all tables, turned round where swapped; and where a query_id is known."""
     swapped = np.concatenate([read_swapped(table) for table in tables])
-    winner = np.concatenate([read_winners(table) for table in tables])
-    sides = [read_names(table, s, aliases) for s in ("model_a", "model_b") for table in tables]
-    both, models = merge(sides)
+    firsts = [read_names(table, "model_a", aliases) for table in tables]
+    seconds = [read_names(table, "model_b", aliases) for table in tables]
+    named = zip(tables, firsts, seconds, strict=True)
+    winner = np.concatenate([read_winners(*each, aliases) for each in named])
+    both, models = merge([*firsts, *seconds])
     left, right = np.split(both, 2)
     dataset, datasets = merge([read_words(table, "dataset", NO_DATASET) for table in tables])
     query_id, query_ids = merge([read_words(table, "query_id", "") for table in tables])
