@@ -30,6 +30,7 @@ from arena.commands import (
 )
 from arena.crash import print_traceback
 from arena.errors import ArenaError
+from arena.printable import encodable, prepare_streams, printable
 
 
 class _Group(click.Group):
@@ -42,6 +43,7 @@ class _Group(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
+        prepare_streams()
         # `arena --help` prints while the arguments are read, before anything is invoked.
         with _errors_in_one_line():
             return super().make_context(info_name, args, parent, **extra)
@@ -61,18 +63,29 @@ def _errors_in_one_line() -> Iterator[None]:
         yield
     except ArenaError as error:
         for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
+            _complain(line)
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # The reader of our output (`arena rate | head`) has seen enough.
         _forget_stdout()
         sys.exit(0)
+    except UnicodeEncodeError as error:
+        if error.encoding.replace("-", "") == "utf8":
+            raise
+        # A file's name, for what is printed and what is written can always be encoded.
+        _complain(f"{error.object!a} is no name of a file in {error.encoding}; set PYTHONUTF8=1")
+        sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
             raise
         _forget_stdout()
-        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        _complain(f"the output cannot be written: {error.strerror}")
         sys.exit(1)
+
+
+def _complain(line: str) -> None:
+    # click writes UTF-8 where a stream says ASCII, so it is made ASCII here.
+    click.echo(f"error: {encodable(printable(line), sys.stderr.encoding or 'utf-8')}", err=True)
 
 
 def _forget_stdout() -> None:

@@ -6,11 +6,14 @@ line now and then, never a screenful of carriage returns.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
+
+from arena.printable import encodable, printable
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one stage."""
@@ -34,14 +37,15 @@ class Reporter(Protocol):
 
 
 def reporter(*, quiet: bool = False) -> Reporter:
-    """Choose how to report: silent, live on a terminal, or plain lines."""
+    """Choose how to report: silent, live on a terminal that can redraw a line, or plain lines."""
     if quiet:
         return _Quiet()
-    return _Live() if sys.stderr.isatty() else Plain(_to_stderr)
+    live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return _Live() if live else Plain(_to_stderr)
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()
 
 
@@ -149,41 +153,59 @@ class _Live:
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, emoji=False)
+        self._encoding = sys.stderr.encoding or "utf-8"
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(self._shown(line), markup=False)
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
         from rich.table import Column  # noqa: PLC0415
 
-        # On a narrow terminal the bar gives way first, and then the end of the detail.
-        bar_width = max(6, min(24, self._console.width - 80))
+        # On a narrow terminal the bar gives way first, then the end of the detail.
+        width = self._console.width
+        bar = [BarColumn(bar_width=min(24, width - 72))] if width >= 80 else []
+
+        def text(field: str, *, ratio: int | None = None) -> TextColumn:
+            # An ellipsis is three characters where there is no sign for it, and the line too long.
+            cut: Literal["ellipsis", "crop"] = "ellipsis" if self._shown("…") == "…" else "crop"
+            column = Column(ratio=ratio, no_wrap=True, overflow=cut)
+            return TextColumn(f"{{task.{field}}}", markup=False, table_column=column)
+
         columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=bar_width),
+            text("description", ratio=None if width >= 60 else 1),
+            *bar,
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            TextColumn("{task.fields[pace]}", markup=False),
-            TextColumn(
-                "{task.fields[detail]}",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
-            ),
+            text("fields[pace]"),
+            text("fields[detail]", ratio=1),
         )
         pace = _Pace(total, time.monotonic)
         with Progress(
             *columns, console=self._console, refresh_per_second=8, expand=True
         ) as progress:
-            task = progress.add_task(title, total=total, pace="", detail="")
+            short = _middle(self._shown(title), max(width // 2 - 8, 12), self._shown("…"))
+            task = progress.add_task(short, total=total, pace="", detail="")
+            shown = self._shown
 
             class Bar:
                 def update(self, done: int, detail: str = "") -> None:
                     pace.update(done)
-                    progress.update(task, completed=done, pace=str(pace), detail=detail)
+                    progress.update(task, completed=done, pace=str(pace), detail=shown(detail))
 
             yield Bar()
+
+    def _shown(self, text: str) -> str:
+        return encodable(printable(text), self._encoding)
+
+
+def _middle(text: str, width: int, dots: str) -> str:
+    """The beginning and the end of a text that is too long: both tell names apart."""
+    if len(text) <= width:
+        return text
+    room = width - len(dots)
+    return f"{text[: room - room // 2]}{dots}{text[len(text) - room // 2 :]}"
 
 
 class _Quiet:

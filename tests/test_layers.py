@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 
 LAYERS = [
     {"redaction"},
-    {"errors"},
+    {"errors", "printable"},
     {"records", "crash", "databases", "digest", "files", "progress"},
     {"config"},
     {"data", "endpoint", "log"},

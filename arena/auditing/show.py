@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from arena.auditing.records import Audit, Estimate, Figure
+from arena.printable import encodable
 from arena.rating.table import DEFAULT_WIDTH
-from arena.rating.terminal import count, plain_console, printable
+from arena.rating.terminal import count, plain_console, printable, screen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,72 +36,76 @@ def to_json(audit: Audit) -> dict[str, Any]:
 
 def print_audit(audit: Audit) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    colour = is_terminal and not os.environ.get("NO_COLOR")
-    sys.stdout.write(render_audit(audit, width=width, colour=colour))
+    on = screen()
+    sys.stdout.write(render_audit(audit, width=on.width, colour=on.colour, encoding=on.encoding))
 
 
-def render_audit(audit: Audit, *, width: int | None = None, colour: bool = False) -> str:
+def render_audit(
+    audit: Audit, *, width: int | None = None, colour: bool = False, encoding: str = "utf-8"
+) -> str:
     """The verdict on the judge, each figure with its meaning, and what cannot be known."""
     console = plain_console(width or DEFAULT_WIDTH, colour=colour)
     with console.capture() as capture:
-        for line in _head(audit):
+        for line in _head(audit, encoding):
             console.print(line)
         console.print()
-        console.print(_known(audit))
+        console.print(_known(audit, encoding))
         console.print()
-        console.print(_unknown(audit))
+        console.print(_unknown(audit, encoding))
         if audit.notes:
             console.print()
-            console.print(_notes(audit))
+            console.print(_notes(audit, encoding))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def _head(audit: Audit) -> Iterator[Text]:
+def _head(audit: Audit, encoding: str) -> Iterator[Text]:
+    say = partial(_text, encoding)
     names = ", ".join(judge or "not named in the log" for judge in audit.judges)
     judges = "judges" if len(audit.judges) > 1 else "judge"
-    yield _text(f"How far to trust the {judges}: {names}", "bold")
+    yield say(f"How far to trust the {judges}: {names}", "bold")
     counts = (
         count(audit.battles, "battle"),
         count(audit.queries, "query", "queries"),
         count(len(audit.datasets), "data set"),
     )
-    yield _text(f"{', '.join(counts)}; 95% intervals, clustered by query")
-    level = _text(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
-    yield _text("").append(level).append(_text(f": {audit.trust.reason}"))
+    yield say(f"{', '.join(counts)}; 95% intervals, clustered by query")
+    level = say(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
+    yield say("").append(level).append(say(f": {audit.trust.reason}"))
 
 
-def _known(audit: Audit) -> Table:
+def _known(audit: Audit, encoding: str) -> Table:
     """A row for each figure: value, interval, and what it means."""
+    say = partial(_text, encoding)
     grid = _grid("right", "left", "left")
     for figure in audit.figures:
         estimate = figure.estimate
         if estimate is not None:
-            said = _text("").append(_text(f"{figure.title} ", "bold"))
-            said.append(_text(f"({estimate.n:,} {figure.of})")).append("\n")
-            said.append(_text(_meaning(figure), "dim"))
-            value = _text(_value(estimate.value, figure), "bold")
-            grid.add_row(value, _text(_interval(estimate, figure)), said)
+            said = say("").append(say(f"{figure.title} ", "bold"))
+            said.append(say(f"({estimate.n:,} {figure.of})")).append("\n")
+            said.append(say(_meaning(figure), "dim"))
+            value = say(_value(estimate.value, figure), "bold")
+            grid.add_row(value, say(_interval(estimate, figure)), said)
     return grid
 
 
-def _unknown(audit: Audit) -> Table:
+def _unknown(audit: Audit, encoding: str) -> Table:
     """What cannot be computed, a row for each reason."""
+    say = partial(_text, encoding)
     reasons: dict[str, list[str]] = {}
     for figure in audit.figures:
         if figure.estimate is None:
             reasons.setdefault(figure.meaning, []).append(figure.title)
     grid = _grid("left", "left")
     for because, titles in reasons.items():
-        grid.add_row(_text("–"), _text(f"{'; '.join(titles)}: because {because}"))
+        grid.add_row(say("–"), say(f"{'; '.join(titles)}: because {because}"))
     return grid
 
 
-def _notes(audit: Audit) -> Table:
+def _notes(audit: Audit, encoding: str) -> Table:
+    say = partial(_text, encoding)
     grid = _grid("left", "left")
     for note in audit.notes:
-        grid.add_row(_text("•"), _text(note))
+        grid.add_row(say("•"), say(note))
     return grid
 
 
@@ -141,10 +145,10 @@ def _short(value: float, figure: Figure) -> str:
     return f"{value:.0%}" if figure.unit == "share" else _value(value, figure)
 
 
-def _text(text: str, style: str = "") -> Text:
+def _text(encoding: str, text: str, style: str = "") -> Text:
     from rich.text import Text  # noqa: PLC0415 - a Text is never read as markup
 
-    return Text(printable(text), style)
+    return Text(encodable(printable(text), encoding), style)
 
 
 def _figure_json(figure: Figure) -> dict[str, Any]:

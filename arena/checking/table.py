@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from arena.checking.check import Report
 from arena.checking.rows import Row
 from arena.progress import dollars
-from arena.rating.terminal import count, empty_table, plain_console, printable, text
+from arena.rating.terminal import (
+    Column,
+    Screen,
+    count,
+    fitted_table,
+    plain_console,
+    printable,
+    wrapped,
+)
 
-_COLUMNS = {"name": "left", "kind": "left", "state": "left", "dim": "right", "ms": "right"}
-_COLUMNS |= {"$/1M tokens": "right", "": "left"}
 _STYLES = {"ok": "green", "failed": "bold red", "not tried": "yellow"}
+_ANY_WIDTH: Final = 10_000
 
 
-def render_report(report: Report, *, width: int, colour: bool = False) -> str:
+def render_report(
+    report: Report, *, width: int | None = None, colour: bool = False, encoding: str = "utf-8"
+) -> str:
     """One row for everything that was tried; below it what is wrong, in whole sentences.
 
     Args:
         report: what was found.
-        width: of the terminal; 0 for as much as the longest row takes.
+        width: of the terminal; None for as much as the longest row takes.
         colour: emphasise with ANSI escapes; else the text is plain.
+        encoding: what the terminal can show.
     """
-    from rich.text import Text  # noqa: PLC0415
-
-    table = empty_table()
-    for head, justify in _COLUMNS.items():
-        table.add_column(head, justify="right" if justify == "right" else "left", no_wrap=True)
-    for row in report.rows:
-        cells = [text(cell) for cell in _cells(row)]
-        cells[2] = Text(row.state, style=_STYLES[row.outcome], no_wrap=True)
-        table.add_row(*cells)
-    console = plain_console(width or 10_000, colour=colour)
+    on = Screen(width, colour, encoding)
+    console = plain_console(width or _ANY_WIDTH, colour=colour)
     with console.capture() as capture:
-        console.print(table)
+        console.print(fitted_table(_columns(report.rows), on, default_width=_ANY_WIDTH))
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*lines, "", *_lines(report)])
+    return "\n".join([*lines, "", *(wrapped(line, on) for line in _lines(report))])
 
 
-def _cells(row: Row) -> list[str]:
-    first = row.notes[:1] if row.kind == "data set" else row.notes
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    states = [_STYLES[row.outcome] for row in rows]
+    prices = [" / ".join(f"{price:g}" for price in row.prices) for row in rows]
     return [
-        printable(row.name),
-        row.kind,
-        row.state,
-        "" if row.dimension is None else f"{row.dimension:,}",
-        "" if row.latency_ms is None else _milliseconds(row.latency_ms),
-        " / ".join(f"{price:g}" for price in row.prices),
-        printable(", ".join(first)),
+        Column("name", [row.name for row in rows], "name"),
+        Column("kind", [row.kind for row in rows], "word", gives_way=1),
+        Column("state", [row.state for row in rows], "word", styles=states),
+        Column("dim", [_whole(row.dimension) for row in rows], gives_way=3),
+        Column("ms", [_milliseconds(row.latency_ms) for row in rows], gives_way=2),
+        Column("$/1M tokens", prices, gives_way=4),
+        Column("", [_note(row) for row in rows], "prose"),
     ]
+
+
+def _note(row: Row) -> str:
+    return printable(", ".join(row.notes[:1] if row.kind == "data set" else row.notes))
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -84,5 +91,11 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _milliseconds(value: float) -> str:
+def _whole(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return ""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"

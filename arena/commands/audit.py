@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from arena.printable import printable_json
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
@@ -37,8 +39,6 @@ def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: boo
 
     audited = card.audit(path, labels=labels, aliases=aliases)
     if as_json:
-        import orjson  # noqa: PLC0415
-
-        click.echo(orjson.dumps(show.to_json(audited), option=orjson.OPT_INDENT_2))
+        click.echo(printable_json(show.to_json(audited)))
     else:
         show.print_audit(audited)

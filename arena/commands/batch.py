@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arena.commands.options import CONFIG, QUIET
+from arena.commands.options import CONFIG, QUIET, echo_lines, echo_path
 from arena.progress import dollars, reporter
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def submit(  # noqa: PLR0913  one parameter per option
     order = work.Order(max_usd=max_usd, max_tokens=max_tokens, limits=limits, gate=not no_gate)
     done = run(work.submit(open_desk(config, progress), order, progress))
     cost = f", {dollars(done.at_most_usd)} at most" if done.at_most_usd else ""
-    click.echo(f"{done.n_requests:,} requests submitted in {done.n_jobs} jobs{cost}")
+    echo_lines([f"{done.n_requests:,} requests submitted in {done.n_jobs} jobs{cost}"])
     done.check()
 
 
@@ -105,10 +105,8 @@ def status(config: Path) -> None:
     from arena.experiment import batch as work  # noqa: PLC0415
 
     found = run(work.statuses(config))
-    for job, state in found:
-        click.echo(f"{job.name}  {job.batch_id or '-'}  {state}")
-    if not found:
-        click.echo("no jobs are under way")
+    jobs = [f"{job.name}  {job.batch_id or '-'}  {state}" for job, state in found]
+    echo_lines(jobs or ["no jobs are under way"])
 
 
 @batch.command()
@@ -159,7 +157,7 @@ def export(folder: Path, config: Path, max_requests: int, *, quiet: bool) -> Non
 
     desk = open_desk(config, reporter(quiet=quiet))
     for path in work.export(desk, folder, Limits(requests=max_requests)):
-        click.echo(path)
+        echo_path(path)
 
 
 @batch.command("import")
@@ -200,5 +198,5 @@ def _finish(done: Collected) -> None:
         leaderboard = rate_files([folder])
         write_leaderboard(leaderboard, folder)
         show(leaderboard, as_json=False)
-    click.echo(f"{done.n_new:,} battles written, {done.n_judged:,} of {done.n_planned:,} judged")
+    echo_lines([f"{done.n_new:,} battles written, {done.n_judged:,} of {done.n_planned:,} judged"])
     done.check()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arena.commands import init, rate
-from arena.commands.options import CONFIG, MAX_USD, QUIET, REPORT
+from arena.commands.options import CONFIG, MAX_USD, QUIET, REPORT, echo_lines
 from arena.errors import UsageError
 from arena.progress import Reporter, reporter
 
@@ -85,7 +85,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     elif limit is not None or shard is not None:
         raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
     else:
-        click.echo("\n".join(pipeline.dry_run(config, options).lines()))
+        echo_lines(pipeline.dry_run(config, options).lines())
 
 
 @click.command()

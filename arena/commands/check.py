@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from arena.printable import printable_json
 from arena.progress import reporter
 
 
@@ -44,6 +44,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
     """
     from arena.checking import check as checks  # noqa: PLC0415
     from arena.checking import table as check_table  # noqa: PLC0415
+    from arena.rating.terminal import screen  # noqa: PLC0415
 
     try:
         report = checks.check(config, reporter(quiet=quiet), data=not no_data, timeout_s=timeout_s)
@@ -51,14 +52,13 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
         click.echo("error: stopped; what had been asked by then may have cost a little", err=True)
         _leave(1)
     if as_json:
-        import orjson  # noqa: PLC0415
-
-        click.echo(orjson.dumps(check_table.as_json(report), option=orjson.OPT_INDENT_2))
+        click.echo(printable_json(check_table.as_json(report)))
     else:
-        terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else 0
-        colour = terminal and "NO_COLOR" not in os.environ
-        click.echo(check_table.render_report(report, width=width, colour=colour))
+        on = screen()
+        table = check_table.render_report(
+            report, width=on.width, colour=on.colour, encoding=on.encoding
+        )
+        click.echo(table)
     status = 0 if report.ok else 1
     if report.hangs:
         _leave(status)

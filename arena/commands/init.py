@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from arena.commands.options import echo_path
 from arena.errors import UsageError, WriteError
 
 
@@ -93,7 +94,7 @@ def init(folder: Path, name: str) -> None:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise WriteError(path, error) from None
-        click.echo(path)
+        echo_path(path)
     where = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"next: {where}{TEMPLATES[name].then}", err=True)
 

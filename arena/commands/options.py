@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
+
+from arena.printable import printable
 
 CONFIG = click.argument(
     "config",
@@ -23,3 +27,17 @@ REPORT = click.option(
     help="Keep a site of the experiment up to date meanwhile, as `arena report` writes it.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Print lines to stdout, broken between words where a terminal is narrower."""
+    from arena.rating.terminal import screen, wrapped  # noqa: PLC0415
+
+    on = screen()
+    for line in lines:
+        click.echo(wrapped(printable(line), on))
+
+
+def echo_path(path: Path) -> None:
+    """Print a path to stdout: as it is for a program, and printable on a terminal."""
+    click.echo(printable(str(path)) if sys.stdout.isatty() else path)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arena.printable import printable_json
+
 if TYPE_CHECKING:
     from arena.embedding.presets import Preset
 
@@ -51,9 +53,7 @@ def providers(*, as_json: bool) -> None:
     """
     rows = list(_providers())
     if as_json:
-        import orjson  # noqa: PLC0415
-
-        click.echo(orjson.dumps([asdict(row) for row in rows], option=orjson.OPT_INDENT_2))
+        click.echo(printable_json([asdict(row) for row in rows]))
     else:
         width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 0)).columns)
         click.echo(_table(rows, width), nl=False)

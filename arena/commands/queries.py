@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from arena.commands.options import echo_lines
 from arena.progress import reporter
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
@@ -106,8 +107,8 @@ def queries(  # noqa: PLR0913  one parameter per option
     }
     asked = Order(**order, model={key: v for key, v in settings.items() if v not in (None, "")})
     if dry_run:
-        click.echo("\n".join(estimate_queries(asked).lines()))
+        echo_lines(estimate_queries(asked).lines())
         return
     result = write_queries_for(asked, reporter(quiet=quiet))
-    click.echo("\n".join(result.lines()))
+    echo_lines(result.lines())
     result.check()

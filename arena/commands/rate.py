@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arena.printable import printable_json
+
 if TYPE_CHECKING:
     from arena.rating.leaderboard import Leaderboard
     from arena.rating.table import Shown
@@ -129,8 +131,6 @@ def show(leaderboard: Leaderboard, *, as_json: bool, shown: Shown | None = None)
     from arena.rating.table import print_leaderboard  # noqa: PLC0415
 
     if as_json:
-        import orjson  # noqa: PLC0415
-
-        click.echo(orjson.dumps(to_json(leaderboard), option=orjson.OPT_INDENT_2))
+        click.echo(printable_json(to_json(leaderboard)))
     else:
         print_leaderboard(leaderboard, shown=shown)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import click
 
+from arena.commands.options import echo_path
+from arena.printable import printable
+
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
@@ -36,7 +39,7 @@ def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
     from arena.site.build import build_site  # noqa: PLC0415
 
     first = build_site(path, out, say=_say)
-    click.echo(first)
+    echo_path(first)
     if show and click.launch(first.resolve().as_uri()) != 0:
         _say("note: no browser opens here; open the file above in one")
     if watch:
@@ -50,4 +53,4 @@ def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from pathlib import Path
 
 import click
 
 from arena.commands.options import CONFIG, QUIET
+from arena.printable import printable_json
 from arena.progress import reporter
 
 
@@ -30,15 +28,13 @@ def retrieve(config: Path, *, as_json: bool, quiet: bool) -> None:
       arena retrieve --json | jq '.[].documents_per_s'
     """
     from arena.experiment import pipeline, retrieval_table  # noqa: PLC0415
+    from arena.rating.terminal import screen  # noqa: PLC0415
 
     runs = pipeline.retrieve(config, reporter(quiet=quiet))
     if as_json:
-        import orjson  # noqa: PLC0415
-
         tree = retrieval_table.to_json(runs)
-        click.echo(orjson.dumps(tree, option=orjson.OPT_INDENT_2))
+        click.echo(printable_json(tree))
     else:
-        terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else 0
-        colour = terminal and "NO_COLOR" not in os.environ
-        click.echo(retrieval_table.render(runs, width=width, colour=colour))
+        on = screen()
+        table = retrieval_table.render(runs, width=on.width, colour=on.colour, encoding=on.encoding)
+        click.echo(table)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from arena.data.metrics import Latency, latency_summary
 from arena.progress import dollars
-from arena.rating.terminal import empty_table, plain_console, printable, text
+from arena.rating.terminal import Column, Screen, fitted_table, plain_console, printable, wrapped
 from arena.records import RetrievalStats
+
+_ANY_WIDTH: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +42,32 @@ def to_json(runs: Sequence[Retrieved]) -> list[dict[str, Any]]:
     return rows
 
 
-def render(runs: Sequence[Retrieved], *, width: int, colour: bool = False) -> str:
+def render(
+    runs: Sequence[Retrieved],
+    *,
+    width: int | None = None,
+    colour: bool = False,
+    encoding: str = "utf-8",
+) -> str:
     """One row a run; below it where and when latencies were measured.
 
     Args:
         runs: in the order of the rows.
-        width: of the terminal; 0 for as much as the longest row takes.
+        width: of the terminal; None for as much as the longest row takes.
         colour: emphasise with ANSI escapes; else the text is plain.
+        encoding: what the terminal can show.
     """
-    columns = [c for c in _COLUMNS if c[0] in _ALWAYS or any(c[2](run) for run in runs)]
-    table = empty_table()
-    for head, justify, _ in columns:
-        table.add_column(head, justify=justify, no_wrap=True)
-    for run in runs:
-        table.add_row(*(text(cell(run)) for _, _, cell in columns))
-    console = plain_console(width or 10_000, colour=colour)
+    on = Screen(width, colour, encoding)
+    columns = [
+        Column(head, cells, kind, gives_way)
+        for head, kind, gives_way, cell in _COLUMNS
+        if any(cells := [cell(run) for run in runs]) or not gives_way
+    ]
+    console = plain_console(width or _ANY_WIDTH, colour=colour)
     with console.capture() as capture:
-        console.print(table)
+        console.print(fitted_table(columns, on, default_width=_ANY_WIDTH))
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*lines, "", *_notes(runs)]).rstrip()
+    return "\n".join([*lines, "", *(wrapped(note, on) for note in _notes(runs))]).rstrip()
 
 
 def _notes(runs: Sequence[Retrieved]) -> list[str]:
@@ -119,16 +128,16 @@ def _cost(run: Retrieved) -> str:
     return "" if run.stats.cost_usd is None else dollars(run.stats.cost_usd)
 
 
-_COLUMNS: Sequence[tuple[str, Literal["left", "right"], Callable[[Retrieved], str]]] = (
-    ("dataset", "left", lambda run: printable(run.dataset)),
-    ("model", "left", lambda run: printable(run.model)),
-    ("documents", "right", lambda run: _number(run.stats.n_documents)),
-    ("dim", "right", lambda run: _number(run.stats.dimension)),
-    ("bytes/vector", "right", lambda run: _number(run.stats.bytes_per_vector)),
-    ("index MB", "right", _megabytes),
-    ("docs/s", "right", _rate),
-    ("p50/p90/p99 ms (n)", "right", _percentiles),
-    ("tokens", "right", lambda run: _number(run.stats.tokens)),
-    ("cost", "right", _cost),
+_COLUMNS: Sequence[tuple[str, Literal["figure", "name"], int, Callable[[Retrieved], str]]] = (
+    ("dataset", "name", 0, lambda run: run.dataset),
+    ("model", "name", 0, lambda run: run.model),
+    ("documents", "figure", 0, lambda run: _number(run.stats.n_documents)),
+    ("dim", "figure", 4, lambda run: _number(run.stats.dimension)),
+    ("bytes/vector", "figure", 7, lambda run: _number(run.stats.bytes_per_vector)),
+    ("index MB", "figure", 5, _megabytes),
+    ("docs/s", "figure", 3, _rate),
+    ("p50/p90/p99 ms (n)", "figure", 1, _percentiles),
+    ("tokens", "figure", 6, lambda run: _number(run.stats.tokens)),
+    ("cost", "figure", 2, _cost),
 )
-_ALWAYS = ("dataset", "model", "documents")
+"""Head, kind, what gives way first on a narrow terminal, and the cell of a run."""

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from arena.rating.leaderboard_records import Leaderboard, Pair
-from arena.rating.terminal import count, empty_table, printable, text
+from arena.rating.terminal import Column, Screen, count, fitted_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_NAME = 30
-"""Columns that a model's name may take."""
 
-
-def matrices(leaderboard: Leaderboard, width: int) -> Iterator[tuple[str, Table]]:
+def matrices(
+    leaderboard: Leaderboard, on: Screen, *, default_width: int
+) -> Iterator[tuple[str, Table]]:
     """Wins/losses/ties of row against column, and how sure the row is to be better, in percent."""
-    yield "wins/losses/ties of row against column", _matrix(leaderboard, width, _counts)
+    both = [side for pair in leaderboard.pairs for side in (pair, _turned(pair))]
+    yield (
+        "wins/losses/ties of row against column",
+        _matrix(leaderboard, {(p.a, p.b): _counts(p) for p in both}, on, default_width),
+    )
     if any(pair.p_better is not None for pair in leaderboard.pairs):
-        yield "% sure that row is better than column", _matrix(leaderboard, width, _percent)
-
-
-def _matrix(leaderboard: Leaderboard, width: int, cell: Callable[[Pair], str]) -> Table:
-    models = [row.model for row in leaderboard.overall]
-    both = (side for pair in leaderboard.pairs for side in (pair, _turned(pair)))
-    cells = {(side.a, side.b): cell(side) for side in both}
-    widest = max(map(len, [*cells.values(), str(len(models))]))
-    name_width = min(max(len(printable(model)) for model in models) + 4, _NAME, width // 2)
-    fitting = max((width - name_width) // (widest + 2), 1)
-    table = empty_table()
-    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=name_width - 2)
-    for place in range(1, min(fitting, len(models)) + 1):
-        table.add_column(str(place), justify="right", no_wrap=True)
-    for place, row in enumerate(models, 1):
-        line = [cells.get((row, column), "·") for column in models[:fitting]]
-        table.add_row(*map(text, [f"{place} {printable(row)}", *line]))
-    if len(models) > fitting:
-        hidden = count(len(models) - fitting, "more model")
-        table.caption, table.caption_justify = (
-            f"and {hidden}: widen the terminal, or --json",
-            "left",
+        yield (
+            "% sure that row is better than column",
+            _matrix(leaderboard, {(p.a, p.b): _percent(p) for p in both}, on, default_width),
         )
+
+
+def _matrix(
+    leaderboard: Leaderboard, cells: Mapping[tuple[str, str], str], on: Screen, default_width: int
+) -> Table:
+    models = [row.model for row in leaderboard.overall]
+    columns = [
+        Column("", [str(place) for place in range(1, len(models) + 1)]),
+        Column("", models, "name"),
+    ]
+    columns += [
+        Column(str(place), [cells.get((row, column), "·") for row in models], gives_way=place)
+        for place, column in enumerate(models, 1)
+    ]
+    table = fitted_table(columns, on, default_width=default_width)
+    hidden = len(columns) - len(table.columns)
+    if hidden:
+        more = count(hidden, "more model")
+        table.caption = f"and {more}: widen the terminal, or --json"
+        table.caption_justify = "left"
     return table
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from arena.rating.leaderboard_records import Leaderboard, Row
 from arena.rating.matrix import matrices
 from arena.rating.sentences import separation_lines, summary_lines, with_half_width
-from arena.rating.terminal import count, empty_table, plain_console, printable, text
+from arena.rating.terminal import (
+    Column,
+    Screen,
+    count,
+    fitted_table,
+    plain_console,
+    printable,
+    screen,
+    short_names,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_WIDTH = 100
+_HEAD = 20
+"""Cells that the name of a data set may take above its column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +36,8 @@ class _Column:
 
     head: str
     cell: Callable[[Row], str]
-    least_width: int = 0  #: terminal width from which it is shown
-    align: str = "right"
+    gives_way: int = 0  #: the highest is left out first where not all fit; 0 never is
+    kind: Literal["figure", "name"] = "figure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,77 +53,71 @@ def render_leaderboard(
     *,
     width: int | None = None,
     colour: bool = False,
+    encoding: str = "utf-8",
     shown: Shown | None = None,
 ) -> str:
     """The overall table, the ratings per data set, what would separate neighbours, and the notes.
 
     Args:
         leaderboard: what to show.
-        width: of the terminal, in columns; 100 where there is none.
+        width: of the terminal, in columns; without one tables take 100, and lines are whole.
         colour: emphasise with ANSI escapes; else the text is plain.
+        encoding: what the terminal can show; signs that it lacks are spelt in ASCII.
         shown: what more to show.
     """
+    on = Screen(width, colour, encoding)
+    return _render(leaderboard, on, shown or Shown())
+
+
+def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    sys.stdout.write(_render(leaderboard, screen(), shown or Shown()))
+
+
+def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
     from rich.text import Text  # noqa: PLC0415
 
-    console = plain_console(width or DEFAULT_WIDTH, colour=colour)
-    width, shown = width or DEFAULT_WIDTH, shown or Shown()
+    console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
     with console.capture() as capture:
         for line in summary_lines(leaderboard):
-            console.print(Text(line), soft_wrap=True)
-        for title, table in _tables(leaderboard, width, shown):
+            console.print(Text(wrapped(line, on)), soft_wrap=True)
+        for title, table in _tables(leaderboard, on, shown):
             console.print()
             if title:
-                console.print(Text(title))
+                console.print(Text(wrapped(title, on)), soft_wrap=True)
             console.print(table)
         notes = [*separation_lines(leaderboard), *map(printable, leaderboard.notes)]
         if notes:
             console.print()
         for note in notes:
-            console.print(Text(f"• {note}"), soft_wrap=True)
+            console.print(Text(wrapped(note, on, lead="• ")), soft_wrap=True)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
-    """Print to stdout, in colour and as wide as the terminal if it is one."""
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if is_terminal else None
-    colour = is_terminal and not os.environ.get("NO_COLOR")
-    sys.stdout.write(render_leaderboard(leaderboard, width=width, colour=colour, shown=shown))
-
-
-def _tables(leaderboard: Leaderboard, width: int, shown: Shown) -> Iterator[tuple[str, Table]]:
+def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tuple[str, Table]]:
     """Each table with its title; the overall one has none."""
-    yield "", _table(leaderboard.overall, width)
+    yield "", _table(leaderboard.overall, on)
     if len(leaderboard.datasets) > 1 and not shown.by_dataset:
-        yield "", _by_dataset(leaderboard, width)
+        yield "", _by_dataset(leaderboard, on)
     if shown.by_dataset:
         for name, rows in leaderboard.datasets.items():
             place = leaderboard.position_by_dataset.get(name)
             worth = f": shown first is worth {with_half_width(place)} Elo" if place else ""
-            yield printable(name) + worth, _table(rows, width)
+            yield printable(name) + worth, _table(rows, on)
     if shown.matrix:
-        yield from matrices(leaderboard, width)
+        yield from matrices(leaderboard, on, default_width=DEFAULT_WIDTH)
 
 
-def _table(rows: Sequence[Row], width: int) -> Table:
-    shown = [
-        column
+def _table(rows: Sequence[Row], on: Screen) -> Table:
+    columns = [
+        Column(column.head, cells, column.kind, column.gives_way)
         for column in _COLUMNS
-        if width >= column.least_width and any(column.cell(row) for row in rows)
+        if any(cells := [column.cell(row) for row in rows])
     ]
-    table = empty_table()
-    for column in shown:
-        if column.align == "left":
-            # The one column that may be squeezed: a long name must not hide the figures.
-            table.add_column(column.head, justify="left", overflow="ellipsis")
-        else:
-            table.add_column(column.head, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(text(column.cell(row)) for column in shown))
-    return table
+    return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
 
 
-def _by_dataset(leaderboard: Leaderboard, width: int) -> Table:
+def _by_dataset(leaderboard: Leaderboard, on: Screen) -> Table:
     """The rating (or Elo, if that ranks) per data set: as many data sets as fit."""
     rated = any(row.rating is not None for rows in leaderboard.datasets.values() for row in rows)
     by_rating = rated and leaderboard.settings.rank_by == "rating"
@@ -121,22 +125,15 @@ def _by_dataset(leaderboard: Leaderboard, width: int) -> Table:
         name: {row.model: row.rating if by_rating else row.elo for row in rows}
         for name, rows in leaderboard.datasets.items()
     }
-    longest = max(len(printable(row.model)) for row in leaderboard.overall)
-    room = max(width - min(longest, 40), 12)
-    names = []
-    for name in leaderboard.datasets:
-        room -= max(len(printable(name)), 4) + 2
-        if room < 0:
-            break
-        names.append(name)
-    table = empty_table()
-    table.add_column("rating by data set" if by_rating else "Elo by data set", overflow="ellipsis")
-    for name in names:
-        table.add_column(printable(name), justify="right", no_wrap=True)
-    for row in leaderboard.overall:
-        cells = [_number(values[name].get(row.model)) for name in names]
-        table.add_row(*map(text, [printable(row.model), *cells]))
-    hidden = len(values) - len(names)
+    heads = short_names(leaderboard.datasets, _HEAD, on.encoding)
+    models = [row.model for row in leaderboard.overall]
+    columns = [Column("rating by data set" if by_rating else "Elo by data set", models, "name")]
+    columns += [
+        Column(heads[name], [_number(own.get(model)) for model in models], gives_way=number)
+        for number, (name, own) in enumerate(values.items())
+    ]
+    table = fitted_table(columns, on, default_width=DEFAULT_WIDTH)
+    hidden = len(columns) - len(table.columns)
     if hidden:
         table.caption = f"and {count(hidden, 'more data set')}: widen the terminal"
         table.caption_justify = "left"
@@ -188,20 +185,20 @@ def _price(row: Row) -> str:
 
 _COLUMNS = (
     _Column("#", _place),
-    _Column("model", lambda row: printable(row.model), align="left"),
+    _Column("model", lambda row: row.model, kind="name"),
     _Column("rating", _rating),
-    _Column("ranks", _ranks),
-    _Column("Elo ~sd", _elo),
-    _Column("W/L/T", _record),
-    _Column("win", lambda row: f"{row.record.win_rate:.1%}", least_width=90),
-    _Column("nDCG@10", _metric("ndcg@10")),
-    _Column("nDCG@5", _metric("ndcg@5"), least_width=120),
-    _Column("recall@5", _metric("recall@5"), least_width=140),
-    _Column("recall@10", _metric("recall@10"), least_width=120),
-    _Column("judged@10", _metric("judged@10"), least_width=150),
-    _Column("p50 ms", _latency("p50_ms"), least_width=100),
-    _Column("p90 ms", _latency("p90_ms"), least_width=140),
-    _Column("p99 ms", _latency("p99_ms"), least_width=150),
-    _Column("$/1M", _price, least_width=120),
-    _Column("dim", lambda row: str(row.facts.dimension or ""), least_width=120),
+    _Column("ranks", _ranks, gives_way=1),
+    _Column("Elo ~sd", _elo, gives_way=4),
+    _Column("W/L/T", _record, gives_way=3),
+    _Column("win", lambda row: f"{row.record.win_rate:.1%}", gives_way=2),
+    _Column("nDCG@10", _metric("ndcg@10"), gives_way=5),
+    _Column("nDCG@5", _metric("ndcg@5"), gives_way=10),
+    _Column("recall@5", _metric("recall@5"), gives_way=12),
+    _Column("recall@10", _metric("recall@10"), gives_way=9),
+    _Column("judged@10", _metric("judged@10"), gives_way=13),
+    _Column("p50 ms", _latency("p50_ms"), gives_way=6),
+    _Column("p90 ms", _latency("p90_ms"), gives_way=11),
+    _Column("p99 ms", _latency("p99_ms"), gives_way=14),
+    _Column("$/1M", _price, gives_way=7),
+    _Column("dim", lambda row: str(row.facts.dimension or ""), gives_way=8),
 )

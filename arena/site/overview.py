@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import combinations
 
 import arena
-from arena.config import ExperimentConfig, known_price, safe_filename
+from arena.config import ExperimentConfig, known_price
 from arena.data.shown import ShownTexts
 from arena.rating.battles import Battles
 from arena.rating.leaderboard import Leaderboard, PositionAdvantage, as_rated
@@ -24,7 +25,7 @@ _SHOWN_APART = ("name", "maker", "about", "license", "release_date", "price_per_
 """Settings of a model that its page says in words of its own."""
 
 _LONGEST_FILE = 50
-"""Characters, of at most four bytes; file systems take 255 bytes."""
+"""Characters; file systems take 255 bytes."""
 
 _BARE = "a log alone has no texts of queries and documents; an experiment's folder has"
 
@@ -150,8 +151,9 @@ def _files(names: Sequence[str]) -> Iterator[str]:
     """A file for each model's page; names of a bare log may differ in nothing that a file can."""
     taken: set[str] = set()
     for name in names:
-        # Web hosts hide files that begin with a dot or an underscore.
-        base = safe_filename(name)[:_LONGEST_FILE]
+        # Web hosts hide files that begin with a dot or an underscore, and not every file system
+        # or archive keeps other letters than these.
+        base = re.sub(r"[^\w.+@-]+", "_", name, flags=re.ASCII)[:_LONGEST_FILE]
         base = base if base[:1].isalnum() else f"m{base}"
         file, number = base, 1
         while file.casefold() in taken:

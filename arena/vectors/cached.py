@@ -57,7 +57,7 @@ def embed_missing(
         texts: in any order, repeats allowed; they may be read from the disk as they are asked for.
         store: of the embedder's settings and the texts' role.
         alone: embed texts one at a time, and keep how long each took.
-        progress: told after each batch.
+        progress: told at first what is kept, and then after each batch.
 
     Returns:
         The digest of each text, by which the store knows its vector, and how many texts were
@@ -76,6 +76,8 @@ def embed_missing(
     n_known = len(np.unique(rows[rows >= 0]))
     missing = absent[first_of_each(digests[absent])]
     n_distinct = n_known + len(missing)
+    if progress:
+        progress(n_known, n_distinct)
     with store.writing() as append:
         # Another process may have had its turn in between.
         missing = missing[store.find_sound(digests[missing]) < 0]

@@ -1,0 +1,162 @@
+"""What a real terminal shows, whatever its width, encoding and locale."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+FAMILY = [
+    f"organisation/multilingual-embedding-model-{size}-instruct-v2-fp16"
+    for size in ("small", "medium", "large", "xlarge", "xxlarge")
+]
+HOSTILE = "\x1b[31m\x1b]0;owned\x07red\u202egnp.exe"
+ARENA = [sys.executable, "-m", "arena"]
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Battles of a family of long names, of a hostile one, and of one that few encodings have."""
+    models = [*FAMILY, HOSTILE, "東京-モデル"]
+    rows = [
+        {"model_a": a, "model_b": b, "winner": "model_a", "query_id": f"q{query}", "judge": HOSTILE}
+        for query in range(4)
+        for a in models
+        for b in models
+        if a != b
+    ]
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def on_terminal(arguments: list[str], *, width: int, **env: str) -> tuple[int, str]:
+    """The exit status of a command, and what it wrote to a terminal of this width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
+    child = subprocess.Popen(
+        [*ARENA, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm-256color", **env},
+    )
+    os.close(theirs)
+    written = bytearray()
+    try:
+        while chunk := os.read(ours, 65536):
+            written += chunk
+    except OSError:  # the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    return child.wait(60), written.decode(encoding).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "width", "encoding"),
+    [
+        ("rate", 40, "utf-8"),
+        ("rate", 80, "ascii"),
+        ("rate", 300, "cp1252"),
+        ("audit", 40, "cp1252"),
+        ("audit", 80, "ascii"),
+    ],
+)
+def test_no_line_is_wider_than_the_terminal_in_any_encoding(log, command, width, encoding):
+    status, shown = on_terminal([command, str(log)], width=width, PYTHONIOENCODING=encoding)
+
+    lines = COLOUR.sub("", shown).splitlines()
+    assert status == 0, shown
+    assert max(map(cell_len, lines)) <= width
+    assert all(line.isprintable() for line in lines)
+    assert "Traceback" not in shown
+
+
+def test_five_of_a_family_are_five_names_at_eighty_columns(log):
+    _, shown = on_terminal(["rate", str(log)], width=80)
+
+    sizes = ("small", "medium", "large", "xlarge", "xxlarge")
+    head, *rows = COLOUR.sub("", shown).split("\n\n")[1].splitlines()
+    assert "win" in head.split()
+    names = {row.split()[1] for row in rows}
+    assert all(any(f"{size}-" in name for name in names) for size in sizes)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colours_gets_none(log, env):
+    coloured = on_terminal(["rate", str(log)], width=80)[1]
+    plain = on_terminal(["rate", str(log)], width=80, **env)[1]
+
+    assert COLOUR.search(coloured)
+    assert not COLOUR.search(plain)
+
+
+LOCALES = [
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Pacific/Chatham"},
+    {"PYTHONIOENCODING": "ascii:strict"},
+]
+
+
+def written(log: Path, folder: Path, **env: str) -> tuple[dict[str, object], dict[str, bytes]]:
+    """The figures that are printed as JSON, and every file of the leaderboard and the site."""
+    folder.mkdir()
+    for arguments in (
+        ["report", str(log), "--out", str(folder / "site")],
+        ["rate", str(log), "--output", str(folder), "--json"],
+    ):
+        done = subprocess.run(
+            [*ARENA, *arguments], env={**os.environ, **env}, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return json.loads(done.stdout), {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_a_locale_changes_no_figure_and_no_file(log, tmp_path):
+    usual = written(log, tmp_path / "usual", LC_ALL="C.UTF-8")
+
+    for number, env in enumerate(LOCALES):
+        assert written(log, tmp_path / str(number), **env) == usual, env
+
+
+def test_json_moves_no_cursor_and_says_the_same(log):
+    _, shown = on_terminal(["rate", str(log), "--json"], width=80)
+
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert HOSTILE in {row["model"] for row in json.loads(shown)["overall"]}
+
+
+def test_an_error_repeats_foreign_text_without_its_controls(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(f"model_a,model_b,winner\na,b,{HOSTILE}\n", "utf-8")
+
+    status, shown = on_terminal(["rate", str(path)], width=200)
+
+    assert status == 2
+    assert shown.startswith("error: ")
+    assert "gnp.exe" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+
+
+def test_a_reader_who_has_seen_enough_ends_it_in_silence(log):
+    command = f"{sys.executable} -m arena rate {log} | head -1; echo ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
