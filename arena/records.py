@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["query", "document"]
@@ -59,6 +59,8 @@ class Run:
     dataset: str
     model: str
     rankings: Mapping[str, tuple[ScoredDoc, ...]]  #: query_id → best first; ties by doc_id
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """How its file was read, where that is not a matter of course."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class RetrievalStats:
     index_bytes: int | None = None  #: of the whole index, names of documents left out
     n_cut: int | None = None  #: documents embedded now whose ends were not read; None if unknown
     latency_without: str | None = None  #: a reranker's base, where latency_ms leaves it out
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """Of the run: how a file made elsewhere was read."""
     key: str = ""  #: hash of everything that the run depends on; another key, another run
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.data.beir import load_beir
-from arena.data.corpus_file import SmallCorpus, collect, corpus_hash, documents_of
+from arena.data.corpus_file import SmallCorpus, collect, corpus_hash, documents_of, n_copies
 from arena.data.disk_corpus import CorpusFile
 from arena.data.passages import Passages
 from arena.data.rows import Row
@@ -47,6 +47,8 @@ def test_corpus_in_a_file_is_the_corpus_in_memory(
     corpus = collect(items(documents), PATH, in_memory=in_memory)
 
     assert dict(corpus) == plain
+    texts = [(d.title.strip(), d.text.strip()) for d in documents if (d.title + d.text).strip()]
+    assert n_copies(corpus) == len(texts) - len(set(texts))
     assert list(corpus.items()) == list(plain.items())
     assert list(corpus) == list(plain)
     assert list(corpus.values()) == list(documents_of(corpus)) == documents

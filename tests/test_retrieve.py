@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
-from arena.config import ModelConfig
+from arena.config import DatasetConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
+from arena.data.load import load_dataset
 from arena.data.metrics import latency_summary, measure_run
+from arena.data.passages import queries_in_corpus
 from arena.data.trec import write_run
 from arena.errors import ApiError, DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
@@ -371,3 +373,56 @@ def test_bm25_on_the_reference_corpora_scores_as_ir_measures_says(
     assert metrics.ndcg_at_10 == pytest.approx(own[nd10], abs=1e-12)
     assert metrics.recall_at_10 == pytest.approx(own[r10], abs=1e-12)
     assert metrics.ndcg_at_10 == pytest.approx(ndcg, abs=5e-5)
+
+
+ARGUMENTS = Dataset(
+    "arguments",
+    {
+        "a": Document("a", "cats are better than dogs", "Cats"),
+        "b": Document("b", "dogs are better than cats"),
+        "c": Document("c", "cats are better  than dogs"),
+        "d": Document("d", "cats and dogs"),
+    },
+    {
+        "a": Query("a", "Cats cats are better than dogs"),  # with its title
+        "c": Query("c", " cats are better than\tdogs"),  # without
+        "d": Query("d", "cats"),  # the same id by chance
+        "b": Query("b", "dogs are better than cats"),  # graded: it is wanted
+    },
+    {"b": {"b": 1}},
+)
+
+
+def test_a_query_that_is_a_document_itself_is_left_out_of_its_own_ranking(tmp_path: Path) -> None:
+    ranked = [(q, n, d) for q in "abcd" for n, d in enumerate(q + "abcd".replace(q, ""))]
+    lines = [f"{query} Q0 {doc_id} {rank} {-rank} x" for query, rank, doc_id in ranked]
+    (tmp_path / "mine.trec").write_text("\n".join(lines))
+    models = [
+        BM25,
+        ModelConfig(name="lsa", provider="lsa"),
+        ModelConfig(name="mine", run=str(tmp_path / "mine.trec")),
+    ]
+
+    for model in models:
+        run, _ = retrieve(model, ARGUMENTS, list("abcd"), depth=3, cache=tmp_path)
+
+        assert queries_in_corpus(ARGUMENTS, "abcd") == {"a", "c"}
+        assert [len(order(run, query_id)) for query_id in "ac"] == [3, 3]
+        assert "a" not in order(run, "a")
+        assert "c" not in order(run, "c")
+        assert "b" in order(run, "b")
+        assert "d" in order(run, "d")
+
+
+def test_what_is_odd_about_a_corpus_is_counted_in_notes(tmp_path: Path) -> None:
+    rows = [("a", "x y"), ("b", "x y"), ("c", " x y"), ("d", ""), ("e", " "), ("q", "why?")]
+    text = "".join(f'{{"_id": "{doc_id}", "text": "{words}"}}\n' for doc_id, words in rows)
+    (tmp_path / "corpus.jsonl").write_text(text)
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "why?"}\n')
+
+    notes = load_dataset(DatasetConfig(name="x", path=tmp_path)).notes
+
+    copies, own = notes
+    assert copies == "documents with title and text of another, which no model tells apart: 2"
+    assert own.startswith("queries that are documents themselves (same id and text), ")
+    assert own.endswith(": 1")

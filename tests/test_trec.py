@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.data.trec import read_run, read_stats, separate_ties, write_run, write_stats
+from arena.data.trec import read_qrels, read_run, read_stats, separate_ties, write_run, write_stats
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 
@@ -236,3 +236,60 @@ def test_foreign_stats_are_refused(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(DataError, match="no retrieval stats"):
         read_stats(tmp_path / "m.json")
+
+
+def test_ranks_decide_where_all_scores_of_a_ranking_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text(
+        "q1 Q0 a 3 0 x\nq1 Q0 b 1 0 x\nq1 Q0 c 2 0 x\nq2 Q0 b 1 7 x\nq2 Q0 a 2 7 x\nq3 Q0 a 1 7 x\n"
+    )
+
+    run = read(path, "q1", "q2", "q3")
+
+    assert [order(run.rankings[q]) for q in ("q1", "q2", "q3")] == [
+        ["b", "c", "a"],
+        ["b", "a"],
+        ["a"],
+    ]
+    scores = [place.score for place in run.rankings["q1"]]
+    assert scores == sorted(set(scores), reverse=True)
+    [note] = run.notes
+    assert note.startswith("run: rankings whose documents all have one score, ")
+    assert note.endswith(": 2")
+
+
+def test_ties_are_counted_in_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.write_text("q1 Q0 b 1 2 x\nq1 Q0 a 2 2 x\nq1 Q0 c 3 1 x\nq1 Q0 1 4 1 x\nq1 Q0 2 5 1 x\n")
+
+    run = read(path, "q1")
+
+    assert order(run.rankings["q1"]) == ["a", "b", "1", "2", "c"]
+    [note] = run.notes
+    assert note.endswith("ordered by doc_id (in trec_eval: backwards): 3")
+
+
+@pytest.mark.parametrize("rank", ["0", "1", "-", "9" * 5000])
+def test_a_file_without_any_order_is_refused(tmp_path: Path, rank: str) -> None:
+    path = tmp_path / "run"
+    path.write_text(f"q1 Q0 b {rank} 1 x\nq1 Q0 a {rank} 1 x\nq2 Q0 a {rank} 1 x\n")
+
+    with pytest.raises(DataError, match="run: all scores of a ranking are the same, and so are"):
+        read(path, "q1", "q2")
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "1" + "0" * 400, "inf", "1e999"])
+def test_numbers_of_any_length_are_refused_in_one_line(tmp_path: Path, word: str) -> None:
+    (tmp_path / "run").write_text(f"q1 Q0 b 1 {word} x\n")
+    (tmp_path / "qrels").write_text(f"q1 0 b {word}\n")
+
+    with pytest.raises(DataError, match="run:1: score "):
+        read(tmp_path / "run", "q1")
+    with pytest.raises(DataError, match="qrels:1: grade "):
+        read_qrels(tmp_path / "qrels", DATASET.corpus, DATASET.queries)
+
+
+def test_how_a_run_was_read_is_kept_beside_it(tmp_path: Path) -> None:
+    write_stats(RetrievalStats(notes=("ties: 3",)), tmp_path / "m.json")
+
+    assert read_stats(tmp_path / "m.json").notes == ("ties: 3",)

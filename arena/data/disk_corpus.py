@@ -27,10 +27,16 @@ class CorpusFile(Mapping[str, Document]):
         starts: where each begins, and where the last one ends.
         hashes: the `id_hash` of each.
         content: the hash of what is in it.
+        n_copies: documents with title and text of one before them.
     """
 
     def __init__(
-        self, file: IO[bytes], starts: array[int], hashes: array[int], content: str
+        self,
+        file: IO[bytes],
+        starts: array[int],
+        hashes: array[int],
+        content: str,
+        n_copies: int = 0,
     ) -> None:
         self._file = file
         weakref.finalize(self, file.close)
@@ -39,6 +45,7 @@ class CorpusFile(Mapping[str, Document]):
         self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
         self._hashes = unsorted[self._order]
         self.content = content
+        self.n_copies = n_copies
         self.documents: Sequence[Document] = _Documents(self)
         """All of them, by their place in the corpus."""
 

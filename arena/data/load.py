@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
 from arena.data.builtin import python_docs
+from arena.data.corpus_file import n_copies
+from arena.data.passages import queries_in_corpus
 from arena.data.query_files import with_own
 from arena.errors import UsageError
 from arena.records import Dataset
@@ -20,7 +23,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         UsageError: a source needs what is not installed.
     """
     dataset = _from_source(config, corpus_alone=config.queries is not None)
-    return with_own(dataset, queries=config.queries, qrels=config.qrels)
+    dataset = with_own(dataset, queries=config.queries, qrels=config.qrels)
+    return replace(dataset, notes=(*dataset.notes, *_notes(dataset)))
 
 
 def load_corpus(config: DatasetConfig) -> Dataset:
@@ -30,6 +34,15 @@ def load_corpus(config: DatasetConfig) -> Dataset:
         DataError, UsageError: as `load_dataset`.
     """
     return _from_source(config, corpus_alone=True)
+
+
+def _notes(dataset: Dataset) -> Iterator[str]:
+    """What is odd about a corpus, and about it and its queries together."""
+    if copies := n_copies(dataset.corpus):
+        yield f"documents with title and text of another, which no model tells apart: {copies}"
+    if own := queries_in_corpus(dataset, dataset.queries):
+        what = "queries that are documents themselves (same id and text)"
+        yield f"{what}, each left out of its own rankings: {len(own)}"
 
 
 def _from_source(config: DatasetConfig, *, corpus_alone: bool) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, ValuesView
 from operator import attrgetter
 from typing import TypeVar, overload
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.data.corpus_file import documents_of
-from arena.records import Document
+from arena.records import Dataset, Document
 
 T = TypeVar("T")
 
@@ -21,6 +21,21 @@ _READ = 1024
 def passage(document: Document) -> str:
     """What a document is found by: title, space, text, as BEIR joins them."""
     return f"{document.title} {document.text}".strip() if document.title else document.text
+
+
+def queries_in_corpus(dataset: Dataset, query_ids: Iterable[str]) -> frozenset[str]:
+    """The queries that are documents themselves: same id and same words, and not graded relevant.
+
+    Such a document would come first in every model's ranking and tell nothing of the models.
+    """
+    return frozenset(
+        query_id
+        for query_id in query_ids
+        if (document := dataset.corpus.get(query_id)) is not None
+        and dataset.queries[query_id].text.split()
+        in (document.text.split(), passage(document).split())
+        and dataset.qrels.get(query_id, {}).get(query_id, 0) <= 0
+    )
 
 
 class Passages(Mapping[str, str]):

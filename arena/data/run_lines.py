@@ -12,6 +12,8 @@ from arena.errors import DataError
 MAX_SCORE: Final = 3e38
 """trec_eval keeps scores in single precision, where anything much greater is infinite."""
 
+_LONGEST_RANK: Final = 18
+
 
 class RunLine(NamedTuple):
     """One place of one ranking."""
@@ -19,7 +21,7 @@ class RunLine(NamedTuple):
     line: int  #: in the file, from 1
     query_id: str
     doc_id: str
-    rank: str  #: as it stands; the scores decide
+    rank: int | None  #: None where that is no whole number; the scores decide
     score: float
     tag: str
 
@@ -61,11 +63,11 @@ def _columns(path: Path, line: int, text: str) -> RunLine:
         score = float("nan")
     if not abs(score) <= MAX_SCORE:
         raise DataError(path, line, f"score {word!r}", "expected a finite number")
-    return RunLine(line, query_id, doc_id, rank, score, tag)
+    # Python converts no number of thousands of digits, and no rank has more than a few.
+    place = int(rank) if rank.isdecimal() and len(rank) <= _LONGEST_RANK else None
+    return RunLine(line, query_id, doc_id, place, score, tag)
 
 
 def _follows(here: RunLine, before: RunLine) -> bool:
     """Whether a line is further down the same ranking than the one before it, by its rank."""
-    if not (here.rank.isdecimal() and before.rank.isdecimal()):
-        return False
-    return int(here.rank) > int(before.rank)
+    return here.rank is not None and before.rank is not None and here.rank > before.rank

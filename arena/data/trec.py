@@ -6,9 +6,10 @@ Both are lines of columns separated by white space, so no id in them can hold an
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -24,6 +25,13 @@ _MAX_GRADE = 1_000_000
 
 _MAX_UNKNOWN = 0.05
 """Share of grades for documents that the corpus lacks above which it is the wrong corpus."""
+
+
+class _Place(NamedTuple):
+    """What a line of a run says of a document."""
+
+    score: float
+    rank: int | None
 
 
 class Grade(NamedTuple):
@@ -97,7 +105,8 @@ def read_run(
     """Read ``query_id Q0 doc_id rank score tag`` lines as the rankings of some queries.
 
     The order is that of the scores, as in trec_eval, whatever the rank column says, and ties are
-    ordered by doc_id: see `separate_ties`. Lines about other queries of the data set are checked
+    ordered by doc_id: see `separate_ties`. Only where all scores of a ranking are the same do its
+    ranks decide. The run's notes count both. Lines about other queries of the data set are checked
     and left aside.
 
     Args:
@@ -111,25 +120,25 @@ def read_run(
     Raises:
         DataError: naming file, line and remedy.
     """
-    found: dict[str, dict[str, float]] = {}
-    for line, query_id, doc_id, _, score, _ in run_lines(path):
+    found: dict[str, dict[str, _Place]] = {}
+    for line, query_id, doc_id, rank, score, _ in run_lines(path):
         if query_id not in dataset.queries:
             what = f"unknown query {query_id!r}"
             raise DataError(path, line, what, f"is the file about {dataset.name}?")
         if doc_id not in dataset.corpus:
             what = f"unknown document {doc_id!r}"
             raise DataError(path, line, what, f"is the file about {dataset.name}?")
-        scores = found.setdefault(query_id, {})
-        if doc_id in scores:
+        places = found.setdefault(query_id, {})
+        if doc_id in places:
             what = f"document {doc_id!r} occurs twice for query {query_id!r}"
             raise DataError(path, line, what, "keep one of the lines")
-        scores[doc_id] = score
+        places[doc_id] = _Place(score, rank)
     missing = [query_id for query_id in query_ids if query_id not in found]
     if complete and 2 * len(missing) > len(query_ids):
         what = f"no ranking for {len(missing)} of {len(query_ids)} queries, {missing[0]!r} first"
         raise DataError(path, None, what, "every model must rank the same queries")
-    rankings = {query_id: separate_ties(found.get(query_id, {}).items()) for query_id in query_ids}
-    return Run(dataset.name, model, rankings)
+    rankings = {query_id: _ranking(found.get(query_id, {})) for query_id in query_ids}
+    return Run(dataset.name, model, rankings, _notes_on_order(path, found.values()))
 
 
 def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
@@ -151,6 +160,51 @@ def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
             ranking.append(ScoredDoc(doc_id, float(score)))
         above = single
     return tuple(ranking)
+
+
+def _ranking(places: Mapping[str, _Place]) -> tuple[ScoredDoc, ...]:
+    if _order(places) != "ranks":
+        return separate_ties((doc_id, place.score) for doc_id, place in places.items())
+    by_rank = sorted(places, key=lambda doc_id: places[doc_id].rank or 0)
+    return tuple(
+        ScoredDoc(d, float(left))
+        for left, d in zip(range(len(by_rank), 0, -1), by_rank, strict=True)
+    )
+
+
+def _order(places: Mapping[str, _Place]) -> Literal["scores", "ranks", "neither"]:
+    """What tells the order of a ranking: its ranks where all of its scores are the same."""
+    if len({place.score for place in places.values()}) != 1 or len(places) < 2:
+        return "scores"
+    ranks = {place.rank for place in places.values()}
+    return "ranks" if None not in ranks and len(ranks) == len(places) else "neither"
+
+
+def _notes_on_order(path: Path, rankings: Collection[Mapping[str, _Place]]) -> tuple[str, ...]:
+    """Where not the scores alone decided.
+
+    Raises:
+        DataError: nothing does, in the whole file.
+    """
+    orders = Counter(_order(places) for places in rankings if len(places) > 1)
+    if orders["neither"] == orders.total() > 0:
+        what = "all scores of a ranking are the same, and so are its ranks"
+        raise DataError(path, None, what, "give scores, of which higher ones are better")
+    tied = sum(
+        len(places) - len({place.score for place in places.values()})
+        for places in rankings
+        if _order(places) != "ranks"
+    )
+    notes: tuple[str, ...] = ()
+    if by_rank := orders["ranks"]:
+        what = "rankings whose documents all have one score, so that their ranks decide"
+        notes += (f"{path.name}: {what}: {by_rank}",)
+    if tied:
+        what = (
+            "documents with the score of another one, ordered by doc_id (in trec_eval: backwards)"
+        )
+        notes += (f"{path.name}: {what}: {tied}",)
+    return notes
 
 
 def write_run(run: Run, path: Path) -> None:
@@ -179,7 +233,8 @@ def read_stats(path: Path) -> RetrievalStats:
     """
     try:
         fields = orjson.loads(path.read_bytes())
-        return RetrievalStats(**{**fields, "latency_ms": tuple(fields["latency_ms"])})
+        lists = {"latency_ms": tuple(fields["latency_ms"]), "notes": tuple(fields.get("notes", ()))}
+        return RetrievalStats(**{**fields, **lists})
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError) as error:
         remedy = "delete it, and `arena retrieve` makes it again"
         raise DataError(path, None, f"no retrieval stats: {error}", remedy) from None

@@ -47,6 +47,8 @@ def _retrieve_all(
         for wanted in wanted_runs(experiment, dataset, material.queries[name]):
             over = made.get(wanted.model.over or "")
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, over=over)
+            for note in read_stats(wanted.path.with_suffix(".json")).notes:
+                reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
     _note_short(experiment, material, runs, reporter)
     _write_metrics(experiment, material, runs)

@@ -14,6 +14,7 @@ import orjson
 import arena
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import corpus_hash, queries_hash
+from arena.data.passages import queries_in_corpus
 from arena.digest import digest
 from arena.experiment.material import Experiment
 from arena.records import Dataset
@@ -83,6 +84,7 @@ class Wanted:
             *self._contents(),
             corpus_hash(self.dataset.corpus),
             queries_hash(self.dataset, self.queries),
+            *sorted(queries_in_corpus(self.dataset, self.queries)),
         ).hex()
 
     def _contents(self) -> list[bytes]:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.data.passages import Passages
+from arena.data.passages import Passages, queries_in_corpus
 from arena.data.trec import read_run, separate_ties
 from arena.embedding.embedders import open_embedder
 from arena.errors import ApiError, UsageError
-from arena.records import Dataset, RetrievalStats, Run
+from arena.records import Dataset, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.by_vectors import rank_by_vectors
 from arena.retrieval.command import rank_by_command
 from arena.retrieval.job import Job, Rankings
 from arena.retrieval.rerank import rank_by_reranker
+
+Ranking = tuple[ScoredDoc, ...]
+"""Best first."""
 
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
@@ -41,7 +44,8 @@ def retrieve(  # noqa: PLR0913  the last six are options
     """Rank the corpus for each query, and say what that took.
 
     Documents are searched by title, space, text. One that has no text at all is never found;
-    nor does BM25 find one that shares no word with the query, so a ranking may be short.
+    nor does BM25 find one that shares no word with the query, so a ranking may be short. A query
+    that is a document itself is left out of its own ranking, whoever made that.
     Latency is measured one query at a time, after a warm-up: embedding, plus search. Where the
     cache has the query, its embedding took what it took when it was embedded.
 
@@ -65,13 +69,16 @@ def retrieve(  # noqa: PLR0913  the last six are options
         raise UsageError(f"{dataset.name}: unknown query {unknown[0]!r}; see queries.jsonl")
     n_documents = len(dataset.corpus)
     total = n_documents + len(query_ids)
+    own = queries_in_corpus(dataset, query_ids)
     if model.run is not None:
-        run = _from_file(model, model.run, dataset, query_ids, depth)
-        return run, RetrievalStats(n_documents=n_documents)
+        path = Path(model.run.replace("{dataset}", dataset.name))
+        run = read_run(path, dataset=dataset, model=model.name, query_ids=query_ids)
+        kept = _without_own(run.rankings, own, depth)
+        return replace(run, rankings=kept), RetrievalStats(n_documents=n_documents, notes=run.notes)
     job = Job(
         Passages(dataset.corpus),
         {query_id: dataset.queries[query_id].text for query_id in query_ids},
-        depth,
+        depth + bool(own),
         _counter(progress, 0, total),
         _counter(progress, n_documents, total),
         memory_mb,
@@ -83,7 +90,8 @@ def retrieve(  # noqa: PLR0913  the last six are options
     except ApiError as error:
         # Of several models, whose endpoint it was that refused.
         raise type(error)(error.reason, f"{model.name}: {error.detail}") from None
-    run = Run(dataset.name, model.name, {q: separate_ties(r) for q, r in rankings.items()})
+    found = {query_id: separate_ties(ranking) for query_id, ranking in rankings.items()}
+    run = Run(dataset.name, model.name, _without_own(found, own, depth))
     measured = bool(stats.latency_ms)
     return run, replace(
         stats,
@@ -122,13 +130,14 @@ def _ranked(
         )
 
 
-def _from_file(
-    model: ModelConfig, pattern: str, dataset: Dataset, query_ids: Sequence[str], depth: int
-) -> Run:
-    path = Path(pattern.replace("{dataset}", dataset.name))
-    run = read_run(path, dataset=dataset, model=model.name, query_ids=query_ids)
-    kept = {query_id: ranking[:depth] for query_id, ranking in run.rankings.items()}
-    return replace(run, rankings=kept)
+def _without_own(
+    rankings: Mapping[str, Ranking], own: Collection[str], depth: int
+) -> dict[str, Ranking]:
+    """Rankings cut to ``depth``, without the queries that are documents themselves."""
+    return {
+        query_id: tuple(p for p in ranking if query_id not in own or p.doc_id != query_id)[:depth]
+        for query_id, ranking in rankings.items()
+    }
 
 
 def _by_words(job: Job, model: ModelConfig) -> tuple[Rankings, RetrievalStats]:
