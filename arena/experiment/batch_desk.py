@@ -113,18 +113,17 @@ def unasked(desk: Desk, postal: Postal, log: BattleLog, ledger: Ledger) -> Itera
 def recall(postal: Postal, jobs: Iterable[Job]) -> None:
     """Word requests as those of the last job, but for what a provider refused of them.
 
-    A judge that has just been asked its controls knows better, and stays as it is.
+    A judge that an earlier call has taught better begins with what it knows.
     """
     ours = [job for job in jobs if job.fingerprint == postal.judge.fingerprint]
-    if not ours or postal.judge.dialect != Dialect():
-        return
+    begun = postal.judge.dialect
     refused: dict[Dialect, Dialect] = {}
     for job in ours:
         if job.refusal:
             postal.judge.dialect = spoken = Dialect(**job.dialect)
             if postal.judge.learn(job.refusal):
                 refused[spoken] = postal.judge.dialect
-    known = Dialect(**ours[-1].dialect)
+    known = Dialect(**ours[-1].dialect) if ours and begun == Dialect() else begun
     while known in refused:
         known = refused[known]
     postal.judge.dialect = known

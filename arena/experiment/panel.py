@@ -17,6 +17,7 @@ from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.judge import Judge, qrels_judge
 from arena.judging.judges import open_judge
+from arena.judging.learned import LEARNED, Learned
 from arena.judging.pointwise import Grade
 from arena.judging.prompt import Prompt
 from arena.records import Matchup
@@ -69,6 +70,7 @@ class Purse:
     budgets: Mapping[str, Budget] = field(default_factory=dict)  #: judge → what it may spend
     cache: VerdictCache | None = None  #: replies paid for before, by any experiment
     on_grade: Callable[[Grade], None] | None = None  #: told of each document's grade
+    learned: Learned | None = None  #: what earlier runs found out about endpoints
 
 
 @asynccontextmanager
@@ -94,7 +96,8 @@ async def open_panel(
     """
     async with AsyncExitStack() as stack:
         cache = stack.enter_context(VerdictCache(cache_folder()))
-        purse = Purse(budgets, cache, on_grade)
+        learned = Learned(prepared.experiment.folder / LEARNED)
+        purse = Purse(budgets, cache, on_grade, learned)
         seats = []
         for config in prepared.config.judges:
             api = Api(endpoint_of(config), on_event=say)
@@ -161,6 +164,7 @@ def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Se
         top_k=top_k,
         budget=purse.budgets.get(config.log_name),
         cache=purse.cache,
+        learned=purse.learned,
         on_grade=purse.on_grade,
     )
     return Seat(config, prompt, judge, api)

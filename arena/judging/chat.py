@@ -11,7 +11,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from arena.config import JudgeConfig
@@ -21,7 +21,8 @@ from arena.endpoint.refusals import one_line
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
-from arena.judging.dialect import SHORT, Dialect, Form
+from arena.judging.dialect import SHORT, Dialect, Form, dialect_from
+from arena.judging.learned import Learned
 from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.records import Usage
 
@@ -30,6 +31,8 @@ Messages = Sequence[Mapping[str, str]]
 
 _TOKENS_PER_BYTE: Final = 1 / 3
 """Before anything is known of a model's tokenizer; English has about a quarter."""
+_DIALECT: Final = "dialect"
+"""The subject under which `Learned` keeps what the endpoint takes."""
 _KEPT_WITHIN_S: Final = 0.5
 """Longest wait of a reply for others that go into the cache with it."""
 
@@ -43,9 +46,10 @@ class Chat:
         form: what the judge is to write.
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
+        learned: what earlier runs found out about the endpoint; nothing if absent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, what a judge shares with others, each named
         self,
         config: JudgeConfig,
         api: Api,
@@ -53,13 +57,13 @@ class Chat:
         *,
         budget: Budget | None = None,
         cache: VerdictCache | None = None,
+        learned: Learned | None = None,
     ) -> None:
         self._config = config
         self._api = api
         self._form = form
         self._budget = budget or Budget()
         self._cache = cache
-        self.dialect = Dialect()  #: what the endpoint takes, as far as it is known
         self._tokens_per_byte = _TOKENS_PER_BYTE
         self._keyed: tuple[Messages | None, str] = (None, "")
         self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
@@ -68,6 +72,9 @@ class Chat:
         settings = (config.model, api.identity, config.temperature, room, form.schema, form.labels)
         self.fingerprint = digest(json.dumps(settings, sort_keys=True)).hex()
         """Hash of every setting of the model and its endpoint that could change a reply."""
+        self._learned = learned or Learned()
+        #: what the endpoint takes, as far as it is known
+        self.dialect = dialect_from(self._learned.facts(self.fingerprint, _DIALECT))
 
     def key(self, messages: Messages) -> str:
         """The same for two requests if and only if they are the same."""
@@ -86,7 +93,7 @@ class Chat:
     def learn(self, refusal: str) -> bool:
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
         known = self.dialect
-        self.dialect = known.after(refusal)
+        self._speak(known.after(refusal))
         return self.dialect != known
 
     def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
@@ -194,7 +201,13 @@ class Chat:
                 if not (self._form.labels and dialect.short and reply.cut):
                     return reply
                 # A model that thinks first, or whose words are many tokens, needs more room.
-                self.dialect = replace(self.dialect, short=False)
+                self._speak(replace(self.dialect, short=False))
+
+    def _speak(self, dialect: Dialect) -> None:
+        """Use this dialect from now on, in later runs too."""
+        if dialect != self.dialect:
+            self.dialect = dialect
+            self._learned.change(self.fingerprint, _DIALECT, lambda _: asdict(dialect))
 
     def _limit(self) -> int:
         return SHORT if self._form.labels and self.dialect.short else self._config.max_tokens

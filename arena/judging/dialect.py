@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 SHORT: Final = 4
 """Tokens for a reply of one word: room for a blank or a quotation mark, too little for prose."""
 
@@ -83,3 +85,14 @@ class Dialect:
             return replace(self, length=None)
         unknown = self.temperature and "temperature" in refusal.lower()
         return replace(self, temperature=False) if unknown else self
+
+
+def dialect_from(facts: Mapping[str, Any]) -> Dialect:
+    """The dialect that an earlier run wrote down as its fields; a fresh one if that is none."""
+    try:
+        return _DIALECT.validate_python(facts)
+    except ValidationError:
+        return Dialect()
+
+
+_DIALECT: Final = TypeAdapter(Dialect)

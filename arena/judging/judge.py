@@ -18,6 +18,7 @@ from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Dialect, Form
+from arena.judging.learned import Learned
 from arena.judging.lists import ListJudge
 from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply
@@ -95,13 +96,14 @@ class RequestJudge(Judge, Protocol):
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
 
 
-def llm_judge(
+def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
     config: JudgeConfig,
     prompt: Prompt,
     api: Api,
     *,
     budget: Budget | None = None,
     cache: VerdictCache | None = None,
+    learned: Learned | None = None,
 ) -> RequestJudge:
     """A judge that reads both lists and writes an analysis, then its verdict, as JSON.
 
@@ -111,8 +113,9 @@ def llm_judge(
         api: the endpoint; opened and closed by the caller.
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
+        learned: what earlier runs found out about the endpoint; nothing if absent.
     """
-    chat = Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache)
+    chat = Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache, learned=learned)
     return ListJudge(config, prompt, chat, read=_winner, reading="pairwise")
 
 

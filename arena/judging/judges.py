@@ -12,6 +12,7 @@ from arena.judging.cache import VerdictCache
 from arena.judging.chat import Chat
 from arena.judging.dialect import Form
 from arena.judging.judge import Judge, llm_judge
+from arena.judging.learned import Learned
 from arena.judging.letter import LETTERS, letter_judge
 from arena.judging.pointwise import SCALES, Grade, pointwise_judge
 from arena.judging.prompt import PLACEHOLDERS, POINTWISE_PLACEHOLDERS, Prompt
@@ -34,6 +35,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
     top_k: int,
     budget: Budget | None = None,
     cache: VerdictCache | None = None,
+    learned: Learned | None = None,
     on_grade: Callable[[Grade], None] | None = None,
 ) -> Judge:
     """The judge of a configuration; not the qrels judge, which is no language model.
@@ -45,6 +47,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
         top_k: ranks that a pointwise judge counts.
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
+        learned: what earlier runs found out about the endpoint; nothing if absent.
         on_grade: told of each document's grade by a pointwise judge.
 
     Raises:
@@ -56,10 +59,10 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
     if prompt.placeholders != wanted:
         needs = ", ".join(f"{{{{{word}}}}}" for word in wanted)
         raise ConfigError(prompt.name, [f'a prompt for kind = "{config.kind}" needs {needs}'])
+    if not pointwise and config.answer == "json":
+        return llm_judge(config, prompt, api, budget=budget, cache=cache, learned=learned)
+    form = Form(labels=SCALES[config.scale] if pointwise else tuple(LETTERS))
+    chat = Chat(config, api, form, budget=budget, cache=cache, learned=learned)
     if pointwise:
-        chat = Chat(config, api, Form(labels=SCALES[config.scale]), budget=budget, cache=cache)
         return pointwise_judge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
-    if config.answer == "letter":
-        chat = Chat(config, api, Form(labels=tuple(LETTERS)), budget=budget, cache=cache)
-        return letter_judge(config, prompt, chat)
-    return llm_judge(config, prompt, api, budget=budget, cache=cache)
+    return letter_judge(config, prompt, chat)

@@ -1,0 +1,98 @@
+"""What was learned of endpoints, kept beside an experiment: no run pays to learn it again.
+
+One small JSON file, shared by all runs and shards of a folder: for each model at each endpoint, by
+a hash, a table of facts for each subject. It holds nothing that the endpoint would not teach anew,
+so it may be deleted, and a damaged one counts as empty.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from arena.errors import ArenaError
+from arena.files import write_atomically
+
+_log = logging.getLogger(__name__)
+
+LEARNED: Final = "learned.json"
+_WAIT_S: Final = 5.0
+"""Longest wait for another shard that writes."""
+
+Facts = Mapping[str, Any]
+"""What is known of one subject; anything that JSON can hold."""
+
+
+class Learned:
+    """The facts in one file.
+
+    Args:
+        path: of the file; it appears with the first fact. None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._broken = False
+
+    def facts(self, endpoint: str, subject: str) -> Facts:
+        """What is known of an endpoint about a subject; empty where nothing is.
+
+        Args:
+            endpoint: a hash of the model and its endpoint.
+            subject: what the facts are about, such as ``cost``.
+        """
+        return _part(_part(self._read(), endpoint), subject)
+
+    def change(self, endpoint: str, subject: str, change: Callable[[Facts], Facts]) -> Facts:
+        """Replace what is known about a subject by what ``change`` makes of it.
+
+        The file is read anew and locked meanwhile, so that nothing is lost that another shard
+        found out. Where it cannot be written a run goes on, and the next one learns anew.
+
+        Returns:
+            What is known now.
+        """
+        import filelock  # noqa: PLC0415
+
+        if self._path is None:
+            return change({})
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(self._path.with_name(f".{LEARNED}.lock"), timeout=_WAIT_S):
+                known = self._read()
+                mine = _part(known, endpoint)
+                before = _part(mine, subject)
+                if (facts := change(before)) != before:
+                    tree = {**known, endpoint: {**mine, subject: dict(facts)}}
+                    option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+                    write_atomically(self._path, [orjson.dumps(tree, option=option)])
+                return facts
+        except (ArenaError, OSError, filelock.Timeout, NotImplementedError) as error:
+            self._complain(f"cannot be written: {error}")
+            return change({})
+
+    def _read(self) -> Facts:
+        if self._path is None:
+            return {}
+        try:
+            found = orjson.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, orjson.JSONDecodeError) as error:
+            self._complain(f"cannot be read: {error}")
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _complain(self, what: str) -> None:
+        if not self._broken:
+            _log.warning("%s: %s; what it held is learned anew", self._path, what)
+        self._broken = True
+
+
+def _part(facts: Facts, name: str) -> Facts:
+    found = facts.get(name)
+    return found if isinstance(found, dict) else {}
