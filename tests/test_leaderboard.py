@@ -282,6 +282,27 @@ def test_what_is_no_leaderboard_is_refused(tmp_path, text):
         read_leaderboard(tmp_path / "none.json")
 
 
+FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "\x1b=1"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_cell_of_the_csv_is_a_formula_or_moves_a_cursor(tmp_path, name):
+    rows = [(name, q, name, f"{name}\x1b[2J\u202e", "model_a", name) for q in range(3)]
+    facts = Facts({name: ModelFacts(license=name, provider=name)}, {})
+    columns = ["dataset", "query_id", "model_a", "model_b", "winner", "judge"]
+    battles = from_frame(pd.DataFrame(rows, columns=columns))
+
+    write_csv(build_leaderboard(battles, facts=facts), tmp_path / "leaderboard.csv")
+
+    with (tmp_path / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    names = {(row["dataset"], row["model"]) for row in table}
+    cells = [cell for row in table for cell in (row["dataset"], row["model"], row["license"])]
+    assert len(names) == len(table) == 4
+    assert all(cell.isprintable() for cell in cells)
+    assert not [cell for cell in cells if cell.lstrip()[:1] in tuple("=+-@＝")]
+
+
 def test_csv_has_a_line_per_table_and_model_and_blanks_where_nothing_is_known(tmp_path):
     battles = simulated()
     facts = facts_of(battles)

@@ -16,7 +16,7 @@ from sites import battles_of, content, data_of, uneven_judge
 
 from arena.auditing.card import audit
 from arena.data.metrics import Latency
-from arena.errors import DataError, UsageError
+from arena.errors import DataError, UsageError, WriteError
 from arena.experiment.rate_files import rate_files, write_leaderboard
 from arena.experiment.shards import Shard
 from arena.log.battle_log import read_battles, read_replies
@@ -205,6 +205,27 @@ def test_a_site_that_shows_all_there_is_is_left_alone(played: Path, tmp_path: Pa
     assert again == first
     assert again.stat().st_mtime_ns == before
     assert told == ["site: 36 battles judged."]
+
+
+@pytest.mark.parametrize("file", ["method.html", "models/weak.html", "data/battles-0.js"])
+def test_a_site_that_was_cut_short_is_finished_by_the_next_build(
+    played: Path, tmp_path: Path, file: str
+) -> None:
+    folder = tmp_path / "x"
+    shutil.copytree(played, folder, ignore=shutil.ignore_patterns("report"))
+    whole = (folder / "battles.jsonl").read_bytes()
+    (folder / "battles.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:10]))
+    site = build_site(folder).parent
+    (folder / "battles.jsonl").write_bytes(whole)
+    (site / file).unlink()
+    (site / file).mkdir()  # as good as a disk that is full at this file
+    with pytest.raises(WriteError):
+        build_site(folder)
+    (site / file).rmdir()
+
+    build_site(folder)
+
+    assert content(site) == content(build_site(folder, tmp_path / "undisturbed").parent)
 
 
 def test_a_shorter_log_leaves_nothing_of_the_longer_one_behind(

@@ -7,9 +7,10 @@ import json
 import re
 import shutil
 import time
+import unicodedata
+from importlib import resources
 from pathlib import Path
 
-import orjson
 import pytest
 from experiments import QUERIES, play, write_experiment
 from hypothesis import given, settings
@@ -36,8 +37,18 @@ def test_any_text_survives_a_script_and_none_ends_it(value: dict[str, object]) -
 
     body = text.removeprefix('arena.put("key", ').removesuffix(");\n")
     assert not FORBIDDEN.search(body)
-    assert body.isascii() or body.encode("utf-8")
-    assert json.loads(body) == orjson.loads(orjson.dumps(shown_tree(value)))
+    assert json.loads(body) == shown_tree(value) == _shown(value)
+
+
+def _shown(value: object) -> object:
+    """A value with U+FFFD for what cannot be shown, found a character at a time."""
+    if isinstance(value, dict):
+        return {_shown(key): _shown(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    lines = str(value).replace("\r\n", "\n").replace("\r", "\n")
+    unseen = [c not in {"\n", "\t"} and unicodedata.category(c) in ("Cc", "Cs") for c in lines]
+    return "".join("\ufffd" if hide else c for c, hide in zip(lines, unseen, strict=True))
 
 
 @given(ANY_TEXT)
@@ -129,6 +140,23 @@ def test_addresses_lose_their_passwords_and_queries() -> None:
         'command = "search --token=hunter2"',
         "command = \"search --quiet --token 'hunter2 and more'\"",
         'password="a\\"hunter2"',
+        'private_key = "hunter2"',
+        "query_extra = { sas = 'hunter2' }",
+        "# api_key = hunter2",
+        "command = 'search --key hunter2'",
+        'command = "search --pass hunter2"',
+        'command = "search -k hunter2"',
+        'command = "search -khunter2"',
+        'command = "env API_KEY=hunter2 search"',
+        'command = "curl -u user:hunter2 https://host.example/x?sig=hunter2"',
+        'command = "search --anything=hunter2"',
+        'command = "search --depth hunter2"',
+        "command = \"sh -c 'search hunter2'\"",
+        'command = "search sk-hunter2"',
+        'command = """\nsearch \\\n --key "hunter2" """',
+        "command = '''search --key hunter2'''",
+        'name = "x", command="search --key hunter2"',
+        "# command = 'search --key hunter2'",
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(line: str) -> None:
@@ -146,6 +174,10 @@ def test_what_looks_like_a_secret_is_hidden(line: str) -> None:
         "max_tokens = 1024  # room for the analysis",
         'model = "text-embedding-3-small"',
         'command = "search --depth 10"',
+        'command = "python tools/rank.py {dataset} --top-k=20 --json"',
+        "passage_words = 200",
+        'keywords = "a, b"',
+        'author = "somebody"',
     ],
 )
 def test_what_is_no_secret_is_shown(line: str) -> None:
@@ -159,6 +191,28 @@ def test_a_configuration_of_any_length_is_read_in_one_go(part: str) -> None:
     publishable(part * 20_000)
 
     assert time.perf_counter() - began < 2
+
+
+@given(
+    st.lists(st.from_regex(r"--?[a-z]{1,8}=?|[a-z]{1,8}|[A-Z_]{1,8}=", fullmatch=True), max_size=5),
+    st.integers(0, 5),
+    st.sampled_from(["", "s"]),
+)
+def test_the_value_of_an_option_is_never_shown(words: list[str], place: int, more: str) -> None:
+    secret = "hunter2hunter2"
+    words.insert(min(place, len(words)) + 1, secret + more)
+    command = " ".join(["search", *words]).replace("= ", "=")
+
+    for text in (publishable(f'command = "{command}"'), settings_text({"command": command})):
+        assert secret not in text
+        assert text.startswith('command = "search')
+
+
+@pytest.mark.parametrize("template", ["arena", "demo", "documents", "public-leaderboard", "trec"])
+def test_a_template_has_nothing_to_hide(template: str) -> None:
+    text = resources.files("arena").joinpath(f"templates/{template}.toml").read_text("utf-8")
+
+    assert publishable(text) == text
 
 
 def test_settings_are_shown_a_line_each() -> None:

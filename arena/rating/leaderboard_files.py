@@ -14,6 +14,7 @@ import orjson
 from arena.data.metrics import Latency
 from arena.errors import DataError
 from arena.files import write_atomically
+from arena.printable import printable
 from arena.rating.elo import EloSettings
 from arena.rating.leaderboard_records import (
     Leaderboard,
@@ -28,6 +29,7 @@ from arena.rating.retrieval_figures import RetrievalFigures
 from arena.records import Record
 
 OVERALL = "overall"
+_FORMULA = frozenset("=+-@＝＋－＠")
 
 _RATINGS = ("elo", "elo_order_sd", "rating", "lower", "upper", "rank_lower", "rank_upper")
 METRICS = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10")
@@ -170,5 +172,17 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
                 tree["latency_samples" if key == "samples" else f"latency_{key}_ms"] = value
             for key, value in tree.pop("retrieval", {}).items():
                 tree[f"retrieval_{key}"] = value
-            writer.writerow({"dataset": name, **tree})
+            row_cells = {"dataset": name, **tree}
+            writer.writerow({key: _csv_cell(value) for key, value in row_cells.items()})
     write_atomically(path, [text.getvalue().encode()])
+
+
+def _csv_cell(value: Any) -> Any:
+    """A cell that no spreadsheet computes and no terminal obeys: names are anybody's.
+
+    What begins as a formula does gets an apostrophe before it, which spreadsheets take for "text".
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip()[:1] in _FORMULA and text.strip() else text

@@ -7,12 +7,15 @@ a command or an extra field of a request anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
 from arena.endpoint.address import shown
+from arena.redaction import blank
 
 HIDDEN: Final = "(hidden)"
 
@@ -21,26 +24,88 @@ _USER: Final = re.compile(r"(?<=://)[^/?#]*@")
 # A name begins where no other goes on, so that a text of one long word is read once.
 _NAME: Final = r"(?<![\w-])(?P<name>[\w-]+)"
 _SETTING: Final = re.compile(
-    _NAME + r"""(?P<sign>["']?\s{0,9}[=:]\s{0,9})(?P<value>"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
+    _NAME + r"""(?P<sign>["']?\s{0,9}[=:]\s{0,9})"""
+    r"""(?P<value>"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[^\s"'\[{(,;)}\]][^\s"',;)}\]]*)"""
 )
 _OPTION: Final = re.compile(
     r"(?<![\w-])(?P<name>-[\w-]+)(?P<sign>=|\s{1,9})(?P<value>'[^'\n]*'|(?!-)[^\s\"']+)"
 )
 _SECRET: Final = re.compile(
-    r"api_?-?key|token|secret|passw|authorization|credential", re.IGNORECASE
+    r"key(?!word)|token(?!s)|tokens?$(?<!_tokens)|secret|pass(?!age)|pwd|auth(?!ors?(?![a-z]))|credential|cookie"
+    r"|bearer|signature|(?<![a-z])(sig|sas|pin|code|pw)(?![a-z])",
+    re.IGNORECASE,
 )
+_COMMAND: Final = re.compile(
+    r"""(?P<key>(?<![\w-])["']?command["']?\s{0,9}=\s{0,9})(?P<value>"""
+    r'''"""(?:[^"\\]|\\.|"(?!""))*"""|'''
+    r"""'''(?:[^']|'(?!''))*'''|"(?:\\.|[^"\\\n])*"|'[^'\n]*')""",
+    re.DOTALL,
+)
+_PLAIN_WORD: Final = re.compile(
+    r"[a-z_-]{1,20}|\{dataset\}|[\w./~{}@+-]*(?:/|\.[a-z]{1,6}$)[\w./~{}@+-]*", re.IGNORECASE
+)
+_FIGURE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 
 
 def publishable(text: str) -> str:
     """Text of a configuration without passwords, tokens and the queries of addresses."""
+    text = _COMMAND.sub(_with_shown_command, text)
     text = _URL.sub(lambda url: shown(_USER.sub("", url[0])), text)
-    return _OPTION.sub(_without_value, _SETTING.sub(_without_value, text))
+    return blank(_OPTION.sub(_without_value, _SETTING.sub(_without_value, text)))
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
     """A section of a configuration, a line for each setting, to be published."""
     lines = (f"{name} = {orjson.dumps(value).decode()}" for name, value in settings.items())
     return publishable("\n".join(lines))
+
+
+def shown_command(command: str) -> str:
+    """A command as it may be published: what runs, and which options it has, but not their values.
+
+    Nobody can know which option of somebody's program holds a key. So a value is shown only where
+    it is a small figure of an option whose name speaks of no secret; and a word of its own only
+    where it is a plain one or the name of a file.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return HIDDEN
+    return " ".join(_shown_words(words))
+
+
+def _shown_words(words: list[str]) -> Iterator[str]:
+    option = ""
+    for place, word in enumerate(words):
+        name, sign, value = word.partition("=")
+        if word.startswith("--"):
+            yield f"{name}={_value(name, value)}" if sign else name
+            option = "" if sign else name
+        elif word.startswith("-") and len(word) > 1:
+            yield word if len(word) == 2 else f"{word[:2]}{HIDDEN}"
+            option = word[:2]
+        elif option:
+            yield _value(option, word)
+            option = ""
+        elif sign and re.fullmatch(r"\w+", name):
+            yield f"{name}={HIDDEN}"
+        elif _PLAIN_WORD.fullmatch(word):
+            yield word
+        else:
+            yield shlex.quote(word) if place == 0 else HIDDEN
+
+
+def _value(option: str, value: str) -> str:
+    harmless = option.startswith("--") and not _SECRET.search(option)
+    return value if harmless and _FIGURE.fullmatch(value) else HIDDEN
+
+
+def _with_shown_command(found: re.Match[str]) -> str:
+    try:
+        command = tomllib.loads(f"command = {found['value']}")["command"]
+    except tomllib.TOMLDecodeError:
+        return f'{found["key"]}"{HIDDEN}"'
+    return found["key"] + orjson.dumps(shown_command(command)).decode()
 
 
 def _without_value(found: re.Match[str]) -> str:
