@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from site_browser import Sites, until, visit
+from sites import data_of
 
 from arena.log.battle_log import read_battles
 from arena.site.build import build_site
@@ -28,6 +29,42 @@ def test_two_models_are_compared_by_a_link(sites, page):
     page.get_by_label("Model A").select_option("middling")
     until(page, "document.querySelector('#finding').textContent.includes('middling')")
     assert "a=middling&b=strong" in page.url
+
+
+def test_two_models_are_compared_before_anybody_has_picked_any(sites, page):
+    first, second = (row["model"] for row in data_of(sites.whole, "site")["overall"][:2])
+    visit(page, f"{sites.url}/compare.html")
+    page.locator("#duels details").first.wait_for()
+
+    assert page.get_by_label("Model A").input_value() == first
+    assert page.get_by_label("Model B").input_value() == second
+    assert first in page.locator("#finding").inner_text()
+    page.get_by_label("Model B").select_option("weak")
+    until(page, "document.querySelector('#finding').textContent.includes('weak')")
+
+
+def test_battles_open_with_those_that_were_decided_or_flip(page, tmp_path):
+    winners = ["tie"] * 30 + ["model_a", "model_b"] + ["tie"] * 10
+    rows = [
+        {"model_a": a, "model_b": b, "query_id": f"q{query:02}", "winner": winner}
+        for query, winner in enumerate(winners)
+        for a, b in (("x", "y"), ("y", "x"))
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    url = f"{build_site(log).parent.as_uri()}/battles.html"
+
+    def shown(place):
+        visit(page, url + place)
+        return page.locator("#list a").evaluate_all("(all) => all.map((a) => a.dataset.row)")
+
+    telling = [row for start in ("", "#page=2", "#page=3") for row in shown(start)]
+    logged = shown("#order=log")
+
+    assert telling[:4] == ["60", "62", "0", "2"]  # both orders of a pair are one line
+    assert len(telling) == len(set(telling)) == 42
+    assert logged[:3] == ["0", "2", "4"]
+    assert shown("#a=x&b=y")[:3] == telling[:3]
 
 
 def test_an_opened_query_shows_both_lists_and_what_the_judge_said(sites, page):

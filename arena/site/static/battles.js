@@ -39,13 +39,13 @@
   async function battlesOf(page, filter) {
     const [start, end] = [(page - 1) * PAGE, page * PAGE];
     const asked = JSON.stringify(filter);
-    if (asked === '{}') {
+    const { order, ...tests } = filter;
+    if (!Object.keys(tests).length) {
       search = null;
       searched = '';
       byId('stop').hidden = true;
       progress.textContent = `${format.count(total, 'battle')} in the log`;
-      const rows = Array.from({ length: PAGE }, (_, at) => start + at).filter((row) => row < total);
-      return [await Promise.all(rows.map(arena.battle)), end < total];
+      return [await arena.battlesFrom(start, PAGE, order), end < total];
     }
     if (asked !== searched) {
       search?.stop();

@@ -79,7 +79,7 @@
   }
 
   async function searchDuels(models) {
-    const mine = arena.search({ a: models[0].name, b: models[1].name });
+    const mine = arena.search({ a: models[0].name, b: models[1].name, order: 'log' });
     const words = byId('duels-words');
     const total = format.fixed(site.files.battles_total);
     search = mine;
@@ -141,9 +141,15 @@
     offerSearch(models);
   }
 
-  function apply() {
+  /** What the address asks for; where it names no model, the first two of the leaderboard. */
+  function chosen() {
     const state = arena.readState();
-    arena.fillForm(form, state);
+    const [a, b] = site.overall.map((row) => row.model);
+    return 'a' in state || 'b' in state || b === undefined ? state : { a, b };
+  }
+
+  function apply() {
+    arena.fillForm(form, chosen());
     show([form.elements.a.value, form.elements.b.value]);
   }
 

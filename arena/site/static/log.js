@@ -12,11 +12,49 @@
   }
 
   const chunkOf = (index) => arena.need(`battles/${index}`);
+  const orders = new WeakMap(); // chunk → the places of its battles, the most telling first
+
+  /**
+   * The places of a chunk's battles: decided ones and those that flip with the order of the lists,
+   * then ties, and lists that are the same last; both orders of a pair stay together.
+   */
+  function tellingFirst(chunk) {
+    if (!orders.has(chunk)) {
+      const { winner, flipped, source, other } = chunk.columns;
+      const kind = (at) => (source[at] === 1 ? 2 : winner[at] !== 0 || flipped[at] === 1 ? 0 : 1);
+      const twin = (at) => {
+        const found = (other[at] ?? -1) - chunk.start;
+        return found >= 0 && found < winner.length ? found : at;
+      };
+      const keys = winner.map((_, at) => [Math.min(kind(at), kind(twin(at))), Math.min(at, twin(at))]);
+      const places = [...winner.keys()].sort(
+        (p, q) => keys[p][0] - keys[q][0] || keys[p][1] - keys[q][1] || p - q,
+      );
+      orders.set(chunk, places);
+    }
+    return orders.get(chunk);
+  }
+
+  const placesOf = (chunk, order) =>
+    order === 'log' ? [...chunk.columns.winner.keys()] : tellingFirst(chunk);
 
   /** The battle in a row of the log. */
   arena.battle = async (row) => {
     if (!Number.isInteger(row) || row < 0 || row >= total) return null;
     return battleAt(await chunkOf(Math.floor(row / perChunk)), row % perChunk);
+  };
+
+  /** As many battles from a place on, in the log's order or, file by file, the most telling first. */
+  arena.battlesFrom = async (start, count, order) => {
+    const places = Array.from({ length: count }, (_, at) => start + at);
+    return Promise.all(
+      places
+        .filter((place) => place < total)
+        .map(async (place) => {
+          const chunk = await chunkOf(Math.floor(place / perChunk));
+          return battleAt(chunk, placesOf(chunk, order)[place % perChunk]);
+        }),
+    );
   };
 
   /** Indices of the queries that hold all words, one set for each data set that was asked. */
@@ -88,19 +126,18 @@
   }
 
   /**
-   * The battles that a filter's state asks for, in the order of the log. Read on demand: a chunk is
-   * loaded when its first battle is wanted. `seen(rows)` is told how far the log has been read.
+   * The battles that a filter's state asks for, in the order that it asks for. Read on demand: a
+   * chunk is loaded when its first battle is wanted. `seen(rows)` is told how far the log is read.
    */
   arena.battles = async function* battles(state, seen = () => {}) {
     const tests = await testsOf(state);
     for (let index = 0; index < nChunks; index += 1) {
       const chunk = await chunkOf(index);
       const { columns } = chunk;
-      const size = columns.winner.length;
-      for (let at = 0; at < size; at += 1) {
+      seen(Math.min(chunk.start + columns.winner.length, total));
+      for (const at of placesOf(chunk, state.order)) {
         if (tests.every((test) => test(columns, at))) yield battleAt(chunk, at);
       }
-      seen(Math.min(chunk.start + size, total));
       yield null; // a breath between files: progress is shown, and the reader may stop
     }
   };

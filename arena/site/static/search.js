@@ -14,12 +14,8 @@
       while (!search.done && !search.stopped && search.found.length < wanted) {
         const { value, done } = await battles.next();
         search.done = done;
-        if (value) {
-          search.found.push(value);
-          search.read = value.row + 1;
-        } else {
-          tell(search);
-        }
+        if (value) search.found.push(value);
+        else tell(search);
       }
     };
     search.stop = () => {
