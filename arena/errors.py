@@ -14,13 +14,15 @@
     ├── UnjudgedError                a battle has no verdict: recorded as a failure, never as a tie
     ├── BudgetSpentError             the next call could pass max_usd: stop the whole run
     ├── GateError                    a judge failed its controls: nothing was paid for but these
-    └── IncompleteError              a run ended before all its battles were judged
+    ├── IncompleteError              a run ended before all its battles were judged
+    └── UnforeseenError              a mistake of arena's own, or of the machine, amid a run
 
 Each class builds its own one-line message: what, where, the value, the remedy.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -141,3 +143,18 @@ class GateError(ArenaError):
 
 class IncompleteError(ArenaError):
     """The run stopped with work left; the message says why and how to go on."""
+
+
+class UnforeseenError(ArenaError):
+    """Something that should never happen, amid a run: all that was received is kept first."""
+
+    def __init__(self, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if "arena" in Path(frame.filename).parts]
+        places = [f" ({Path(frame.filename).name}:{frame.lineno})" for frame in ours or frames]
+        where = places[-1] if places else ""
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        super().__init__(
+            f"unforeseen: {said}{where}; all that was received is kept: run the same command "
+            "again, and report this if it stays"
+        )

@@ -47,6 +47,7 @@ class _Known:
     """All secrets of the process, in the spellings that are looked for."""
 
     whole: set[str] = field(default_factory=set)  #: as they are
+    whole_bytes: set[bytes] = field(default_factory=set)
     split: set[bytes] = field(default_factory=set)  #: letters and digits alone
     pattern: re.Pattern[str] | None = None  #: any of them; None where there is none
 
@@ -56,6 +57,7 @@ class _Known:
         if tellable or len(letters) >= _LONG:
             self.split.update(_letters(form) for form in _spellings(secret))
         self.whole.update((secret, repr(secret)[1:-1], html.escape(secret), quote(secret, "")))
+        self.whole_bytes = {form.encode() for form in self.whole}
         patterns = ["[^A-Za-z0-9]*+".join(needle.decode()) for needle in self.split]
         patterns += [re.escape(form) for form in self.whole]
         self.pattern = re.compile("|".join(sorted(patterns, key=len, reverse=True)))
@@ -82,11 +84,13 @@ def may_tell(raw: bytes) -> bool:
     """Whether bytes may spell a secret: never false where `blank` would find one in them."""
     if _known.pattern is None:
         return False
-    if (b"\\" in raw or b"%" in raw or b"&#" in raw) and _ESCAPED.search(raw):
-        return True
-    letters = raw.translate(None, _SEPARATORS)
-    return any(needle in letters for needle in _known.split) or any(
-        form.encode() in raw for form in _known.whole
+    seen = [raw.translate(None, _SEPARATORS)]
+    if b"\\" in raw or b"%" in raw or b"&#" in raw:
+        if _ESCAPED.search(raw):
+            return True
+        seen.append(_LINE_END.sub(b"", raw).translate(None, _SEPARATORS))
+    return any(needle in letters for needle in _known.split for letters in seen) or any(
+        form in raw for form in _known.whole_bytes
     )
 
 
@@ -140,4 +144,6 @@ def _character(escape: re.Match[str]) -> str:
     return chr(code) if 32 <= code < 127 and chr(code) not in '"\\' else escape[0]
 
 
+_LINE_END: Final = re.compile(rb"\\[bfnrt]")
+"""A character of JSON whose escape is a letter."""
 _ESCAPED: Final = re.compile(_ESCAPE.pattern.encode(), re.IGNORECASE)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from site_browser import browser, page, sites  # noqa: F401 - fixtures of several modules
 
+from arena import redaction
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -20,7 +22,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's vector cache, or sees the user's keys."""
+    """No test uses the user's vector cache, or knows a key of the user or of another test."""
+    monkeypatch.setattr(redaction, "_known", redaction._Known())
     monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -138,15 +138,18 @@ class ApiEmbedder:
         """Ask, and ask again in plain numbers where base64 is refused."""
         encoding = self._encoding
         fields = {**self._sized, **self._fields[role]}
-        ask = self._preset.dialect.ask
         try:
-            return await self._api.post(*ask(self._name, texts, {**encoding, **fields}))
+            return await self._ask(texts, {**encoding, **fields})
         except ApiError as error:
             refused = any(name in error.detail for name in encoding)
             if error.reason != "bad_request" or not refused:
                 raise
         self._encoding = {}  # from now on: a server that knows no other form than numbers
-        return await self._api.post(*ask(self._name, texts, fields))
+        return await self._ask(texts, fields)
+
+    async def _ask(self, texts: Sequence[str], fields: Mapping[str, Any]) -> ApiReply:
+        path, body = self._preset.dialect.ask(self._name, texts, fields)
+        return await self._api.post(path, body, n_items=len(texts))
 
     def _may_be_cut(self, role: Role) -> bool:
         cut = self._preset.cut.items()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from arena.errors import ApiError
+from arena.errors import ArenaError, UnforeseenError
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -19,6 +19,52 @@ def new_runner() -> asyncio.Runner:
     except ImportError:
         return asyncio.Runner()
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+async def work_off(
+    items: Iterable[T],
+    settle: Callable[[T], Awaitable[None]],
+    *,
+    workers: int,
+    stop: asyncio.Event,
+) -> None:
+    """Settle items, several at a time; whatever goes wrong, what is under way is finished first.
+
+    Args:
+        items: one is taken only when it may begin.
+        settle: does the work; it is awaited for each item.
+        workers: how many are under way at most.
+        stop: nothing is begun once it is set, as the first error sets it.
+
+    Raises:
+        ArenaError: the first error, at the end; an `UnforeseenError` in the place of any other.
+    """
+    waiting = iter(items)
+    errors: list[ArenaError] = []
+
+    async def work() -> None:
+        n_settled = 0
+        try:
+            for item in waiting:
+                await settle(item)
+                if stop.is_set():
+                    return
+                n_settled += 1
+                if n_settled % 64 == 0:
+                    # Work that never waits would keep signals and other tasks from running.
+                    await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001, all are raised, once the others are done
+            errors.append(foreseen(error))
+            stop.set()
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    if errors:
+        raise errors[0]
+
+
+def foreseen(error: Exception) -> ArenaError:
+    """An error that people can read in one line, whatever it was."""
+    return error if isinstance(error, ArenaError) else UnforeseenError(error)
 
 
 def as_done(
@@ -34,11 +80,11 @@ def as_done(
         at_once: how many at most.
 
     Raises:
-        ApiError: the first failure, at the end.
+        ApiError: the first failure, at the end; an `UnforeseenError` in the place of any other.
     """
     waiting = iter(requests)
     pending: dict[asyncio.Task[T], K] = {}
-    failure: ApiError | None = None
+    failure: ArenaError | None = None
     try:
         while True:
             while failure is None and len(pending) < at_once:
@@ -52,8 +98,8 @@ def as_done(
                 error = task.exception()
                 if error is None:
                     yield name, task.result()
-                elif isinstance(error, ApiError):
-                    failure = failure or error
+                elif isinstance(error, Exception):
+                    failure = failure or foreseen(error)
                 else:
                     raise error
     finally:

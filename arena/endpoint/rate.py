@@ -28,6 +28,8 @@ TOKENS_PER_BYTE: Final = 0.3
 """Of a request, with its reply; corrected by what the endpoint counts."""
 MOST_TOKENS_PER_BYTE: Final = 10.0
 """No tokenizer, and no thinking, comes to more; what claims to is not believed."""
+FEWEST_TOKENS: Final = 100.0
+"""A minute: nobody sells fewer, and no request needs fewer."""
 LONGEST_S: Final = 600.0
 """No limit and no pause holds everyone back for longer, whatever an endpoint says."""
 
@@ -135,7 +137,7 @@ class Rate:
             return
         self._headers_at = now
         self._seen_per_s = _per_s(headers, "requests", at_least=1)
-        n_tokens = n_bytes * self._tokens_per_byte
+        n_tokens = max(n_bytes * self._tokens_per_byte, FEWEST_TOKENS)
         self._seen_tokens_per_s = _per_s(headers, "tokens", at_least=n_tokens)
 
     def spent(self, n_bytes: int, n_tokens: int) -> None:

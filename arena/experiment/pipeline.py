@@ -14,7 +14,7 @@ from typing import Final
 
 from arena.data.trec import read_stats
 from arena.endpoint.client import run
-from arena.errors import BudgetSpentError, FatalApiError
+from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
 from arena.experiment.batch import warn_of_jobs
 from arena.experiment.estimate import Estimate, estimate
 from arena.experiment.gates import pass_gates
@@ -91,6 +91,10 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
             f"once mended, go on with: {options.command(experiment)}"
         )
         raise FatalApiError(error.reason, f"{error.detail}; {again}") from None
+    except (ArenaError, OSError):
+        raise
+    except Exception as error:
+        raise UnforeseenError(error) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from arena.errors import ArenaError, BudgetSpentError, FatalApiError, LogError, UnjudgedError
+from arena.endpoint.in_flight import work_off
+from arena.errors import UnjudgedError
 from arena.experiment.plan import battle_id, exhibit_digest, same_lists
 from arena.judging.judge import Judge
 from arena.log.battle_log import BattleLog, Reply
@@ -253,31 +254,17 @@ async def play(
         FatalApiError: the endpoint refuses every request; what was under way is finished first.
         BudgetSpentError: as well.
         LogError: the log cannot be written any more.
+        UnforeseenError: as well, for any other error.
     """
     in_order = InOrder(emit)
-    positions = enumerate(planned)
-    fatal: list[ArenaError] = []
 
-    async def work() -> None:
-        for position, battle in positions:
-            try:
-                in_order.put(position, await referee.settle(battle))
-            except (FatalApiError, LogError, BudgetSpentError) as error:
-                fatal.append(error)
-                stop.set()
-            if stop.is_set():
-                return
-            if position % 64 == 0:
-                # A judge that never waits would keep signals and the log's flush from running.
-                await asyncio.sleep(0)
+    async def settle(placed: tuple[int, Planned]) -> None:
+        position, battle = placed
+        in_order.put(position, await referee.settle(battle))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(work())
+    await work_off(enumerate(planned), settle, workers=workers, stop=stop)
     # Outcomes that wait behind a battle without one are not emitted: their replies are on disk,
     # and the run that resumes puts them where an undisturbed run would have.
-    if fatal:
-        raise fatal[0]
 
 
 def _verdict(reply: Reply, winner: Side) -> Verdict:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from arena.endpoint.client import Api
+from arena.endpoint.in_flight import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnjudgedError
 from arena.experiment.interrupt import interruptible
 from arena.experiment.panel import endpoint_of
@@ -63,24 +64,23 @@ class Asking:
         if not todo:
             return
         n_before = len(documents) - len(todo)
-        waiting = iter(todo)
         with interruptible(reporter) as stop, reporter.stage("queries", len(documents)) as stage:
             halting = asyncio.create_task(self._halt(stop))
             n_done = n_before
 
-            async def work() -> None:
+            async def settle(document: Document) -> None:
                 nonlocal n_done
-                for document in waiting:
-                    if stop.is_set() or not await self._settle(document):
-                        stop.set()
-                        return
-                    n_done += 1
-                    stage.update(n_done, dollars(self.budget.spent_usd))
+                if not await self._settle(document):
+                    stop.set()
+                    return
+                n_done += 1
+                stage.update(n_done, dollars(self.budget.spent_usd))
 
             try:
                 async with self.api:
                     stage.update(n_before)
-                    await asyncio.gather(*(work() for _ in range(min(WORKERS, len(todo)))))
+                    workers = min(WORKERS, len(todo))
+                    await work_off(todo, settle, workers=workers, stop=stop)
             finally:
                 halting.cancel()
 
