@@ -11,7 +11,9 @@ The ``fate`` of a request by its place in the file: ``ok``, ``twice``, ``missing
 file), ``page`` (status 200, and HTML for a body), ``expired`` (batch_expired, in the error file),
 or a status such as ``500``. A fault of the next request to a route: ``lose`` does the work and
 hangs up, ``drop`` hangs up without doing it, ``html`` answers 200 with a page, and a number is a
-status. Output comes in another order than input.
+status. Output comes in another order than input. What is wrong with the provider itself is
+told by ``view``, ``listing`` and ``content``, which change what it says of a job, its list of jobs,
+and a file of results.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import json
 import random
 import re
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -40,6 +44,10 @@ class BatchServer:
         self.fate: Callable[[int, str], str] = lambda number, name: "ok"
         self.refusal = "as told"  #: what a status of a request says
         self.faults: dict[str, list[str]] = {}
+        self.view: Callable[[dict[str, Any]], Any] = lambda batch: batch
+        self.listing: Callable[[dict[str, Any]], Any] = lambda page: page
+        self.content: Callable[[bytes], bytes] = lambda raw: raw
+        self.pause_s = 0.0  #: between the bytes of a file of results
         self.extra_lines: list[str] = []  #: put in front of every output file
         self.batches: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
@@ -104,7 +112,8 @@ class BatchServer:
         if parts[0] == "batches" and parts[1] in self.batches:
             return self._ask(self.batches[parts[1]])
         if parts[0] == "files" and parts[1] in self.files:
-            return 200, self.files[parts[1]]
+            raw = self.files[parts[1]]
+            return 200, self.content(raw) if parts[-1] == "content" else raw
         return 404, b'{"error": {"message": "No such object"}}'
 
     def _call(self, body: dict[str, Any]) -> tuple[int, bytes]:
@@ -139,8 +148,10 @@ class BatchServer:
     def _list(self, query: str) -> tuple[int, bytes]:
         newest = list(reversed(self.batches.values()))
         if after := re.search("after=([^&]+)", query):
-            newest = newest[1 + [b["id"] for b in newest].index(after[1]) :]
-        return _json({"data": newest[:2], "has_more": len(newest) > 2})  # pages are short here
+            names = [b["id"] for b in newest]
+            newest = newest[1 + names.index(after[1]) :] if after[1] in names else []
+        page = {"data": newest[:2], "has_more": len(newest) > 2}  # pages are short here
+        return _json(self.listing(page))
 
     def _ask(self, batch: dict[str, Any]) -> tuple[int, bytes]:
         asked = self._asked[batch["id"]] = self._asked.get(batch["id"], 0) + 1
@@ -148,7 +159,7 @@ class BatchServer:
             batch["status"] = "in_progress"
         elif batch["status"] != self.status and "completed_at" not in batch:
             self._end(batch)
-        return _json(batch)
+        return _json(self.view(dict(batch)))
 
     def _end(self, batch: dict[str, Any]) -> None:
         batch["status"] = self.status
@@ -173,7 +184,8 @@ class BatchServer:
             elif fate != "missing":
                 body = {"error": {"message": self.refusal}}
                 errors.append(_line(request, int(fate), body))
-        batch["request_counts"] |= {"completed": len(output), "failed": len(errors)}
+        done = {json.loads(line)["custom_id"] for line in output[len(self.extra_lines) :]}
+        batch["request_counts"] |= {"completed": len(done), "failed": len(errors)}
         for field, lines in (("output_file_id", output), ("error_file_id", errors)):
             if lines:
                 random.Random(7).shuffle(lines)
@@ -220,7 +232,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        pause_s = self.provider.pause_s if self.path.endswith("/content") else 0.0
+        with suppress(ConnectionError):
+            for part in [body[i : i + 1] for i in range(len(body))] if pause_s else [body]:
+                self.wfile.write(part)
+                time.sleep(pause_s)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, as in the base class
         """Keep the tests' output clean."""

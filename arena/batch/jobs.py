@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arena.batch.chunks import URL, is_file_of
-from arena.batch.ledger import Job, Ledger, utc
+from arena.batch.ledger import Job, Ledger, seconds_since, utc
 from arena.batch.results import Reader, Results
-from arena.endpoint.files import FileApi
+from arena.endpoint.files import FileApi, segment
 from arena.endpoint.refusals import TransientApiError, one_line
 from arena.errors import ApiError, FatalApiError
 
@@ -27,7 +27,18 @@ BATCH_DISCOUNT: Final = 0.5
 """What share of the usual price a request in a batch job costs."""
 
 WINDOW: Final = "24h"
+OVERDUE_S: Final = 48 * 3600.0
+"""After so long a job of one day is waited for no more, nor are results that it did not bring."""
+LARGEST_FILE: Final = 2_000_000_000
+"""Bytes of a file of results at most, and fewer for few requests."""
+_RESULT_ROOM: Final = 1_000_000
+"""Bytes of one result at most: a thousand tokens with ten alternatives each."""
+_FILE_ROOM: Final = 8_000_000
 _PAGE: Final = 100
+_PAGES: Final = 10_000
+_EARLIEST_S: Final = 1e9
+_LATEST_S: Final = 1e10
+"""From 2001 to 2286; later moments are in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,8 @@ class State:
     total: int
     files: tuple[str, ...]  #: of results, then of errors; those there are
     problem: str  #: why the whole job failed; empty where it did not
-    at: str  #: UTC time of its end, ISO 8601; empty before
+    at: str  #: UTC time of its end, ISO 8601; empty before, and where it is none
+    n_results: int = 0  #: requests whose results its files must hold once it has ended
 
     @property
     def is_ended(self) -> bool:
@@ -98,43 +110,64 @@ async def state(job: Job, api: FileApi) -> State:
     Raises:
         ApiError: the provider does not know it, or does not answer.
     """
-    found = await api.get(f"/batches/{job.batch_id}")
+    found = await api.get(f"/batches/{segment(job.batch_id or '')}")
     counts = found.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
-    files = (found.get("output_file_id"), found.get("error_file_id"))
-    ended_at = next((t for s in ENDED if isinstance(t := found.get(f"{s}_at"), int | float)), None)
+    n_requests = len(job.requests)
+    completed, failed = (_count(counts.get(name), n_requests) for name in ("completed", "failed"))
+    status = one_line(str(found.get("status")))
+    n_told = None if completed is None or failed is None else completed + failed
+    if n_told is None or n_told > n_requests:  # nothing that can be true
+        n_told = n_requests if status == "completed" else 0
+    names = (found.get("output_file_id"), found.get("error_file_id"))
+    files = tuple(file for file in names if isinstance(file, str) and file)
+    if status == "failed" and not files:  # before anything was done
+        n_told = 0
+    ended_at = (_moment(found.get(f"{state}_at")) for state in sorted(ENDED))
     return State(
-        status=one_line(str(found.get("status"))),
-        completed=_count(counts, "completed"),
-        failed=_count(counts, "failed"),
-        total=_count(counts, "total") or len(job.requests),
-        files=tuple(file for file in files if isinstance(file, str) and file),
+        status=status,
+        completed=completed or 0,
+        failed=failed or 0,
+        total=_count(counts.get("total"), n_requests) or n_requests,
+        files=files,
         problem=_problem(found.get("errors")),
-        at="" if ended_at is None else utc(ended_at),
+        at=next(filter(None, ended_at), ""),
+        n_results=n_told,
     )
 
 
-async def fetch(
-    files: Sequence[str], api: FileApi, read: Reader, *, discount: float = BATCH_DISCOUNT
-) -> Results:
+async def fetch(files: Sequence[str], api: FileApi, read: Reader, *, n_requests: int) -> Results:
     """Download and read the results of a job that has ended.
 
+    A file that is gone, or holds no results at all, is a trouble of the results.
+
+    Args:
+        files: of the job.
+        api: of its provider.
+        read: the judge's reader.
+        n_requests: of the job; they bound the size of a file.
+
     Raises:
-        ApiError: a file is gone, or holds no results at all.
+        FatalApiError: the provider refuses everything.
     """
     results = Results()
+    most = min(LARGEST_FILE, _FILE_ROOM + n_requests * _RESULT_ROOM)
     for file in files:
-        raw = await api.download(f"/files/{file}/content")
-        before = len(results.answers) + results.n_repeated
-        results.take(raw, read, discount=discount)
-        if raw.strip() and len(results.answers) + results.n_repeated == before:
+        try:
+            raw = await api.download(file, most=most)
+        except FatalApiError:
+            raise
+        except ApiError as error:
+            results.troubles.append(str(error))
+            continue
+        if not results.take(raw, read, discount=BATCH_DISCOUNT) and raw.strip():
             said = one_line(raw[:1000].decode("utf-8", "replace"))
-            raise ApiError("garbage", f"file {file} holds no results: {said}")
+            results.troubles.append(f"garbage: file {one_line(file)} holds no results: {said}")
     return results
 
 
 async def follow(jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[str], None]) -> None:
-    """Wait until every job has ended, or is unknown to the provider, however long that takes.
+    """Wait until every job has ended, is unknown to the provider, or is long overdue.
 
     A provider that does not answer for a while is waited for too.
 
@@ -155,14 +188,20 @@ async def follow(jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[s
             else:
                 if not found.is_ended:
                     still.append((job, found))
-        waiting = [job for job, _ in still]
         line = "; ".join(f"{job.name} {found}" for job, found in still)
         if line and line != shown:
             say(line)
             shown = line
+        waiting = [job for job, _ in still if not is_overdue(job)]
         if waiting:
             await asyncio.sleep(poll.wait_s(asked))
             asked += 1
+
+
+def is_overdue(job: Job) -> bool:
+    """Whether a job was recorded so long ago that its provider will do nothing more for it."""
+    age_s = seconds_since(job.at)
+    return age_s is None or age_s > OVERDUE_S
 
 
 async def _create(job: Job, api: FileApi, experiment: str) -> str:
@@ -191,18 +230,39 @@ async def _create(job: Job, api: FileApi, experiment: str) -> str:
 
 
 async def _find(job: Job, api: FileApi, experiment: str) -> str | None:
-    """The id of the job that was created from this chunk, if one was."""
-    after = ""
+    """The id of the job that was created from this chunk, if one was.
+
+    Raises:
+        ApiError: the provider's list does not tell, so that nothing may be created.
+    """
+    params = {"limit": str(_PAGE)}
+    seen: set[str] = set()
     while True:
-        page = await api.get(f"/batches?limit={_PAGE}{after}")
-        batches = [b for b in page.get("data") or [] if isinstance(b, dict) and b.get("id")]
+        page = await api.get("/batches", params)
+        listed = page.get("data")
+        if not isinstance(listed, list):
+            raise _untold(job, "it is no list")
+        batches = [b for b in listed if isinstance(b, dict) and isinstance(b.get("id"), str)]
         for batch in batches:
             ours = batch.get("metadata") == _metadata(job, experiment)
             if ours or batch.get("input_file_id") == job.file_id:
                 return str(batch["id"])
         if not batches or not page.get("has_more"):
             return None
-        after = f"&after={batches[-1]['id']}"
+        last = str(batches[-1]["id"])
+        if last in seen or len(seen) >= _PAGES:
+            raise _untold(job, "it never ends")
+        seen.add(last)
+        params["after"] = last
+
+
+def _untold(job: Job, why: str) -> ApiError:
+    return ApiError(
+        "garbage",
+        f"whether job {job.name} was created is not known: its answer was lost, and the "
+        f"provider's list of jobs does not say, for {why}; look for it there, then submit again, "
+        f"or forget it with: arena batch collect --give-up {job.name}",
+    )
 
 
 def _metadata(job: Job, experiment: str) -> dict[str, str]:
@@ -218,6 +278,16 @@ def _problem(errors: object) -> str:
     return one_line(f"{first.get('code') or 'error'}: {first.get('message') or 'no message'}")
 
 
-def _count(counts: Mapping[str, Any], field: str) -> int:
-    value = counts.get(field)
-    return value if isinstance(value, int) else 0
+def _count(value: object, most: int) -> int | None:
+    """A number of requests; None where it can be none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= most else None
+
+
+def _moment(value: object) -> str:
+    """A moment in seconds since 1970, or in milliseconds; empty where it is none that can be."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    seconds = value / 1000 if _LATEST_S < value <= 1000 * _LATEST_S else value
+    return utc(seconds) if _EARLIEST_S <= seconds <= _LATEST_S else ""

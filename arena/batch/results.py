@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
-import orjson
-
+from arena.endpoint.json_body import read_json
 from arena.endpoint.refusals import one_line, refusal
 from arena.errors import UnjudgedError
 from arena.records import Verdict
+from arena.redaction import blank_json, may_tell
 
 Answer = Verdict | UnjudgedError
 Reader = Callable[[Mapping[str, Any], float], Verdict]
 """A judge's way to read a reply: body and latency to verdict."""
+
+_BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf"
 
 
 @dataclass(slots=True)
@@ -22,57 +25,95 @@ class Results:
     """What came back, by custom_id."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
-    n_repeated: int = 0  #: lines for a custom_id that had one; the first counts
+    n_repeated: int = 0  #: lines for a custom_id that had one; the first verdict counts
     n_damaged: int = 0  #: lines that are no results
     refusal: str = ""  #: the first status 400 that a request got
+    troubles: list[str] = field(default_factory=list)  #: files that could not be read, and why
 
-    def take(self, raw: bytes, read: Reader, *, discount: float) -> None:
-        """Add the lines of one file.
+    def take(self, raw: bytes, read: Reader, *, discount: float) -> int:
+        """Add the lines of one file; returns how many of them are results.
 
         Args:
-            raw: the file.
+            raw: the file: an object a line, or one list of all of them.
             read: the judge's reader.
             discount: what share of the usual price the replies cost.
         """
+        n_results = 0
         for line in _objects(raw):
-            name = line.get("custom_id") if line else None
-            if line is None or not isinstance(name, str):
+            name = line.get("custom_id") if isinstance(line, dict) else None
+            if not isinstance(line, dict) or not isinstance(name, str):
                 self.n_damaged += 1
-            elif name in self.answers:
-                self.n_repeated += 1
-            else:
-                self.answers[name] = answer = _answer(line, read, discount)
-                if isinstance(answer, UnjudgedError) and answer.reason == "bad_request":
-                    self.refusal = self.refusal or answer.detail
+                continue
+            n_results += 1
+            self.n_repeated += name in self.answers
+            before = self.answers.get(name)
+            if isinstance(before, Verdict):
+                continue
+            answer = _answer(line, read, discount)
+            if before is None:
+                self.answers[name] = answer
+            elif isinstance(answer, Verdict):
+                # What was tried in vain before it is paid for as well.
+                cost_usd = answer.usage.cost_usd + before.cost_usd
+                self.answers[name] = replace(answer, usage=replace(answer.usage, cost_usd=cost_usd))
+            if isinstance(answer, UnjudgedError) and answer.reason == "bad_request":
+                self.refusal = self.refusal or answer.detail
+        return n_results
 
 
-def _objects(raw: bytes) -> Iterator[dict[str, Any] | None]:
-    for line in raw.split(b"\n"):
-        if line and not line.isspace():
-            try:
-                found = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                found = None
-            yield found if isinstance(found, dict) else None
+def _objects(raw: bytes) -> Iterator[object]:
+    if (whole := raw.strip(_BLANK)).startswith(b"["):
+        found = _json(whole)
+        yield from found if isinstance(found, list) else ()
+        return
+    for part in raw.split(b"\n"):
+        if line := part.strip(_BLANK):
+            yield _json(line)
+
+
+def _json(raw: bytes) -> object:
+    found = read_json(raw)
+    return blank_json(found) if may_tell(raw) else found
 
 
 def _answer(line: Mapping[str, Any], read: Reader, discount: float) -> Answer:
     """The verdict in one line, or why there is none."""
-    response = line.get("response")
-    if isinstance(response, dict):
-        status, body = response.get("status_code", 200), response.get("body")
-        if isinstance(status, int) and status >= 400:
-            found = refusal(status, orjson.dumps(body or line.get("error")), {})
-            return UnjudgedError(found.reason, found.detail)
-        if status == 200 and isinstance(body, dict) and not line.get("error"):
-            return _read(body, read, discount)
-    if error := line.get("error"):
-        code, message = (
-            (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, error)
-        )
-        reason = one_line(str(code))[:40] if code else "server"
-        return UnjudgedError(reason, one_line(str(message or "no message")))
-    return UnjudgedError("garbage", f"neither a reply nor an error: {one_line(str(response))}")
+    response, failed = line.get("response"), _failure(line.get("error"))
+    if not isinstance(response, dict):
+        said = one_line(str(response))
+        return failed or UnjudgedError("garbage", f"neither a reply nor an error: {said}")
+    status, body = _status(response.get("status_code")), response.get("body")
+    if isinstance(body, str) and isinstance(inner := read_json(body.encode()), dict):
+        body = inner
+    if status >= 400:
+        told = json.dumps(body or line.get("error")).encode()
+        found = refusal(status, told, {})
+        return UnjudgedError(found.reason, found.detail)
+    if not isinstance(body, dict):
+        said = one_line(str(body))
+        return failed or UnjudgedError("garbage", f"a reply that is no object: {said}")
+    answer = _read(body, read, discount)
+    if failed and isinstance(answer, UnjudgedError):
+        failed.reply, failed.cost_usd = answer.reply, answer.cost_usd
+        return failed
+    return answer
+
+
+def _status(value: object) -> int:
+    """A status of HTTP; a line without one is that of a reply."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 200
+
+
+def _failure(error: object) -> UnjudgedError | None:
+    """What the error of a line says; None where there is none."""
+    if not error:
+        return None
+    found = error if isinstance(error, dict) else {"message": error}
+    code, message = found.get("code"), found.get("message")
+    reason = one_line(str(code))[:40] if code else "server"
+    return UnjudgedError(reason, one_line(str(message or "no message")))
 
 
 def _read(body: Mapping[str, Any], read: Reader, discount: float) -> Answer:

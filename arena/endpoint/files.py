@@ -12,24 +12,29 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 import orjson
 
-from arena.endpoint.address import Endpoint, find_base_url, find_key, shown
+from arena.endpoint.address import Endpoint, find_base_url, key_place, shown
+from arena.endpoint.connection import headers_for, open_client, send
+from arena.endpoint.json_body import read_json
 from arena.endpoint.refusals import TransientApiError, one_line, refusal
 from arena.errors import ApiError, FatalApiError
+from arena.redaction import blank_json, may_tell
 
 if TYPE_CHECKING:
-    from httpx2 import Response
-    from openai import AsyncOpenAI
+    from httpx2 import AsyncClient, Request
 
 T = TypeVar("T")
 
 TRANSFER_TIMEOUT_S: Final = 600.0
-"""Longest wait for a file of 200 MB to go up or come down."""
-
-_SECRET_LENGTH: Final = 8
-"""A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
+"""Longest wait for a file of 200 MB to go up or come down, all of it."""
+ANSWER_TIMEOUT_S: Final = 120.0
+"""Longest wait for anything else."""
+LARGEST_ANSWER: Final = 8_000_000
+"""Bytes of a JSON answer at most."""
+_CONNECT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ class FileApi:
     def __init__(self, endpoint: Endpoint, *, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self._endpoint = endpoint
-        self._key = b""
-        self._client: AsyncOpenAI | None = None
+        self._client: AsyncClient | None = None
+        self._headers: dict[str, str] = {}
         self._reached = False
 
     @property
@@ -69,18 +74,13 @@ class FileApi:
         return shown(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
-        import openai  # noqa: PLC0415
-
-        base_url, key = find_base_url(self._endpoint), find_key(self._endpoint)
-        self._key = key.encode()
-        self._client = openai.AsyncOpenAI(
-            api_key=key, base_url=base_url, max_retries=0, timeout=TRANSFER_TIMEOUT_S
-        )
+        self._headers = headers_for(self._endpoint)
+        self._client = open_client(find_base_url(self._endpoint))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         if self._client is not None:
-            await self._client.close()
+            await self._client.aclose()
 
     async def upload(self, path: Path, *, purpose: str) -> str:
         """Upload a file; returns what the endpoint calls it.
@@ -89,22 +89,17 @@ class FileApi:
             ApiError: it was not taken.
             FatalApiError: the endpoint refuses everything.
         """
-        form = {"Content-Type": "multipart/form-data"}
 
-        async def send(client: AsyncOpenAI, kind: type[Response]) -> Response:
+        async def ask() -> dict[str, Any]:
             with path.open("rb") as file:
-                return await client.post(
-                    "/files",
-                    cast_to=kind,
-                    body={"purpose": purpose},
-                    files={"file": (path.name, file, "application/jsonl")},
-                    options={"headers": form},
-                )
+                form = {"file": (path.name, file, "application/jsonl")}
+                request = self._request("POST", "/files", data={"purpose": purpose}, files=form)
+                return _object(await self._exchange(request, timeout_s=TRANSFER_TIMEOUT_S))
 
-        answer = await self._patiently(lambda: self._json(send))
+        answer = await self._patiently(ask)
         return _text(answer, "id", "an uploaded file")
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read a JSON object.
 
         Raises:
@@ -112,23 +107,29 @@ class FileApi:
             FatalApiError: the endpoint refuses everything.
         """
 
-        async def send(client: AsyncOpenAI, kind: type[Response]) -> Response:
-            return await client.get(path, cast_to=kind)
+        async def ask() -> dict[str, Any]:
+            return _object(await self._exchange(self._request("GET", path, params=params)))
 
-        return await self._patiently(lambda: self._json(send))
+        return await self._patiently(ask)
 
-    async def download(self, path: str) -> bytes:
+    async def download(self, file_id: str, *, most: int) -> bytes:
         """Read a file, whatever is in it.
 
+        Args:
+            file_id: what the endpoint calls it.
+            most: bytes of it at most.
+
         Raises:
-            ApiError: it is not there any more.
+            ApiError: it is not there any more, or larger.
             FatalApiError: the endpoint refuses everything.
         """
+        path = f"/files/{segment(file_id)}/content"
 
-        async def send(client: AsyncOpenAI, kind: type[Response]) -> Response:
-            return await client.get(path, cast_to=kind)
+        async def ask() -> bytes:
+            request = self._request("GET", path)
+            return await self._exchange(request, timeout_s=TRANSFER_TIMEOUT_S, most=most)
 
-        return await self._patiently(lambda: self._exchange(send))
+        return await self._patiently(ask)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Post a JSON body, once: what makes something must not be repeated blindly.
@@ -138,11 +139,9 @@ class FileApi:
             ApiError: it was refused.
             FatalApiError: the endpoint refuses everything.
         """
-
-        async def send(client: AsyncOpenAI, kind: type[Response]) -> Response:
-            return await client.post(path, cast_to=kind, body=dict(body))
-
-        return await self._json(send)
+        headers = {"Content-Type": "application/json"}
+        request = self._request("POST", path, content=orjson.dumps(body), headers=headers)
+        return _object(await self._exchange(request))
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         attempt = 1
@@ -150,7 +149,7 @@ class FileApi:
             try:
                 return await ask()
             except TransientApiError as error:
-                never = error.reason == "connection" and not self._reached
+                never = error.reason == "unreachable" and not self._reached
                 limit = self.patience.first_contact if never else self.patience.attempts
                 if attempt >= limit:
                     detail = f"{error.detail} (after {attempt} attempts)"
@@ -158,55 +157,63 @@ class FileApi:
                 await asyncio.sleep(self.patience.wait_s(attempt, error))
             attempt += 1
 
-    async def _json(
-        self, send: Callable[[AsyncOpenAI, type[Response]], Awaitable[Response]]
-    ) -> dict[str, Any]:
-        raw = await self._exchange(send)
-        try:
-            found = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            found = None
-        if not isinstance(found, dict):
-            said = one_line(raw[:1000].decode("utf-8", "replace")) or "nothing"
-            raise TransientApiError("garbage", f"HTTP 200 without a JSON object: {said}")
-        return found
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> Request:
+        import httpx2  # noqa: PLC0415
+
+        base = httpx2.URL(find_base_url(self._endpoint))
+        # A query, such as a version that gateways ask for, stays at the end.
+        url = base.copy_with(path=base.path.rstrip("/") + path).copy_merge_params(params or {})
+        sent = {**self._headers, **(headers or {})}
+        extensions = {"timeout": httpx2.Timeout(None, connect=_CONNECT_S).as_dict()}
+        return httpx2.Request(method, url, headers=sent, extensions=extensions, **body)
 
     async def _exchange(
-        self, send: Callable[[AsyncOpenAI, type[Response]], Awaitable[Response]]
+        self,
+        request: Request,
+        *,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        most: int = LARGEST_ANSWER,
     ) -> bytes:
-        """The body of an answer, with the key blanked out wherever the endpoint echoes it."""
-        import openai  # noqa: PLC0415
-        from httpx2 import Response  # noqa: PLC0415
-
+        """The body of an answer, as it came: what is read in it is blanked by its reader."""
         if self._client is None:
             raise RuntimeError("a FileApi is used inside `async with`")
         try:
-            response = await send(self._client, Response)
-        except openai.APIStatusError as error:
-            response = error.response
-        except openai.APITimeoutError:
-            raise TransientApiError(
-                "timeout", f"no reply within {TRANSFER_TIMEOUT_S:g} s"
-            ) from None
-        except openai.APIConnectionError as error:
-            cause = one_line(str(error.__cause__ or error))
-            where = f"{self.base_url}: connection lost: {cause}"
-            raise TransientApiError("connection", where) from None
+            response, raw = await send(self._client, request, timeout_s=timeout_s, most=most)
+        except TransientApiError as error:
+            raise TransientApiError(error.reason, f"{self.base_url}: {error.detail}") from None
         self._reached = True
-        raw: bytes = response.content
-        if len(self._key) >= _SECRET_LENGTH:
-            raw = raw.replace(self._key, b"[key]")
         if response.status_code >= 400:
             raise self._refusal(response.status_code, raw, response.headers)
         return raw
 
     def _refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> ApiError:
-        error = refusal(status, raw, headers)
+        error = refusal(status, raw, headers, key=key_place(self._endpoint))
         if isinstance(error, FatalApiError) and error.reason == "not_found":
             said = error.detail.partition("; ")[0]
             detail = f"{said}; {self.base_url} has no such file or job, or no batch jobs at all"
             return ApiError("not_found", detail)
         return error
+
+
+def segment(name: str) -> str:
+    """A name of the endpoint's as one part of a path, whatever is in it."""
+    return quote(name, safe="")
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    found = read_json(raw)
+    if not isinstance(found, dict):
+        said = one_line(raw[:1000].decode("utf-8", "replace")) or "nothing"
+        raise TransientApiError("garbage", f"HTTP 200 without a JSON object: {said}")
+    return blank_json(found) if may_tell(raw) else found
 
 
 def _text(answer: Mapping[str, Any], field: str, what: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from arena.batch.jobs import Poll, State, fetch, follow, state
+from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
 from arena.batch.ledger import Job, Ledger, read_jobs, utc
 from arena.batch.results import Results
 from arena.endpoint.files import FileApi
@@ -72,6 +72,9 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
         await settle(desk, log, refused, done)
         log.flush()
         for job, found, results in ended:
+            if waits_for := _missing(job, found, results):
+                done.waiting.append(f"{job.name} ({waits_for}; or --give-up {job.name})")
+                continue
             refusal = {"refusal": results.refusal} if results.refusal else {}
             ledger.step(job, ended=found.status, **refusal)
             ledger.path(job).unlink(missing_ok=True)
@@ -100,7 +103,9 @@ async def _fetch_ended(
                     if not found.is_ended:
                         done.waiting.append(f"{job.name} ({found})")
                         continue
-                    results = await fetch(found.files, api, postal.judge.verdict_from)
+                    results = await fetch(
+                        found.files, api, postal.judge.verdict_from, n_requests=len(job.requests)
+                    )
                 except FatalApiError:
                     raise
                 except ApiError as error:
@@ -194,16 +199,27 @@ def _give_up(ledger: Ledger, name: str) -> None:
     ledger.path(job).unlink(missing_ok=True)
 
 
+def _missing(job: Job, found: State, results: Results) -> str:
+    """Why a job that has ended is to be asked for its results again; empty where it is not."""
+    if results.troubles:
+        return "; ".join(results.troubles)
+    n_ours = len(job.requests.keys() & results.answers.keys())
+    if n_ours >= found.n_results or is_overdue(job):
+        return ""
+    return f"{found}, but its files hold only {n_ours:,} of {found.n_results:,} results yet"
+
+
 def _tell(job: Job, found: State, results: Results, reporter: Reporter) -> None:
     """Say how a job ended, and what was odd about its files."""
     reporter.say(f"{job.name} {found}")
     unknown = results.answers.keys() - job.requests.keys()
     missing = job.requests.keys() - results.answers.keys()
+    waits = _missing(job, found, results)
     for n, what in (
         (len(unknown), "results are for requests that were not in it, and are ignored"),
-        (results.n_repeated, "results came twice; the first counts"),
+        (results.n_repeated, "results came twice; the first verdict counts"),
         (results.n_damaged, "lines are no results"),
-        (len(missing), "requests have no result; they can be submitted again"),
+        (0 if waits else len(missing), "requests have no result; they can be submitted again"),
     ):
         if n:
             reporter.say(f"note: {job.name}: {n:,} {what}")
