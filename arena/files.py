@@ -1,10 +1,13 @@
-"""Files that are whole or not there at all, and the folder of those that may be deleted."""
+"""Files that are whole or not there at all, TOML, and the folder of what may be deleted."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from arena.errors import WriteError
 
@@ -13,6 +16,27 @@ def cache_folder() -> Path:
     """``ARENA_CACHE``, or ``~/.cache/arena``."""
     given = os.environ.get("ARENA_CACHE")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "arena"
+
+
+def parse_toml(raw: bytes) -> dict[str, Any]:
+    """Parse TOML, whatever mark an editor has put before it.
+
+    Raises:
+        ValueError: it is no TOML, or holds what nobody writes by hand.
+    """
+    is_utf_16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = raw.decode("utf-16" if is_utf_16 else "utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError:  # Python's limit, which asks for a setting of the interpreter
+        raise ValueError("a number has thousands of digits") from None
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:

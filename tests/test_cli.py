@@ -335,3 +335,24 @@ def test_retrieve_prints_what_each_run_took_and_as_json_where_it_is(tmp_path: Pa
     ]
     assert [Path(row["run"]).name for row in rows] == ["strong.trec", "middling.trec", "weak.trec"]
     assert all(Path(row["run"]).is_file() and row["latency_ms"] is None for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("battle", "--max-usd"),
+        ("battle", "--until-width"),
+        ("batch submit", "--max-usd"),
+        ("rate x.csv", "--prior"),
+        ("rate x.csv", "--level"),
+        ("check", "--timeout"),
+    ],
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_no_amount_is_infinite_or_no_number(command: str, option: str, value: str) -> None:
+    done = CliRunner().invoke(main, [*command.split(), option, value])
+
+    assert done.exit_code == 2
+    assert option in done.output
+    assert "Error" in done.output
+    assert "No such" not in done.output

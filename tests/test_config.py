@@ -394,3 +394,125 @@ def test_a_price_is_zero_only_where_nothing_can_be_charged(model, price):
     ]
 
     assert known_price("m", sections) == price
+
+
+def written(folder: Path, **keys: str) -> Path:
+    """An arena.toml with a line more in the section of each key."""
+    text = TOML
+    for section, line in keys.items():
+        head = f"[{section}]" if section in ("experiment", "judge") else f"[[{section}]]"
+        text = text.replace(head, f"{head}\n{line}", 1)
+    (folder / "arena.toml").write_text(text, "utf-8")
+    return folder / "arena.toml"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_what_editors_do_to_a_file_is_no_mistake(
+    tmp_path: Path, encoding: str, line_end: str
+) -> None:
+    path = tmp_path / "arena.toml"
+    path.write_bytes(TOML.replace("\n", line_end).encode(encoding))
+
+    assert load_config(path) == load_config(written(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        ("experiment", "queries = true", "experiment.queries: should be a valid integer, not True"),
+        ("experiment", 'queries = "5"', "experiment.queries: should be a valid integer, not '5'"),
+        ("experiment", "top_k = 5.0", "experiment.top_k: should be a valid integer, not 5.0"),
+        ("experiment", "seed = 9223372036854775808", "experiment.seed: is a whole number"),
+        ("experiment", f"memory_mb = {10**400}", "experiment.memory_mb: is a whole number"),
+        ("experiment", "queries = inf", "experiment.queries: should be a finite number, not inf"),
+        ("experiment", 'place = "\\u001b[31m"', "experiment.place: holds a control character"),
+        ("datasets", 'queries = "\\u0000"', "queries: holds a control character"),
+        ("models", "price_per_1m_tokens = inf", "price_per_1m_tokens: should be a finite number"),
+        ("models", "price_per_1m_tokens = nan", "price_per_1m_tokens: should be a finite number"),
+        ("models", "price_per_1m_tokens = 1e300", "less than or equal to 1000000, not 1e+300"),
+        ("models", "price_per_1m_tokens = true", "price_per_1m_tokens: should be a valid number"),
+        ("models", "timeout_s = true", "timeout_s: should be a valid number, not True"),
+        ("models", "query_extra = {a = [inf]}", "query_extra: should be a finite number, not inf"),
+        ("models", f"query_extra = {{a = {10**30}}}", "query_extra: is a whole number"),
+        ("models", "query_extra = {a = 2024-05-31}", "query_extra: holds a date, which no request"),
+        ("models", "release_date = 5", "release_date: must be a day such as 2024-05-31"),
+        ("models", "release_date = 2024-05-31T10:00:00Z", "release_date: must be a day such as"),
+        ("models", 'release_date = "tomorrow"', "release_date: must be a day such as 2024-05-31"),
+        ("judge", "gate = 1", "judge.gate: should be a valid boolean, not 1"),
+        ("judge", "max_usd = inf", "judge.max_usd: should be a finite number, not inf"),
+        ("judge", "price_per_1m_input_tokens = inf", "should be a finite number, not inf"),
+        ("judge", "concurrency = true", "judge.concurrency: should be a valid integer, not True"),
+        ("judge", f"rpm = {10**20}", "judge.rpm: is a whole number beyond 64 bits"),
+        ("judge", "x = " + "9" * 5000, "not valid TOML: a number has thousands of digits"),
+        ("judge", "x = " + "[" * 5000, "not valid TOML: it is nested too deeply"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_than_it_should_be_is_a_mistake(
+    tmp_path: Path, section: str, line: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, **{section: line}))
+
+    [problem] = caught.value.problems
+    assert message in problem
+    assert len(problem) < 200
+
+
+def test_values_of_the_wrong_kind_are_reported_together(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        experiment="queries = true",
+        models="price_per_1m_tokens = inf",
+        judge=f"rpm = {10**30}\nmax_usd = nan\ngate = 0",
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+
+    assert len(caught.value.problems) == 5
+
+
+def test_a_day_may_be_written_as_a_string(tmp_path: Path) -> None:
+    days = [
+        load_config(written(tmp_path, models=f"release_date = {day}")).models[0].release_date
+        for day in ("2024-05-31", '"2024-05-31"')
+    ]
+
+    assert days[0] == days[1] != None  # noqa: E711
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["Bge-M3", "bge-m3"], "share one name"),
+        (["a/b", "a b"], "share one name"),
+        (["metrics", "b"], "is what a file beside the runs is called"),
+        (["b", "Per_Query"], "is what a file beside the runs is called"),
+        (["語" * 100, "b"], "takes 300 bytes as a file's name"),
+    ],
+)
+def test_names_whose_files_would_collide_are_refused(names: list[str], message: str) -> None:
+    found = problems(models=[{"name": name, "provider": "bm25"} for name in names])
+
+    assert any(message in problem for problem in found)
+
+
+@pytest.mark.parametrize("kind", ["no file", "a folder", "no UTF-8", "empty"])
+def test_a_file_that_is_no_arena_toml_is_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "arena.toml"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind != "no file":
+        path.write_bytes(b"[experiment]\nname = '\xe9'\n" if kind == "no UTF-8" else b"")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+
+    expected = {
+        "no file": "no such file; `arena init` writes one to start from",
+        "a folder": "is a folder; give the arena.toml inside it",
+        "no UTF-8": "not valid TOML: line 2 is not UTF-8; save the file as UTF-8",
+        "empty": "experiment: missing",
+    }
+    assert caught.value.problems[0] == expected[kind]

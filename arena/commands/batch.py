@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arena.commands.options import CONFIG, QUIET, echo_lines, echo_path
+from arena.commands.options import CONFIG, QUIET, Amount, echo_lines, echo_path
 from arena.progress import dollars, reporter
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ REQUESTS = click.option(
 POLL = click.option(
     "--poll",
     "poll_s",
-    type=click.FloatRange(min=0.01),
+    type=Amount(min=0.01),
     default=30.0,
     show_default=True,
     help="Seconds between two looks at first; ten times as long in the end.",
@@ -50,7 +50,7 @@ def batch() -> None:
 @CONFIG
 @click.option(
     "--max-usd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="The most that all judges and runs may cost, jobs under way included.",
 )
 @click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from arena.commands import init, rate
-from arena.commands.options import CONFIG, MAX_USD, QUIET, REPORT, echo_lines
+from arena.commands.options import CONFIG, MAX_USD, QUIET, REPORT, Amount, echo_lines
 from arena.errors import UsageError
 from arena.progress import Reporter, reporter
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--until-width",
     metavar="ELO",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="Play in rounds, and stop once every rating is known to so many points.",
 )
 @click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")

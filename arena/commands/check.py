@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from arena.commands.options import Amount
 from arena.printable import printable_json
 from arena.progress import reporter
 
@@ -22,7 +23,7 @@ from arena.progress import reporter
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Longest wait for any of them, in seconds.",

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from arena.printable import printable
+
+
+class Amount(click.FloatRange):
+    """A number in a range; neither infinity nor NaN, which every comparison lets through."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail as `click.FloatRange` does."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 CONFIG = click.argument(
     "config",
@@ -18,7 +34,7 @@ CONFIG = click.argument(
 )
 MAX_USD = click.option(
     "--max-usd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="The most that judges may cost, in US dollars, earlier runs of the experiment included.",
 )
 REPORT = click.option(

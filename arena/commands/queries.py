@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import click
 
-from arena.commands.options import echo_lines
+from arena.commands.options import Amount, echo_lines
 from arena.progress import reporter
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
-_PRICE: Final = click.FloatRange(min=0)
+_PRICE: Final = Amount(min=0)
 
 
 @click.command()
@@ -64,7 +64,7 @@ _PRICE: Final = click.FloatRange(min=0)
 )
 @click.option(
     "--max-usd",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Amount(min=0, min_open=True),
     help="The most that all runs into one folder may cost.  [default: max_usd of the judge]",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would take, and ask nothing.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arena.commands.options import Amount
 from arena.printable import printable_json
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--prior",
-    type=click.FloatRange(min=0),
+    type=Amount(min=0),
     default=0.0,
     show_default=True,
     help="Weight of a prior that keeps ratings finite where a model won or lost everything.",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Amount(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
     help="Of intervals and rank intervals.",

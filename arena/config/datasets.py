@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from arena.config.section import Section
+from arena.config.section import File, FileName, Section
 
 PublicName = Literal["arcd", "msmarco", "fiqa", "scifact", "norquad", "dbpedia"]
 """The public sets of the well-known leaderboards; `arena.data.public` knows where they are."""
@@ -28,8 +28,8 @@ _SOURCES_OF: Final = {
 class DatasetConfig(Section):
     """``[[datasets]]``: one corpus with its queries, from exactly one of five sources."""
 
-    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$", max_length=80)]
-    path: Path | None = None
+    name: FileName
+    path: File | None = None
     """Folder with corpus.jsonl, queries.jsonl and, if there are any, qrels/test.tsv."""
     builtin: Literal["python"] | None = None
     """``python``: the docstrings of the running Python's standard library."""
@@ -37,11 +37,11 @@ class DatasetConfig(Section):
     """A Hugging Face data set in the layout of mteb's retrieval tasks, or a folder in it."""
     public: PublicName | None = None
     """A public set of the well-known leaderboards, by its name."""
-    documents: Path | None = None
+    documents: File | None = None
     """A folder of .md, .txt, .html and .pdf files, to be cut into passages."""
-    queries: Path | None = None
+    queries: File | None = None
     """Queries of one's own: a text file (one a line), a CSV, or a queries.jsonl."""
-    qrels: Path | None = None
+    qrels: File | None = None
     """Relevance grades of one's own: a BEIR .tsv or TREC qrels file."""
     split: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] = "test"
     """Of ``hf``, ``path`` and ``public``: which qrels."""

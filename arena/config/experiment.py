@@ -6,30 +6,33 @@ the key it belongs to; an unknown key suggests the nearest known one.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
 from arena.config.models import ModelConfig
 from arena.config.problems import problem_lines
-from arena.config.section import Section, safe_filename
+from arena.config.section import FileName, Section, Settings, safe_filename
 from arena.errors import ConfigError
+from arena.files import parse_toml
 from arena.records import Orders
 
 RETRIEVAL_DEPTH = 100
 """How many documents a run keeps at least, so that metrics and later top_k need no new run."""
 
+_BESIDE_RUNS: Final = frozenset({"metrics", "per_query", "shown"})
+"""Files in the folder of a data set's runs that are about all models."""
+
 
 class ExperimentConfig(Section):
     """``[experiment]``: what is compared, and how much of it."""
 
-    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$", max_length=80)]
+    name: FileName
     """The folder under runs/."""
     seed: Annotated[int, Field(ge=0)] = 42
     """Decides which queries are sampled and in which order battles are played."""
@@ -46,15 +49,15 @@ class ExperimentConfig(Section):
     processor where absent."""
 
 
-class Config(Section):
+class Config(Settings):
     """A whole arena.toml."""
 
     experiment: ExperimentConfig
-    datasets: tuple[DatasetConfig, ...]
-    models: tuple[ModelConfig, ...]
+    datasets: Annotated[tuple[DatasetConfig, ...], Strict(strict=False)]
+    models: Annotated[tuple[ModelConfig, ...], Strict(strict=False)]
     judge: JudgeConfig | None = None
     """The only judge; None where there is a panel."""
-    judges: tuple[JudgeConfig, ...] = ()
+    judges: Annotated[tuple[JudgeConfig, ...], Strict(strict=False)] = ()
     """Everyone who judges each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
 
     @model_validator(mode="after")
@@ -97,6 +100,9 @@ class Config(Section):
             twice = [name for name in names if counts[safe_filename(name).casefold()] > 1]
             if twice:
                 raise ValueError(f"{what}: {' and '.join(map(repr, twice))} share one name")
+        for model in self.models:
+            if safe_filename(model.name).casefold() in _BESIDE_RUNS:
+                raise ValueError(f'models: "{model.name}" is what a file beside the runs is called')
         return self
 
 
@@ -108,12 +114,14 @@ def load_config(path: Path) -> Config:
     """
     path = Path(path)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = parse_toml(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(path, ["no such file; `arena init` writes one to start from"]) from None
     except IsADirectoryError:
         raise ConfigError(path, ["is a folder; give the arena.toml inside it"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
+    except ValueError as error:
         raise ConfigError(path, [f"not valid TOML: {error}"]) from None
     return parse_config(tree, path)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from arena.config.section import BaseUrl, Name, Section, VariableName
+from arena.config.section import BaseUrl, Name, Section, Usd, VariableName
 
 UNPRICED = (
     "price_per_1m_input_tokens and price_per_1m_output_tokens: what is not counted cannot be capped"
@@ -43,9 +43,9 @@ class JudgeConfig(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     """Room for the analysis and the verdict."""
-    price_per_1m_input_tokens: Annotated[float, Field(ge=0)] | None = None
-    price_per_1m_output_tokens: Annotated[float, Field(ge=0)] | None = None
-    price_per_1m_cached_tokens: Annotated[float, Field(ge=0)] | None = None
+    price_per_1m_input_tokens: Usd | None = None
+    price_per_1m_output_tokens: Usd | None = None
+    price_per_1m_cached_tokens: Usd | None = None
     """US dollars; cached prompt tokens cost as input tokens where absent."""
     max_usd: Annotated[float, Field(gt=0)] | None = None
     """The most that this judge may cost, all runs of the experiment together, in US dollars."""

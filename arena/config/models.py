@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
@@ -12,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from arena.config.languages import language_name
 from arena.config.secrets import secret_field
-from arena.config.section import BaseUrl, Name, Section, VariableName
+from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
 
 HostedProvider = Literal[
     "openai",
@@ -79,7 +78,7 @@ class ModelConfig(Section):
     """A TREC run file made elsewhere, with ``{dataset}`` in its path, instead of a provider."""
     command: str | None = None
     """A program that ranks: queries as JSON lines on its stdin, ranked ids on its stdout."""
-    folder: Path | None = None
+    folder: File | None = None
     """Of ``command``: where the program runs; the arena.toml's own folder where absent."""
     rerank: Reranker | None = None
     """Who reorders the run of the model that ``over`` names."""
@@ -114,10 +113,10 @@ class ModelConfig(Section):
     """Requests in flight while documents are embedded."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 90.0
     """Longest wait for one reply, and for one ranking of a command."""
-    price_per_1m_tokens: Annotated[float, Field(ge=0)] | None = None
+    price_per_1m_tokens: Usd | None = None
     """US dollars; 0 where absent for what runs right here, else not known."""
     license: str | None = None
-    release_date: date | None = None
+    release_date: Day | None = None
     maker: str | None = None
     """Who made the model, for people; it may be served by somebody else."""
     about: Annotated[str, Field(max_length=2000)] | None = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+
+_LONGEST: Final = 80
+"""Characters of a value that an error repeats."""
 
 KnownKeys = Callable[[Sequence[int | str]], Sequence[str]]
 """The keys that the section at this place of the file may have."""
@@ -47,7 +50,13 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
     given = detail["input"]
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return message
-    return f"{message}, not {given!r}"
+    words = "a number of hundreds of digits" if _is_endless(given) else repr(given)
+    return f"{message}, not {words if len(words) <= _LONGEST else words[:_LONGEST] + '…'}"
+
+
+def _is_endless(value: object) -> bool:
+    """Whether Python may refuse to write a number in digits at all."""
+    return isinstance(value, int) and value.bit_length() > 1000
 
 
 def _spelling(pattern: str) -> str:

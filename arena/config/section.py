@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
-from typing import Annotated
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    field_validator,
+)
 
 from arena.config.secrets import secret_in_address
 from arena.redaction import keep_secret
 
-Name = Annotated[str, Field(pattern=r"^[\w][\w.+@:/ -]*$", max_length=120)]
+_LONGEST_FILE_NAME: Final = 200
+"""Bytes; file systems allow 255, and suffixes come behind."""
+
+
+def _fits_a_file(name: str) -> str:
+    size = len(safe_filename(name).encode())
+    if size > _LONGEST_FILE_NAME:
+        raise ValueError(f"takes {size} bytes as a file's name; at most {_LONGEST_FILE_NAME} do")
+    return name
+
+
+Name = Annotated[
+    str, Field(pattern=r"^[\w][\w.+@:/ -]*$", max_length=120), AfterValidator(_fits_a_file)
+]
 """A name that people read; it may hold a slash (``BAAI/bge-m3``), never a control character."""
+
+FileName = Annotated[
+    str, Field(pattern=r"^[\w][\w.-]*$", max_length=80), AfterValidator(_fits_a_file)
+]
+"""A name that is a folder's, too."""
+
+File = Annotated[Path, Strict(strict=False)]
+"""A path, written as a string."""
+
+Usd = Annotated[float, Field(ge=0, le=1_000_000)]
+"""US dollars for a million tokens: more than any price, and little enough to count with."""
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(value)
+    if isinstance(value, datetime) or not isinstance(value, date):
+        raise ValueError("must be a day such as 2024-05-31")  # noqa: TRY004 - pydantic's own
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+"""A date without a time."""
 
 
 def _variable(name: str) -> str:
@@ -56,10 +105,48 @@ BaseUrl = Annotated[str, AfterValidator(_address)]
 """The address of an endpoint, without any key."""
 
 
-class Section(BaseModel):
-    """A table of an arena.toml: unknown keys are mistakes, and nothing changes it later."""
+class Settings(BaseModel):
+    """Part of an arena.toml: unknown keys are mistakes, and nothing changes it later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Values are what they are written as: ``true`` is no number, and ``"5"`` neither.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Section(Settings):
+    """A table of an arena.toml, with values that can be kept beside the results."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_kept(cls, value: Any) -> Any:
+        if (why := _unfit(value)) is not None:
+            raise ValueError(why)
+        return value
+
+
+def _unfit(value: Any) -> str | None:
+    """Why a value of TOML cannot be kept beside the results, or sent to an endpoint."""
+    if isinstance(value, dict):
+        return _unfit([*value, *value.values()])
+    if isinstance(value, list):
+        return next(filter(None, map(_unfit_inside, value)), None)
+    if isinstance(value, str) and _CONTROL.search(value):
+        return "holds a control character"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"should be a finite number, not {value!r}"
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        return "is a whole number beyond 64 bits"
+    return None
+
+
+def _unfit_inside(value: Any) -> str | None:
+    if isinstance(value, date | time):
+        return "holds a date, which no request can carry; write it as a string"
+    return _unfit(value)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def safe_filename(name: str) -> str:

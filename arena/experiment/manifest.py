@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tomllib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,7 +14,7 @@ import orjson
 import arena
 from arena.data.beir import corpus_hash, qrels_hash, queries_hash
 from arena.errors import DataError
-from arena.files import write_atomically
+from arena.files import parse_toml, write_atomically
 
 if TYPE_CHECKING:  # to read a manifest, as `arena rate` does, takes nothing of what made it
     from arena.experiment.panel import Seat
@@ -60,7 +59,7 @@ def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str
         "begun_at": before.get("begun_at", now),
         "resumed_at": now,
         "planned": prepared.n_matchups * len(seats),
-        "config": tomllib.loads(source.decode("utf-8")),
+        "config": parse_toml(source),
         "judges": [_judge(seat, gates[seat.judge.name]) for seat in seats],
         "datasets": {
             name: {

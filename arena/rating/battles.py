@@ -6,7 +6,6 @@ What is odd in a log is either an error that names file and line, or kept and re
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
@@ -18,6 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.errors import DataError, UsageError
+from arena.files import parse_toml
 from arena.rating.battle_columns import (
     MODEL_A,
     MODEL_B,
@@ -144,10 +144,10 @@ def load_aliases(path: Path) -> dict[str, str]:
     """
     remedy = 'expected lines like "BGE M3" = "bge-m3", both in quotes'
     try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tree = parse_toml(Path(path).read_bytes())
     except OSError as error:
         raise DataError(path, None, error.strerror or str(error)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(path, None, f"not valid TOML: {error}", remedy) from None
     for alias, model in tree.items():
         # An unquoted voyage-3.5 is a table to TOML.
