@@ -356,3 +356,15 @@ def test_no_amount_is_infinite_or_no_number(command: str, option: str, value: st
     assert option in done.output
     assert "Error" in done.output
     assert "No such" not in done.output
+
+
+def test_a_run_shows_its_leaderboard_where_that_cannot_be_written(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    blocked = tmp_path / "runs" / "x" / "leaderboard.json"
+    blocked.mkdir(parents=True)
+
+    done = arena("battle", config, "--quiet")
+
+    assert done.exit_code == 1
+    assert all(model in done.stdout for model in ("strong", "middling", "weak"))
+    assert done.stderr.splitlines()[-1].startswith(f"error: {blocked}: cannot be written: ")

@@ -363,3 +363,30 @@ def test_ratings_are_those_of_independent_programs(tmp_path, method, theta):
     ratings = {row["model"]: row["rating"] for row in tree["overall"]}
     expected = 1500 + ELO_PER_LOGIT * np.array(theta)
     assert [ratings[str(model)] for model in range(5)] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_leaderboard_that_cannot_be_written_is_printed_first(tmp_path, options):
+    folder = tmp_path / "runs"
+    (folder / "leaderboard.json").mkdir(parents=True)  # no file can take its place, even root's
+    log(folder, fair(6)).rename(tmp_path / "log.csv")
+    (folder / "battles.jsonl").write_text(
+        pd.read_csv(tmp_path / "log.csv").to_json(orient="records", lines=True)
+    )
+
+    kept, bare = arena("rate", folder, *options), arena("rate", folder / "battles.jsonl", *options)
+
+    assert bare.exit_code == 0
+    assert (kept.exit_code, kept.stdout) == (1, bare.stdout)
+    (line,) = kept.stderr.splitlines()
+    assert line.startswith(f"error: {folder / 'leaderboard.json'}: cannot be written: ")
+
+
+def test_an_output_folder_below_a_file_is_said_after_the_leaderboard(tmp_path):
+    path = log(tmp_path, fair(6))
+
+    done = arena("rate", path, "--output", path / "below")
+
+    assert done.exit_code == 1
+    assert done.stdout == arena("rate", path).stdout
+    assert "cannot be written: Not a directory" in done.stderr

@@ -190,13 +190,13 @@ def import_(files: Sequence[Path], config: Path, *, quiet: bool) -> None:
 
 def _finish(done: Collected) -> None:
     """Rate what is in the log, then complain of what is not."""
-    from arena.commands.rate import show  # noqa: PLC0415
-    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.commands.rate import show, written  # noqa: PLC0415
+    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
 
     folder = done.experiment.folder
     if done.n_judged:
         leaderboard = rate_files([folder])
-        write_leaderboard(leaderboard, folder)
-        show(leaderboard, as_json=False)
+        with written(leaderboard, folder):
+            show(leaderboard, as_json=False)
     echo_lines([f"{done.n_new:,} battles written, {done.n_judged:,} of {done.n_planned:,} judged"])
     done.check()

@@ -154,20 +154,16 @@ def _battle(
 
 def _play_and_rate(config: Path, progress: Reporter, options: BattleOptions, folder: Path) -> None:
     from arena.experiment import pipeline  # noqa: PLC0415
-    from arena.experiment.rate_files import (  # noqa: PLC0415
-        last_leaderboard,
-        rate_files,
-        write_leaderboard,
-    )
+    from arena.experiment.rate_files import last_leaderboard, rate_files  # noqa: PLC0415
     from arena.rating.moves import describe_moves  # noqa: PLC0415
 
     before = last_leaderboard(folder)  # now: a site that is kept up to date rates the log too
     summary = pipeline.battle(config, progress, options)
     if summary.n_judged:
         leaderboard = rate_files([folder])
-        write_leaderboard(leaderboard, folder)
-        rate.show(leaderboard, as_json=False)
-        for line in describe_moves(before, leaderboard) if before else ():
-            progress.say(f"since the last run: {line}")
+        with rate.written(leaderboard, folder):
+            rate.show(leaderboard, as_json=False)
+            for line in describe_moves(before, leaderboard) if before else ():
+                progress.say(f"since the last run: {line}")
         progress.say(f"log, runs and leaderboard: {folder}")
     summary.check()

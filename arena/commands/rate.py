@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from arena.commands.options import Amount
+from arena.errors import WriteError
 from arena.printable import printable_json
 
 if TYPE_CHECKING:
@@ -114,16 +116,35 @@ def rate(  # noqa: PLR0913  one parameter per option
     # Before numpy: on matrices of so few models more threads only wait for each other, and
     # without them a large log can be read by several processes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from arena.experiment.rate_files import rate_files, write_leaderboard  # noqa: PLC0415
+    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
     from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
     from arena.rating.table import Shown  # noqa: PLC0415
 
     settings = RatingSettings(soft="auto" if soft else "never", **options)
     leaderboard = rate_files(paths, aliases=aliases, settings=settings)
     folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
-    if folder:
-        write_leaderboard(leaderboard, folder)
-    show(leaderboard, as_json=as_json, shown=Shown(by_dataset=by_dataset, matrix=matrix))
+    with written(leaderboard, folder):
+        show(leaderboard, as_json=as_json, shown=Shown(by_dataset=by_dataset, matrix=matrix))
+
+
+@contextmanager
+def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
+    """Write a leaderboard; where that fails, whatever is shown inside comes first.
+
+    Raises:
+        WriteError: the folder is read-only, or the disk full.
+    """
+    from arena.experiment.rate_files import write_leaderboard  # noqa: PLC0415
+
+    failure: WriteError | None = None
+    try:
+        if folder is not None:
+            write_leaderboard(leaderboard, folder)
+    except WriteError as error:
+        failure = error
+    yield
+    if failure is not None:
+        raise failure
 
 
 def show(leaderboard: Leaderboard, *, as_json: bool, shown: Shown | None = None) -> None:
