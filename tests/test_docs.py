@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from arena.config import parse_config
+from arena.config import ModelConfig, parse_config
+from arena.records import Dataset, Document, Query
+from arena.retrieval.retrieve import retrieve
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *REPOSITORY.glob("docs/*.md")]
@@ -68,3 +71,19 @@ def test_the_readmes_first_steps_on_own_documents_run_as_written(tmp_path: Path)
     assert len(steps) == 2
     assert ended.returncode == 0, ended.stderr
     assert "judge calls" in ended.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_bm25_finds_something_for_every_query_that_a_page_shows(page: str) -> None:
+    text = (REPOSITORY / page).read_text("utf-8")
+    rows = [json.loads(line) for line in re.findall(r'\{"_id": .*\}', text)]
+    corpus = {r["_id"]: Document(r["_id"], r["text"], r["title"]) for r in rows if "title" in r}
+    queries = {r["_id"]: Query(r["_id"], r["text"]) for r in rows if "title" not in r}
+    dataset = Dataset("docs", corpus, queries, {})
+
+    run, _ = retrieve(
+        ModelConfig(name="bm25", provider="bm25"), dataset, list(queries), depth=10, cache=Path()
+    )
+
+    assert queries
+    assert [query for query in queries if not run.rankings[query]] == []

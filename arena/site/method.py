@@ -40,7 +40,7 @@ def _commands(found: Gathered) -> list[str]:
     folder = f"runs/{found.title}"
     version = found.manifest.get("arena", arena.__version__)
     return [
-        f"pip install retrieval-arena=={version}",
+        f"arena --version            # these figures are of {version}",
         "arena battle arena.toml    # judges what is not in the log yet",
         f"arena rate {folder}",
         f"arena audit {folder}",
