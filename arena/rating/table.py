@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_WIDTH = 100
+_NOTHING = {"", "0"}
+"""What no column is shown for, such as a price where everything runs right here."""
 _HEAD = 20
 """Cells that the name of a data set may take above its column."""
 
@@ -112,7 +114,7 @@ def _table(rows: Sequence[Row], on: Screen) -> Table:
     columns = [
         Column(column.head, cells, column.kind, column.gives_way)
         for column in _COLUMNS
-        if any(cells := [column.cell(row) for row in rows])
+        if {*(cells := [column.cell(row) for row in rows])} - _NOTHING
     ]
     return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
 

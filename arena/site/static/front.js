@@ -109,6 +109,7 @@
           datasets: [
             {
               data: points,
+              clip: 8, // a point at the end of an axis is drawn whole
               pointRadius: 5,
               pointHoverRadius: 7,
               pointBackgroundColor: points.map((point) =>
