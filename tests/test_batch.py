@@ -782,10 +782,12 @@ def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchSe
     submit(config)
     ledger = folder_of(config) / LEDGER
     lines = ledger.read_text().splitlines(keepends=True)
-    ledger.write_text("".join([*lines[:2], "{}\n", *lines[2:]]))
+    chunk = json.loads(lines[0])
 
-    with pytest.raises(DataError, match=r"batches\.jsonl:3"):
-        submit(config)
+    for damage in ({}, {**chunk, "requests": 5}, {**chunk, "cost_usd": "much"}, {**chunk, "at": 1}):
+        ledger.write_text("".join([*lines[:2], json.dumps(damage) + "\n", *lines[2:]]))
+        with pytest.raises(DataError, match=r"batches\.jsonl:3"):
+            read_jobs(folder_of(config))
 
 
 @given(

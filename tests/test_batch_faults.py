@@ -14,17 +14,20 @@ from typing import Any
 import pytest
 from batch_server import PAGE, BatchServer
 from experiments import fair_judge, logged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replied, submit
 
 from arena.batch import jobs
 from arena.batch.ledger import LEDGER, read_jobs
+from arena.batch.results import Results
 from arena.endpoint import files
-from arena.errors import ApiError, IncompleteError
+from arena.errors import ApiError, IncompleteError, UnjudgedError
 from arena.experiment.batch_desk import open_desk
 from arena.experiment.batch_settle import Collected
 from arena.log.battle_log import BattleLog, Reply, read_replies
 from arena.progress import reporter
-from arena.records import Usage
+from arena.records import Usage, Verdict
 
 Lines = list[dict[str, Any]]
 
@@ -260,6 +263,61 @@ def test_a_paid_reply_without_a_verdict_is_booked(tmp_path: Path, server: BatchS
     replies = list(read_replies(folder_of(config) / "replies.jsonl"))
     assert len(replies) == N_BATTLES
     assert all(reply.usage.cost_usd > 0 for reply in replies)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, {}, {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": -5}]
+    + [{"prompt_tokens": n, "completion_tokens": n} for n in (2**63 - 1, 10**30, True, "9")],
+)
+def test_a_reply_that_does_not_tell_its_cost_is_booked_at_the_most_that_it_may_cost(
+    tmp_path: Path, server: BatchServer, usage: object
+) -> None:
+    def untold(row: dict[str, Any]) -> dict[str, Any]:
+        body = {**row["response"]["body"], "usage": usage}
+        return {**row, "response": {**row["response"], "body": body}}
+
+    config = experiment(tmp_path, server)
+    server.content = each(untold)
+    submit(config, n_requests=N_BATTLES)
+
+    collect(config).check()
+
+    (job,) = read_jobs(folder_of(config)).values()
+    assert sum(b.cost_usd for b in logged(config)) == pytest.approx(job.cost_usd)
+    assert job.cost_usd > 0
+
+
+def judged(body: Any, latency_ms: float) -> Verdict:
+    del body, latency_ms
+    return Verdict("tie")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["custom_id", "response", "error", "status_code", "body", "usage", "code"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JSON.map(json.dumps).map(str.encode) | st.binary(max_size=20), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_no_file_of_results_is_more_than_answers_and_damaged_lines(rows: list[bytes]) -> None:
+    results = Results()
+
+    n_results = results.take(b"\n".join(rows), judged, discount=0.5, most_usd=0.1)
+
+    assert n_results == len(results.answers) + results.n_repeated
+    assert all(isinstance(answer, Verdict | UnjudgedError) for answer in results.answers.values())
 
 
 @pytest.mark.parametrize(

@@ -484,6 +484,11 @@ def test_the_last_object_with_queries_is_read(reply: str, queries: tuple[str, ..
         ('{"queries": "one"}', "unreadable"),
         ('{"queries": ["cut off', "unreadable"),
         ("I'm sorry, but no.", "refusal"),
+        ('<think>{"queries": ["a"]}', "truncated"),
+        ('It says {"queries": ["a"]}. I cannot write any.', "refusal"),
+        ('{"queries": ["a"]}\nWait, that is wrong.', "contradiction"),
+        ('Format: {"queries": ["a"]}\n{"other": []}', "unreadable"),
+        ('{"text": "it says {"queries": ["a"]}', "unreadable"),
     ],
 )
 def test_anything_else_is_a_failure_with_its_reason(reply: str, reason: str) -> None:
@@ -491,6 +496,14 @@ def test_anything_else_is_a_failure_with_its_reason(reply: str, reason: str) -> 
         read_queries(reply)
 
     assert caught.value.reason == reason
+
+
+def test_queries_that_were_cut_count_only_if_they_are_the_whole_reply() -> None:
+    whole = '{"queries": ["a"]}'
+
+    assert read_queries(f"```json\n{whole}", cut=True) == ("a",)
+    with pytest.raises(UnjudgedError, match="truncated"):
+        read_queries(f"It says {whole}", cut=True)
 
 
 @pytest.mark.parametrize(

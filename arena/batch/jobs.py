@@ -136,22 +136,23 @@ async def state(job: Job, api: FileApi) -> State:
     )
 
 
-async def fetch(files: Sequence[str], api: FileApi, read: Reader, *, n_requests: int) -> Results:
+async def fetch(job: Job, files: Sequence[str], api: FileApi, read: Reader) -> Results:
     """Download and read the results of a job that has ended.
 
     A file that is gone, or holds no results at all, is a trouble of the results.
 
     Args:
+        job: its requests bound the size of a file, and its price that of a reply without usage.
         files: of the job.
         api: of its provider.
         read: the judge's reader.
-        n_requests: of the job; they bound the size of a file.
 
     Raises:
         FatalApiError: the provider refuses everything.
     """
     results = Results()
-    most = min(LARGEST_FILE, _FILE_ROOM + n_requests * _RESULT_ROOM)
+    most = min(LARGEST_FILE, _FILE_ROOM + len(job.requests) * _RESULT_ROOM)
+    most_usd = job.cost_usd / max(1, len(job.requests))
     for file in files:
         try:
             raw = await api.download(file, most=most)
@@ -160,7 +161,8 @@ async def fetch(files: Sequence[str], api: FileApi, read: Reader, *, n_requests:
         except ApiError as error:
             results.troubles.append(str(error))
             continue
-        if not results.take(raw, read, discount=BATCH_DISCOUNT) and raw.strip():
+        n_results = results.take(raw, read, discount=BATCH_DISCOUNT, most_usd=most_usd)
+        if not n_results and raw.strip():
             said = one_line(raw[:1000].decode("utf-8", "replace"))
             results.troubles.append(f"garbage: file {one_line(file)} holds no results: {said}")
     return results

@@ -122,7 +122,7 @@ def read_jobs(folder: Path) -> dict[str, Job]:
     for number, event in _events(path):
         try:
             if event.pop("event") == "chunk":
-                jobs[event["name"]] = Job(**event)
+                jobs[event["name"]] = _job(event)
             else:
                 del event["at"]
                 name = event.pop("name")
@@ -130,6 +130,18 @@ def read_jobs(folder: Path) -> dict[str, Job]:
         except (LookupError, TypeError, AttributeError):
             raise DataError(path, number, "not a line of this ledger", _REMEDY) from None
     return jobs
+
+
+def _job(event: dict[str, Any]) -> Job:
+    job = Job(**event)
+    requests = job.requests.items()
+    if not (
+        all(isinstance(text, str) for text in (job.name, job.sha256, job.judge, job.at))
+        and all(isinstance(name, str) and isinstance(key, str) for name, key in requests)
+        and all(isinstance(number, int | float) for number in (job.tokens, job.cost_usd))
+    ):
+        raise TypeError
+    return job
 
 
 def now() -> str:

@@ -10,13 +10,15 @@ from typing import Any, Final
 from arena.endpoint.json_body import read_json
 from arena.endpoint.refusals import one_line, refusal
 from arena.errors import UnjudgedError
-from arena.records import Verdict
+from arena.records import Usage, Verdict
 from arena.redaction import blank_json, may_tell
 
 Answer = Verdict | UnjudgedError
 Reader = Callable[[Mapping[str, Any], float], Verdict]
 """A judge's way to read a reply: body and latency to verdict."""
 
+MOST_TOKENS: Final = 100_000_000
+"""No request or reply has more; a server that says so counts something else."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf"
 
 
@@ -29,14 +31,18 @@ class Results:
     n_damaged: int = 0  #: lines that are no results
     refusal: str = ""  #: the first status 400 that a request got
     troubles: list[str] = field(default_factory=list)  #: files that could not be read, and why
+    n_estimated: int = 0  #: replies that do not say, or not truly, what they cost
 
-    def take(self, raw: bytes, read: Reader, *, discount: float) -> int:
+    def take(
+        self, raw: bytes, read: Reader, *, discount: float, most_usd: float | None = None
+    ) -> int:
         """Add the lines of one file; returns how many of them are results.
 
         Args:
             raw: the file: an object a line, or one list of all of them.
             read: the judge's reader.
             discount: what share of the usual price the replies cost.
+            most_usd: what one reply may cost, booked for those that do not tell; else nothing.
         """
         n_results = 0
         for line in _objects(raw):
@@ -49,7 +55,9 @@ class Results:
             before = self.answers.get(name)
             if isinstance(before, Verdict):
                 continue
-            answer = _answer(line, read, discount)
+            price = _Price(discount, most_usd)
+            answer = _answer(line, read, price)
+            self.n_estimated += price.is_estimated
             if before is None:
                 self.answers[name] = answer
             elif isinstance(answer, Verdict):
@@ -76,7 +84,23 @@ def _json(raw: bytes) -> object:
     return blank_json(found) if may_tell(raw) else found
 
 
-def _answer(line: Mapping[str, Any], read: Reader, discount: float) -> Answer:
+@dataclass(slots=True)
+class _Price:
+    """How a reply is priced."""
+
+    discount: float
+    most_usd: float | None
+    is_estimated: bool = False  #: whether the reply did not tell, so that the most was taken
+
+    def cost_usd(self, body: Mapping[str, Any], told_usd: float) -> float:
+        """What a reply costs, given what its usage comes to at the usual price."""
+        if self.most_usd is None or _tells_usage(body):
+            return told_usd * self.discount
+        self.is_estimated = True
+        return self.most_usd
+
+
+def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     """The verdict in one line, or why there is none."""
     response, failed = line.get("response"), _failure(line.get("error"))
     if not isinstance(response, dict):
@@ -91,8 +115,11 @@ def _answer(line: Mapping[str, Any], read: Reader, discount: float) -> Answer:
         return UnjudgedError(found.reason, found.detail)
     if not isinstance(body, dict):
         said = one_line(str(body))
-        return failed or UnjudgedError("garbage", f"a reply that is no object: {said}")
-    answer = _read(body, read, discount)
+        error = failed or UnjudgedError("garbage", f"a reply that is no object: {said}")
+        if not failed:  # status 200: it is billed, whatever it is
+            error.cost_usd = price.cost_usd({}, 0.0)
+        return error
+    answer = _read(body, read, price)
     if failed and isinstance(answer, UnjudgedError):
         failed.reply, failed.cost_usd = answer.reply, answer.cost_usd
         return failed
@@ -116,11 +143,25 @@ def _failure(error: object) -> UnjudgedError | None:
     return UnjudgedError(reason, one_line(str(message or "no message")))
 
 
-def _read(body: Mapping[str, Any], read: Reader, discount: float) -> Answer:
+def _read(body: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     try:
         verdict = read(body, 0.0)
     except UnjudgedError as error:
-        error.cost_usd *= discount
+        error.cost_usd = price.cost_usd(body, error.cost_usd)
         return error
-    usage = replace(verdict.usage, cost_usd=verdict.usage.cost_usd * discount)
-    return replace(verdict, usage=usage)
+    cost_usd = price.cost_usd(body, verdict.usage.cost_usd)
+    told = Usage() if price.is_estimated else verdict.usage
+    return replace(verdict, usage=replace(told, cost_usd=cost_usd))
+
+
+def _tells_usage(body: Mapping[str, Any]) -> bool:
+    """Whether a reply says how many tokens it took, and these can be true."""
+    usage = body.get("usage")
+    counts = (
+        [usage.get(f"{side}_tokens") for side in ("prompt", "completion")]
+        if isinstance(usage, dict)
+        else []
+    )
+    return bool(counts) and all(
+        isinstance(n, int) and not isinstance(n, bool) and 0 < n <= MOST_TOKENS for n in counts
+    )

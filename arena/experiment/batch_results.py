@@ -103,9 +103,7 @@ async def _fetch_ended(
                     if not found.is_ended:
                         done.waiting.append(f"{job.name} ({found})")
                         continue
-                    results = await fetch(
-                        found.files, api, postal.judge.verdict_from, n_requests=len(job.requests)
-                    )
+                    results = await fetch(job, found.files, api, postal.judge.verdict_from)
                 except FatalApiError:
                     raise
                 except ApiError as error:
@@ -219,6 +217,7 @@ def _tell(job: Job, found: State, results: Results, reporter: Reporter) -> None:
         (len(unknown), "results are for requests that were not in it, and are ignored"),
         (results.n_repeated, "results came twice; the first verdict counts"),
         (results.n_damaged, "lines are no results"),
+        (results.n_estimated, "results do not tell what they cost; the most they may is booked"),
         (0 if waits else len(missing), "requests have no result; they can be submitted again"),
     ):
         if n:

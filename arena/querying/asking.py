@@ -19,6 +19,7 @@ from arena.judging.budget import Budget
 from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Form
 from arena.judging.prompt import render_for_queries
+from arena.judging.reply import ChatReply
 from arena.progress import Reporter, dollars
 from arena.querying.desk import Desk, Order
 from arena.querying.files import Answer, Answers
@@ -93,7 +94,7 @@ class Asking:
         messages = self.messages(document)
         answer = Answer(document.doc_id, self.chat.key(messages), queries=None)
         try:
-            queries, reply = await self.chat.ask(messages, lambda reply: read_queries(reply.text))
+            queries, reply = await self.chat.ask(messages, _read)
         except UnjudgedError as error:
             self.failures[error.reason] += 1
             answer = replace(
@@ -115,6 +116,10 @@ class Asking:
             )
         self.answers.add(replace(answer, at=now()))
         return True
+
+
+def _read(reply: ChatReply) -> tuple[str, ...]:
+    return read_queries(reply.text, cut=reply.cut)
 
 
 def now() -> str:

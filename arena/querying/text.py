@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 from arena.digest import digest
-from arena.judging.ending import Objects, check_after, check_before, no_answer
+from arena.judging.ending import (
+    Objects,
+    check_after,
+    check_before,
+    cut_short,
+    is_gap,
+    no_answer,
+)
 from arena.judging.plain_text import clean, count_words
 from arena.records import Document, Query
 
@@ -69,8 +76,12 @@ def reply_schema(number: int) -> dict[str, Any]:
     }
 
 
-def read_queries(reply: str) -> tuple[str, ...]:
+def read_queries(reply: str, *, cut: bool = False) -> tuple[str, ...]:
     """The queries in the JSON object that ends a reply; there may be none.
+
+    Args:
+        reply: what the model wrote.
+        cut: it was cut off, so that only an object that is the whole reply is complete.
 
     Raises:
         UnjudgedError: ``empty``, ``refusal``, ``truncated``, ``contradiction`` or ``unreadable``.
@@ -80,8 +91,10 @@ def read_queries(reply: str) -> tuple[str, ...]:
     queries = found[1].get("queries") if found else None
     if found is None or not _are_texts(queries):
         raise no_answer(reply, "queries")
-    check_before(reply, found[0], what="queries")
+    spoken = check_before(reply, found[0], what="queries")
     check_after(reply, end, what="queries")
+    if cut and not is_gap(reply, spoken, found[0].start):
+        raise cut_short(reply)
     return tuple(query for query in (" ".join(clean(query).split()) for query in queries) if query)
 
 
