@@ -345,6 +345,43 @@ def test_an_outage_says_what_the_endpoint_answered():
     assert "HTTP 200 without a JSON object: <html>Welcome</html>" in said[0]
 
 
+def test_failures_of_an_outage_are_no_attempts_of_their_calls():
+    retry = Retry(attempts=1, base_s=0.002, longest_s=0.01, outage=Outage(enough=20, pause_s=0.05))
+
+    async def many(base_url: str) -> list[ApiReply | BaseException]:
+        async with Api(Endpoint(base_url, concurrency=64), retry=retry) as api:
+            await api.post("/chat/completions", {"i": -1})
+            server.answer = lambda body, attempt: (
+                error(503, "down") if attempt == 1 and body["i"] >= 0 else chat("fine")
+            )
+            calls = (api.post("/x", {"i": i}) for i in range(60))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    with LoopbackServer(lambda body, attempt: chat("fine")) as server:
+        outcomes = run(asyncio.wait_for(many(server.base_url), 60))
+
+    answered = [outcome for outcome in outcomes if isinstance(outcome, ApiReply)]
+    assert len(answered) >= 10  # those that failed before there was an outage have had their try
+    assert len(answered) < 60
+
+
+def test_the_wait_for_a_turn_is_no_latency():
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        time.sleep(0.05)
+        return chat("ok")
+
+    async def two(base_url: str) -> list[float]:
+        async with Api(Endpoint(base_url, rpm=60)) as api:
+            return [(await api.post("/x", {"i": i})).latency_ms for i in range(3)]
+
+    with LoopbackServer(answer) as server:
+        began = time.monotonic()
+        latencies = run(two(server.base_url))
+
+    assert time.monotonic() - began > 1.5
+    assert all(50 <= latency < 800 for latency in latencies)
+
+
 def test_the_limit_holds_the_requests_in_flight():
     async def many(base_url: str) -> None:
         async with Api(Endpoint(base_url, concurrency=3)) as api:

@@ -210,6 +210,63 @@ def test_a_storm_pauses_everyone():
     assert run_virtually(story()) == pytest.approx(7.0, abs=0.1)
 
 
+def test_one_early_refusal_pauses_nobody():
+    async def story() -> float:
+        busy = Gate(Pace(), Rate(clock=asyncio.get_running_loop().time))
+        busy.refused(60.0)
+        began = busy.rate.clock()
+        await busy.clear()
+        return busy.rate.clock() - began
+
+    assert run_virtually(story()) < 1
+
+
+@pytest.mark.parametrize("asked_s", [86_400.0, 1e300, math.inf])
+def test_no_storm_pauses_everyone_for_longer_than_ten_minutes(asked_s):
+    async def story() -> float:
+        busy = Gate(Pace(), Rate(clock=asyncio.get_running_loop().time))
+        for _ in range(40):
+            busy.refused(asked_s)
+        began = busy.rate.clock()
+        await busy.clear()
+        return busy.rate.clock() - began
+
+    assert 60 <= run_virtually(story()) <= 600
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-ratelimit-limit-tokens": "1"},
+        {"x-ratelimit-limit-tokens": "1e-300", "x-ratelimit-limit-requests": "1e-300"},
+        {"x-ratelimit-limit-tokens": "1000", "x-ratelimit-reset-tokens": "9" * 40 + "s"},
+    ],
+)
+def test_limits_in_headers_that_nobody_could_work_under_hold_nobody_back(headers):
+    async def story() -> float:
+        rate = Rate(clock=asyncio.get_running_loop().time)
+        began = rate.clock()
+        for _ in range(50):
+            await rate.turn(4000)
+            rate.read(headers, rate.clock(), 4000)
+        return rate.clock() - began
+
+    assert run_virtually(story()) <= 600
+
+
+def test_tokens_that_no_reply_has_do_not_stop_a_stated_limit():
+    async def story() -> float:
+        rate = Rate(tpm=1_000_000, clock=asyncio.get_running_loop().time)
+        for _ in range(100):
+            rate.spent(100, 2**63 - 1)
+        began = rate.clock()
+        for _ in range(10):
+            await rate.turn(100)
+        return rate.clock() - began
+
+    assert run_virtually(story()) < 10
+
+
 def test_the_limit_grows_only_while_calls_wait_and_replies_are_quick():
     async def story() -> list[int]:
         growing = gate(start=1, slow_s=1.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,27 @@ def test_latency_excludes_retries_and_waits(tmp_path: Path, server: LoopbackServ
 
     assert len(stats.latency_ms) == 1
     assert 0 < stats.latency_ms[0] < 200
+
+
+def test_latency_is_that_of_the_embedding_and_of_the_search(
+    tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(body: dict[str, Any], attempt: int) -> Answer:
+        time.sleep(0.08)
+        return colours(body, attempt)
+
+    search = by_vectors._search
+
+    def slow_search(*given: Any) -> Any:
+        rankings, search_ms = search(*given)
+        return rankings, search_ms + 1000.0
+
+    monkeypatch.setattr(by_vectors, "_search", slow_search)
+    server.answer = slow
+    _, stats = retrieve(endpoint(server), ANIMALS, ["q1", "q2"], cache=tmp_path)
+
+    assert len(stats.latency_ms) == 2
+    assert all(1080 <= latency < 3000 for latency in stats.latency_ms)
 
 
 def test_queries_beyond_the_samples_are_embedded_in_batches(
