@@ -81,6 +81,7 @@ def test_whatever_the_analysis_quotes_the_verdict_is_read(first, second, side):
         "**Verdict:** **first**",
         "Verdict: `first`\n```",
         "VERDICT: first\nThanks for asking!",
+        "VERDICT: first\n---\n",
         "VERDICT: second\nHm, wait.\nVERDICT: first",
         f"{as_reply('second')}\nWait, that is wrong.\nVERDICT: first",
         f"{as_reply('first')}\nVERDICT: first",

@@ -36,7 +36,7 @@ _HOLLOW: Final = " \t\r\n\"'`*_~."
 _BLANK = r"\s,;\[\]`~*_\ufeff\u200b-\u200d\u2060"
 _GAP = re.compile(rf"(?:(?:`{{3}}|~{{3}})(?:json\w?|te?xt)?|[{_BLANK}])*+", re.IGNORECASE)
 _MARKUP = re.compile(
-    rf"(?:[{_BLANK}.)\"'”’]|</s>|<end_of_turn>"
+    rf"(?:[{_BLANK}.)\"'”’=–—-]|</s>|<end_of_turn>"
     rf"|<[|｜](?!\w*(?:think|thought|channel|start|message))[\w▁]{{1,40}}[|｜]>|{ANSWER_TAG.pattern})*+",
     re.IGNORECASE,
 )
