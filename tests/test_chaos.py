@@ -28,7 +28,7 @@ HASTY = Retry(
     base_s=0.005,
     longest_s=0.05,
     storm_s=0.05,
-    outage=Outage(pause_s=0.1, longest_pause_s=0.2),
+    outage=Outage(pause_s=0.1, longest_pause_s=0.2, quiet_s=0.05, longest_quiet_s=0.05),
 )
 
 

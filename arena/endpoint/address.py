@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,6 +16,9 @@ from arena.redaction import keep_environment, keep_secret
 OPENAI_URL: Final = "https://api.openai.com/v1"
 NO_KEY: Final = "none"
 """Sent where there is no key: servers of one's own ask for none, but the client sends one."""
+
+_NEAR: Final = (".localhost", ".local", ".lan", ".home", ".internal", ".home.arpa")
+"""How names end that mean something on one machine or network only (RFC 6761, 6762, 8375)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def find_base_url(endpoint: Endpoint) -> str:
     Raises:
         FatalApiError: it is not http, names no host, or carries a password or a key.
     """
-    url = endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+    url = _given_url(endpoint)
     try:
         parts = urlsplit(url)
         secret = secret_in_address(url)
@@ -56,6 +60,23 @@ def find_base_url(endpoint: Endpoint) -> str:
             "variable, and name it in api_key_env",
         )
     return url
+
+
+def is_own(endpoint: Endpoint) -> bool:
+    """Whether an endpoint is likely a server of one's own: on this machine or network.
+
+    Such a server often works on one call at a time, as none that is rented out does. No name is
+    looked up.
+    """
+    try:
+        host = (urlsplit(_given_url(endpoint)).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_NEAR)
+    return address.is_private or address.is_loopback or address.is_link_local
 
 
 def find_key(endpoint: Endpoint) -> str:
@@ -99,3 +120,7 @@ def shown(url: str) -> str:
 def identity(url: str) -> str:
     """What tells a checked address from others: all of it, for a deployment may be in its query."""
     return url.partition("#")[0].removesuffix("?")
+
+
+def _given_url(endpoint: Endpoint) -> str:
+    return endpoint.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL

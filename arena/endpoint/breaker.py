@@ -1,13 +1,13 @@
-"""Outages: noticed by the share of failed calls, waited out, and found to be over by a probe."""
+"""Outages: noticed where nothing is answered any more, waited out, and ended by a probe."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from arena.endpoint.pace import Share
 from arena.progress import duration
 
 
@@ -15,11 +15,11 @@ from arena.progress import duration
 class Outage:
     """The settings of a `Breaker`."""
 
-    window: int = 200  #: how many of the last requests are looked at
-    enough: int = 20  #: requests that the window must hold at least
-    share: float = 0.5  #: an outage, when so many of them failed
+    enough: int = 12  #: failures since the last answer, at least
     pause_s: float = 30.0  #: before the first probe; doubles from probe to probe
     longest_pause_s: float = 600.0  #: up to this
+    quiet_s: float = 5.0  #: since the last answer, at least; or twice the time that it took
+    longest_quiet_s: float = 20.0  #: but no longer than this
 
 
 class Breaker:
@@ -44,7 +44,8 @@ class Breaker:
         self._outage = outage
         self._probe = probe
         self._on_event = on_event
-        self._failed = Share(outage.window)
+        self._n_failed = 0
+        self._answered_at, self._took_s = -math.inf, 0.0
         self._working = asyncio.Event()
         self._working.set()
         self._probing: asyncio.Task[None] | None = None
@@ -58,17 +59,17 @@ class Breaker:
         """Wait until the endpoint works."""
         await self._working.wait()
 
-    def answered(self) -> None:
-        """Note a request that was answered."""
-        self._failed.note(False)
+    def answered(self, latency_s: float = 0.0) -> None:
+        """Note a request that was answered, after so long."""
+        self._n_failed = 0
+        self._answered_at, self._took_s = time.monotonic(), latency_s
 
     def failed(self, why: str) -> None:
         """Note a request that failed, but not for being one too many."""
         if self.is_open:
             return
-        self._failed.note(True)
-        enough = len(self._failed) >= self._outage.enough
-        if enough and self._failed.of_seen >= self._outage.share:
+        self._n_failed += 1
+        if self._n_failed >= self._outage.enough and self._is_quiet:
             self._working.clear()
             self._probing = asyncio.get_running_loop().create_task(self._wait_out(why))
 
@@ -78,6 +79,12 @@ class Breaker:
             self._probing.cancel()
         self._working.set()
 
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether the last answer was so long ago that the endpoint is not merely overloaded."""
+        usual_s = min(2 * self._took_s, self._outage.longest_quiet_s)
+        return time.monotonic() - self._answered_at >= max(self._outage.quiet_s, usual_s)
+
     async def _wait_out(self, why: str) -> None:
         began, pause_s = time.monotonic(), self._outage.pause_s
         while True:
@@ -86,7 +93,7 @@ class Breaker:
             if await self._probe():
                 break
             pause_s = min(2 * pause_s, self._outage.longest_pause_s)
-        self._failed.clear()
+        self._n_failed = 0
         self._working.set()
         self._say(f"the endpoint works again after {duration(time.monotonic() - began)}")
 

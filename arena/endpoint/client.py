@@ -16,7 +16,14 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 import tenacity
 
-from arena.endpoint.address import Endpoint, find_base_url, identity, key_place, shown
+from arena.endpoint.address import (
+    Endpoint,
+    find_base_url,
+    identity,
+    is_own,
+    key_place,
+    shown,
+)
 from arena.endpoint.breaker import Breaker, Outage
 from arena.endpoint.json_body import read_json
 from arena.endpoint.pace import Gate, Pace
@@ -43,7 +50,8 @@ class Retry:
     """How often a request is tried, and how long is waited in between."""
 
     attempts: int = 8  #: per request, the first one included, those during an outage excluded
-    first_contact: int = 3  #: attempts to connect to an endpoint that has never answered
+    first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
+    late: int = 2  #: attempts that may end without an answer in time
     base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
@@ -91,17 +99,12 @@ class Api:
         self._endpoint = endpoint
         self._retry = retry or Retry()
         self._wire: Wire | None = None
-        self._reached = False
         self._sample: _Call | None = None
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
-        limit, timeout_s = endpoint.concurrency, endpoint.timeout_s
-        pace = Pace(slow_s=timeout_s / 4, overdue_s=timeout_s / 2)
-        if limit != "auto":
-            pace = Pace.fixed(limit)
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
-        self._gate = Gate(replace(pace, pause_s=self._retry.storm_s), rate)
+        self._gate = Gate(replace(_pace(endpoint), pause_s=self._retry.storm_s), rate)
         self._breaker = Breaker(self._retry.outage, probe=self._probe, on_event=on_event)
 
     @property
@@ -157,10 +160,11 @@ class Api:
 
     async def _again(self, first: TransientApiError, call: _Call) -> ApiReply:
         """All attempts after the first, which is only told here how it ended."""
-        made = counted = 0
+        made = counted = late = 0
+        last = first
 
         async def attempt() -> ApiReply:
-            nonlocal made, counted
+            nonlocal made, counted, late, last
             made += 1
             try:
                 if made == 1:
@@ -168,13 +172,21 @@ class Api:
                 return await self._attempt(call)
             except TransientApiError as error:
                 counted += not error.excused
+                late += error.late
+                last = error
                 raise
 
         def gives_up(state: tenacity.RetryCallState) -> bool:
-            return counted >= self._allowed(_error(state))
+            return late >= self._allowed_late or counted >= self._allowed(_error(state))
+
+        async def sleep(seconds: float) -> None:
+            if self._gate.gives_way(late=last.late, refused=last.reason == "rate_limit"):
+                await self._gate.step_aside(self._sleep(seconds))
+            else:
+                await self._sleep(seconds)
 
         retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep,
+            sleep=sleep,
             stop=gives_up,
             wait=lambda state: self._wait_s(_error(state), counted),
             retry=tenacity.retry_if_exception_type(TransientApiError),
@@ -200,11 +212,11 @@ class Api:
             self._failed(error, time.perf_counter() - started)
             raise
         except ApiError:
-            self._breaker.answered()
+            self._breaker.answered(time.perf_counter() - started)
             raise
         latency_s = time.perf_counter() - started
         self._sample = call
-        self._breaker.answered()
+        self._breaker.answered(latency_s)
         self._gate.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
@@ -213,7 +225,6 @@ class Api:
         if self._wire is None:
             raise RuntimeError("an Api is used inside `async with`")
         status, headers, raw = await self._wire.exchange(call.path, call.content, most=call.most)
-        self._reached = True
         self._gate.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
             raise refusal(status, raw, headers, key=self._key_place)
@@ -236,22 +247,18 @@ class Api:
             if asked_s is not None:
                 asked_s = min(asked_s, self._retry.longest_asked_s)
             self._gate.refused(asked_s, latency_s=latency_s)
-        elif error.reason == "timeout":
+        elif error.late:
             self._gate.overdue(latency_s)
-        if error.reason != "rate_limit" and self._reached:
+        # What never worked is not down.
+        if error.reason != "rate_limit" and self._sample is not None:
             self._breaker.failed(str(error))
         error.excused = self._breaker.is_open
-        if error.excused and error.reason == "garbage" and self._sample is None:
-            # No outage: whoever answers there, and always has, speaks another language.
-            what = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
-            self._stop(FatalApiError("unusable", f"{what}; check base_url"))
 
     async def _probe(self) -> bool:
-        """Whether the endpoint answers what it answered last, or any request there is."""
-        if self._sample is None:
-            return True
+        """Whether the endpoint answers what it answered last."""
         try:
-            await self._request(self._sample)
+            if self._sample is not None:
+                await self._request(self._sample)
         except TransientApiError as error:
             return error.reason == "rate_limit"
         except FatalApiError as error:
@@ -260,9 +267,17 @@ class Api:
             return True
         return True
 
-    def _allowed(self, error: ApiError) -> int:
-        never = error.reason == "unreachable" and not self._reached
-        return self._retry.first_contact if never else self._retry.attempts
+    def _allowed(self, error: TransientApiError) -> int:
+        if self._sample is None and not error.busy:
+            return min(self._retry.first_contact, self._retry.attempts)
+        return self._retry.attempts
+
+    @property
+    def _allowed_late(self) -> int:
+        # A server of one's own that never answered anything was waited for long enough.
+        if self._sample is None and is_own(self._endpoint):
+            return 1
+        return self._retry.late
 
     def _wait_s(self, error: ApiError, counted: int) -> float:
         if isinstance(error, TransientApiError) and error.retry_after_s is not None:
@@ -280,11 +295,20 @@ class Api:
             return
 
     def _last_word(self, error: TransientApiError, attempts: int) -> ApiError:
-        if error.reason == "unreachable" and not self._reached:
-            return FatalApiError(
-                "unreachable", f"{self.base_url}: {error.detail}; check base_url, and that it runs"
-            )
-        return ApiError(error.reason, f"{error.detail} (after {attempts} attempts)")
+        detail = f"{error.detail} (after {attempts} attempts)"
+        if error.late:
+            detail += "; timeout_s waits longer"
+        never = self._sample is None
+        if never and error.reason == "unreachable":
+            what = f"{self.base_url}: {error.detail}; check base_url, and that it runs"
+            return FatalApiError("unreachable", what)
+        if never and error.reason == "garbage":
+            # Whoever answers there, and always has, speaks another language.
+            what = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
+            return FatalApiError("unusable", f"{what}; check base_url")
+        if never and error.late:
+            return FatalApiError("timeout", f"{self.base_url}: {detail}, if it is at work at all")
+        return ApiError(error.reason, detail)
 
     def _stop(self, error: FatalApiError) -> None:
         self._fatal = self._fatal or error
@@ -300,6 +324,15 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(coroutine)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
+
+
+def _pace(endpoint: Endpoint) -> Pace:
+    """How fast an endpoint is asked before anything is known of it."""
+    if endpoint.concurrency != "auto":
+        return Pace.fixed(endpoint.concurrency)
+    if is_own(endpoint):
+        return Pace.own()
+    return Pace(slow_s=endpoint.timeout_s / 4, overdue_s=endpoint.timeout_s / 2)
 
 
 def _error(state: tenacity.RetryCallState) -> TransientApiError:

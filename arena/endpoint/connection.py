@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import os
 import re
+import time
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import arena
 from arena.endpoint.address import Endpoint, find_base_url, find_key
 from arena.endpoint.refusals import TransientApiError, one_line
+from arena.endpoint.turns import Turns
 from arena.errors import FatalApiError
 from arena.redaction import keep_secret
 
@@ -92,14 +94,14 @@ def headers_for(endpoint: Endpoint) -> dict[str, str]:
 
 
 async def send(
-    client: AsyncClient, request: Request, *, timeout_s: float, most: int
+    client: AsyncClient, request: Request, *, turns: Turns, most: int
 ) -> tuple[Response, bytes]:
     """One exchange: the response, and its body unpacked.
 
     Args:
         client: of `open_client`.
         request: to its address.
-        timeout_s: the longest wait for the whole of it.
+        turns: how long the whole of it is waited for.
         most: bytes of the body, at most; what is longer is cut off where it is an error's.
 
     Raises:
@@ -107,9 +109,10 @@ async def send(
             ``garbage``.
         FatalApiError: the endpoint points elsewhere.
     """
+    began = time.monotonic()
     try:
         # A socket's own timeout never expires on a server that trickles bytes.
-        async with asyncio.timeout(timeout_s):
+        async with turns.call():
             response = await client.send(request, stream=True)
             try:
                 return response, await _body(response, most)
@@ -121,9 +124,9 @@ async def send(
     except (FatalApiError, TransientApiError):
         raise
     except TimeoutError:
-        raise TransientApiError("timeout", f"no reply within {timeout_s:g} s") from None
+        raise _late(time.monotonic() - began) from None
     except Exception as error:  # noqa: BLE001, no answer of a server may be a bug of ours
-        raise _unanswered(error, timeout_s) from None
+        raise _unanswered(error, time.monotonic() - began) from None
 
 
 def on_this_machine(url: str) -> bool:
@@ -217,7 +220,13 @@ def _check_proxy(url: str) -> None:
         raise ValueError(f"the proxy for {parts.scheme} is no http://host:port")
 
 
-def _unanswered(error: Exception, timeout_s: float) -> TransientApiError:
+def _late(waited_s: float) -> TransientApiError:
+    error = TransientApiError("timeout", f"no reply within {waited_s:.3g} s")
+    error.late = True
+    return error
+
+
+def _unanswered(error: Exception, waited_s: float) -> TransientApiError:
     """A refused connection, a dropped one, or no HTTP, which the transport all mixes up."""
     import aiohttp  # noqa: PLC0415
 
@@ -227,7 +236,7 @@ def _unanswered(error: Exception, timeout_s: float) -> TransientApiError:
         if isinstance(cause, no_contact):
             return TransientApiError("unreachable", one_line(str(cause)))
         if isinstance(cause, aiohttp.ServerTimeoutError):
-            return TransientApiError("timeout", f"no reply within {timeout_s:g} s")
+            return _late(waited_s)
         if isinstance(cause, aiohttp.ClientResponseError):
             break
         if isinstance(cause, aiohttp.ClientError):

@@ -20,6 +20,7 @@ from arena.endpoint.address import Endpoint, find_base_url, key_place, shown
 from arena.endpoint.connection import headers_for, open_client, send
 from arena.endpoint.json_body import read_json
 from arena.endpoint.refusals import TransientApiError, one_line, refusal
+from arena.endpoint.turns import Turns
 from arena.errors import ApiError, FatalApiError
 from arena.redaction import blank_json, may_tell
 
@@ -186,7 +187,7 @@ class FileApi:
         if self._client is None:
             raise RuntimeError("a FileApi is used inside `async with`")
         try:
-            response, raw = await send(self._client, request, timeout_s=timeout_s, most=most)
+            response, raw = await send(self._client, request, turns=Turns(timeout_s), most=most)
         except TransientApiError as error:
             raise TransientApiError(error.reason, f"{self.base_url}: {error.detail}") from None
         self._reached = True

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Self
 
+from arena.endpoint.climb import Climb
 from arena.endpoint.rate import Rate
 
 
@@ -32,11 +34,17 @@ class Pace:
     pause_s: float = 5.0  #: how long, where the endpoint does not say
     slow_s: float = 22.5  #: a reply that took longer shows a queue: grow no further
     overdue_s: float = 45.0  #: a reply that took longer counts as none in time
+    climbs: bool = False  #: double the limit only as long as that answers more calls a second
 
     @classmethod
     def fixed(cls, limit: int) -> Pace:
         """Always ``limit`` requests in flight; only the rate still adapts, and a storm pauses."""
         return cls(start=limit, floor=limit, ceiling=limit)
+
+    @classmethod
+    def own(cls) -> Pace:
+        """For a server of one's own, which may work on one call at a time and queue the others."""
+        return cls(start=2, slow_s=math.inf, overdue_s=math.inf, climbs=True)
 
 
 class Share:
@@ -77,7 +85,8 @@ class Gate:
     """Lets so many calls through at once as the endpoint takes; use it as ``async with gate:``.
 
     A call keeps its place while it waits for a retry, so that refused calls lower the pressure
-    by themselves.
+    by themselves; one that got no answer in time gives it back (`leave`) and takes it again
+    (`enter`) under the limit of then.
     """
 
     def __init__(self, pace: Pace, rate: Rate | None = None) -> None:
@@ -92,6 +101,7 @@ class Gate:
         self._since_late = Share(pace.window)
         self._rate_cut_at = self._limit_cut_at = -math.inf
         self._cut_limit = math.inf
+        self._climb = Climb(pace.ceiling) if pace.climbs else None
 
     @property
     def limit(self) -> int:
@@ -99,21 +109,48 @@ class Gate:
         return max(1, int(self._limit))
 
     async def __aenter__(self) -> Self:
-        if self._in_flight < self.limit and not self._waiting:
+        await self.enter()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.leave()
+
+    async def enter(self, *, first: bool = False) -> None:
+        """Take a place as soon as there is one, ``first`` before all others that wait."""
+        if self._in_flight < self.limit and (first or not self._waiting):
             self._in_flight += 1
-            return self
+            return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if first:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._leave()
+                self.leave()
             raise
-        return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        self._leave()
+    def leave(self) -> None:
+        """Give a place back."""
+        self._in_flight -= 1
+        self._admit()
+
+    async def step_aside(self, wait: Awaitable[None]) -> None:
+        """Leave a place free for as long as ``wait`` takes, then take the next free one."""
+        self.leave()
+        try:
+            await wait
+            await self.enter(first=True)
+        except BaseException:
+            self._in_flight += 1  # whoever entered will leave
+            raise
+
+    def gives_way(self, *, late: bool, refused: bool) -> bool:
+        """Whether a call that failed so leaves its place free until it is sent again."""
+        # Of the few places on a server of one's own, none may wait out a rate limit.
+        return late or (refused and self._climb is not None)
 
     async def clear(self, n_bytes: int = 0) -> None:
         """Wait out a storm, if there is one, and for the turn of a request of this size."""
@@ -129,7 +166,12 @@ class Gate:
         self._lately.note(False)
         self.rate.answered(self._clock())
         # A limit that nobody is waiting at says nothing about the endpoint.
-        if latency_s <= self._pace.slow_s and self._waiting and not self.rate.busy:
+        if not self._waiting or self.rate.busy:
+            return
+        if self._climb:
+            self._limit = self._climb.answered(latency_s, self._clock(), self.limit)
+            self._admit()
+        elif latency_s <= self._pace.slow_s:
             # Doubles in a round trip up to where it was cut; from there on it feels its way.
             low = self._limit < self._cut_limit * self._pace.cut_factor
             step = 1.0 if low else max(1 / self._limit, self._pace.growth)
@@ -164,6 +206,8 @@ class Gate:
             self._limit_cut_at, self._cut_limit = now, self._limit
             self._limit = max(self._pace.floor, self._limit * self._pace.cut_factor)
             self._since_late.clear()
+            if self._climb:
+                self._climb.restart()
 
     def _cut_rate(self, now: float) -> None:
         """Lower the rate; then let its effect be seen before it is lowered again."""
@@ -174,10 +218,6 @@ class Gate:
         self.rate.cut(max(self._pace.cut_factor, factor))
         self._rate_cut_at = now + settle_s
         self._since_cut.clear()
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._in_flight < self.limit:

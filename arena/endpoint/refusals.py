@@ -22,6 +22,8 @@ _DATE = 64
 """Characters of the longest date."""
 
 _TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 529: "rate_limit"}
+_BUSY = (425, 429, 503, 529)
+"""A server that loads its model says 503, for a minute if the model is large."""
 _FATAL = {401: "key", 402: "quota", 403: "permission", 404: "not_found", 405: "not_found"}
 _REMEDY = {
     "key": "check {key}",
@@ -54,6 +56,8 @@ class TransientApiError(ApiError):
     def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
         self.retry_after_s = retry_after_s
         self.excused = False  #: whether it happened in an outage, and does not count
+        self.late = False  #: no answer came in time
+        self.busy = False  #: the endpoint says that it is there, but not now
         super().__init__(reason, detail)
 
 
@@ -86,7 +90,9 @@ def refusal(
         wait_s = retry_after_s(headers)
         if wait_s is None and status == 429:
             wait_s = reset_s(headers)
-        return TransientApiError(reason, detail, retry_after_s=wait_s)
+        error = TransientApiError(reason, detail, retry_after_s=wait_s)
+        error.busy = status in _BUSY
+        return error
     return ApiError("bad_request", detail)
 
 

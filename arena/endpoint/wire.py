@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arena.endpoint.address import Endpoint, find_base_url
+from arena.endpoint.address import Endpoint, find_base_url, is_own
 from arena.endpoint.connection import headers_for, open_client, send
+from arena.endpoint.turns import Turns
 
 _LONGEST_CONNECT_S: Final = 10.0
 
@@ -30,8 +31,8 @@ class Wire:
         self._headers = httpx2.Headers(headers)
         self._base_url = httpx2.URL(url)
         self._urls: dict[str, httpx2.URL] = {}
-        self._timeout_s = endpoint.timeout_s
-        connect_s = min(_LONGEST_CONNECT_S, self._timeout_s)
+        self._turns = Turns(endpoint.timeout_s, own=is_own(endpoint))
+        connect_s = min(_LONGEST_CONNECT_S, endpoint.timeout_s)
         self._extensions = {"timeout": httpx2.Timeout(None, connect=connect_s).as_dict()}
         self._client = open_client(url)
 
@@ -64,5 +65,5 @@ class Wire:
             content=content,
             extensions=self._extensions,
         )
-        response, raw = await send(self._client, request, timeout_s=self._timeout_s, most=most)
+        response, raw = await send(self._client, request, turns=self._turns, most=most)
         return response.status_code, response.headers, raw
