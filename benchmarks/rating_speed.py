@@ -35,10 +35,10 @@ from rating_peers import peer_jobs
 from arena.rating.battles import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import BradleyTerry, fit
+from arena.rating.certainty import from_sandwich
 from arena.rating.counts import count
 from arena.rating.elo import elo_ratings
 from arena.rating.paired import Layout, maximise
-from arena.rating.uncertainty import intervals, rank_intervals
 
 SLOW_S = 5.0
 """A job that takes longer is timed once."""
@@ -60,8 +60,7 @@ def own_jobs(forms: Forms) -> dict[str, Job]:
         return maximise(BradleyTerry(counts.battles, counts.points), layout)
 
     def with_intervals() -> object:
-        fresh = fit(forms.comparisons)
-        return intervals(fresh), rank_intervals(fresh)
+        return from_sandwich(fit(forms.comparisons), level=0.95, seed=0)
 
     return {
         "Elo": lambda: elo_ratings(forms.battles),

@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arena.rating.bradley_terry import Comparisons, Fit, fit
+from arena.rating.certainty import from_sandwich
 from arena.rating.counts import Floats, Ints
-from arena.rating.uncertainty import critical_value, difference_se, intervals, rank_intervals
+from arena.rating.student import student_quantile
+from arena.rating.uncertainty import intervals
 
 N_MODELS = 20
 QUERY_SD = 0.6
@@ -90,10 +92,10 @@ def rank_sets(rounds: int) -> None:
         held, differences, width = [], [], []
         for _ in range(rounds):
             ratings = fit(simulate(design, rng))
-            lower, upper = rank_intervals(ratings)
-            held.append(bool(np.all((lower <= rank) & (rank <= upper))))
-            differences.append(_all_differences_hold(ratings, target))
-            width.append(float(np.mean(upper - lower + 1)))
+            now = from_sandwich(ratings, level=0.95, seed=0)
+            held.append(bool(np.all((now.rank_lower <= rank) & (rank <= now.rank_upper))))
+            differences.append(_all_differences_hold(ratings, target, now.tail))
+            width.append(float(np.mean(now.rank_upper - now.rank_lower + 1)))
         row = {
             "rank sets": f"{np.mean(held):.3f}",
             "all differences": f"{np.mean(differences):.3f}",
@@ -112,11 +114,12 @@ def _matchups(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints, Int
     return first, second, rng.integers(0, design.n_queries, design.n_battles)
 
 
-def _all_differences_hold(ratings: Fit, target: Floats) -> bool:
+def _all_differences_hold(ratings: Fit, target: Floats, tail: float) -> bool:
     """Whether the max-t band around all pairwise differences holds all true ones."""
     estimate = ratings.theta[:, None] - ratings.theta[None, :]
     error = np.abs(estimate - (target[:, None] - target[None, :]))
-    return bool(np.all(error <= critical_value(ratings) * difference_se(ratings)))
+    reach = student_quantile(tail, ratings.difference_df) * ratings.difference_se
+    return bool(np.all(error <= reach))
 
 
 def _row(figures: dict[str, str]) -> str:

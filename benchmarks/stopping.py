@@ -15,7 +15,7 @@ import numpy as np
 
 from arena.rating.bradley_terry import Comparisons, fit
 from arena.rating.sequential import FIRST_LOOK, all_separated
-from arena.rating.uncertainty import difference_se, intervals
+from arena.rating.uncertainty import intervals
 
 N_QUERIES = 200
 ROUND = 5
@@ -47,7 +47,7 @@ def stops(n_models: int, rng: np.random.Generator) -> tuple[bool, bool]:
         critical = (fitted.theta - lower)[0] / fitted.standard_error[0]
         order = np.argsort(-fitted.theta)
         gaps = fitted.theta[order[:-1]] - fitted.theta[order[1:]]
-        se = difference_se(fitted)[order[:-1], order[1:]]
+        se = fitted.difference_se[order[:-1], order[1:]]
         by_interval |= bool(np.all(gaps > critical * se))
         by_sequence |= all_separated(fitted)
     return by_interval, by_sequence

@@ -13,25 +13,11 @@ from hypothesis import strategies as st
 from rated import battles, golden, pools, simulate
 
 from arena.errors import UsageError
-from arena.rating.bradley_terry import BradleyTerry, Comparisons, DisconnectedError, fit, to_elo
-from arena.rating.counts import count
-from arena.rating.paired import Layout, maximise, regular
-from arena.rating.sandwich import row_scores, score_outer
-from arena.rating.uncertainty import intervals, rank_intervals, win_probabilities
+from arena.rating.bradley_terry import Comparisons, DisconnectedError, fit, to_elo
+from arena.rating.certainty import from_sandwich
+from arena.rating.uncertainty import intervals, win_probabilities
 
 LAWS = settings(max_examples=40, deadline=None)
-
-
-def plain_standard_errors(comparisons: Comparisons) -> np.ndarray:
-    """Sandwich standard errors as textbooks have them: no correction, no guards."""
-    counts = count(comparisons)
-    rule = BradleyTerry(counts.battles, counts.points)
-    layout = Layout(comparisons.n_models, position=False, tie=False, prior=0)
-    beta, slopes = maximise(rule, layout)
-    scores = row_scores(comparisons, counts, rule, layout, beta)
-    outer, _queries, _n = score_outer(comparisons, layout, *scores)
-    bread = np.linalg.inv(regular(layout.hessian(slopes), layout))
-    return np.sqrt(np.diagonal(bread @ outer @ bread))
 
 
 def test_ratings_agree_with_evalica_choix_and_statsmodels():
@@ -50,31 +36,12 @@ def test_elo_scale_agrees_with_arena_rank():
     assert elo == pytest.approx(expected, abs=2e-3)
 
 
-def test_independent_standard_errors_agree_with_statsmodels_hc0():
+def test_the_share_of_single_verdicts_agrees_with_statsmodels_hc0():
     expected = [0.477883, 0.346547, 0.343154, 0.401611, 0.511459]
 
-    errors = plain_standard_errors(replace(golden(), cluster=np.arange(16)))
     within = fit(golden(), position=False).independent
 
-    assert errors == pytest.approx(expected, abs=2e-6)
     assert np.sqrt(np.diagonal(within)) == pytest.approx(expected, abs=2e-6)
-
-
-def test_clustered_standard_errors_agree_with_statsmodels():
-    expected = [0.474746, 0.377862, 0.134903, 0.473595, 0.503491]
-
-    errors = plain_standard_errors(golden())
-
-    assert errors == pytest.approx(expected, abs=2e-6)
-
-
-def test_with_many_queries_the_guard_for_sparse_data_is_gone():
-    comparisons = simulate(np.linspace(-1, 1, 6), 6000, 300, np.random.default_rng(0))
-    plain = plain_standard_errors(comparisons) * np.sqrt(300 / 299)
-
-    guarded = fit(comparisons, position=False).standard_error
-
-    assert guarded == pytest.approx(plain, rel=0.01)
 
 
 def test_ratings_agree_with_evalica_on_a_larger_pool():
@@ -243,14 +210,14 @@ def test_the_gradient_over_single_battles_is_zero_at_the_ratings(comparisons):
 def test_every_figure_is_finite_and_every_interval_has_a_width(comparisons):
     ratings = fit(comparisons)
     lower, upper = intervals(ratings)
-    rank_lower, rank_upper = rank_intervals(ratings)
+    ranks = from_sandwich(ratings, level=0.95, seed=0)
 
     assert np.isfinite(lower).all()
     assert np.isfinite(upper).all()
     assert (lower < upper).all()
-    assert (rank_lower >= 1).all()
-    assert (rank_lower <= rank_upper).all()
-    assert (rank_upper <= comparisons.n_models).all()
+    assert (ranks.rank_lower >= 1).all()
+    assert (ranks.rank_lower <= ranks.rank_upper).all()
+    assert (ranks.rank_upper <= comparisons.n_models).all()
     assert np.isfinite(win_probabilities(ratings)).all()
 
 
@@ -356,9 +323,9 @@ def test_a_model_with_one_tie_is_rated_and_very_unsure():
     text = "01L 10L 12L 21L 02L 20R " * 20 + "03T"
     ratings = fit(battles(text, n_models=4, per_query=6))
 
-    lower, upper = rank_intervals(ratings)
+    ranks = from_sandwich(ratings, level=0.95, seed=0)
     assert ratings.standard_error[3] > 1
-    assert (lower[3], upper[3]) == (1, 4)
+    assert (ranks.rank_lower[3], ranks.rank_upper[3]) == (1, 4)
 
 
 def test_five_hundred_models_are_rated():
@@ -369,7 +336,7 @@ def test_five_hundred_models_are_rated():
     assert gradient(comparisons, ratings.theta, ratings.position)[:-1] == pytest.approx(0, abs=1e-6)
     assert np.isfinite(ratings.covariance).all()
     assert np.isfinite(win_probabilities(ratings)).all()
-    assert np.isfinite(rank_intervals(ratings)).all()
+    assert np.isfinite(from_sandwich(ratings, level=0.95, seed=0).tail)
 
 
 @pytest.mark.parametrize(

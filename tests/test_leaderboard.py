@@ -34,7 +34,7 @@ KEYS = (
     "tied_with_first pairs more_queries position_by_dataset"
 )
 ROW_KEYS = (
-    "rank model elo elo_order_sd rating lower upper rank_lower rank_upper "
+    "rank model elo elo_order_sd rating lower upper rank_lower rank_upper effective_queries "
     "wins losses ties battles win_rate"
 )
 
@@ -465,3 +465,50 @@ def test_a_panels_mean_of_bare_verdicts_is_not_called_the_judges_probabilities()
 
     assert not any("probabilities" in note for note in board.notes)
     assert board.judges == ("x", "y")
+
+
+def uneven(queries, late=None):
+    """Four equal models on data sets of so many queries, the last on the first ``late`` of each."""
+    rng = np.random.default_rng(5)
+    rows = [
+        (f"set{place}", query, a, b, rng.choice(["model_a", "model_b"]))
+        for place, n in enumerate(queries)
+        for query in range(n)
+        for a, b in combinations("abcd", 2)
+        if b != "d" or late is None or query < late
+    ]
+    columns = ["dataset", "query_id", "model_a", "model_b", "winner"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return build_leaderboard(from_frame(frame), settings=replace(QUICK, position=False))
+
+
+@pytest.mark.parametrize(
+    ("queries", "late", "expected"),
+    [
+        ((60,), None, []),
+        ((40, 40), None, []),
+        (
+            (100, 5),
+            None,
+            [
+                (
+                    "thin: ratings are as sure as 5 queries make them, not 105, and intervals are "
+                    "as wide: data sets weigh the same, and those with few queries decide: set1 (5)"
+                )
+            ],
+        ),
+        ((60,), 4, ["thin: played on few queries, so that intervals are wide: d (4)"]),
+        ((10,), None, []),
+    ],
+)
+def test_what_is_thin_is_said_and_named(queries, late, expected):
+    board = uneven(queries, late)
+
+    assert [note for note in board.notes if note.startswith("thin")] == expected
+
+
+def test_effective_queries_are_those_of_the_log_where_all_weigh_the_same():
+    assert [row.effective_queries for row in uneven((30,)).overall] == pytest.approx([30] * 4, 0.01)
+    few = {row.model: row.effective_queries for row in uneven((60,), late=4).overall}
+    assert few["d"] == pytest.approx(4, rel=0.1)
+    assert few["a"] == pytest.approx(60, rel=0.1)

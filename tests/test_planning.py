@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from rated import battles, simulate
+from scipy import stats
 
+import arena
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
 from arena.rating.certainty import from_draws, from_sandwich
+from arena.rating.leaderboard import RatingSettings
 from arena.rating.planning import queries_to_separate, query_shares
-from arena.rating.uncertainty import critical_value
 
 THETA = np.array([-0.5, 0.15, 0.4])
 NEIGHBOURS = (2, 1)
 
 
 def needed_by(ratings, now):
-    limits = {"critical": now.critical, "limit": now.critical_limit}
-    return queries_to_separate(ratings, [NEIGHBOURS], **limits)[0]
+    return queries_to_separate(ratings, [NEIGHBOURS], tail=now.tail)[0]
 
 
 def sure(comparisons):
@@ -28,10 +30,10 @@ def sure(comparisons):
 
 
 def test_the_predicted_number_of_queries_separates_in_most_simulations():
-    rng = np.random.default_rng(1)
+    pilots, rng = np.random.default_rng(1), np.random.default_rng(11)
     separated, predictions = [], []
     for _ in range(50):
-        pilot = fit(simulate(THETA, 40 * 20, 40, rng))
+        pilot = fit(simulate(THETA, 40 * 20, 40, pilots))
         now = from_sandwich(pilot, level=0.95, seed=0)
         if now.better[NEIGHBOURS] or pilot.theta[2] <= pilot.theta[1]:
             continue
@@ -58,7 +60,7 @@ def test_the_prediction_holds_where_the_difference_is_known():
 def test_equal_ratings_need_infinitely_many_queries():
     ratings = replace(fit(battles("01T 10T 12T 21T 02T 20T", n_models=3)), theta=np.zeros(3))
 
-    assert queries_to_separate(ratings, [(0, 1)], critical=2.4, limit=2.3).tolist() == [np.inf]
+    assert queries_to_separate(ratings, [(0, 1)], tail=0.01).tolist() == [np.inf]
 
 
 @pytest.mark.parametrize(("sd", "low", "high"), [(0.6, 0.45, 0.7), (0.0, 0.0, 0.15)])
@@ -87,12 +89,12 @@ def test_bootstrap_and_sandwich_say_much_the_same():
     ratings = fit(comparisons)
 
     one = from_sandwich(ratings, level=0.9, seed=0)
-    other = from_draws(ratings, bootstrap(comparisons, ratings, n=2000, seed=0), level=0.9)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=2000, seed=0), level=0.9, seed=0)
 
     assert other.lower == pytest.approx(one.lower, abs=0.03)
     assert other.upper == pytest.approx(one.upper, abs=0.03)
     assert other.p_better == pytest.approx(one.p_better, abs=0.03)
-    assert other.critical == pytest.approx(one.critical, rel=0.05)
+    assert other.tail == one.tail
     assert np.array_equal(other.better, one.better)
     assert other.p_better + other.p_better.T == pytest.approx(np.ones((5, 5)))
 
@@ -102,7 +104,7 @@ def test_bootstrap_intervals_of_few_queries_are_as_much_wider_as_students():
     ratings = fit(comparisons)
 
     one = from_sandwich(ratings, level=0.8, seed=0)
-    other = from_draws(ratings, bootstrap(comparisons, ratings, n=4000, seed=0), level=0.8)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=4000, seed=0), level=0.8, seed=0)
 
     assert (other.upper - other.lower).mean() == pytest.approx(
         (one.upper - one.lower).mean(), rel=0.15
@@ -113,18 +115,43 @@ def test_rank_sets_of_the_bootstrap_part_what_surely_differs():
     comparisons = simulate(np.array([-1.5, 0.0, 0.02, 1.5]), 8000, 400, np.random.default_rng(8))
     ratings = fit(comparisons)
 
-    now = from_draws(ratings, bootstrap(comparisons, ratings, n=500, seed=0), level=0.95)
+    now = from_draws(ratings, bootstrap(comparisons, ratings, n=500, seed=0), level=0.95, seed=0)
 
     assert now.rank_lower.tolist() == [4, 2, 2, 1]
     assert now.rank_upper.tolist() == [4, 3, 3, 1]
 
 
-def test_the_critical_value_falls_with_queries_as_the_prediction_takes_it_to():
+def test_the_prediction_solves_its_own_formula_with_the_degrees_of_freedom_to_come():
     ratings = fit(simulate(np.linspace(-1, 1, 6), 2000, 20, np.random.default_rng(9)))
-    now = from_sandwich(ratings, level=0.95, seed=0)
+    tail = from_sandwich(ratings, level=0.95, seed=0).tail
+    gap = abs(ratings.theta[2] - ratings.theta[3])
+    se = ratings.difference_se[2, 3]
 
-    later = critical_value(replace(ratings, n_clusters=60), level=0.95, seed=0)
+    needed = queries_to_separate(ratings, [(2, 3)], tail=tail)[0]
 
-    by_line = now.critical_limit + (now.critical - now.critical_limit) * 19 / 59
-    assert now.critical > later > now.critical_limit
-    assert by_line == pytest.approx(later, rel=0.01)
+    growth = needed / 20
+    df = (ratings.difference_df[2, 3] + 1) * growth - 1
+    far = stats.t.ppf(1 - tail, df) + stats.norm.ppf(0.8)
+    assert needed > 40
+    assert gap * np.sqrt(growth) == pytest.approx(far * se, rel=1e-6)
+
+
+@pytest.mark.parametrize("gap", [1e-300, 1e-12])
+def test_a_difference_that_is_rounding_is_none(gap):
+    ratings = replace(fit(battles("01T 10T 12T 21T 02T 20T", n_models=3)))
+    ratings = replace(ratings, theta=np.array([0.0, gap, -gap]))
+
+    assert queries_to_separate(ratings, [(0, 1)], tail=0.01).tolist() == [np.inf]
+
+
+@pytest.mark.parametrize("method", ["rao-kupper", "davidson", "bt"])
+def test_a_log_of_nearly_nothing_but_ties_is_planned_for(method):
+    rows = [("a", "b", "tie", f"q{i}") for i in range(400)]
+    rows += [("b", "c", "tie", f"q{i}") for i in range(400)]
+    rows += [("a", "c", "model_a", "q0"), ("a", "c", "model_b", "q1"), ("a", "c", "tie", "q2")]
+    frame = pd.DataFrame(rows, columns=["model_a", "model_b", "winner", "query_id"])
+    settings = RatingSettings(method=method, n_permutations=0)
+
+    board = arena.rate(frame, settings=settings)
+
+    assert all(np.isfinite(more.queries) for more in board.more_queries)

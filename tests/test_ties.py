@@ -66,12 +66,12 @@ def test_slopes_are_the_derivatives_of_the_likelihood(kind):
 def test_slopes_of_single_battles_sum_to_those_of_the_counts(kind):
     comparisons = golden()
     counts, outcomes = _count(comparisons)
-    margin = np.subtract.outer(np.arange(5.0), np.arange(5.0)) / 3 + 0.2
+    margin = np.subtract.outer(np.arange(5.0), np.arange(5.0))[None] / 3 + 0.2
 
     slopes = kind(outcomes).slopes(margin, 0.7)
     rows, tie_rows = kind(outcomes).row_scores(counts.pair, comparisons.score, margin, 0.7)
 
-    assert np.bincount(counts.pair, rows, 25).reshape(5, 5) == pytest.approx(slopes.margin)
+    assert np.bincount(counts.pair, rows, 25).reshape(1, 5, 5) == pytest.approx(slopes.margin)
     assert tie_rows.sum() == pytest.approx(slopes.tie)
 
 

@@ -12,23 +12,26 @@ from rated import battles, golden, simulate
 from arena.errors import UsageError
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import Comparisons, Fit, fit
+from arena.rating.certainty import Certainty, from_sandwich
+from arena.rating.contrasts import Contrasts, of_matrix
 from arena.rating.ties import fit_davidson
 from arena.rating.uncertainty import (
-    critical_value,
     intervals,
     position_interval,
-    rank_intervals,
     win_probabilities,
 )
 
 
 def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:
     """Ratings with independent errors of one size."""
+    covariance = np.eye(len(theta)) * se**2
+    variance = of_matrix(covariance)
     return Fit(
         theta=np.array(theta),
-        covariance=np.eye(len(theta)) * se**2,
+        covariance=covariance,
+        contrasts=Contrasts(variance, np.full_like(variance, n_clusters - 1), variance),
+        design=covariance,
         position=0.0,
-        position_se=0.0,
         position_fitted=False,
         n_clusters=n_clusters,
         n_battles=n_clusters,
@@ -78,7 +81,7 @@ def test_a_level_that_is_no_probability_is_refused(level):
     with pytest.raises(UsageError, match="between 0 and 1"):
         intervals(known([0.0], 1.0), level=level)
     with pytest.raises(UsageError, match="between 0 and 1"):
-        rank_intervals(known([0.0, 1.0], 1.0), level=level)
+        from_sandwich(known([0.0, 1.0], 1.0), level=level, seed=0)
 
 
 def test_win_probability_is_the_chance_that_the_difference_is_positive():
@@ -91,28 +94,40 @@ def test_win_probability_is_the_chance_that_the_difference_is_positive():
 
 
 def test_two_models_need_no_correction_for_many_comparisons():
-    assert critical_value(known([0.0, 1.0], 1.0)) == pytest.approx(1.96, abs=0.05)
+    assert sure(known([0.0, 1.0], 1.0)).tail == pytest.approx(0.025, abs=0.002)
 
 
-def test_critical_value_of_independent_ratings_is_tukeys_range():
-    critical = critical_value(known([0.0] * 5, 1.0), level=0.95)
+def test_what_parts_independent_ratings_is_tukeys_range():
+    tail = sure(known([0.0] * 5, 1.0)).tail
 
-    assert critical == pytest.approx(3.858 / np.sqrt(2), abs=0.05)  # q(0.95; 5, ∞)
+    assert -NormalDist().inv_cdf(tail) == pytest.approx(3.858 / np.sqrt(2), abs=0.05)
+
+
+@pytest.mark.parametrize(("gap", "parted"), [(3.05, False), (3.35, True)])
+def test_few_queries_part_by_students_t(gap, parted):
+    # Nine degrees of freedom leave 2.5% beyond 2.262 standard errors, which are √2 here.
+    certainty = sure(known([0.0, gap], 1.0, n_clusters=10))
+
+    assert certainty.better[1, 0] == parted
 
 
 def test_rank_sets_part_only_what_surely_differs():
-    lower, upper = rank_intervals(known([3.0, 0.1, 0.0, -3.0], 0.3))
+    certainty = sure(known([3.0, 0.1, 0.0, -3.0], 0.3))
 
-    assert lower.tolist() == [1, 2, 2, 4]
-    assert upper.tolist() == [1, 3, 3, 4]
+    assert certainty.rank_lower.tolist() == [1, 2, 2, 4]
+    assert certainty.rank_upper.tolist() == [1, 3, 3, 4]
 
 
-def test_rank_sets_are_the_same_for_the_same_seed():
+def test_certainty_is_the_same_for_the_same_seed():
     ratings = fit(golden())
 
-    first, again = rank_intervals(ratings, seed=3), rank_intervals(ratings, seed=3)
+    tails = [from_sandwich(ratings, level=0.95, seed=seed).tail for seed in (3, 3, 4)]
 
-    assert np.array_equal(first, again)
+    assert tails[0] == tails[1] != tails[2]
+
+
+def sure(ratings: Fit) -> Certainty:
+    return from_sandwich(ratings, level=0.95, seed=0)
 
 
 def test_clustered_intervals_cover_and_independent_ones_do_not():
@@ -137,8 +152,8 @@ def test_rank_sets_hold_all_true_ranks_at_once():
     rng = np.random.default_rng(8)
     held = []
     for _ in range(80):
-        lower, upper = rank_intervals(fit(simulate(theta, 4000, 40, rng)))
-        held.append(np.all((lower <= rank) & (rank <= upper)))
+        now = sure(fit(simulate(theta, 4000, 40, rng)))
+        held.append(np.all((now.rank_lower <= rank) & (rank <= now.rank_upper)))
 
     assert np.mean(held) >= 0.93
 
@@ -169,9 +184,10 @@ def test_the_bootstrap_agrees_with_the_sandwich(position):
 def test_a_draw_is_the_fit_of_battles_weighted_by_query():
     comparisons = simulate(np.linspace(-1, 1, 4), 500, 50, np.random.default_rng(10))
     weight = np.random.default_rng(5).standard_exponential((1, 50), dtype=np.float32)[0]
+    ratings = replace(fit(comparisons), guard=None)
     weighted = replace(comparisons, weight=weight[comparisons.cluster].astype(np.float64))
 
-    draw = bootstrap(comparisons, fit(comparisons), n=1, seed=5)[0]
+    draw = bootstrap(comparisons, ratings, n=1, seed=5)[0]
 
     assert draw == pytest.approx(fit(weighted).theta, abs=2e-4)
 

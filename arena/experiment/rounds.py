@@ -87,6 +87,7 @@ class Race:
             cluster=query,
             n_models=len(self._models),
             weight=len(dataset) / (len(per_dataset) * per_dataset[dataset]),
+            stratum=dataset,
         )
         try:
             return self._goal.reached(fit(comparisons))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from arena.errors import UsageError
 from arena.rating.bradley_terry import BradleyTerry
-from arena.rating.counts import Comparisons, Floats, Ints, check, dense_clusters, mean_one, tally
+from arena.rating.counts import Comparisons, Floats, Ints, check, clusters, mean_one, tally
 from arena.rating.fitting import Fit
 from arena.rating.paired import Layout, maximise, regular
 
 Singles = npt.NDArray[np.float32]
 
 _MAX_GROUPS = 800
-"""More queries than this are pooled at random, which leaves the variance as it is and makes
-its estimate little noisier than a thousand draws do."""
+"""More queries than this are pooled at random, those of a large data set first, which leaves the
+variance as it is and makes its estimate little noisier than a thousand draws do."""
 
 _TABLE_CELLS = 40_000_000
 """Queries times pairs held at once, 160 MB: large pools are resampled in fewer groups."""
@@ -32,21 +33,23 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """Battles and points per ordered pair, one row for each query or for each draw.
+    """Battles and points per cell of the counts, one row for each query or for each draw.
 
     In single precision, which halves the time and errs by less than the tolerance.
     """
 
-    battles: Singles  #: (rows, m * m)
-    points: Singles  #: of the model shown first, (rows, m * m)
+    battles: Singles  #: (rows, layers * m * m)
+    points: Singles  #: of the model shown first, (rows, layers * m * m)
 
 
 def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -> Floats:
     """Draw ``n`` Bayesian bootstrap refits of theta, (n, m), each centred.
 
     Each query gets an Exp(1) weight (Rubin 1981, doi:10.1214/aos/1176345338), so no draw loses
-    a pair and every draw is finite. A prior of the fit is drawn anew too. Refits are chord
-    steps with the Hessian of ``fit``, and full Newton where fifty of them are not enough.
+    a pair and every draw is finite; weights have the same mean in each data set, as these are
+    not drawn themselves. A prior of the fit is drawn anew too, and its guard for sparse data is
+    in the draws. Refits are chord steps with the Hessian of ``fit``, and full Newton where fifty
+    of them are not enough.
 
     Raises:
         UsageError: a fit with a tie parameter; those have the sandwich.
@@ -58,46 +61,71 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
     check(comparisons)
     rng = np.random.default_rng(seed)
     m = len(fit.theta)
-    layout = Layout(m, position=fit.position_fitted, tie=False, prior=fit.prior)
-    tables = _tabulate(comparisons, rng)
+    layout = Layout(
+        m, fit.position_fitted, tie=False, prior=fit.prior, n_layers=comparisons.n_layers
+    )
+    tables, starts = _tabulate(comparisons, rng)
     size = max(_BATCH_CELLS // m**2, 1)
     parts = []
     for start in range(0, n, size):
         shape = (min(size, n - start), len(tables.battles))
         weights = rng.standard_exponential(shape, dtype=np.float32)
+        for first, last in pairwise(starts):
+            if last - first > 1:
+                weights[:, first:last] /= weights[:, first:last].mean(axis=1, keepdims=True)
         centre = np.zeros((len(weights), layout.size))
         if fit.prior > 0:
             centre[:, :m] = rng.standard_normal((len(weights), m)) / np.sqrt(fit.prior)
         draws = _Tables(weights @ tables.battles, weights @ tables.points)
         parts.append(_refit(draws, centre, layout, fit))
     theta = np.concatenate(parts)[:, :m]
+    if fit.guard is not None:
+        theta = theta + rng.standard_normal(theta.shape) @ _root(fit.guard).T
     centred: Floats = theta - theta.mean(axis=1, keepdims=True)
     return centred
 
 
-def _tabulate(comparisons: Comparisons, rng: np.random.Generator) -> _Tables:
-    """Count the battles of every query, or of random groups of queries where there are many."""
-    cells = comparisons.n_models**2
-    cluster, n = dense_clusters(comparisons)
+def _root(covariance: Floats) -> Floats:
+    """A matrix R with R Rᵀ the covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0))
+    return root
+
+
+def _tabulate(
+    comparisons: Comparisons, rng: np.random.Generator
+) -> tuple[_Tables, tuple[int, ...]]:
+    """Count the battles of every query, or of random groups of queries where there are many.
+
+    Returns:
+        The tables, and the first row of each data set with the number of all rows at the end.
+    """
+    cells = comparisons.n_layers * comparisons.n_models**2
+    found = clusters(comparisons)
+    row, starts = found.code, found.starts
     most = min(_MAX_GROUPS, max(_TABLE_CELLS // cells, 1))
-    if n > most:
-        group = rng.permutation(n) % most
-        cluster, n = group[cluster], most
-    cell = cluster * cells + comparisons.pair
+    if found.n > most:
+        sizes = [min(size, max(most // len(found.sizes), 2)) for size in found.sizes]
+        starts = (0, *np.cumsum(sizes).tolist())
+        parts = zip(found.sizes, sizes, starts, strict=False)
+        row = np.concatenate([start + rng.permutation(n) % size for n, size, start in parts])[row]
+    cell = row * cells + comparisons.pair
     weight = mean_one(comparisons.weight)
     points = comparisons.score if weight is None else comparisons.score * weight
-    return _Tables(
-        battles=tally(cell, weight, n * cells).reshape(n, cells).astype(np.float32),
-        points=tally(cell, points, n * cells).reshape(n, cells).astype(np.float32),
+    size = starts[-1] * cells
+    tables = _Tables(
+        battles=tally(cell, weight, size).reshape(-1, cells).astype(np.float32),
+        points=tally(cell, points, size).reshape(-1, cells).astype(np.float32),
     )
+    return tables, starts
 
 
 def _refit(draws: _Tables, centre: Floats, layout: Layout, fit: Fit) -> Floats:
     """The parameters of every draw, (n, size)."""
-    m, precision = layout.n_models, layout.precision
+    shape, precision = (layout.n_layers, layout.n_models, layout.n_models), layout.precision
     start = np.append(fit.theta, fit.position)[: layout.size]
-    mean = draws.battles.mean(axis=0).reshape(m, m).astype(np.float64)
-    slopes = BradleyTerry(mean, np.zeros((m, m))).slopes(layout.margins(start), 0.0)
+    mean = draws.battles.mean(axis=0).reshape(shape).astype(np.float64)
+    slopes = BradleyTerry(mean, np.zeros(shape)).slopes(layout.margins(start), 0.0)
     chord = np.linalg.inv(regular(layout.hessian(slopes), layout))
     beta = np.tile(start, (len(centre), 1))
     active = np.arange(len(centre))
@@ -110,7 +138,7 @@ def _refit(draws: _Tables, centre: Floats, layout: Layout, fit: Fit) -> Floats:
             return beta
     for draw in active:
         tables = (draws.battles[draw], draws.points[draw])
-        battles, points = (table.reshape(m, m).astype(np.float64) for table in tables)
+        battles, points = (table.reshape(shape).astype(np.float64) for table in tables)
         beta[draw], _slopes = maximise(BradleyTerry(battles, points), layout, centre=centre[draw])
     return beta
 
@@ -120,16 +148,18 @@ def _gradient(draws: _Tables, active: Ints, beta: Floats, layout: Layout) -> Flo
     m = layout.n_models
     half = beta.astype(np.float32) / 2  # σ(d) = (1 + tanh(d/2)) / 2, and tanh is the fast one
     theta = half[:, :m]
-    first = theta + half[:, m:] if layout.position else theta
     rows = slice(None) if len(active) == len(draws.battles) else active  # a view where possible
     battles, points = draws.battles[rows], draws.points[rows]
-    residual = first[:, :, None] - theta[:, None, :]
+    residual = np.empty((len(beta), layout.n_layers, m, m), np.float32)
+    residual[:] = (theta[:, :, None] - theta[:, None, :])[:, None]
+    if layout.position:
+        residual[:, 0] += half[:, m:, None]
     np.tanh(residual, out=residual)
     residual += 1
     residual *= battles.reshape(residual.shape)
     residual *= -0.5
     residual += points.reshape(residual.shape)
-    parts = [residual.sum(axis=2) - residual.sum(axis=1)]
+    parts = [residual.sum(axis=(1, 3)) - residual.sum(axis=(1, 2))]
     if layout.position:
-        parts.append(residual.sum(axis=(1, 2))[:, None])
+        parts.append(residual[:, 0].sum(axis=(1, 2))[:, None])
     return np.hstack(parts).astype(np.float64)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from arena.rating.counts import Floats, Ints
 from arena.rating.fitting import Fit
+from arena.rating.student import student_cdf, student_quantile
 from arena.rating.uncertainty import (
-    critical_values,
-    difference_se,
     intervals,
-    student_quantile,
+    simultaneous_tail,
+    tail_of,
     win_probabilities,
 )
 
@@ -27,8 +27,7 @@ class Certainty:
     upper: Floats
     p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
     better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
-    critical: float  #: standard errors by which two ratings must differ for that
-    critical_limit: float  #: what this falls to with ever more queries
+    tail: float  #: what each difference leaves on either side for that, by its Student's t
 
     @property
     def rank_lower(self) -> Ints:
@@ -46,38 +45,47 @@ class Certainty:
 def from_sandwich(fit: Fit, *, level: float, seed: int) -> Certainty:
     """By the clustered covariance and Student's t."""
     lower, upper = intervals(fit, level=level)
-    critical, limit = critical_values(fit, level=level, seed=seed)
-    better = _differences(fit.theta) > critical * difference_se(fit)
-    return Certainty(lower, upper, win_probabilities(fit), better, critical, limit)
+    tail = simultaneous_tail(fit, level=level, seed=seed)
+    better = _differences(fit.theta) > student_quantile(tail, fit.difference_df) * fit.difference_se
+    return Certainty(lower, upper, win_probabilities(fit), better, tail)
 
 
-def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
+def from_draws(fit: Fit, draws: Floats, *, level: float, seed: int) -> Certainty:
     """By Bayesian bootstrap draws of theta, (n, m).
 
-    Percentiles are expanded for few queries, so that normal draws would give Student's interval
-    (Hesterberg 2015, arXiv:1411.5279); P(better) is the share of draws. The largest
-    studentised difference is taken over draws, and expanded in the same way.
+    Draws of few queries spread too little, and normal ones would want Student's t: so what each
+    percentile is away from the mean draw is stretched by the ratio of the two (after Hesterberg
+    2015, arXiv:1411.5279), for each comparison by the queries that it rests on. P(better) is the
+    share of draws, taken for a normal one and made Student's in the same way.
     """
-    reach = student_quantile(fit.n_clusters - 1, level)
-    # Exp(1) weights give Q/(Q+1) of the plain variance, of which Q/(Q−1) is the unbiased one.
-    reach *= np.sqrt((fit.n_clusters + 1) / (fit.n_clusters - 1))
-    tail = NormalDist().cdf(-reach)
-    lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
-    m = draws.shape[1]
-    difference, p_better, se = _differences(fit.theta), np.full((m, m), 0.5), np.zeros((m, m))
-    largest = np.zeros(len(draws))
+    m, tail = draws.shape[1], tail_of(level)
+    known = fit.contrasts
+    widening = np.sqrt(known.variance / np.maximum(known.drawn, 1e-300))[:m, :m]
+    reach = student_quantile(tail, np.diagonal(known.df)[:m])
+    stretch = reach / NormalDist().inv_cdf(1 - tail) * np.diagonal(widening)
+    middle = draws.mean(axis=0)
+    lower, upper = middle + stretch * (np.quantile(draws, [tail, 1 - tail], axis=0) - middle)
+    above, se = np.zeros((m, m)), np.zeros((m, m))
     for j in range(m - 1):
         drawn = draws[:, j, None] - draws[:, j + 1 :]
-        p_better[j, j + 1 :] = np.mean(drawn > 0, axis=0)
+        above[j, j + 1 :] = np.count_nonzero(drawn > 0, axis=0)
         se[j, j + 1 :] = drawn.std(axis=0, ddof=1)
-        away = np.abs(drawn - difference[j, j + 1 :]) / np.maximum(se[j, j + 1 :], 1e-300)
-        np.maximum(largest, away.max(axis=1), out=largest)
-    above = np.triu_indices(m, 1)
-    p_better.T[above] = 1 - p_better[above]
-    expand = reach / NormalDist().inv_cdf((1 + level) / 2)
-    limit = float(np.quantile(largest, level))
-    better = difference > limit * expand * (se + se.T)
-    return Certainty(lower, upper, p_better, better, limit * expand, limit)
+    p_better = _student_share(above, len(draws), widening, fit.difference_df)
+    at_once = simultaneous_tail(fit, level=level, seed=seed)
+    far = student_quantile(at_once, fit.difference_df) * widening * (se + se.T)
+    return Certainty(lower, upper, p_better, _differences(fit.theta) > far, at_once)
+
+
+def _student_share(above: Floats, n: int, widening: Floats, df: Floats) -> Floats:
+    """From counts of n normal draws above 0, (m, m), rows before columns, to P(better)."""
+    p_better = np.full(above.shape, 0.5)
+    pairs = np.triu_indices(len(above), 1)
+    # Not one of n draws means fewer than one in n, not never.
+    share = np.clip(above[pairs], 0.5, n - 0.5) / n
+    normal = np.array([NormalDist().inv_cdf(one) for one in share.tolist()])
+    p_better[pairs] = student_cdf(normal / widening[pairs], df[pairs])
+    p_better.T[pairs] = 1 - p_better[pairs]
+    return p_better
 
 
 def _differences(theta: Floats) -> Floats:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,20 +32,35 @@ class Comparisons:
     cluster: Ints  #: the query; battles that share one are not independent
     n_models: int  #: codes run from 0 to n_models - 1
     weight: Floats | None = None  #: relative weight, above 0; only ratios matter; 1 where absent
+    stratum: Ints | None = None  #: the data set, of which every query has one; one where absent
+    placed: npt.NDArray[np.bool_] | None = None
+    """Whether a judge saw one list first; everywhere where absent."""
+
+    @property
+    def n_layers(self) -> int:
+        """1, or 2 where the second holds the battles of which no list was shown first."""
+        return 1 if self.placed is None or self.placed.all() else 2
 
     @property
     def pair(self) -> Ints:
-        """The code of each battle's ordered pair: first * n_models + second."""
+        """The code of each battle's ordered pair: first * n_models + second; layers by m²."""
+        m = self.n_models
         first, second = (np.asarray(side, dtype=np.intp) for side in (self.first, self.second))
-        return first * self.n_models + second
+        pair = first * m + second
+        if self.placed is not None and self.n_layers > 1:
+            pair += m * m * ~self.placed
+        return pair
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one pass over the battles leaves; row shown first, column second; (m, m) each."""
+    """What one pass over the battles leaves; row shown first, column second; (layers, m, m) each.
+
+    The battles of the second layer have no first place: of them rows and columns are only sides.
+    """
 
     battles: Floats  #: total weight
-    points: Floats  #: total weight times score, of the model shown first
+    points: Floats  #: total weight times score, of the row
     pair: Ints  #: of each battle, so that nobody computes it twice, (n,)
     weight: Floats | None  #: of each battle, scaled to a mean of 1, (n,)
 
@@ -90,8 +106,9 @@ def check(comparisons: Comparisons) -> None:
         "score": comparisons.score,
         "cluster": comparisons.cluster,
     }
-    if comparisons.weight is not None:
-        columns["weight"] = comparisons.weight
+    for name in ("weight", "stratum", "placed"):
+        if (column := getattr(comparisons, name)) is not None:
+            columns[name] = column
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise UsageError(f"the columns of the battles differ in length: {lengths}")
@@ -126,14 +143,16 @@ def count(comparisons: Comparisons) -> Counts:
     check(comparisons)
     m, pair, weight = comparisons.n_models, comparisons.pair, mean_one(comparisons.weight)
     score = np.asarray(comparisons.score, dtype=np.float64)
-    battles = tally(pair, weight, m * m).reshape(m, m)
+    shape = (comparisons.n_layers, m, m)
+    battles = tally(pair, weight, shape[0] * m * m).reshape(shape)
     points = score if weight is None else score * weight
-    if np.diagonal(battles).any():
-        code = int(np.flatnonzero(np.diagonal(battles))[0])
+    alone = np.diagonal(battles.sum(axis=0))
+    if alone.any():
+        code = int(np.flatnonzero(alone)[0])
         raise UsageError(f"model {code} is in a battle against itself; remove that battle")
     return Counts(
         battles=battles,
-        points=tally(pair, points, m * m).reshape(m, m),
+        points=tally(pair, points, battles.size).reshape(shape),
         pair=pair,
         weight=weight,
     )
@@ -149,12 +168,42 @@ def tally(code: Ints, weight: Floats | None, size: int) -> Floats:
     return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
 
 
-def dense_clusters(comparisons: Comparisons) -> tuple[Ints, int]:
-    """Cluster codes below a small multiple of the number of battles, and their bound."""
-    cluster: Ints = np.asarray(comparisons.cluster, dtype=np.intp)
-    if int(cluster.max()) >= 2 * len(cluster) + 1000:
-        cluster = np.unique(cluster, return_inverse=True)[1]
-    return cluster, int(cluster.max()) + 1
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The queries of the battles, counted from 0, those of a data set one after the other."""
+
+    code: Ints  #: of each battle, (n,)
+    starts: tuple[int, ...]  #: the first query of each data set, and the number of all
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return self.starts[-1]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many queries each data set has."""
+        return tuple(end - start for start, end in pairwise(self.starts))
+
+
+def clusters(comparisons: Comparisons) -> Clusters:
+    """Count the queries that occur, data set by data set."""
+    code: Ints = np.asarray(comparisons.cluster, dtype=np.intp)
+    if int(code.max()) >= 2 * len(code) + 1000:
+        code = np.unique(code, return_inverse=True)[1]
+    present = np.bincount(code) > 0
+    if not present.all():
+        code = (np.cumsum(present) - 1)[code]
+    n = int(np.count_nonzero(present))
+    if comparisons.stratum is None:
+        return Clusters(code, (0, n))
+    stratum = np.zeros(n, dtype=np.intp)
+    stratum[code] = comparisons.stratum
+    order = np.argsort(stratum, kind="stable")
+    place = np.empty(n, dtype=np.intp)
+    place[order] = np.arange(n)
+    starts = np.flatnonzero(np.diff(stratum[order], prepend=-1))
+    return Clusters(place[code], (*starts.tolist(), n))
 
 
 def connected_groups(counts: Counts) -> list[list[int]]:
@@ -163,7 +212,8 @@ def connected_groups(counts: Counts) -> list[list[int]]:
     One group means that the Bradley-Terry estimate is finite (Ford 1957,
     doi:10.2307/2308513). Groups that reach the most models come first.
     """
-    scored = (counts.points > 0) | (counts.battles - counts.points > 0).T
+    won, lost = (side.sum(axis=0) for side in (counts.points, counts.battles - counts.points))
+    scored = (won > 0) | (lost > 0).T
     reach = (scored | np.eye(len(scored), dtype=bool)).astype(np.float32)
     while not reach.all():
         further = (reach @ reach > 0).astype(np.float32)

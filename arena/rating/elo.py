@@ -140,7 +140,8 @@ def elo_order_samples(
 
     Each battle of a model shrinks what came before it by about K·p(1 − p)/174. Of a long log each
     permutation therefore replays only as many battles, drawn without replacement, as it takes to
-    forget where it starts, which is where another such draw ended.
+    forget where it starts, which is where another such draw ended. With random orders the standard
+    deviation is about √(K·s/2), s = 400/ln 10, however long the log.
 
     Returns:
         (n_permutations, n_models); NaN for a model without battles.
@@ -162,24 +163,6 @@ def elo_order_samples(
         _play(ratings, battles, settings.k_factor, draw())
         sample[:] = ratings
     return np.where(played > 0, samples, np.nan)
-
-
-def elo_order_spread(
-    battles: Battles,
-    settings: EloSettings | None = None,
-    *,
-    n_permutations: int = 100,
-    seed: int = 0,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each model's Elo over permutations of the log.
-
-    With random orders the deviation is about √(K·s/2), s = 400/ln 10, however long the log.
-
-    Returns:
-        Two arrays (n_models,); NaN for a model without battles.
-    """
-    samples = elo_order_samples(battles, settings, n_permutations=n_permutations, seed=seed)
-    return samples.mean(axis=0), samples.std(axis=0, ddof=1)
 
 
 def tally(battles: Battles) -> Sequence[Record]:

@@ -27,7 +27,7 @@ from arena.rating.leaderboard_records import (
 )
 from arena.rating.pairs import all_pairs, more_queries
 from arena.rating.rated import Rated, position_advantage, rate_rows
-from arena.rating.remarks import coverage_notes, evidence_notes, soft_note
+from arena.rating.remarks import coverage_notes, evidence_notes, soft_note, thin_notes
 from arena.rating.votes import combine, known_probs, only_judge
 
 __all__ = [
@@ -81,7 +81,13 @@ def build_leaderboard(
         queries=n_queries,
         judges=tuple(verdicts.judges[code] for code in np.unique(verdicts.judge)),
         settings=settings,
-        notes=(*battles.notes, *notes, *evidence_notes(battles, settings), *coverage_notes(tables)),
+        notes=(
+            *battles.notes,
+            *notes,
+            *evidence_notes(battles, settings),
+            *thin_notes(overall.rows, battles),
+            *coverage_notes(tables),
+        ),
         pairs=all_pairs(battles, overall),
         more_queries=more_queries(
             overall,

@@ -31,7 +31,10 @@ from arena.records import Record
 OVERALL = "overall"
 _FORMULA = frozenset("=+-@＝＋－＠")
 
-_RATINGS = ("elo", "elo_order_sd", "rating", "lower", "upper", "rank_lower", "rank_upper")
+_RATINGS = (
+    *("elo", "elo_order_sd", "rating", "lower", "upper"),
+    *("rank_lower", "rank_upper", "effective_queries"),
+)
 METRICS = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10")
 _RETRIEVAL = tuple(figure.name for figure in fields(RetrievalFigures))
 _FACTS = tuple(fact.name for fact in fields(ModelFacts))

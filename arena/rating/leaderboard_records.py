@@ -113,6 +113,8 @@ class Row:
     upper: float | None = None
     rank_lower: int | None = None  #: best rank that the battles allow, all models at once
     rank_upper: int | None = None
+    effective_queries: float | None = None
+    """How many queries its differences from the others rest on, the median of them."""
     metrics: Mapping[str, float] = field(default_factory=dict)  #: "ndcg@10" → mean
     latency: Latency | None = None
     retrieval: RetrievalFigures | None = None  #: None where nothing was measured

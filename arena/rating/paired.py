@@ -23,7 +23,7 @@ _MAX_ITERATIONS = 100
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """A log-likelihood and its derivatives at one point; cells are ordered pairs, (m, m)."""
+    """A log-likelihood and its derivatives at one point; cells are those of `Counts`."""
 
     value: float  #: the log-likelihood
     margin: Floats  #: ∂ℓ/∂d of each cell
@@ -57,6 +57,7 @@ class Layout:
     position: bool
     tie: bool
     prior: float
+    n_layers: int = 1  #: of the counts, as `arena.rating.counts.Counts` has them
 
     @property
     def size(self) -> int:
@@ -64,10 +65,11 @@ class Layout:
         return self.n_models + self.position + self.tie
 
     def margins(self, beta: Floats) -> Floats:
-        """Every ordered pair's margin θ_first − θ_second + γ, (m, m)."""
+        """Each cell's margin θ_first − θ_second + γ, without γ in the second layer."""
         theta = beta[: self.n_models]
-        gamma = beta[self.n_models] if self.position else 0.0
-        margin: Floats = theta[:, None] - theta[None, :] + gamma
+        margin: Floats = np.repeat((theta[:, None] - theta[None, :])[None], self.n_layers, axis=0)
+        if self.position:
+            margin[0] += beta[self.n_models]
         return margin
 
     def eta(self, beta: Floats) -> float:
@@ -89,28 +91,42 @@ class Layout:
 
     def gradient(self, slopes: Slopes) -> Floats:
         """Of the log-likelihood without priors, (size,)."""
-        parts = [slopes.margin.sum(axis=1) - slopes.margin.sum(axis=0)]
-        if self.position:
-            parts.append(np.array([slopes.margin.sum()]))
+        parts = [self.along(slopes.margin)]
         if self.tie:
             parts.append(np.array([slopes.tie]))
         return np.concatenate(parts)
 
+    def along(self, cells: Floats) -> Floats:
+        """Σ value · x over cells, x the direction of the cell's margin in (θ, γ)."""
+        both = cells.sum(axis=0)
+        parts = [both.sum(axis=1) - both.sum(axis=0)]
+        if self.position:
+            parts.append(np.array([cells[0].sum()]))
+        return np.concatenate(parts)
+
+    def information(self, cells: Floats) -> Floats:
+        """Σ value · x xᵀ over cells, of θ and γ alone; any axes may stand before the cells'."""
+        m, both = self.n_models, cells.sum(axis=-3)
+        out = np.zeros((*both.shape[:-2], m + self.position, m + self.position))
+        out[..., :m, :m] = -(both + both.swapaxes(-1, -2))
+        out[..., np.arange(m), np.arange(m)] += both.sum(axis=-1) + both.sum(axis=-2)
+        if self.position:
+            first = cells[..., 0, :, :]
+            lean = first.sum(axis=-1) - first.sum(axis=-2)
+            out[..., :m, m] = out[..., m, :m] = lean
+            out[..., m, m] = first.sum(axis=(-1, -2))
+        return out
+
     def hessian(self, slopes: Slopes) -> Floats:
         """Of the negative log-likelihood without priors, (size, size)."""
-        m, cells = self.n_models, slopes.curvature
         out = np.zeros((self.size, self.size))
-        out[:m, :m] = -(cells + cells.T)
-        out[np.arange(m), np.arange(m)] += cells.sum(axis=0) + cells.sum(axis=1)
-        if self.position:
-            out[:m, m] = out[m, :m] = cells.sum(axis=1) - cells.sum(axis=0)
-            out[m, m] = cells.sum()
+        s = self.n_models + self.position
+        out[:s, :s] = self.information(slopes.curvature)
         if self.tie:
-            cross = np.broadcast_to(slopes.tie_margin, cells.shape)
-            out[:m, -1] = out[-1, :m] = cross.sum(axis=1) - cross.sum(axis=0)
+            out[:s, -1] = out[-1, :s] = self.along(
+                np.broadcast_to(slopes.tie_margin, slopes.curvature.shape)
+            )
             out[-1, -1] = slopes.tie_tie
-            if self.position:
-                out[m, -1] = out[-1, m] = cross.sum()
         return out
 
 

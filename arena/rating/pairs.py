@@ -60,7 +60,7 @@ def more_queries(
     open_pairs = [(i, j) for i, j in pairwise(order) if not sure.better[i, j]]
     if not open_pairs:
         return ()
-    needed = queries_to_separate(fit, open_pairs, critical=sure.critical, limit=sure.critical_limit)
+    needed = queries_to_separate(fit, open_pairs, tail=sure.tail)
     plans, shares = [], query_shares(fit)
     for pair, queries in zip(open_pairs, needed.tolist(), strict=True):
         if queries > _MOST_QUERIES:

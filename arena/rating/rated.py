@@ -91,6 +91,7 @@ def _comparisons(
         cluster=battles.query.astype(np.intp),
         n_models=len(models),
         weight=weight,
+        stratum=battles.dataset.astype(np.intp),
     )
 
 
@@ -100,7 +101,7 @@ def _certainty(comparisons: Comparisons, fit: Fit, settings: RatingSettings) -> 
     if not settings.bootstrap:
         return from_sandwich(fit, level=settings.level, seed=settings.seed)
     draws = bootstrap(comparisons, fit, n=settings.bootstrap, seed=settings.seed)
-    return from_draws(fit, draws, level=settings.level)
+    return from_draws(fit, draws, level=settings.level, seed=settings.seed)
 
 
 def _with_ratings(
@@ -112,10 +113,12 @@ def _with_ratings(
     if certainty is None:
         return rated
     ends = [to_elo(end, mean=start) for end in (certainty.lower, certainty.upper)]
-    columns = [column.tolist() for column in (*ends, certainty.rank_lower, certainty.rank_upper)]
+    ranks = (certainty.rank_lower, certainty.rank_upper)
+    columns = [column.tolist() for column in (*ends, *ranks, fit.effective_queries)]
+    names = ("lower", "upper", "rank_lower", "rank_upper", "effective_queries")
     return [
-        replace(row, lower=lower, upper=upper, rank_lower=best, rank_upper=worst)
-        for row, lower, upper, best, worst in zip(rated, *columns, strict=True)
+        replace(row, **dict(zip(names, values, strict=True)))
+        for row, *values in zip(rated, *columns, strict=True)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 
 import numpy as np
 
@@ -17,23 +18,55 @@ ENOUGH_QUERIES = 20
 
 def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
     """Where queries are too few for what is claimed, and what a tie was taken for."""
-    # Each query belongs to one data set, so one pass finds how many each has.
-    dataset_of = np.full(int(battles.query.max()) + 1, -1, np.int64)
-    dataset_of[battles.query] = battles.dataset
-    codes, n_queries = np.unique(dataset_of[dataset_of >= 0], return_counts=True)
-    counts = {battles.datasets[c]: int(n) for c, n in zip(codes, n_queries, strict=True)}
+    counts = _queries_by_dataset(battles)
     total = sum(counts.values())
-    few = {name: count for name, count in counts.items() if count < ENOUGH_QUERIES}
+    few = _listed({name: n for name, n in counts.items() if n < ENOUGH_QUERIES})
     if 2 <= total < ENOUGH_QUERIES:
         yield (
             f"only {total} queries: intervals are approximate, and what separates "
             f"rests on few questions; judge {ENOUGH_QUERIES} or more"
         )
     elif few and len(counts) > 1:
-        named = ", ".join(f"{name} ({count})" for name, count in few.items())
-        yield f"fewer than {ENOUGH_QUERIES} queries, intervals there are approximate: {named}"
+        yield f"fewer than {ENOUGH_QUERIES} queries, intervals there are approximate: {few}"
     if settings.method != "bt":
         yield f"ratings by {settings.method}: a tie is an outcome of its own, not half a win"
+
+
+def thin_notes(rows: Sequence[Row], battles: Battles) -> Iterator[str]:
+    """Where ratings rest on fewer queries than the log holds: small data sets, late models."""
+    effective = {row.model: row.effective_queries for row in rows}
+    known = {model: n for model, n in effective.items() if n is not None}
+    total = battles.n_queries
+    if not known or total < ENOUGH_QUERIES:
+        return
+    typical = median(known.values())
+    if typical < ENOUGH_QUERIES:
+        counts = _queries_by_dataset(battles)
+        few = _listed({name: n for name, n in counts.items() if n < ENOUGH_QUERIES})
+        why = (
+            f": data sets weigh the same, and those with few queries decide: {few}"
+            if few and len(counts) > 1
+            else ""
+        )
+        yield (
+            f"thin: ratings are as sure as {typical:.0f} queries make them, not {total:,}, and "
+            f"intervals are as wide{why}"
+        )
+    thin = {m: n for m, n in known.items() if n < min(ENOUGH_QUERIES, typical / 2)}
+    if thin:
+        yield f"thin: played on few queries, so that intervals are wide: {_listed(thin)}"
+
+
+def _queries_by_dataset(battles: Battles) -> dict[str, int]:
+    # Each query belongs to one data set, so one pass finds how many each has.
+    dataset_of = np.full(int(battles.query.max()) + 1, -1, np.int64)
+    dataset_of[battles.query] = battles.dataset
+    codes, n_queries = np.unique(dataset_of[dataset_of >= 0], return_counts=True)
+    return {battles.datasets[c]: int(n) for c, n in zip(codes, n_queries, strict=True)}
+
+
+def _listed(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} ({number:.0f})" for name, number in numbers.items())
 
 
 def soft_note(battles: Battles) -> str:

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from arena.rating.counts import Comparisons, Counts, Floats, Ints, dense_clusters, tally
+from arena.rating.contrasts import (
+    Contrasts,
+    Gathering,
+    Rows,
+    bessel,
+    effective_queries,
+    informations,
+)
+from arena.rating.counts import Comparisons, Counts, Floats, Ints, clusters, tally
 from arena.rating.paired import Layout, OutcomeRule, Slopes, regular
 
 _BLOCK_CELLS = 4_000_000
@@ -24,6 +33,9 @@ class Covariances:
 
     clustered: Floats  #: battles on a query hang together
     independent: Floats  #: what it would be if they did not: the share of single verdicts
+    guard: Floats  #: the part of the clustered one that is there for sparse data
+    design: Floats  #: what the plan alone makes it, but for a factor: as if all queries were alike
+    contrasts: Contrasts
     n_clusters: int  #: distinct queries
 
 
@@ -32,32 +44,48 @@ def sandwich(
 ) -> Covariances:
     """Covariance of all parameters, clustered by query.
 
-    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Q/(Q−1) Σ_q g_q g_qᵀ over the
-    score vectors g_q of the queries (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13). Two
-    guards keep sparse data from looking certain. Without a prior each model is given one more
-    query's worth of the model's own variance, B + D^−½ H D^−½ with D the number of queries of
-    each model: nothing where there are many, honest where there is one. With a prior V is never
-    narrower than the posterior, since a model that only wins shows no variance to measure.
+    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_d Q_d/(Q_d−1) Σ_q g_q g_qᵀ over
+    the score vectors g_q of the queries of each data set d, from which its own mean score is
+    taken (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13; data sets are strata, Binder 1983,
+    doi:10.2307/1402588). What rests on fewer queries than there are has a wider variance in
+    ``contrasts``. Two guards keep sparse data from looking certain. Without a prior each model is
+    given one more query's worth of the model's own variance, B + D^−½ S D^−½ with D the number of
+    queries of each model and S = Σ w² p(1−p) x xᵀ: nothing where there are many, honest where
+    there is one. With a prior V is never narrower than the posterior, since a model that only
+    wins shows no variance to measure.
     """
-    hessian = layout.hessian(layout.slopes(rule, beta))
+    slopes = layout.slopes(rule, beta)
+    hessian = layout.hessian(slopes)
+    bread = np.linalg.inv(regular(hessian, layout)).astype(np.float64, copy=False)
     margin, tie = row_scores(comparisons, counts, rule, layout, beta)
-    outer, queries, n_clusters = score_outer(comparisons, layout, margin, tie)
-    bread = np.linalg.inv(regular(hessian, layout))
-    meat = outer * (n_clusters / max(n_clusters - 1, 1))
-    if layout.prior == 0:
-        scale = 1 / np.sqrt(np.maximum(queries, 1))
-        spread = 1.0 if counts.weight is None else float(np.mean(counts.weight**2))
-        meat += spread * hessian * scale[:, None] * scale
-        covariance = bread @ meat @ bread
-    else:
-        root = np.linalg.cholesky(bread)
-        values, vectors = np.linalg.eigh(root.T @ meat @ root)
-        half = root @ vectors * np.sqrt(np.maximum(values, 1.0))
-        covariance = half @ half.T
+    played = counts.battles > 0
+    own = np.divide(slopes.curvature, counts.battles, out=np.zeros(played.shape), where=played)
+    s = layout.n_models + layout.position
+    gathering, meat, queries = Gathering(s), np.zeros(bread.shape), np.zeros(layout.size)
+    # Of the tie parameter, which has no interval, the information is near enough with weights.
+    squares = hessian * (1.0 if counts.weight is None else float(np.mean(counts.weight**2)))
+    squares[:s, :s] = 0
+    n_clusters = 0
+    for rows in _by_dataset(comparisons, counts, margin, tie):
+        n_clusters += rows.n_queries
+        outer, seen = score_outer(rows, layout)
+        meat += outer * bessel(rows.n_queries)
+        queries += seen
+        expected, effective, total = effective_queries(
+            informations(rows, layout, own), bread[:s, :s]
+        )
+        squares[:s, :s] += total
+        gathering.add((bread @ outer @ bread)[:s, :s], expected, effective, rows.n_queries)
+    covariance, guard = _guarded(meat, squares, bread, queries, prior=layout.prior)
     alone = bread @ _squares(counts, layout, margin, tie) @ bread
     centre = np.eye(layout.size)
     centre[: layout.n_models, : layout.n_models] -= 1 / layout.n_models
-    return Covariances(centre @ covariance @ centre, centre @ alone @ centre, n_clusters)
+    design = bread @ (squares + np.diag(layout.precision)) @ bread
+    covariance, alone, guard, design = (
+        centre @ part @ centre for part in (covariance, alone, guard, design)
+    )
+    contrasts = gathering.contrasts(covariance[:s, :s], guard[:s, :s])
+    return Covariances(covariance, alone, guard, design, contrasts, n_clusters)
 
 
 def row_scores(
@@ -87,43 +115,82 @@ def _squares(counts: Counts, layout: Layout, margin: Floats, tie: Floats | None)
     return layout.hessian(slopes)
 
 
-def score_outer(
-    comparisons: Comparisons, layout: Layout, margin: Floats, tie: Floats | None
-) -> tuple[Floats, Ints, int]:
-    """Σ_q g_q g_qᵀ, the number of queries that touch each parameter, and of all queries."""
-    outer = np.zeros((layout.size, layout.size))
-    queries = np.zeros(layout.size, dtype=np.intp)
-    n_clusters = 0
+def _guarded(
+    meat: Floats, squares: Floats, bread: Floats, queries: Floats, *, prior: float
+) -> tuple[Floats, Floats]:
+    """The covariance with the guard for sparse data, and the guard."""
+    if prior == 0:
+        scale = 1 / np.sqrt(np.maximum(queries, 1))
+        guard = bread @ (squares * scale[:, None] * scale) @ bread
+        return bread @ meat @ bread + guard, guard
+    root = np.linalg.cholesky(bread)
+    values, vectors = np.linalg.eigh(root.T @ meat @ root)
+    half = root @ vectors * np.sqrt(np.maximum(values, 1.0))
+    return half @ half.T, np.zeros_like(bread)
+
+
+def score_outer(rows: Rows, layout: Layout) -> tuple[Floats, Floats]:
+    """Σ_q (g_q − ḡ)(g_q − ḡ)ᵀ, and the number of queries that touch each parameter.
+
+    ḡ is the mean over the queries of the data set: nothing for a single one.
+    """
+    outer, total, queries = np.zeros((layout.size, layout.size)), 0.0, np.zeros(layout.size)
     m = layout.n_models
-    for rows, cluster, n in _blocks(comparisons):
-        base = cluster * m
-        first = base + comparisons.first[rows].astype(np.intp, copy=False)
-        second = base + comparisons.second[rows].astype(np.intp, copy=False)
-        g = tally(first, margin[rows], n * m) - tally(second, margin[rows], n * m)
+    for part, query, n in _blocks(rows, m):
+        first, second = query * m + rows.first[part], query * m + rows.second[part]
+        margin = rows.margin[part]
+        g = tally(first, margin, n * m) - tally(second, margin, n * m)
         columns = [g.reshape(n, m)]
         if layout.position:
-            columns.append(tally(cluster, margin[rows], n)[:, None])
-        if tie is not None:
-            columns.append(tally(cluster, tie[rows], n)[:, None])
+            placed = margin if layout.n_layers == 1 else margin * (rows.pair[part] < m * m)
+            columns.append(tally(query, placed, n)[:, None])
+        if rows.tie is not None:
+            columns.append(tally(query, rows.tie[part], n)[:, None])
         scores = np.hstack(columns)
         outer += scores.T @ scores
+        total = total + scores.sum(axis=0)
         seen = np.zeros(n * m, dtype=bool)
         seen[first] = seen[second] = True
         queries[:m] += seen.reshape(n, m).sum(axis=0)
-        n_clusters += int(seen.reshape(n, m).any(axis=1).sum())
-    queries[m:] = n_clusters
-    return outer, queries, n_clusters
+    queries[m:] = rows.n_queries
+    if rows.n_queries > 1:
+        outer -= np.outer(total, total) / rows.n_queries
+    return outer, queries
 
 
-def _blocks(comparisons: Comparisons) -> Iterator[tuple[slice | Ints, Ints, int]]:
-    """Rows of whole clusters, their clusters counted from 0, and how many clusters."""
-    cluster, n = dense_clusters(comparisons)
-    size = max(_BLOCK_CELLS // comparisons.n_models, 1)
-    if n <= size:
-        yield slice(None), cluster, n
+def _by_dataset(
+    comparisons: Comparisons, counts: Counts, margin: Floats, tie: Floats | None
+) -> Iterator[Rows]:
+    """The battles of each data set."""
+    found = clusters(comparisons)
+    first, second = (np.asarray(s, dtype=np.intp) for s in (comparisons.first, comparisons.second))
+    whole = Rows(first, second, counts.pair, found.code, found.n, margin, tie, counts.weight)
+    if len(found.sizes) == 1:
+        yield whole
         return
-    order = np.argsort(cluster, kind="stable")
-    for rows in np.split(order, np.searchsorted(cluster[order], np.arange(size, n, size))):
-        if len(rows):
-            block = cluster[rows] - cluster[rows[0]]
-            yield rows, block, int(block[-1]) + 1
+    for start, size in zip(found.starts, found.sizes, strict=False):
+        part = np.flatnonzero((found.code >= start) & (found.code < start + size))
+        yield Rows(
+            first[part],
+            second[part],
+            counts.pair[part],
+            found.code[part] - start,
+            size,
+            margin[part],
+            None if tie is None else tie[part],
+            None if counts.weight is None else counts.weight[part],
+        )
+
+
+def _blocks(rows: Rows, n_models: int) -> Iterator[tuple[slice | Ints, Ints, int]]:
+    """Places of the battles of some queries, their queries counted from 0, how many queries."""
+    size = max(_BLOCK_CELLS // n_models, 1)
+    if rows.n_queries <= size:
+        yield slice(None), rows.query, rows.n_queries
+        return
+    order = np.argsort(rows.query, kind="stable")
+    starts = range(0, rows.n_queries, size)
+    bounds = np.searchsorted(rows.query[order], [*starts, rows.n_queries])
+    for start, (low, high) in zip(starts, pairwise(bounds.tolist()), strict=True):
+        part = order[low:high]
+        yield part, rows.query[part] - start, min(size, rows.n_queries - start)
