@@ -266,15 +266,6 @@ def test_the_same_folder_is_the_same_corpus_wherever_it_is(tmp_path: Path) -> No
     assert corpus_hash(one.corpus) == corpus_hash(other.corpus)
 
 
-def test_deeply_nested_tags_are_named_not_followed(tmp_path: Path) -> None:
-    folder = write(tmp_path, {"deep.html": "<div>" * 20_000 + "x", "good.md": "Text."})
-
-    dataset = load(folder)
-
-    assert list(dataset.corpus) == ["good.md#1"]
-    assert "deep.html (its tags are nested too deeply" in dataset.notes[0]
-
-
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -331,10 +322,12 @@ def test_a_page_that_declares_an_odd_encoding_breaks_nothing(tmp_path: Path, cha
 def test_a_missing_package_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "semantic_text_splitter", None)
+    missing = 'raise ModuleNotFoundError(name="semantic_text_splitter")'
+    write(tmp_path, {"docs/a.md": "Text.", "packages/semantic_text_splitter.py": missing})
+    monkeypatch.syspath_prepend(tmp_path / "packages")
 
     with pytest.raises(UsageError, match=r'pip install "retrieval-arena\[documents\]"$'):
-        load(write(tmp_path, {"a.md": "Text."}))
+        load(tmp_path / "docs")
 
 
 def test_documents_are_asked_by_queries_of_ones_own(tmp_path: Path) -> None:

@@ -1,32 +1,40 @@
 """Files that people write, as text: Markdown, plain text, HTML and PDF.
 
-HTML becomes Markdown, so that its headings are known; what is no content of the page (scripts,
-styles, navigation) is dropped, and links and pictures leave their words alone.
+HTML becomes Markdown, so that its headings are known; of every kind, what is no text is left out.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-import threading
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from arena.data.extras import needed
-from arena.errors import DataError
+from arena.data.html_text import page_text
+from arena.data.junk import without_data, without_marks
 
-_NO_CONTENT: Final = (
-    "script, style, noscript, template, nav, svg, iframe, object, head, "
-    "[hidden], [role=navigation], [role=search]"
+_FRONT_MATTER = re.compile(
+    r"\A(?:---[ \t]*\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\n(.*?)^\+\+\+)[ \t]*$\n?",
+    re.DOTALL | re.MULTILINE,
 )
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
-_TITLE = re.compile(r"""^title:[ \t]*(["']?)([^>|\s].*?)\1[ \t]*$""", re.MULTILINE)
-_PDFIUM = threading.Lock()
-"""PDFium may be in one thread at a time, whatever the files."""
+_TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
 _SOFT_HYPHEN = re.compile("[\ufffe\x02]\n?")
+_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_MOST_NULS: Final = 0.01
+"""Share of NUL characters above which a file is no text."""
+_DECLARED: Final = 4096
+"""Bytes in which a page declares its encoding; browsers look at 1,024."""
+
+
+class UnreadableError(Exception):
+    """A file is not what its name says; the message is the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,65 +46,50 @@ class FileText:
     markdown: bool  #: whether it has the marks of Markdown
 
 
-def read_text(path: Path) -> FileText:
+def read_text(raw: bytes, suffix: str) -> FileText:
     """Read a file by what its name ends in; see `READERS`.
 
     Raises:
-        DataError: the file cannot be read as what its name says.
+        UnreadableError: it is not what its name says.
         UsageError: a package is not installed.
     """
-    try:
-        found = READERS[path.suffix.lower()](path)
-    except OSError as error:
-        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
-    return FileText(_sound(found.title), _sound(found.text), found.markdown)
+    found = READERS[suffix](raw)
+    return FileText(_sound(found.title), without_data(_sound(found.text)), found.markdown)
 
 
-def _read_plain(path: Path) -> FileText:
-    return FileText("", _decoded(path.read_bytes(), path), markdown=False)
+def _read_plain(raw: bytes) -> FileText:
+    return FileText("", _decoded(raw), markdown=False)
 
 
-def _read_markdown(path: Path) -> FileText:
-    text = _decoded(path.read_bytes(), path)
-    if (front := _FRONT_MATTER.match(text)) is None:
-        return FileText("", text, markdown=True)
-    title = _TITLE.search(front[1])
-    return FileText(title[2].strip() if title else "", text[front.end() :], markdown=True)
+def _read_markdown(raw: bytes) -> FileText:
+    text, title = _decoded(raw), ""
+    if front := _FRONT_MATTER.match(text):
+        text = text[front.end() :]
+        if found := _TITLE.search(front[1] or front[2] or ""):
+            title = _unquoted(found[1].strip())
+    return FileText(title, without_marks(without_data(text)), markdown=True)
 
 
-def _read_html(path: Path) -> FileText:
-    bs4 = needed("bs4", str(path))
-    markdownify = needed("markdownify", str(path))
-    raw = path.read_bytes()
+def _unquoted(value: str) -> str:
+    """A title in YAML or TOML; one that goes on over further lines is none."""
+    if value[:1] in ("|", ">"):
+        return ""
+    quoted = len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]
+    return value[1:-1].strip() if quoted else value
+
+
+def _read_html(raw: bytes) -> FileText:
+    bs4 = needed("bs4", "reading HTML")
     # What a page says of its own encoding holds; guessing it would depend on what is installed.
-    declared = bs4.dammit.EncodingDetector.find_declared_encoding(raw, is_html=True)
-    text = _decoded(raw, path, declared)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # XHTML is read as HTML, and reads well
-            page = bs4.BeautifulSoup(text, "html.parser")
-            title = page.title.get_text() if page.title else ""
-            content = page.find("main") or page.find(attrs={"role": "main"}) or page
-            for tag in [*content.select(_NO_CONTENT)]:
-                tag.decompose()
-            converter = markdownify.MarkdownConverter(
-                heading_style="atx",
-                bullets="-",
-                strip=["a", "img"],
-                escape_asterisks=False,
-                escape_underscores=False,
-            )
-            body = converter.convert_soup(content)
-    except RecursionError:
-        what = "its tags are nested too deeply"
-        raise DataError(path, None, what, "leave it out, or save it as text") from None
-    return FileText(" ".join(title.split()), body.replace("\r", "\n"), markdown=True)
+    declared = bs4.dammit.EncodingDetector.find_declared_encoding(raw[:_DECLARED], is_html=True)
+    title, text = page_text(_decoded(raw, declared))
+    return FileText(title, text, markdown=True)
 
 
-def _read_pdf(path: Path) -> FileText:
-    pdfium = needed("pypdfium2", str(path))
+def _read_pdf(raw: bytes) -> FileText:
+    pdfium = needed("pypdfium2", "reading PDF")
     try:
-        with _PDFIUM, pdfium.PdfDocument(path) as pdf:
+        with pdfium.PdfDocument(raw) as pdf:
             title = pdf.get_metadata_value("Title")
             pages = []
             for page in pdf:
@@ -106,7 +99,7 @@ def _read_pdf(path: Path) -> FileText:
                 page.close()
     except pdfium.PdfiumError as error:
         what = "is protected by a password" if "assword" in str(error) else "is no whole PDF"
-        raise DataError(path, None, what, "leave it out, or save it anew") from None
+        raise UnreadableError(f"{what}; leave it out, or save it anew") from None
     text = "\n\n".join(pages).replace("\r\n", "\n").replace("\r", "\n")
     return FileText(" ".join(title.split()), _SOFT_HYPHEN.sub("", text), markdown=False)
 
@@ -116,23 +109,26 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _decoded(raw: bytes, path: Path, declared: str | None = None) -> str:
+def _decoded(raw: bytes, declared: str | None = None) -> str:
     """Text by its byte order mark, else as UTF-8, else as the file declares."""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig", *([declared] if declared else [])]
+    marked = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), None)
+    encodings = [marked] if marked else ["utf-8-sig", *([declared] if declared else [])]
     reason = ""
     for encoding in encodings:
         try:
-            return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+            text = raw.decode(encoding)
         except (UnicodeError, LookupError) as error:
             place = f" at byte {error.start + 1}" if isinstance(error, UnicodeDecodeError) else ""
             reason = reason or f"not {encoding.upper().removesuffix('-SIG')}{place}"
-    raise DataError(path, None, reason, "save the file as UTF-8")
+            continue
+        if text.count("\0") > _MOST_NULS * len(text):
+            reason = "holds NUL bytes, as no text does"
+            break
+        return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    raise UnreadableError(f"{reason}; save the file as UTF-8")
 
 
-READERS: Final[Mapping[str, Callable[[Path], FileText]]] = {
+READERS: Final[Mapping[str, Callable[[bytes], FileText]]] = {
     ".md": _read_markdown,
     ".markdown": _read_markdown,
     ".txt": _read_plain,

@@ -10,7 +10,6 @@ counted.
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -19,14 +18,15 @@ from typing import Final
 from urllib.parse import quote
 
 from arena.data.corpus_file import collect
-from arena.data.document_files import READERS, FileText, read_text
+from arena.data.cut import Cut
+from arena.data.cut_all import cut_all
+from arena.data.document_files import READERS
 from arena.data.rows import Row
-from arena.data.split import split_text
 from arena.errors import DataError
+from arena.progress import Reporter, reporter
 from arena.records import Dataset, Document
 
 _KNOWN: Final = ", ".join(READERS)
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _HEADING: Final = 200
 """Characters of a heading that a title holds at most."""
 _NAMED: Final = 3
@@ -34,7 +34,12 @@ _NAMED: Final = 3
 
 
 def load_documents(
-    folder: Path, name: str, *, passage_words: int, leave_out: Collection[Path] = ()
+    folder: Path,
+    name: str,
+    *,
+    passage_words: int,
+    leave_out: Collection[Path] = (),
+    progress: Reporter | None = None,
 ) -> Dataset:
     """Cut the documents of a folder into passages; the data set has no queries yet.
 
@@ -43,6 +48,7 @@ def load_documents(
         name: what configs, runs and battles call the data set.
         passage_words: the most words of a passage.
         leave_out: files in it that are no documents, such as the queries.
+        progress: told how many files are read, if it takes long.
 
     Raises:
         DataError: there is no such folder, or no text in it.
@@ -51,9 +57,9 @@ def load_documents(
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "no such folder"
         raise DataError(folder, None, what, f"expected a folder with {_KNOWN} files")
-    reading = _Reading(folder, passage_words, leave_out)
+    reading = _Reading(folder, leave_out)
     try:
-        corpus = collect(reading.passages(), folder)
+        corpus = collect(reading.passages(passage_words, progress or reporter(quiet=True)), folder)
     except DataError:
         if reading.n_passages:
             raise
@@ -65,10 +71,14 @@ def load_documents(
 class _Reading:
     """The files of a folder while they are read, and what there is to say of them."""
 
-    def __init__(self, folder: Path, passage_words: int, leave_out: Collection[Path]) -> None:
+    def __init__(self, folder: Path, leave_out: Collection[Path]) -> None:
         self.folder = folder
-        self.passage_words = passage_words
-        self.leave_out = {path.resolve() for path in leave_out}
+        self.real = os.path.realpath(folder)
+        self.leave_out = {
+            where
+            for path in leave_out
+            for where in (os.path.realpath(path), str(path.parent.resolve() / path.name))
+        }
         self.n_passages = 0
         self.others: Counter[str] = Counter()  # files of other kinds, by their suffix
         self.links: list[str] = []
@@ -76,20 +86,18 @@ class _Reading:
         self.empty: list[str] = []
         self.right_to_left: list[str] = []
 
-    def passages(self) -> Iterator[tuple[Row, str, Document]]:
-        for path in self._files():
+    def passages(self, words: int, progress: Reporter) -> Iterator[tuple[Row, str, Document]]:
+        for path, cut in cut_all(list(self._files()), words, progress):
             relative = path.relative_to(self.folder).as_posix()
-            try:
-                content = read_text(path)
-            except DataError as error:
-                self.unreadable.append(f"{relative} ({str(error).removeprefix(f'{path}: ')})")
+            if cut.problem:
+                self.unreadable.append(f"{relative} ({cut.problem})")
                 continue
-            if path.suffix.lower() == ".pdf" and _RIGHT_TO_LEFT.search(content.text):
+            if path.suffix.lower() == ".pdf" and cut.right_to_left:
                 self.right_to_left.append(relative)
             before = self.n_passages
-            for document in _documents(content, relative, self.passage_words):
+            for number, document in _documents(cut, relative):
                 self.n_passages += 1
-                yield Row(path, self.n_passages - before, {}), document.doc_id, document
+                yield Row(path, number, {}), document.doc_id, document
             if self.n_passages == before:
                 self.empty.append(relative)
 
@@ -122,7 +130,9 @@ class _Reading:
     def _skipped(self, path: Path) -> bool:
         # An experiment's results are no documents, where its folder is the one that is read.
         results = path.name == "runs" and path.with_name("arena.toml").exists()
-        if path.name.startswith(".") or results or path.resolve() in self.leave_out:
+        # No link is followed on the way to it, so this is where it really is.
+        real = os.path.join(self.real, path.relative_to(self.folder))  # noqa: PTH118
+        if path.name.startswith(".") or results or real in self.leave_out:
             return True
         if path.is_symlink():
             self.links.append(path.relative_to(self.folder).as_posix())
@@ -134,13 +144,16 @@ class _Reading:
         self.unreadable.append(f"{relative} (cannot be read: {error.strerror})")
 
 
-def _documents(content: FileText, relative: str, passage_words: int) -> Iterator[Document]:
-    file_title = content.title or _shown(Path(relative).stem)
+def _documents(cut: Cut, relative: str) -> Iterator[tuple[int, Document]]:
+    """Number and document of every passage that has a letter or a digit."""
+    file_title = cut.title or _shown(Path(relative).stem)
     file_id = _encoded(relative)
-    passages = split_text(content.text, markdown=content.markdown, words=passage_words)
-    for number, passage in enumerate(passages, start=1):
+    for number, passage in enumerate(cut.passages, start=1):
+        if not any(map(str.isalnum, passage.text)):
+            continue  # the rule of a table, or the fence of a block of code
         above = passage.headings if passage.top else (file_title, *passage.headings)
-        yield Document(f"{file_id}#{number}", passage.text, " > ".join(map(_short, above)))
+        title = " > ".join(map(_short, above))
+        yield number, Document(f"{file_id}#{number}", passage.text, title)
 
 
 def _short(heading: str) -> str:

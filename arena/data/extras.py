@@ -15,8 +15,10 @@ _EXTRAS: Final = {
     "pyarrow.parquet": "hf",
     "yaml": "hf",
     "bs4": "documents",
+    "markdown_it": "documents",
     "markdownify": "documents",
     "pypdfium2": "documents",
+    "selectolax.lexbor": "documents",
     "semantic_text_splitter": "documents",
 }
 

@@ -11,15 +11,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
-from typing import Final
-
-from markdown_it import MarkdownIt
+from typing import Any, Final
 
 from arena.data.extras import needed
 
 _BLOCK: Final = 100_000
-"""Characters that are cut at once: the splitter's time grows with the square of a text without
-any white space."""
+"""Characters that are cut at once."""
+_UNBROKEN = re.compile(r"\S{5000}+")
+"""Where a block ends early: the splitter's time grows with the square of a text without any white
+space."""
 
 _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
@@ -85,6 +85,8 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
                 text.rfind(gap, begin + _BLOCK // 2, end) for gap in ("\n#", "\n\n", "\n", " ")
             )
             end = next((place for place in found if place > 0), end - 1) + 1
+        if unbroken := _UNBROKEN.search(text, begin, end):
+            end = unbroken.end()
         yield begin, end
         begin = end
 
@@ -97,15 +99,21 @@ def _common(paths: Sequence[_Path]) -> _Path:
 
 def _heading_paths(text: str) -> Iterator[tuple[int, _Path]]:
     """Where each heading begins, and level and words of it and of those that it is under."""
-    parser = MarkdownIt("commonmark")
-    parser.core.ruler.enableOnly(["normalize", "block"])
-    starts = [0]
-    for line in text.split("\n"):
-        starts.append(starts[-1] + len(line) + 1)
+    starts, tokens = markdown_blocks(text)
     path: _Path = ()
-    for token, words in pairwise(parser.parse(text)):
+    for token, words in pairwise(tokens):
         if token.type == "heading_open" and token.map:
             level = int(token.tag[1:])
             above = tuple(heading for heading in path if heading[0] < level)
             path = (*above, (level, " ".join(words.content.split())))
             yield starts[token.map[0]], path
+
+
+def markdown_blocks(text: str) -> tuple[list[int], list[Any]]:
+    """Where each line of a Markdown text begins, and its blocks, as markdown-it tells them."""
+    parser = needed("markdown_it", "reading Markdown").MarkdownIt("commonmark")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    starts = [0]
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    return starts, parser.parse(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 import arena
+from arena.data import cut
 from arena.data.beir import corpus_hash, qrels_hash, queries_hash
 from arena.errors import DataError
 from arena.files import parse_toml, write_atomically
@@ -30,10 +31,7 @@ PACKAGES: Final = (
     "bm25s",
     "ir_measures",
     "onnxruntime",
-    "semantic-text-splitter",  # this and the next three decide what passages of documents are
-    "beautifulsoup4",
-    "markdownify",
-    "pypdfium2",
+    *cut.PACKAGES,  # these decide what passages of documents are
 )
 """Those whose version could show in a result."""
 

@@ -1,0 +1,224 @@
+"""Web pages as Markdown: what a reader of the page would read, with its headings, lists and tables.
+
+The page is parsed as browsers parse it (WHATWG's HTML, by Lexbor), what is no content is left out,
+and markdownify writes the rest down. Both are given nothing that they take long over: how deeply
+tags may be nested is bounded, as it is in browsers, and white space is collapsed before.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from typing import Any, Final
+
+from arena.data.extras import needed
+from arena.data.junk import is_sign
+
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_LEFT_OUT: Final = _names(
+    "script style noscript template nav svg iframe object head title audio video canvas"
+    " button select datalist textarea input"
+)
+"""What a browser shows nothing of, or what is there to act and not to read."""
+_LEFT_OUT_ROLES: Final = frozenset({"navigation", "search"})
+_NOT_DISPLAYED = re.compile(
+    r"(?:^|;)\s*+(?:display\s*+:\s*+none|visibility\s*+:\s*+hidden)", re.IGNORECASE
+)
+
+_TOLD: Final = _names(
+    "article b blockquote br caption code dd del div dl dt em figcaption h1 h2 h3 h4 h5 h6 hr i kbd"
+    " li ol p pre q s samp section strong sub sup table tbody td tfoot th thead tr ul"
+)
+"""Elements that are told by their names. Any other only holds others, whatever it is called."""
+_VOID: Final = _names("area base br col embed hr img input link meta source track wbr param")
+_SELF_CLOSING: Final = _names(
+    "p li dt dd rt rp option optgroup html head body caption colgroup thead tbody tfoot tr td th"
+)
+"""Elements that end where the next one begins, so that many without an end are not nested."""
+_NESTED: Final = 512
+"""Elements within each other that a page may have; browsers know no more either."""
+_DEEP: Final = 100
+"""Of them, those that are told to markdownify, which calls itself for each."""
+_INDENTED: Final = {"blockquote": 12, "li": 12, "dd": 12, "table": 8}
+"""And those that each line is written again for."""
+_MOST_COLUMNS: Final = 100
+
+_TAG_NAME = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)")
+_EMPTY_TAG = re.compile(r"<([a-zA-Z][\w:-]*)([^<>]*)/>")
+_BLANKS = re.compile(r"[\t \r\n]+")
+
+
+def page_text(html: str) -> tuple[str, str]:
+    """Title and Markdown of a page.
+
+    Raises:
+        UsageError: a package is not installed.
+    """
+    lexbor = needed("selectolax.lexbor", "reading HTML")
+    page = lexbor.LexborHTMLParser(_bounded(html))
+    titles = (node for node in page.css("title") if node.parent is None or node.parent.tag != "svg")
+    title = next((node.text() for node in titles), "")
+    main = page.css_first("main") or page.css_first('[role="main"]')
+    text = _markdown(main) if main is not None else ""
+    if not text.strip() and page.root is not None:
+        text = _markdown(page.root)
+    return " ".join(title.split()), text
+
+
+def _bounded(html: str) -> str:
+    """A page without more tags in each other than a browser would follow; no word is lost.
+
+    ``<a/>`` is what it is in XHTML, an element with nothing in it: old pages are full of them, and
+    a browser would take all that follows for its content.
+    """
+
+    def ended(found: re.Match[str]) -> str:
+        name = found[1]
+        return found[0] if name.lower() in _VOID else f"<{name}{found[2]}></{name}>"
+
+    n_open: Counter[str] = Counter()
+    depth = 0
+
+    def named(found: re.Match[str]) -> str:
+        nonlocal depth
+        name = found[2].lower()
+        if name in _VOID or name in _SELF_CLOSING:
+            return found[0]
+        if found[1]:
+            if not n_open[name]:
+                return "</wbr"  # closes nothing, and what does need not be looked for
+            n_open[name] -= 1
+            depth -= 1
+        elif depth >= _NESTED:
+            return "<wbr"
+        else:
+            n_open[name] += 1
+            depth += 1
+        return found[0]
+
+    return _TAG_NAME.sub(named, _EMPTY_TAG.sub(ended, html))
+
+
+def _markdown(root: Any) -> str:
+    """An element as Markdown."""
+    bs4 = needed("bs4", "reading HTML")
+    soup = bs4.BeautifulSoup("", "html.parser")
+    soup.reset()
+    _copy(root, soup)
+    soup.endData()
+    while soup.currentTag is not None and soup.currentTag.name != soup.ROOT_TAG_NAME:
+        soup.popTag()
+    return str(_converter().convert_soup(soup)).replace("\r", "\n")
+
+
+def _copy(root: Any, soup: Any) -> None:
+    """Tell a soup what is below an element and to be read, without calling itself."""
+    depth, n_open = 0, Counter[str]()
+    words: list[str] = []  # of text that no element parts
+
+    def end_words() -> None:
+        if not (text := "".join(words)):
+            return
+        words.clear()
+        soup.handle_data(text if n_open["pre"] else _BLANKS.sub(_blank, text))
+
+    todo: list[Any] = [root]  # nodes that come, and names of elements to end
+    while todo:
+        node = todo.pop()
+        if isinstance(node, str):
+            end_words()
+            soup.handle_endtag(node)
+            depth -= 1
+            n_open[node] -= 1
+            continue
+        if node is not root and node.next is not None:
+            todo.append(node.next)
+        if node.is_text_node:
+            words.append(node.text_content or "")
+        elif not node.is_element_node or _is_left_out(node):
+            continue
+        else:
+            name = node.tag if node.tag in _TOLD else "span"
+            if depth < _DEEP and n_open[name] < _INDENTED.get(name, _DEEP):
+                end_words()
+                soup.handle_starttag(name, None, None, _attributes(node, name))
+                depth += 1
+                n_open[name] += 1
+                todo.append(name)
+            if node.first_child is not None:
+                todo.append(node.first_child)
+    end_words()
+
+
+def _blank(found: re.Match[str]) -> str:
+    return "\n" if "\n" in found[0] or "\r" in found[0] else " "
+
+
+def _is_left_out(node: Any) -> bool:
+    if node.tag in _LEFT_OUT:
+        return True
+    attributes = node.attributes
+    if not attributes:
+        return False
+    if node.tag == "a" and (attributes.get("href") or "").startswith("#"):
+        return is_sign(node.text())
+    if node.tag in ("html", "body"):
+        return False  # a script shows it
+    if "hidden" in attributes or attributes.get("role") in _LEFT_OUT_ROLES:
+        return True
+    return bool(_NOT_DISPLAYED.search(attributes.get("style") or ""))
+
+
+def _attributes(node: Any, name: str) -> dict[str, str]:
+    """The only ones that decide what a page says: where a list begins, how wide a cell is."""
+    key, most = {"ol": ("start", 10**9), "td": ("colspan", _MOST_COLUMNS)}.get(name, ("", 0))
+    if name == "th":
+        key, most = "colspan", _MOST_COLUMNS
+    value = node.attributes.get(key) if key else None
+    if not value or not (value.isascii() and value.isdigit()) or len(value) > 10:
+        return {}
+    return {key: str(min(int(value), most))}
+
+
+def _number(item: Any) -> int:
+    """The number of a list's item, kept with it for the one after."""
+    before = item.find_previous_sibling("li")
+    start = item.parent.get("start", "1")
+    item["value"] = number = before["value"] + 1 if before is not None else int(start)
+    return int(number)
+
+
+@functools.cache
+def _converter() -> Any:
+    """A markdownify that takes no longer over a long list than over many short ones."""
+    markdownify = needed("markdownify", "reading HTML")
+
+    class Converter(markdownify.MarkdownConverter):  # type: ignore[misc, name-defined]
+        def convert_li(self, element: Any, text: str, parent_tags: Any) -> str:
+            """Number items by the one before, where markdownify counts all that came before."""
+            del parent_tags
+            bullet = f"{_number(element)}. " if element.parent.name == "ol" else "- "
+            indent = " " * len(bullet)
+            first, *others = text.strip().split("\n")
+            lines = [bullet + first, *(line and indent + line for line in others)]
+            return "\n".join(lines) + "\n" if first else "\n"
+
+        def convert_pre(self, element: Any, text: str, parent_tags: Any) -> str:
+            """Leave out empty lines around a block of code."""
+            del element, parent_tags
+            n_blanks = len(text) - len(text.lstrip(" \n"))
+            text = text[text.rfind("\n", 0, n_blanks) + 1 :].rstrip(" \n")
+            return f"\n\n```\n{text}\n```\n\n" if text else ""
+
+    return Converter(
+        heading_style="atx",
+        bullets="-",
+        strip=["a", "img"],
+        escape_asterisks=False,
+        escape_underscores=False,
+    )
