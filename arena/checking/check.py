@@ -1,6 +1,7 @@
 """Try every data set, model and judge of an experiment, all at the same time.
 
 Each has a thread of its own, and one deadline holds for all: whatever hangs is a row that says so.
+A data set of many documents is no hang: time counts from the last of them that was read.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +24,14 @@ from arena.config import Config
 from arena.data.load import load_dataset
 from arena.errors import UsageError
 from arena.experiment.material import open_experiment
-from arena.progress import Reporter
+from arena.progress import Reporter, Stage
 from arena.records import Dataset
 
 T = TypeVar("T")
 
 TIMEOUT_S: Final = 60.0
 """Longest wait for any row."""
+_SHOWN_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def check(
         path: the arena.toml.
         reporter: told how many are done.
         data: load the data sets, too; run files and commands cannot be tried without.
-        timeout_s: longest wait for any of them.
+        timeout_s: longest wait for any of them, while no document of a data set is read.
 
     Raises:
         ConfigError: the arena.toml has mistakes.
@@ -76,8 +79,9 @@ def check(
     experiment = open_experiment(path)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         means = Means(experiment.source.parent, Path(cache), timeout_s)
-        trials = _trials(experiment.config, means, data=data)
-        _wait(trials, reporter, timeout_s)
+        heard = {dataset.name: _Heard() for dataset in experiment.config.datasets if data}
+        trials = _trials(experiment.config, means, heard)
+        _wait(trials, heard, reporter, timeout_s)
         return Report(
             [_row(trial, timeout_s) for trial in trials],
             hangs=not all(trial.row.done() for trial in trials),
@@ -93,13 +97,44 @@ class _Trial:
     row: Future[Row]
 
 
-def _trials(config: Config, means: Means, *, data: bool) -> list[_Trial]:
-    loading = {d.name: _started(partial(load_dataset, d)) for d in config.datasets if data}
+class _Heard:
+    """Remembers how far the loading of a data set is, for the one line that tells of all."""
+
+    def __init__(self) -> None:
+        self.read = ""
+        self.changed_at = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """What there is to say is in the data set's notes."""
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        """Remember what is done of a stage."""
+        del title
+        heard, before = self, -1
+
+        class Files:
+            def update(self, done: int, detail: str = "") -> None:
+                nonlocal before
+                del detail
+                if done != before:
+                    before, heard.changed_at = done, time.monotonic()
+                    heard.read = f" ({done:,} of {total:,} files)"
+
+        yield Files()
+
+
+def _trials(config: Config, means: Means, heard: Mapping[str, _Heard]) -> list[_Trial]:
+    loading = {
+        dataset.name: _started(partial(load_dataset, dataset, heard[dataset.name]))
+        for dataset in config.datasets
+        if heard
+    }
 
     def datasets() -> list[Dataset] | None:
         """All of them, once they are there."""
         try:
-            return [dataset.result() for dataset in loading.values()] if data else None
+            return [dataset.result() for dataset in loading.values()] if heard else None
         except Exception:  # noqa: BLE001  whatever it was, a row of its own says so
             raise UsageError("a data set that it needs cannot be loaded") from None
 
@@ -136,16 +171,26 @@ def _started(work: Callable[[], T]) -> Future[T]:
     return future
 
 
-def _wait(trials: Sequence[_Trial], reporter: Reporter, timeout_s: float) -> None:
-    """Until all are done, or time is up."""
-    until = time.monotonic() + timeout_s
+def _wait(
+    trials: Sequence[_Trial], heard: Mapping[str, _Heard], reporter: Reporter, timeout_s: float
+) -> None:
+    """Until all are done, or nothing has moved for too long."""
+    began = time.monotonic()
     pending = {trial.row for trial in trials}
     with reporter.stage("checked", len(trials)) as stage:
-        while pending and (left_s := until - time.monotonic()) > 0:
-            pending = wait(pending, left_s, FIRST_COMPLETED).not_done
-            waiting = [trial.name for trial in trials if trial.row in pending]
+        while pending:
+            moved = max([began, *(dataset.changed_at for dataset in heard.values())])
+            left_s = moved + timeout_s - time.monotonic()
+            if left_s <= 0:
+                break
+            pending = wait(pending, min(left_s, _SHOWN_EVERY_S), FIRST_COMPLETED).not_done
+            waiting = [_shown(trial, heard) for trial in trials if trial.row in pending]
             detail = f"waiting for {', '.join(waiting[:3])}" if waiting else ""
             stage.update(len(trials) - len(pending), detail)
+
+
+def _shown(trial: _Trial, heard: Mapping[str, _Heard]) -> str:
+    return trial.name + (heard[trial.name].read if trial.kind == "data set" else "")
 
 
 def _row(trial: _Trial, timeout_s: float) -> Row:

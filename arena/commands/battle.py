@@ -85,7 +85,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     elif limit is not None or shard is not None:
         raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
     else:
-        echo_lines(pipeline.dry_run(config, options).lines())
+        echo_lines(pipeline.dry_run(config, options, reporter(quiet=quiet)).lines())
 
 
 @click.command()

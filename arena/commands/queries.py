@@ -106,9 +106,10 @@ def queries(  # noqa: PLR0913  one parameter per option
         "price_per_1m_output_tokens": price_out,
     }
     asked = Order(**order, model={key: v for key, v in settings.items() if v not in (None, "")})
+    progress = reporter(quiet=quiet)
     if dry_run:
-        echo_lines(estimate_queries(asked).lines())
+        echo_lines(estimate_queries(asked, progress).lines())
         return
-    result = write_queries_for(asked, reporter(quiet=quiet))
+    result = write_queries_for(asked, progress)
     echo_lines(result.lines())
     result.check()

@@ -12,28 +12,33 @@ from arena.data.corpus_file import n_copies
 from arena.data.passages import queries_in_corpus
 from arena.data.query_files import with_own
 from arena.errors import UsageError
+from arena.progress import Reporter
 from arena.records import Dataset
 
 
-def load_dataset(config: DatasetConfig) -> Dataset:
+def load_dataset(config: DatasetConfig, reporter: Reporter | None = None) -> Dataset:
     """Load a data set from its one source, with queries and qrels of one's own if there are any.
+
+    Args:
+        config: says where it is.
+        reporter: told how far it is, where that takes long.
 
     Raises:
         DataError: a file cannot be read, naming file and line.
         UsageError: a source needs what is not installed.
     """
-    dataset = _from_source(config, corpus_alone=config.queries is not None)
+    dataset = _from_source(config, reporter, corpus_alone=config.queries is not None)
     dataset = with_own(dataset, queries=config.queries, qrels=config.qrels)
     return replace(dataset, notes=(*dataset.notes, *_notes(dataset)))
 
 
-def load_corpus(config: DatasetConfig) -> Dataset:
+def load_corpus(config: DatasetConfig, reporter: Reporter | None = None) -> Dataset:
     """Load the documents of a data set, whose queries may still be to be written.
 
     Raises:
         DataError, UsageError: as `load_dataset`.
     """
-    return _from_source(config, corpus_alone=True)
+    return _from_source(config, reporter, corpus_alone=True)
 
 
 def _notes(dataset: Dataset) -> Iterator[str]:
@@ -45,7 +50,9 @@ def _notes(dataset: Dataset) -> Iterator[str]:
         yield f"{what}, each left out of its own rankings: {len(own)}"
 
 
-def _from_source(config: DatasetConfig, *, corpus_alone: bool) -> Dataset:
+def _from_source(
+    config: DatasetConfig, reporter: Reporter | None, *, corpus_alone: bool
+) -> Dataset:
     # What reads other formats, and public sets, is loaded only where it is asked for.
     if config.builtin is not None:
         return replace(python_docs(), name=config.name)
@@ -75,5 +82,6 @@ def _from_source(config: DatasetConfig, *, corpus_alone: bool) -> Dataset:
             config.name,
             passage_words=config.passage_words,
             leave_out=[path for path in (config.queries, config.qrels) if path is not None],
+            progress=reporter,
         )
     raise UsageError(f"{config.name}: has no source")

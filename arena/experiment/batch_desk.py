@@ -66,7 +66,7 @@ def open_desk(path: Path, reporter: Reporter) -> Desk:
         if config.kind != "pairwise":  # found before an hour of embedding
             raise _unpostable(config)
     prompts = load_prompts(experiment)
-    material = load_material(experiment.config)
+    material = load_material(experiment.config, reporter)
     for note in material.notes:
         reporter.say(f"note: {note}")
     runs = retrieve_all(experiment, material, reporter)

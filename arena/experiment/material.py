@@ -10,6 +10,7 @@ from arena.config import Config, load_config, safe_filename
 from arena.data.beir import sample_queries
 from arena.data.load import load_dataset
 from arena.errors import UsageError
+from arena.progress import Reporter
 from arena.records import Dataset
 
 
@@ -57,17 +58,21 @@ def open_experiment(path: Path) -> Experiment:
     return Experiment(config, source, folder)
 
 
-def load_material(config: Config) -> Material:
+def load_material(config: Config, reporter: Reporter | None = None) -> Material:
     """Load the data sets and sample their queries.
 
     The qrels judge has nothing to say of a query without relevant documents: such queries are
     left out before sampling, and counted in the notes.
 
+    Args:
+        config: names the data sets.
+        reporter: told how far the loading is, where that takes long.
+
     Raises:
         DataError: a data set cannot be read, naming file and line.
         UsageError: the qrels judge is asked for, and a data set has no qrels.
     """
-    datasets = {dataset.name: load_dataset(dataset) for dataset in config.datasets}
+    datasets = {dataset.name: load_dataset(dataset, reporter) for dataset in config.datasets}
     queries: dict[str, tuple[str, ...]] = {}
     notes = []
     for name, dataset in datasets.items():

@@ -40,7 +40,7 @@ from arena.experiment.summary import BattleOptions, Summary
 from arena.experiment.tally import Tally
 from arena.files import cache_folder
 from arena.log.battle_log import BattleLog
-from arena.progress import Reporter
+from arena.progress import Reporter, reporter
 from arena.records import Battle
 
 WORKERS: Final = 1024
@@ -207,7 +207,9 @@ def _count(tally: Tally, race: Race | None, battle: Battle) -> None:
         race.count(battle)
 
 
-def dry_run(path: Path, options: BattleOptions | None = None) -> Estimate:
+def dry_run(
+    path: Path, options: BattleOptions | None = None, progress: Reporter | None = None
+) -> Estimate:
     """What `battle` would take; asks no endpoint anything.
 
     Raises:
@@ -217,7 +219,7 @@ def dry_run(path: Path, options: BattleOptions | None = None) -> Estimate:
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)
     books = open_books(experiment.config, experiment.folder, max_usd=options.max_usd)
-    material = load_material(experiment.config)
+    material = _load(experiment, progress or reporter(quiet=True))
     runs, unretrieved = stored_or_stand_in(experiment, material)
     prepared = prepare(experiment, material, runs, prompts)
     with open_known(experiment.folder, cache_folder()) as known:
@@ -226,7 +228,7 @@ def dry_run(path: Path, options: BattleOptions | None = None) -> Estimate:
 
 
 def _load(experiment: Experiment, reporter: Reporter) -> Material:
-    material = load_material(experiment.config)
+    material = load_material(experiment.config, reporter)
     for note in material.notes:
         reporter.say(f"note: {note}")
     return material

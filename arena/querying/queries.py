@@ -35,14 +35,14 @@ TOKENS_PER_QUERY: Final = 25
 """Of a reply, with its share of the JSON around it."""
 
 
-def estimate_queries(order: Order) -> Estimate:
+def estimate_queries(order: Order, reporter: Reporter) -> Estimate:
     """What `write_queries_for` would take; asks no endpoint anything.
 
     Raises:
         UsageError: something is not said, or a file has a mistake.
     """
     desk = open_desk(order)
-    sample = _sample(desk, order)
+    sample = _sample(desk, order, reporter)
     known, _ = read_answers(desk.out)
     chat = open_chat(desk, order, Api(endpoint_of(desk.model)))
     asked = [messages_for(desk, order, document) for document in sample.documents]
@@ -72,7 +72,7 @@ def write_queries_for(order: Order, reporter: Reporter) -> Result:
     """
     desk = open_desk(order)
     check_replaceable(desk.out, desk.dataset.name)
-    sample = _sample(desk, order)
+    sample = _sample(desk, order, reporter)
     with Answers(desk.out) as answers:
         before = answers.spent_usd
         asking = Asking(desk, order, answers, Budget(desk.max_usd, spent_usd=before))
@@ -83,9 +83,11 @@ def write_queries_for(order: Order, reporter: Reporter) -> Result:
     return result
 
 
-def _sample(desk: Desk, order: Order) -> Sample:
-    corpus = load_corpus(desk.dataset).corpus
-    sample = sample_documents(corpus, order.n_documents, order.seed)
+def _sample(desk: Desk, order: Order, reporter: Reporter) -> Sample:
+    dataset = load_corpus(desk.dataset, reporter)
+    for note in dataset.notes:
+        reporter.say(f"note: {note}")
+    sample = sample_documents(dataset.corpus, order.n_documents, order.seed)
     if not sample.documents:
         raise UsageError(
             f"{desk.dataset.name}: none of its {sample.n_corpus:,} documents has {LEAST_WORDS} "
