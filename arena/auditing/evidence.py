@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from arena.config import safe_filename
+from arena.data.kept import read_kept
 from arena.data.per_query import ShownList, read_lists
-from arena.errors import DataError, UsageError
+from arena.errors import UsageError
 from arena.log.lines import battle_lines, read_failures
 from arena.rating.battles import Battles, from_frame, load_battles
 from arena.records import Failure
@@ -39,6 +39,13 @@ class Evidence:
     ndcg_at_10: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(data set, model) → mean over queries."""
     people: Battles | None = None  #: verdicts of people
+
+
+@dataclass(frozen=True, slots=True)
+class _Ndcg:
+    """What an audit takes of a model's metrics."""
+
+    ndcg_at_10: float
 
 
 def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None) -> Evidence:
@@ -106,18 +113,13 @@ def _lists(
 def _ndcg_at_10(
     folder: Path, datasets: Sequence[str], aliases: Mapping[str, str]
 ) -> dict[tuple[str, str], float]:
-    found = {}
-    for dataset in datasets:
-        path = _beside(folder, dataset, "metrics.json")
-        if not path.is_file():
-            continue
-        try:
-            for model, row in orjson.loads(path.read_bytes()).items():
-                found[dataset, aliases.get(model, model)] = float(row["ndcg_at_10"])
-        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
-            remedy = "delete it, and `arena retrieve` makes it again"
-            raise DataError(path, None, f"no metrics: {error}", remedy) from None
-    return found
+    paths = {dataset: _beside(folder, dataset, "metrics.json") for dataset in datasets}
+    return {
+        (dataset, aliases.get(model, model)): metrics.ndcg_at_10
+        for dataset, path in paths.items()
+        if path.exists()
+        for model, metrics in read_kept(dict[str, _Ndcg], path, "metrics").items()
+    }
 
 
 def _beside(folder: Path, dataset: str, name: str) -> Path:

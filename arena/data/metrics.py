@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from arena.data.kept import read_kept
 from arena.records import Qrels, Run
 
 
@@ -63,6 +65,15 @@ def measure_run(run: Run, qrels: Qrels) -> Metrics | None:
         n_queries=len(values),
         n_left_out=len(run.rankings) - len(values),
     )
+
+
+def read_metrics(path: Path) -> dict[str, Metrics]:
+    """Read model → metrics from the metrics.json of a data set; empty where there is none.
+
+    Raises:
+        DataError: the file is something else.
+    """
+    return read_kept(dict[str, Metrics], path, "metrics") if path.exists() else {}
 
 
 def per_query_ndcg(run: Run, qrels: Qrels, top_k: int = 10) -> dict[str, float]:

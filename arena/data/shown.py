@@ -111,16 +111,28 @@ def _item(line: bytes, path: Path, number: int) -> ShownDocument | ShownQuery | 
             return None
         if "query" in tree:
             return _query(tree["query"])
-        return ShownDocument(**tree["document"])
+        return _document(tree["document"])
     except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError) as error:
         what = f"no text that was shown: {type(error).__name__}: {error}"
         raise DataError(path, number, what, _REMEDY) from None
 
 
+def _document(tree: Mapping[str, Any]) -> ShownDocument:
+    document = ShownDocument(**tree)
+    _check_words(document.doc_id, document.title, document.text)
+    return document
+
+
 def _query(tree: Mapping[str, Any]) -> ShownQuery:
+    _check_words(tree["query_id"], tree["text"], *chain.from_iterable(tree["lists"].values()))
     return ShownQuery(
         query_id=tree["query_id"],
         text=tree["text"],
         relevant={doc_id: int(grade) for doc_id, grade in tree["relevant"].items()},
         lists={model: tuple(doc_ids) for model, doc_ids in tree["lists"].items()},
     )
+
+
+def _check_words(*words: object) -> None:
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError("an id or a text is no string")

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import orjson
 
+from arena.data.kept import REMEDY, read_kept
 from arena.data.lines import numbered_lines
 from arena.data.run_lines import run_lines
 from arena.errors import DataError
@@ -231,13 +232,11 @@ def read_stats(path: Path) -> RetrievalStats:
     Raises:
         DataError: the file is missing or something else.
     """
-    try:
-        fields = orjson.loads(path.read_bytes())
-        lists = {"latency_ms": tuple(fields["latency_ms"]), "notes": tuple(fields.get("notes", ()))}
-        return RetrievalStats(**{**fields, **lists})
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError) as error:
-        remedy = "delete it, and `arena retrieve` makes it again"
-        raise DataError(path, None, f"no retrieval stats: {error}", remedy) from None
+    stats = read_kept(RetrievalStats, path, "retrieval stats")
+    known = {field.name for field in dataclasses.fields(RetrievalStats)}
+    if not {"latency_ms"} <= orjson.loads(path.read_bytes()).keys() <= known:
+        raise DataError(path, None, "no retrieval stats of this version", REMEDY)
+    return stats
 
 
 def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:

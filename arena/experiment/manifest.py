@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ import orjson
 import arena
 from arena.data import cut
 from arena.data.beir import corpus_hash, qrels_hash, queries_hash
-from arena.errors import DataError
+from arena.data.kept import read_kept
 from arena.files import parse_toml, write_atomically
 
 if TYPE_CHECKING:  # to read a manifest, as `arena rate` does, takes nothing of what made it
@@ -34,6 +35,39 @@ PACKAGES: Final = (
     *cut.PACKAGES,  # these decide what passages of documents are
 )
 """Those whose version could show in a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Configured:
+    datasets: list[_Named]
+    models: list[_Named]
+    experiment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    name: str
+    fingerprint: str
+    prompt: dict[str, str] | None = None
+    gate: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """What readers rely on; a manifest holds more."""
+
+    config: _Configured
+    experiment: str = ""
+    planned: int = 0
+    packages: dict[str, str] = field(default_factory=dict)
+    judges: list[_Judged] = field(default_factory=list)
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str, Gate]) -> None:
@@ -87,17 +121,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Read an experiment's manifest.
 
     Raises:
-        DataError: it is missing or no JSON object.
+        DataError: it is missing, or not what `write_manifest` writes.
     """
     path = folder / "manifest.json"
-    try:
-        manifest = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise DataError(
-            path, None, f"cannot be read: {error}", "run `arena battle` again"
-        ) from None
-    if not isinstance(manifest, dict):
-        raise DataError(path, None, "is not a manifest", "run `arena battle` again")
+    read_kept(_Manifest, path, "manifest", "delete it, and `arena battle` writes it again")
+    manifest: dict[str, Any] = orjson.loads(path.read_bytes())
     return manifest
 
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from arena.data.metrics import Metrics, latency_summary
+from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
 from arena.errors import DataError
 from arena.experiment.manifest import read_manifest
@@ -115,21 +113,11 @@ def _retrievals(
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:
         place = folder / "retrieval" / safe_filename(dataset["name"])
-        metrics = _metrics(place / "metrics.json")
+        metrics = read_metrics(place / "metrics.json")
         for model in config["models"]:
             path = place / f"{safe_filename(model['name'])}.json"
             stats = read_stats(path) if path.exists() else RetrievalStats()
             yield model, dataset["name"], stats, metrics.get(model["name"])
-
-
-def _metrics(path: Path) -> Mapping[str, Metrics]:
-    try:
-        return {model: Metrics(**row) for model, row in orjson.loads(path.read_bytes()).items()}
-    except FileNotFoundError:
-        return {}
-    except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
-        remedy = "delete it, and `arena retrieve` makes it again"
-        raise DataError(path, None, f"no metrics: {error}", remedy) from None
 
 
 def _facts(

@@ -225,12 +225,12 @@ def read_repeated_ids(
     Raises:
         DataError: a line of our own log has no id.
     """
-    ids = {battle_id for table in tables for battle_id in table.ids}
     for table in tables:
-        if not ids.isdisjoint((None, "")):
-            rows = np.array([battle_id in (None, "") for battle_id in table.ids])
-            if rows.any():
-                raise _error(table, rows, "id", None, "mend or remove the line")
+        odd = [not isinstance(name, str | int) or name == "" for name in table.ids]
+        if any(odd):
+            given = table.ids[odd.index(True)]
+            raise _error(table, np.array(odd), "id", given, "mend or remove the line")
+    ids = {battle_id for table in tables for battle_id in table.ids}
     repeated = np.zeros(len(matchups), np.bool_)
     if len(ids) < sum(len(table.ids) for table in tables):
         first: dict[Any, int] = {}
@@ -312,5 +312,5 @@ def _lower(value: Any) -> Any:
 
 
 def _error(table: BattleTable, rows: Mask, name: str, value: Any, remedy: str) -> DataError:
-    what = f'missing "{name}"' if value in (None, "") else f"{name} is {value!r}"
+    what = f'missing "{name}"' if value is None or value == "" else f"{name} is {value!r}"
     return DataError(table.source, table.line_of(int(np.argmax(rows))), what, remedy)

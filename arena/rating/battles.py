@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.data.lines import unreadable
 from arena.errors import DataError, UsageError
 from arena.files import parse_toml
 from arena.rating.battle_columns import (
@@ -240,7 +241,11 @@ def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
     """How many matchups are in the failures files and have still no battle."""
     failed = set()
     for file in files:
-        for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
+        try:
+            lines = file.read_bytes().splitlines(keepends=True)
+        except OSError as error:
+            raise unreadable(file, None, error) from None
+        for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n") or line.isspace():
                 continue
             try:

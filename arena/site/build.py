@@ -85,7 +85,7 @@ def input_files(path: Path) -> list[Path]:
     """All that a site is made of, as far as it is there."""
     if not path.is_dir():
         return [path]
-    return sorted(file for pattern in _INPUTS for file in path.glob(pattern))
+    return sorted(file for pattern in _INPUTS for file in path.glob(pattern) if file.is_file())
 
 
 def version_of(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.data.lines import unreadable
 from arena.log.battle_log import read_failures
 from arena.log.compact import CompactIndex, IdSet
 from arena.log.lines import parse_battles, verdict_places
@@ -100,8 +101,11 @@ def count_failures(folder: Path) -> int:
 
 def _begun(file: Path) -> bool:
     """Whether a log has at least one whole line."""
-    with file.open("rb") as lines:
-        return lines.readline().endswith(b"\n")
+    try:
+        with file.open("rb") as lines:
+            return lines.readline().endswith(b"\n")
+    except OSError as error:
+        raise unreadable(file, None, error) from None
 
 
 def _is_ours(file: Path) -> bool:
