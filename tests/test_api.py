@@ -373,7 +373,8 @@ def test_an_outage_says_what_the_endpoint_answered():
 
 
 def test_failures_of_an_outage_are_no_attempts_of_their_calls():
-    retry = Retry(attempts=1, base_s=0.002, longest_s=0.01, outage=Outage(enough=20, pause_s=0.05))
+    quick = Outage(enough=20, pause_s=0.05, quiet_s=0, longest_quiet_s=0)
+    retry = Retry(attempts=1, base_s=0.002, longest_s=0.01, outage=quick)
 
     async def many(base_url: str) -> list[ApiReply | BaseException]:
         async with Api(Endpoint(base_url, concurrency=64), retry=retry) as api:

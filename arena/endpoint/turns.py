@@ -77,10 +77,11 @@ class Call:
         """How much longer to wait for it; 0 or less if it is late.
 
         As many answers as were ahead of it may come first, and each begins its time anew. Once
-        there was one more, the endpoint does not answer in turn, and this call is just late.
+        there were clearly more, the endpoint does not answer in turn, and this call is just late:
+        those sent at about the same time may arrive in another order.
         """
         turns = self._turns
-        if turns.ended - self._ended > self._ahead:
+        if turns.ended - self._ended > self._ahead + turns.on_wire:
             until = self._sent_at + turns.timeout_s
         else:
             until = max(self._sent_at, turns.heard_at) + turns.longest_s
