@@ -372,12 +372,16 @@ def test_a_table_of_anything_is_rated_or_refused_in_one_line(data):
             assert str(error).startswith(("DataFrame", "every battle"))  # noqa: PT017
 
 
+TORN_CSV = gzip.compress(as_csv([row()] * 999).encode(), mtime=0)[:-20]
+TORN_JSONL = gzip.compress(as_jsonl([row()] * 999).encode(), mtime=0)[:-20]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("log.csv", as_csv([row("é")]).encode("cp1252"), r"log.csv:2: not UTF-8 .* is 'é'\); save"),
-        ("log.csv", gzip.compress(as_csv([row()] * 999).encode())[:-20], "its gzip data ends"),
-        ("log.jsonl", gzip.compress(as_jsonl([row()] * 999).encode())[:-20], "its gzip data ends"),
+        ("log.csv", TORN_CSV, "its gzip data ends"),
+        ("log.jsonl", TORN_JSONL, "its gzip data ends"),
         ("log.csv.gz", b"", "log.csv.gz: empty"),
         ("log.jsonl", as_jsonl([row()]).encode("utf-16")[:-1], "log.jsonl: is not UTF-16"),
         ("log.jsonl", b"[" * 100_000, "log.jsonl:1: not a JSON object"),
