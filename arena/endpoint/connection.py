@@ -144,7 +144,8 @@ async def _body(response: Response, most: int) -> bytes:
         raise _moved(response)
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_bytes():
+    packed = any(name.lower() == b"content-encoding" for name, _ in response.headers.raw)
+    async for part in response.aiter_bytes() if packed else response.aiter_raw():
         parts.append(part)
         size += len(part)
         if size > most:
