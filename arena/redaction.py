@@ -88,11 +88,9 @@ def may_tell(raw: bytes) -> bool:
     """Whether bytes may spell a secret: never false where `blank` would find one in them."""
     if _known.pattern is None:
         return False
-    if b"&#" in raw or b"\\x" in raw:
+    if b"&#" in raw or b"\\x" in raw or any(map(raw.__contains__, _known.whole_bytes)):
         return True
     if (b"\\u00" in raw or b"%" in raw) and _ESCAPED.search(raw):
-        return True
-    if any(map(raw.__contains__, _known.whole_bytes)):
         return True
     letters = raw.translate(None, _SEPARATORS)
     if any(map(letters.__contains__, _known.split)):

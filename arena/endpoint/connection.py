@@ -35,6 +35,7 @@ _CLOSING_S: Final = 1.0
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _MOVED: Final = (301, 302, 303, 307, 308)
+_HOST: Final = re.compile(r"[\w.:\[\]-]+")
 _PATHS: Final = ("/chat/completions", "/embeddings", "/rerank", "/files", "/batches")
 """What follows base_url."""
 _PASSWORD: Final = re.compile(r"(?<!\w)[^\s:/@]*:([^\s/@]+)@")
@@ -161,8 +162,8 @@ def _moved(response: Response) -> FatalApiError:
     status, asked = response.status_code, response.request.url
     try:
         parts = urlsplit(urljoin(str(asked), response.headers.get("location", "")))
-        found = parts.scheme in ("http", "https") and bool(parts.hostname)
         netloc = parts.netloc.rpartition("@")[2]
+        found = parts.scheme in ("http", "https") and bool(_HOST.fullmatch(netloc))
     except ValueError:
         found, netloc = False, ""
     if not found:
@@ -171,7 +172,9 @@ def _moved(response: Response) -> FatalApiError:
     end = next((end for end in _PATHS if asked.path.endswith(end)), "")
     moved_to = f"{parts.scheme}://{netloc}{parts.path.removesuffix(end)}"
     return FatalApiError(
-        "moved", f"HTTP {status}: base_url moved to {one_line(moved_to)}; if you trust it, say so"
+        "moved",
+        f"HTTP {status}: base_url moved to {one_line(moved_to)}; put that into the arena.toml if "
+        "you trust it",
     )
 
 
@@ -243,5 +246,6 @@ def _unanswered(error: Exception, waited_s: float) -> TransientApiError:
         if isinstance(cause, aiohttp.ClientError):
             return TransientApiError("connection", f"connection lost: {one_line(str(cause))}")
         cause = cause.__cause__
-    said = one_line(str(cause or error)) or type(error).__name__
+    message = getattr(cause, "message", "") or str(cause or error)
+    said = one_line(message) or type(error).__name__
     return TransientApiError("garbage", f"an answer that cannot be read: {said}")
