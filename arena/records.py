@@ -11,6 +11,7 @@ Orders = Literal["both", "balanced"]
 Winner = Literal["model_a", "model_b", "tie"]
 Side = Literal["first", "second", "tie"]
 Source = Literal["judge", "identical", "cache"]
+JudgeKind = Literal["pairwise", "pointwise", "qrels"]
 
 Qrels = Mapping[str, Mapping[str, int]]
 """query_id → doc_id → graded relevance; zero and negative grades are not relevant."""
@@ -158,6 +159,7 @@ class Battle:
     cost_usd: float = 0.0
     latency_ms: float = 0.0
     at: str = ""  #: UTC time of the verdict, ISO 8601
+    kind: JudgeKind = "pairwise"  #: of the judge; one that sees no list first profits from no place
 
 
 @dataclass(frozen=True, slots=True)

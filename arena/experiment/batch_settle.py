@@ -160,6 +160,7 @@ class Answered:
         self.prompt = judge.prompt
         self.fingerprint = judge.fingerprint
         self.is_llm = judge.is_llm
+        self.kind = judge.kind
         self._judge = judge
         self._refused = refused
 

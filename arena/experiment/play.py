@@ -220,6 +220,7 @@ class Referee:
             cost_usd=usage.cost_usd,
             latency_ms=usage.latency_ms,
             at=_now(),
+            kind=self._judge.kind,
         )
 
     def _failure(self, planned: Planned, error: UnjudgedError) -> Failure:

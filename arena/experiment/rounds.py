@@ -59,7 +59,7 @@ class Race:
         self._models: dict[str, int] = {}
         self._datasets: dict[str, int] = {}
         self._queries: dict[tuple[str, str], int] = {}
-        self._rows: list[tuple[int, int, float, int, int]] = []
+        self._rows: list[tuple[int, int, float, int, int, bool]] = []
 
     def count(self, battle: Battle) -> None:
         """Take a battle in."""
@@ -71,6 +71,7 @@ class Race:
                 _FIRST_SCORE[battle.winner],
                 self._queries.setdefault(query, len(self._queries)),
                 self._datasets.setdefault(battle.dataset, len(self._datasets)),
+                battle.kind == "pairwise" and battle.source != "identical",
             )
         )
 
@@ -78,7 +79,8 @@ class Race:
         """Whether the goal is reached; not while a model won or lost everything."""
         if not self._rows:
             return False
-        first, second, score, query, dataset = (np.array(c) for c in zip(*self._rows, strict=True))
+        columns = (np.array(column) for column in zip(*self._rows, strict=True))
+        first, second, score, query, dataset, placed = columns
         per_dataset = np.bincount(dataset)
         comparisons = Comparisons(
             first=first,
@@ -88,6 +90,7 @@ class Race:
             n_models=len(self._models),
             weight=len(dataset) / (len(per_dataset) * per_dataset[dataset]),
             stratum=dataset,
+            placed=placed,
         )
         try:
             return self._goal.reached(fit(comparisons))

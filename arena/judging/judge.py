@@ -23,7 +23,7 @@ from arena.judging.lists import ListJudge
 from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply
 from arena.judging.verdict import read_verdict
-from arena.records import Document, Exhibit, Qrels, Side, Verdict
+from arena.records import Document, Exhibit, JudgeKind, Qrels, Side, Verdict
 
 SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -59,6 +59,10 @@ class Judge(Protocol):
     @property
     def is_llm(self) -> bool:
         """Whether verdicts are written by a language model, and cost something."""
+
+    @property
+    def kind(self) -> JudgeKind:
+        """How it judges; only a pairwise judge is shown one list before the other."""
 
     def request_key(self, exhibit: Exhibit) -> str:
         """The same for two exhibits if and only if the whole request would be the same."""
@@ -145,6 +149,7 @@ class _QrelsJudge:
     name = "qrels"
     prompt = ""
     is_llm = False
+    kind: JudgeKind = "qrels"
 
     def __init__(self, qrels: Mapping[str, Qrels], top_k: int) -> None:
         self._qrels = qrels

@@ -11,7 +11,7 @@ from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Dialect
 from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply import ChatReply
-from arena.records import Exhibit, Probs, Side, Verdict
+from arena.records import Exhibit, JudgeKind, Probs, Side, Verdict
 
 Reader = Callable[[ChatReply], tuple[Side, Probs | None]]
 """The winner in a reply, with probabilities where it has them; an UnjudgedError if unreadable."""
@@ -29,6 +29,7 @@ class ListJudge:
     """
 
     is_llm = True
+    kind: JudgeKind = "pairwise"
 
     def __init__(
         self, config: JudgeConfig, prompt: Prompt, chat: Chat, *, read: Reader, reading: str

@@ -23,7 +23,7 @@ from arena.judging.choice import Choice, read_choice
 from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt, render_document
 from arena.judging.reply import ChatReply
-from arena.records import Document, Exhibit, Query, Side, Usage, Verdict
+from arena.records import Document, Exhibit, JudgeKind, Query, Side, Usage, Verdict
 
 SCALES: Final[Mapping[str, tuple[str, ...]]] = {
     "binary": ("no", "yes"),
@@ -93,6 +93,7 @@ def grade_of(choice: Choice, labels: Sequence[str]) -> float:
 
 class _PointwiseJudge:
     is_llm = True
+    kind: JudgeKind = "pointwise"
 
     def __init__(
         self,

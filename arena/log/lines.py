@@ -55,13 +55,18 @@ class _ReplyLine:
 
 
 def row(record: Battle | Failure | Reply) -> dict[str, Any]:
-    """A record as the object that its line holds; ``probs`` is left out where there are none."""
+    """A record as the object that its line holds.
+
+    ``probs`` is left out where there are none, and ``kind`` of a judge that reads two lists.
+    """
     values = {f.name: getattr(record, f.name) for f in fields(record)}
     if isinstance(record, Reply):
         del values["usage"]
         values |= {f.name: getattr(record.usage, f.name) for f in fields(Usage)}
     if values.get("probs", "") is None:
         del values["probs"]
+    if values.get("kind") == "pairwise":
+        del values["kind"]
     return values
 
 

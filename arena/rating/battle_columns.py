@@ -47,6 +47,7 @@ _NUMBER = re.compile(r"[-+]?(\d{1,9}\.?\d{0,9}|\.\d{1,9})")
 _EXACT = 1 << 53
 """Whole numbers from here on are not exact as floating-point numbers."""
 
+_NO_PLACE = ("pointwise", "qrels")
 _EXPECTED_PROBS = "expected numbers under first, second and tie"
 _YES = (True, "true", "yes", "1", "1.0")
 _NO = (False, "false", "no", "0", "0.0", None, "")
@@ -210,6 +211,29 @@ def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
     own = [np.full(table.n_rows, bool(table.ids)) for table in tables]
     identical: Mask = np.concatenate(same) & np.concatenate(own)
     return identical
+
+
+def read_placed(tables: Sequence[BattleTable]) -> Mask | None:
+    """Where a judge saw one list first; None if no log of ours says anything.
+
+    Nobody was shown a list first where both were the same, or where the judge is of a kind that
+    grades documents one by one, or knows their grades.
+    """
+    identical = read_identical(tables)
+    if identical is None:
+        return None
+    placed: Mask = np.concatenate([_has_places(table) for table in tables]) & ~identical
+    return placed
+
+
+def _has_places(table: BattleTable) -> Mask:
+    if not table.ids:
+        return np.ones(table.n_rows, np.bool_)
+    kind, judge = read_words(table, "kind", ""), read_words(table, "judge", "")
+    said = np.array([word not in _NO_PLACE for word in kind.distinct])[kind.codes]
+    known = [table.kinds.get(name) not in _NO_PLACE for name in judge.distinct]
+    found: Mask = said & np.array(known)[judge.codes]
+    return found
 
 
 def read_repeated_ids(

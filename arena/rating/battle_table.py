@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from arena.records import Battle
 
 REQUIRED = ("model_a", "model_b", "winner")
 OPTIONAL = ("dataset", "query_id", "judge", "order_swapped", "swapped")
-OWN = frozenset(field.name for field in fields(Battle) if field.default is MISSING)
+OWN = frozenset(column.name for column in fields(Battle) if column.default is MISSING)
 """What every line of a log that arena wrote has: its ids are unique by construction.
 
 Some of them would not do: others call columns ``id``, ``prompt`` and ``source``, too.
 """
 
-OWN_OPTIONAL = ("source", "cost_usd")
+OWN_OPTIONAL = ("source", "cost_usd", "kind")
 """Read in logs of ours alone: elsewhere these names may mean anything."""
 
 HINT = "expected columns model_a, model_b, winner"
@@ -55,6 +55,8 @@ class BattleTable:
     ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
     probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
     notes: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Judge → kind, by the manifest beside a log of ours: logs of before do not say it."""
 
     @property
     def n_rows(self) -> int:

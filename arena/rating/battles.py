@@ -29,6 +29,7 @@ from arena.rating.battle_columns import (
     read_costs,
     read_identical,
     read_names,
+    read_placed,
     read_probs,
     read_repeated_ids,
     read_swapped,
@@ -66,6 +67,7 @@ class Battles:
     probs: NDArray[np.float64] | None = None  #: (n_battles, 3): first, second, tie; NaN if unknown
     cost_usd: NDArray[np.float64] | None = None  #: what each battle cost; NaN if not known
     identical: Mask | None = None  #: ties because both lists were the same: no judge was asked
+    placed: Mask | None = None  #: whether a judge saw model_a's list first; None: everywhere
     failures: int = 0  #: matchups in failures*.jsonl that have no battle
     notes: tuple[str, ...] = ()  #: what a reader of the ratings should know, one line each
     query_ids: tuple[str, ...] = ()  #: sorted; "" where a log names none
@@ -124,7 +126,8 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
     if not files:
         raise UsageError("no battles to rate; give an experiment folder or a battle log")
     failures = [f for path in map(Path, paths) for f in sorted(path.glob("failures*.jsonl"))]
-    return _assemble([read_table(file) for file in files], aliases or {}, failures)
+    tables = [replace(read_table(file), kinds=_judge_kinds(file.parent)) for file in files]
+    return _assemble(tables, aliases or {}, failures)
 
 
 def from_frame(frame: pd.DataFrame, *, aliases: Mapping[str, str] | None = None) -> Battles:
@@ -233,8 +236,18 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
         query_id=query_id,
         cost_usd=read_costs(tables),
         identical=read_identical(tables),
+        placed=read_placed(tables),
     )
     return battles, known
+
+
+def _judge_kinds(folder: Path) -> dict[str, str]:
+    """Judge → kind, as the manifest of an experiment has it; nothing where there is none."""
+    try:
+        judges = orjson.loads((folder / "manifest.json").read_bytes())["judges"]
+        return {judge["name"]: judge["kind"] for judge in judges}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}  # whoever needs the manifest says what is wrong with it
 
 
 def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:

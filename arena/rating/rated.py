@@ -62,9 +62,9 @@ def rate_rows(
         return Rated(_ranked(rows, "elo"), models, notes=(f"{error}; ranked by Elo instead",))
     certainty = _certainty(comparisons, fit, settings)
     rated = _with_ratings(rows, fit, certainty, settings)
-    return Rated(
-        _ranked(rated, settings.rank_by), models, fit, certainty, tuple(_notes(fit, settings))
-    )
+    placed = battles.placed is None or bool(battles.placed.any())
+    notes = tuple(_notes(fit, settings, placed=placed))
+    return Rated(_ranked(rated, settings.rank_by), models, fit, certainty, notes)
 
 
 def position_advantage(fit: Fit | None, settings: RatingSettings) -> PositionAdvantage | None:
@@ -92,6 +92,7 @@ def _comparisons(
         n_models=len(models),
         weight=weight,
         stratum=battles.dataset.astype(np.intp),
+        placed=battles.placed,
     )
 
 
@@ -122,11 +123,11 @@ def _with_ratings(
     ]
 
 
-def _notes(fit: Fit, settings: RatingSettings) -> list[str]:
+def _notes(fit: Fit, settings: RatingSettings, *, placed: bool) -> list[str]:
     notes = []
     if fit.n_clusters < 2:
         notes.append("one query says nothing of another: no intervals; judge more queries")
-    if settings.position and not fit.position_fitted:
+    if settings.position and not fit.position_fitted and placed:
         notes.append("who was shown first cannot be told from who is better: not corrected for")
     return notes
 

@@ -77,6 +77,7 @@ def combine(battles: Battles, rule: JudgeRule) -> Battles:
         winner=winner,
         probs=_mean_probs(battles, votes, mean=rule == "mean"),
         judges=(" + ".join(names),),
+        placed=_any_placed(battles, votes),
         judge=np.zeros(len(winner), np.int32),
     )
     # Nobody is asked about identical lists: that one line stands for all judges is as it should.
@@ -154,6 +155,13 @@ def _mean_probs(battles: Battles, votes: _Votes, *, mean: bool) -> NDArray[np.fl
         certain = np.where(known_probs(battles)[:, None], battles.probs, certain)
     sums = [np.bincount(votes.vote, weights=column) for column in certain.T]
     return np.stack(sums, axis=1) / votes.size[:, None]
+
+
+def _any_placed(battles: Battles, votes: _Votes) -> NDArray[np.bool_] | None:
+    """Whether any judge of a vote saw one list first."""
+    if battles.placed is None:
+        return None
+    return np.bincount(votes.vote, weights=battles.placed) > 0
 
 
 def _panel_notes(votes: _Votes, subject: str, rule: JudgeRule) -> Iterator[str]:
