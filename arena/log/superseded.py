@@ -6,7 +6,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from arena.files import write_atomically
-from arena.log.append import LineFile
+from arena.log.append import LineFile, sync_names
 from arena.log.battle_log import lock_log
 from arena.log.lines import battle_lines
 
@@ -52,6 +52,7 @@ def _move(log: Path, planned: Container[str]) -> int:
                         aside.append(line)
                         moved += 1
                 aside.sync()
+                sync_names(log.parent)  # the file may be new, and its lines leave the log now
             finally:
                 aside.close()
         write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
