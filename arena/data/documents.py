@@ -10,6 +10,7 @@ counted.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -27,6 +28,7 @@ from arena.progress import Reporter, reporter
 from arena.records import Dataset, Document
 
 _KNOWN: Final = ", ".join(READERS)
+_PLAIN_NAME = re.compile(r"[a-zA-Z0-9._/-]+")
 _HEADING: Final = 200
 """Characters of a heading that a title holds at most."""
 _NAMED: Final = 3
@@ -73,12 +75,16 @@ class _Reading:
 
     def __init__(self, folder: Path, leave_out: Collection[Path]) -> None:
         self.folder = folder
-        self.real = os.path.realpath(folder)
+        self.real = Path(os.path.realpath(folder))
         self.leave_out = {
             where
             for path in leave_out
-            for where in (os.path.realpath(path), str(path.parent.resolve() / path.name))
+            for where in (
+                os.path.realpath(path),
+                str(Path(os.path.realpath(path.parent), path.name)),
+            )
         }
+        self.left_out_names = {Path(where).name for where in self.leave_out}
         self.n_passages = 0
         self.others: Counter[str] = Counter()  # files of other kinds, by their suffix
         self.links: list[str] = []
@@ -130,14 +136,18 @@ class _Reading:
     def _skipped(self, path: Path) -> bool:
         # An experiment's results are no documents, where its folder is the one that is read.
         results = path.name == "runs" and path.with_name("arena.toml").exists()
-        # No link is followed on the way to it, so this is where it really is.
-        real = os.path.join(self.real, path.relative_to(self.folder))  # noqa: PTH118
-        if path.name.startswith(".") or results or real in self.leave_out:
+        if path.name.startswith(".") or results or self._left_out(path):
             return True
         if path.is_symlink():
             self.links.append(path.relative_to(self.folder).as_posix())
             return True
         return False
+
+    def _left_out(self, path: Path) -> bool:
+        if path.name not in self.left_out_names:
+            return False
+        # No link is followed on the way to it, so this is where it really is.
+        return str(self.real / path.relative_to(self.folder)) in self.leave_out
 
     def _missed(self, error: OSError) -> None:
         relative = Path(error.filename).relative_to(self.folder).as_posix()
@@ -167,6 +177,8 @@ def _encoded(name: str) -> str:
     def must_go(character: str) -> bool:
         return character in "%#" or character.isspace() or _is_no_letter(character)
 
+    if _PLAIN_NAME.fullmatch(name):
+        return name
     normal = unicodedata.normalize("NFC", name)
     return "".join(quote(c, errors="surrogateescape") if must_go(c) else c for c in normal)
 
