@@ -26,9 +26,15 @@ KEY = "sk-planted-0123456789abcdef"
 GOOD = http(chat("fine").body)
 
 
-def post(base_url: str, *, retry: Retry = HASTY, **endpoint: Any) -> ApiReply:
+def post(
+    base_url: str, *, retry: Retry = HASTY, greeted: bool = False, **endpoint: Any
+) -> ApiReply:
+    """Post once; ``greeted`` where the endpoint has answered another call before."""
+
     async def once() -> ApiReply:
         async with Api(Endpoint(base_url, **endpoint), retry=retry) as api:
+            if greeted:
+                await api.post("/hello", {})
             return await api.post("/chat/completions", {"model": "m", "messages": []})
 
     return run(asyncio.wait_for(once(), 60))
@@ -77,14 +83,24 @@ def test_an_answer_that_cannot_be_read_is_tried_again_and_has_its_reason(name: s
     with RawServer(lambda request: BROKEN[name] if request.n <= 2 else GOOD) as server:
         assert post(server.base_url).attempts == 3
     with (
-        RawServer(lambda request: BROKEN[name]) as server,
+        RawServer(lambda request: GOOD if request.path == "/v1/hello" else BROKEN[name]) as server,
         pytest.raises(ApiError) as caught,
     ):
-        post(server.base_url)
+        post(server.base_url, greeted=True)
 
     assert caught.value.reason in {"garbage", "connection", "server"}
     assert str(caught.value).isprintable()
     assert "after 8 attempts" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_endpoint_that_never_answers_otherwise_is_named_soon(name: str) -> None:
+    with RawServer(lambda request: BROKEN[name]) as server, pytest.raises(ApiError) as caught:
+        post(server.base_url)
+
+    assert caught.value.reason in {"unusable", "connection", "server"}
+    assert str(caught.value).isprintable()
+    assert len(server.requests) == HASTY.first_contact
 
 
 def test_compressed_answers_are_read() -> None:
@@ -112,10 +128,11 @@ LONG: dict[str, Sent] = {
 def test_an_answer_of_any_length_takes_no_more_memory_than_a_long_one(name: str) -> None:
     async def many(base_url: str) -> list[ApiReply | BaseException]:
         async with Api(Endpoint(base_url, concurrency=2), retry=Retry(attempts=1)) as api:
+            await api.post("/hello", {})
             calls = (api.post("/chat/completions", {"n": n}) for n in range(3))
             return await asyncio.gather(*calls, return_exceptions=True)
 
-    with RawServer(lambda request: LONG[name]) as server:
+    with RawServer(lambda request: GOOD if request.n == 1 else LONG[name]) as server:
         tracemalloc.start()
         failures = run(asyncio.wait_for(many(server.base_url), 60))
         peak = tracemalloc.get_traced_memory()[1]
@@ -152,9 +169,9 @@ def test_a_long_error_is_shown_in_part() -> None:
 
 def test_an_answer_that_trickles_is_given_up_in_time() -> None:
     drops = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", *[b" ", 0.02] * 500]
-    with RawServer(lambda request: drops if request.n == 1 else GOOD) as server:
+    with RawServer(lambda request: drops if request.n == 2 else GOOD) as server:
         began = time.monotonic()
-        reply = post(server.base_url, timeout_s=0.3)
+        reply = post(server.base_url, greeted=True, timeout_s=0.3)
 
     assert reply.attempts == 2
     assert time.monotonic() - began < 5
@@ -346,7 +363,7 @@ def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPat
 
 def test_an_outage_of_broken_answers_is_waited_out() -> None:
     """Answers that no client can read are an outage like any other."""
-    retry = Retry(base_s=0.002, longest_s=0.01, outage=Outage(pause_s=0.02))
+    retry = Retry(base_s=0.002, longest_s=0.01, outage=Outage(enough=5, pause_s=0.02, quiet_s=0))
 
     async def many(base_url: str) -> list[ApiReply]:
         async with Api(Endpoint(base_url), retry=retry) as api:
