@@ -163,8 +163,20 @@ def test_a_reply_without_a_judge_counts_towards_the_whole(tmp_path: Path) -> Non
     assert spent_usd(tmp_path) == {"": 0.5}
 
 
-def test_a_damaged_reply_is_an_error_with_its_line(tmp_path: Path) -> None:
-    (tmp_path / "replies.jsonl").write_text('{"judge": "m", "cost_usd": 0.5}\n[]\n')
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        '{"judge": "m"}',
+        '{"judge": [], "cost_usd": 1}',
+        '{"judge": "m", "cost_usd": "x"}',
+        '{"judge": "m", "cost_usd": "nan"}',
+        '{"judge": "m", "cost_usd": -1}',
+        '{"judge": "m", "cost_usd": 1e999}',
+    ],
+)
+def test_a_damaged_reply_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+    (tmp_path / "replies.jsonl").write_text(f'{{"judge": "m", "cost_usd": 0.5}}\n{line}\n')
 
     with pytest.raises(DataError, match=r"replies\.jsonl:2: not a reply with its cost"):
         spent_usd(tmp_path)

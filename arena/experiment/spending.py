@@ -139,15 +139,26 @@ def _share(path: Path, kind: str, shard: Shard) -> float:
 
 def _costs(path: Path) -> Iterator[tuple[str, float]]:
     """Judge and dollars of each reply in a log."""
-    with path.open("rb") as lines:
+    try:
+        lines = path.open("rb")
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    with lines:
         for number, line in enumerate(lines, start=1):
             if line.endswith(b"\n") and not line.isspace():
-                try:
-                    row = orjson.loads(line)
-                    yield row.get("judge", ""), float(row["cost_usd"])
-                except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-                    remedy = "mend the line: a cap counts what every reply has cost"
-                    raise DataError(path, number, "not a reply with its cost", remedy) from None
+                yield _cost(line, path, number)
+
+
+def _cost(line: bytes, path: Path, number: int) -> tuple[str, float]:
+    try:
+        row = orjson.loads(line)
+        judge, cost = row.get("judge", ""), float(row["cost_usd"])
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError):
+        judge, cost = "", math.nan
+    if not (isinstance(judge, str) and 0 <= cost < math.inf):
+        remedy = "mend the line: a cap counts what every reply has cost"
+        raise DataError(path, number, "not a reply with its cost", remedy)
+    return judge, cost
 
 
 def _now() -> str:
