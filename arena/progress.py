@@ -177,7 +177,7 @@ class _Live:
         columns = (
             text("description", ratio=None if width >= 60 else 1),
             *bar,
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            text("fields[count]"),  # empty until it is known what was done before
             text("fields[pace]"),
             text("fields[detail]", ratio=1),
         )
@@ -186,13 +186,15 @@ class _Live:
             *columns, console=self._console, refresh_per_second=8, expand=True
         ) as progress:
             short = _middle(self._shown(title), max(width // 2 - 8, 12), self._shown("…"))
-            task = progress.add_task(short, total=total, pace="", detail="")
+            task = progress.add_task(short, total=total, count="", pace="", detail="")
             shown = self._shown
 
             class Bar:
                 def update(self, done: int, detail: str = "") -> None:
                     pace.update(done)
-                    progress.update(task, completed=done, pace=str(pace), detail=shown(detail))
+                    done_of = f"{done:,}/{total:,}"
+                    progress.update(task, completed=done, count=done_of, pace=str(pace))
+                    progress.update(task, detail=shown(detail))
 
             yield Bar()
 

@@ -11,9 +11,12 @@ import struct
 import subprocess
 import sys
 import termios
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from experiments import fair_judge, llm, log_lines, logged, write_experiment
+from loopback import LoopbackServer
 from rich.cells import cell_len
 
 FAMILY = [
@@ -41,13 +44,15 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def on_terminal(arguments: list[str], *, width: int, **env: str) -> tuple[int, str]:
+def on_terminal(
+    arguments: list[str], *, width: int, program: list[str] = ARENA, **env: str
+) -> tuple[int, str]:
     """The exit status of a command, and what it wrote to a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
     child = subprocess.Popen(
-        [*ARENA, *arguments],
+        [*program, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -139,6 +144,68 @@ def test_json_moves_no_cursor_and_says_the_same(log):
 
     assert all(line.isprintable() for line in shown.splitlines())
     assert HOSTILE in {row["model"] for row in json.loads(shown)["overall"]}
+
+
+RESUMED = """
+import time
+from arena.progress import reporter
+reporter = reporter()
+reporter.say("note: \\x1b]0;owned\\x07 a model's word")
+with reporter.stage("docs: organisation/a-very-long-model-name-v2@int8", 3748) as stage:
+    time.sleep(0.4)
+    stage.update(512, "$0.02 of $5.00, Elo 1734 organisation/a-very-long-model-name-v2@int8")
+    time.sleep(0.4)
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "encoding", "term"),
+    [(40, "utf-8", "xterm"), (80, "ascii", "xterm"), (60, "utf-8", "dumb")],
+)
+def test_progress_begins_at_what_is_kept_and_stays_on_its_line(width, encoding, term):
+    status, shown = on_terminal(
+        ["-c", RESUMED], width=width, program=[sys.executable], PYTHONIOENCODING=encoding, TERM=term
+    )
+
+    frames = [COLOUR.sub("", line) for line in re.split(r"[\r\n]+|\x1b\[\d*[AK]", shown)]
+    frames = [re.sub(r"\x1b\[\?25[lh]", "", frame) for frame in frames]
+    assert status == 0, shown
+    assert any("512/3,748" in frame for frame in frames)
+    assert not any("0/3,748" in frame for frame in frames)
+    assert term == "dumb" or max(map(cell_len, frames)) <= width
+    assert not {"\x07", "\x1b"} & set("".join(frames))
+    assert any("v2@int8" in frame for frame in frames) or width < 60
+
+
+def test_a_run_on_this_machine_heeds_no_proxy_no_locale_and_no_time_zone(tmp_path):
+    surroundings = {
+        "usual": {},
+        "odd": {
+            "LC_ALL": "tr_TR.UTF-8",
+            "TZ": "Pacific/Chatham",
+            **dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9"),
+        },
+    }
+    logs = {}
+    for name, env in surroundings.items():
+        (tmp_path / name).mkdir()
+        with LoopbackServer(fair_judge) as server:
+            config = write_experiment(tmp_path / name, judge=llm(server.base_url))
+            done = subprocess.run(
+                [*ARENA, "battle", str(config)],
+                env={**os.environ, "ARENA_CACHE": str(tmp_path / name / "cache"), **env},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 0, done.stderr
+        times = [datetime.fromisoformat(battle.at) for battle in logged(config)]
+        assert all(abs(datetime.now(UTC) - at) < timedelta(minutes=10) for at in times)
+        logs[name] = log_lines(config)
+
+    assert [(row["query_id"], row["winner"]) for row in logs["odd"]] == [
+        (row["query_id"], row["winner"]) for row in logs["usual"]
+    ]
 
 
 def test_an_error_repeats_foreign_text_without_its_controls(tmp_path):
