@@ -93,9 +93,10 @@ class ApiError(ArenaError):
     ``connection``, ``rate_limit``, ``server``, ``garbage``, ``bad_request`` and so on.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, words: str = "") -> None:
         self.reason = reason
         self.detail = detail
+        self.words = words or detail  #: all that the endpoint said, to be looked into, not shown
         super().__init__(f"{reason}: {detail}")
 
 
@@ -134,11 +135,15 @@ class BudgetSpentError(ArenaError):
 
 
 class GateError(ArenaError):
-    """A judge missed controls with an obvious answer; ``figures`` and ``remedy`` are sentences."""
+    """A judge missed controls with an obvious answer; ``figures`` and ``remedy`` are sentences.
 
-    def __init__(self, judge: str, figures: str, remedy: str) -> None:
+    Where no control got a verdict, and all for one reason, ``figures`` is that reason.
+    """
+
+    def __init__(self, judge: str, figures: str, remedy: str, *, answered: bool = True) -> None:
         self.judge = judge
-        super().__init__(f"judge {judge} failed its controls: {figures}; {remedy}")
+        failed = "failed its controls" if answered else "gave no verdict on any control"
+        super().__init__(f"judge {judge} {failed}: {figures}; {remedy}")
 
 
 class IncompleteError(ArenaError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chat_judges import asked, config, with_judge, word
-from loopback import Answer, LoopbackServer, chat, verdict
+from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, GateError
 from arena.judging.cache import VerdictCache
@@ -63,10 +63,40 @@ def test_relevant_documents_stand_against_those_of_another_query():
 
 
 def test_without_qrels_the_documents_that_most_models_agree_on_are_taken():
-    for control in controls(dataset(qrels=False)):
+    found = controls(dataset(qrels=False))
+
+    assert len(found) == 8
+    for control in found:
         topic = control.query.query_id[1:]
-        first, _ = ids(control)
+        first, other = ids(control)
         assert first == [f"poor{topic}", f"good{topic}"]
+        assert not set(first) & set(other)
+
+
+def test_documents_that_half_of_the_models_show_are_not_what_most_agree_on():
+    data = dataset(qrels=False)
+    shared = {f"q{i}": (ScoredDoc(f"good{i}", 2.0), ScoredDoc(f"poor{i}", 1.0)) for i in range(N)}
+    single = {f"q{i}": (ScoredDoc(f"good{i}", 2.0),) for i in range(N)}
+    # good is shown by four of four models, poor by two, which is no more than half.
+    runs = [Run("d", name, shared) for name in "ab"] + [Run("d", name, single) for name in "cd"]
+
+    found = controls(data, runs)
+
+    assert len(found) == 8
+    for control in found:
+        assert ids(control)[0] == [f"good{control.query.query_id[1:]}"]
+
+
+def test_documents_that_models_agree_on_go_by_how_many_show_them_then_by_their_ranks():
+    data = dataset(qrels=False)
+    kinds = (("good", "poor"), ("good", "poor"), ("poor", "good"))
+
+    found = controls(data, [ranked(str(i), kind) for i, kind in enumerate(kinds)])
+
+    assert len(found) == 8
+    for control in found:
+        topic = control.query.query_id[1:]
+        assert ids(control)[0] == [f"good{topic}", f"poor{topic}"]
 
 
 def test_controls_are_drawn_by_the_seed_and_not_by_the_order_of_queries():
@@ -82,7 +112,10 @@ def test_a_document_that_any_model_shows_for_the_query_is_no_wrong_answer():
     data = dataset()
     rival = Run("d", "r", {f"q{i}": (ScoredDoc(f"good{(i + 1) % N}", 1.0),) for i in range(N)})
 
-    for control in controls(data, [rival]):
+    found = controls(data, [rival])
+
+    assert len(found) == 8
+    for control in found:
         topic = int(control.query.query_id[1:])
         assert ids(control)[1] != [f"good{(topic + 1) % N}"]
 
@@ -195,9 +228,53 @@ def test_a_judge_of_documents_is_tested_too_and_pays_each_document_once(tmp_path
     assert 'try scale = "binary", or another model' in refused(blind, kind="pointwise")
 
 
-def test_a_dead_endpoint_is_no_bad_judge():
-    from loopback import error
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [
+        (error(400, "Der Kontext ist voll"), "bad_request", "HTTP 400: Der Kontext ist voll"),
+        (chat("", finish_reason="length"), "truncated", "raise it"),
+        (chat(None, refusal="I may not."), "refusal", "the judge refused: I may not."),
+        (chat(""), "empty", "wrote nothing"),
+    ],
+)
+def test_where_all_controls_fail_for_one_reason_that_reason_comes_first(answer, reason, words):
+    def script(body: dict[str, Any], attempt: int) -> Answer:
+        return answer if "topic-" in str(body) else chat("yes")
 
+    report = held(script, controls(dataset()))
+    said = refused(report)
+
+    assert f"judge judge-1 gave no verdict on any control: {reason}: " in said
+    assert words in said
+    assert "pointwise" not in said
+    assert report.reasons == {reason: 16}
+    assert "all 16 for one reason" in report.lines()[0]
+
+
+def test_where_controls_fail_for_several_reasons_the_figures_tell_them():
+    def script(body: dict[str, Any], attempt: int) -> Answer:
+        return chat("") if "topic-1" in asked(body) else chat(None, refusal="No.")
+
+    said = refused(held(script, controls(dataset())))
+
+    assert "failed its controls: 0% of 16 verdicts were right" in said
+    assert "16 could not be read" in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [error(400, "Model Not Exist"), error(400, "no access"), error(500, "boom"), error(422, "x")],
+)
+def test_what_is_refused_whatever_is_asked_stops_the_gate_in_the_servers_words(answer):
+    with LoopbackServer(lambda body, attempt: answer) as server:
+        with pytest.raises(FatalApiError) as caught:
+            with_judge(server, config(), lambda judge: hold_gate(judge, controls(dataset())))
+
+        assert json.loads(answer.body)["error"]["message"] in str(caught.value)
+        assert len(server.requests) <= 60
+
+
+def test_a_dead_endpoint_is_no_bad_judge():
     with pytest.raises(FatalApiError):
         held(lambda body, attempt: error(401, "bad key"), controls(dataset()))
 

@@ -21,6 +21,7 @@ from arena.records import Document, Exhibit, Query, Verdict
 HASTY = Retry(base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"
 PROMPT = load_prompt("pairwise")
+NAMED = ("temperature", "max_tokens", "max_completion_tokens", "top_logprobs", "response_format")
 
 
 def config(**settings: Any) -> JudgeConfig:
@@ -247,13 +248,46 @@ def test_a_schema_gives_way_to_json_mode_first():
         assert server.requests[-1].body["response_format"] == {"type": "json_object"}
 
 
-def test_a_refusal_about_something_else_changes_nothing():
-    for refusal in (
+@pytest.mark.parametrize(
+    "refusal",
+    [
         "max_tokens is too large: the context length is 4096",
+        "maximum context length is 4096 tokens, you asked for 1024 in max_tokens",
         "Unsupported image",
-        "the temperature outside is nice",
-    ):
-        assert Dialect().after(refusal) == Dialect()
+        "",
+    ],
+)
+def test_a_refusal_that_names_no_field_changes_nothing(refusal):
+    assert Dialect().after(refusal) == Dialect()
+
+
+@given(st.lists(st.sampled_from([*NAMED, "not supported", "at least 16", "?!", "ünknown"])))
+def test_whatever_refusals_say_only_so_many_fields_can_be_dropped(words):
+    dialect, n_changes = Dialect(), 0
+    while (after := dialect.after(" ".join(words))) != dialect:
+        dialect, n_changes = after, n_changes + 1
+        assert n_changes <= 8
+    assert Dialect().joined(dialect) == dialect.joined(Dialect()) == dialect
+
+
+def test_a_field_that_is_named_in_an_echoed_text_is_sent_again_to_the_next_battle():
+    echo = "Prompt rejected: 'What is the temperature in Oslo?'"
+
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        return error(400, echo) if "text of c" in str(body) else verdict("tie")
+
+    async def three(judge: Judge) -> UnjudgedError:
+        await judge.judge(exhibit("a"))
+        with pytest.raises(UnjudgedError) as caught:
+            await judge.judge(exhibit("c"))
+        await judge.judge(exhibit("b", "d"))
+        return caught.value
+
+    with LoopbackServer(answer) as server:
+        failure = with_judge(server, three)
+
+        assert failure.reason == "bad_request"
+        assert [len(r.body) for r in server.requests] == [5, 5, 4, 5]
 
 
 def test_the_fingerprint_changes_with_what_could_change_a_verdict_and_nothing_else(monkeypatch):

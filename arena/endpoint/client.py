@@ -232,7 +232,7 @@ class Api:
         if reply is None:
             shown = one_line(raw[:_LOOKED_AT].decode("utf-8", "replace")) or "nothing"
             raise TransientApiError("garbage", f"HTTP {status} without a JSON object: {shown}")
-        if wrapped := wrapped_refusal(reply, raw, key=self._key_place):
+        if wrapped := wrapped_refusal(reply, path=call.path, key=self._key_place):
             raise wrapped
         usage = reply.get("usage")
         n_tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
@@ -308,7 +308,7 @@ class Api:
             return FatalApiError("unusable", f"{what}; check base_url")
         if never and error.late:
             return FatalApiError("timeout", f"{self.base_url}: {detail}, if it is at work at all")
-        return ApiError(error.reason, detail)
+        return ApiError(error.reason, detail, words=error.words)
 
     def _stop(self, error: FatalApiError) -> None:
         self._fatal = self._fatal or error

@@ -11,17 +11,17 @@ from typing import Any
 import orjson
 
 from arena.endpoint.rate import reset_s
+from arena.endpoint.wording import error_of, naming, wording
 from arena.errors import ApiError, FatalApiError
 from arena.redaction import blank
 
 _SHOWN = 300
 """Characters of an endpoint's own message that are shown."""
-_LOOKED_AT = 2**16
-"""Characters of it that are looked at."""
 _DATE = 64
 """Characters of the longest date."""
 
-_TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 529: "rate_limit"}
+_TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 499: "server"}
+_TRANSIENT |= {529: "rate_limit"}
 _BUSY = (425, 429, 503, 529)
 """A server that loads its model says 503, for a minute if the model is large."""
 _FATAL = {401: "key", 402: "quota", 403: "permission", 404: "not_found", 405: "not_found"}
@@ -35,30 +35,58 @@ _REMEDY = {
 # Codes and phrases that matter more than the status they come with.
 _SPENT = re.compile(
     r"insufficient[_ ](quota|balance|credit|fund)|billing_(hard_limit|not_active)"
-    r"|credit balance is too low|account_deactivated|access_terminated",
+    r"|credit balance is too low|account_deactivated|access_terminated|budget_exceeded",
     re.IGNORECASE,
 )
-_BAD_KEY = re.compile(r"(invalid|incorrect)[_ ]api[_ ]key|api key not valid", re.IGNORECASE)
-_BAD_MODEL = re.compile(
-    r"model_not_found|invalid_model|not a valid model|model\b.{0,80}\bdoes not exist", re.IGNORECASE
+_BAD_KEY = re.compile(
+    r"(invalid|incorrect|missing)[_ ](api|access)[_ ]?(key|token)"
+    r"|api[_ ]key[_ ](not valid|invalid)",
+    re.IGNORECASE,
 )
+_BAD_MODEL = re.compile(
+    r"model[_ ]not[_ ](found|exist)|invalid[_ ]model\b|unknown[_ ]model\b|not a valid model"
+    r"|model\b.{0,80}\b(does not exist|not found)",
+    re.IGNORECASE,
+)
+_DIAGNOSIS = 200
+"""Characters of a status 400's words that may say so: what follows may echo a text."""
 _TOO_LONG = re.compile(
     # llama.cpp and Ollama say so with status 500, and will say it again.
-    r"too large to process|exceeds? the ((available|maximum) )?context",
+    r"too large to process|exceed\w*\b.{0,40}\bcontext|context\b.{0,40}\bexceed",
     re.IGNORECASE,
 )
-_CENSORED = re.compile(r"content_filter|content_policy|moderation|flagged", re.IGNORECASE)
+_CENSORED = re.compile(
+    r"content[_ ](filter|policy|management)|moderation|flagged|data_inspection_failed",
+    re.IGNORECASE,
+)
+_UNSAFE = 498
+"""Cohere's status for a text that it does not want to read."""
+
+# What a reply with status 200 means that wraps an error without a status, by its code or type.
+_NAMED = (
+    (re.compile(r"insufficient|quota|billing|credit|budget", re.IGNORECASE), 402),
+    (re.compile(r"rate|throttl|exhausted|too_many", re.IGNORECASE), 429),
+    (re.compile(r"overload|unavailable|busy|loading|capacity", re.IGNORECASE), 503),
+    (re.compile(r"auth|api_?key|credential", re.IGNORECASE), 401),
+    (re.compile(r"permission|forbidden", re.IGNORECASE), 403),
+    (re.compile(r"not_?found", re.IGNORECASE), 404),
+    (re.compile(r"invalid|bad_?request|unsupported|context", re.IGNORECASE), 400),
+)
+_UPSTREAM = 502
+"""What it means that names nothing: whoever stands behind the gateway failed."""
 
 
 class TransientApiError(ApiError):
     """The same request may well succeed a little later."""
 
-    def __init__(self, reason: str, detail: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, reason: str, detail: str, *, words: str = "", retry_after_s: float | None = None
+    ) -> None:
         self.retry_after_s = retry_after_s
         self.excused = False  #: whether it happened in an outage, and does not count
         self.late = False  #: no answer came in time
         self.busy = False  #: the endpoint says that it is there, but not now
-        super().__init__(reason, detail)
+        super().__init__(reason, detail, words=words)
 
 
 def refusal(
@@ -76,36 +104,58 @@ def refusal(
         A `TransientApiError`, a `FatalApiError`, or an `ApiError` for this request alone, with
         the endpoint's message shortened to one line.
     """
-    text = body[:_LOOKED_AT].decode("utf-8", "replace")
-    said = one_line(_message(body)) or "no message"
+    words = blank(naming(body))
+    said = one_line(wording(body)) or "no message"
     detail = f"HTTP {status}: {said}"
-    if fatal := _fatal_reason(status, text):
+    if fatal := _fatal_reason(status, words):
         return FatalApiError(fatal, f"{detail}; {_REMEDY[fatal].format(key=key)}")
-    if status < 500 and _CENSORED.search(text):
+    if status == _UNSAFE or (status < 500 and _CENSORED.search(words)):
         return ApiError("refusal", detail)
-    if status == 500 and _TOO_LONG.search(text):
-        return ApiError("bad_request", detail)
+    if status == 501 or (status == 500 and _TOO_LONG.search(words)):
+        return ApiError("bad_request", detail, words=words)
     if status in _TRANSIENT or status >= 500:
         reason = _TRANSIENT.get(status, "server")
         wait_s = retry_after_s(headers)
         if wait_s is None and status == 429:
             wait_s = reset_s(headers)
-        error = TransientApiError(reason, detail, retry_after_s=wait_s)
+        error = TransientApiError(reason, detail, words=words, retry_after_s=wait_s)
         error.busy = status in _BUSY
         return error
-    return ApiError("bad_request", detail)
+    return ApiError("bad_request", detail, words=words)
 
 
 def wrapped_refusal(
-    reply: Mapping[str, Any], body: bytes, *, key: str = "the key"
+    reply: Mapping[str, Any], *, path: str, key: str = "the key"
 ) -> ApiError | None:
-    """The error that some gateways wrap in a reply with status 200; None where there is none."""
-    error = reply.get("error")
-    if not error or "choices" in reply or "data" in reply:
+    """The error that some gateways wrap in a reply with status 200; None where there is none.
+
+    Args:
+        reply: the whole of it.
+        path: that was asked; an error that names it knows no such path.
+        key: what to check where the key is refused, for people.
+    """
+    error = error_of(reply)
+    if not error:
         return None
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 502
+    body = orjson.dumps({"error": error})
+    status = _status_of(error)
+    if status == _UPSTREAM and path in wording(body):
+        status = 404
     return refusal(status, body, {}, key=key)
+
+
+def _status_of(error: object) -> int:
+    """The status that an error without one would have had, by its code, type or status."""
+    if not isinstance(error, dict):
+        return _UPSTREAM
+    names = [error.get(name) for name in ("code", "status", "type")]
+    for name in names:
+        digits = name if isinstance(name, str) and name.isdecimal() else ""
+        status = name if isinstance(name, int) else int(digits[:6] or 0)
+        if 400 <= status < 600:
+            return status
+    named = " ".join(name for name in names if isinstance(name, str))
+    return next((status for pattern, status in _NAMED if pattern.search(named)), _UPSTREAM)
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -143,43 +193,12 @@ def one_line(text: str) -> str:
 def _fatal_reason(status: int, text: str) -> str | None:
     if status >= 500:
         return None
-    if _SPENT.search(text):
+    if _SPENT.search(text[:_DIAGNOSIS] + text[-_DIAGNOSIS:]):
         return "quota"
     if status == 403 and _CENSORED.search(text):
         return None
     if status in _FATAL:
         return _FATAL[status]
-    if status in (400, 422) and _BAD_KEY.search(text):
+    if status in (400, 422) and _BAD_KEY.search(text[:_DIAGNOSIS] + text[-_DIAGNOSIS:]):
         return "key"
-    return "not_found" if status in (400, 422) and _BAD_MODEL.search(text) else None
-
-
-def _message(body: bytes) -> str:
-    """The words for people inside an error body of any shape."""
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        found = _without_tags(body[:_LOOKED_AT].decode("utf-8", "replace"))
-    for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    if isinstance(found, str):
-        return found
-    try:
-        return orjson.dumps(found).decode()
-    except orjson.JSONEncodeError:  # it may read what is nested deeper than it writes
-        return body[:_LOOKED_AT].decode("utf-8", "replace")
-
-
-def _without_tags(page: str) -> str:
-    """The words of a web page, however broken: each part of it is looked at once."""
-    words: list[str] = []
-    lower, end = page.lower(), 0
-    while (begin := page.find("<", end)) >= 0:
-        words.append(page[end:begin])
-        element = next((e for e in ("script", "style") if lower.startswith(e, begin + 1)), None)
-        closing = lower.find(f"</{element}", begin) if element else begin
-        end = page.find(">", closing) + 1 if closing >= 0 else 0
-        if not end:
-            return " ".join(words)
-    return " ".join([*words, page[end:]])
+    return "not_found" if status in (400, 422) and _BAD_MODEL.search(text[:_DIAGNOSIS]) else None

@@ -15,10 +15,11 @@ from arena.experiment.known import Known
 from arena.experiment.panel import Seat
 from arena.experiment.plan import same_lists
 from arena.experiment.prepare import Prepared
+from arena.experiment.speed import time_left
 from arena.experiment.stand_in import Unretrieved
 from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
 from arena.log.compact import IdSet
-from arena.progress import dollars, duration
+from arena.progress import dollars
 from arena.records import Exhibit
 
 SAMPLED: Final = 200
@@ -29,10 +30,6 @@ TOKENS_PER_MESSAGE: Final = 4
 
 TOKENS_PER_REPLY: Final = 150
 """A few sentences on each list, and a verdict."""
-
-SECONDS_PER_CALL: Final = 2.0
-IN_FLIGHT: Final = 64
-"""Calls of a hosted model that writes a short analysis, and how many of them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class JudgeEstimate:
     output_tokens: int
     cost_usd: float | None  #: of the calls; None where the config has no prices
     tokenizer: str = ESTIMATED.name  #: how tokens were counted
+    time: str = ""  #: about how long the calls take, and why
 
     def lines(self) -> Iterator[str]:
         """The estimate as people read it."""
@@ -65,8 +63,7 @@ class JudgeEstimate:
             yield f"tokens in    {self.input_tokens:>12,}  {self.tokenizer}"
             yield f"tokens out   {self.output_tokens:>12,}  {self.output_tokens // n_all} a reply"
             yield f"price        {_price(self.cost_usd)}"
-            seconds = n_all * SECONDS_PER_CALL / IN_FLIGHT
-            yield f"time         {duration(seconds):>12}  {IN_FLIGHT} calls at once"
+            yield f"time         {self.time}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +179,12 @@ def _estimate(prepared: Prepared, seat: Seat, known: Known, *, gate: bool) -> Ju
         output_tokens=bill.output_tokens,
         cost_usd=bill.cost_usd,
         tokenizer=bill.tokenizer.name,
+        time=time_left(
+            seat.config,
+            prepared.experiment.folder,
+            len(bill.keys),
+            bill.input_tokens + bill.output_tokens,
+        ),
     )
 
 

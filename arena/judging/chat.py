@@ -22,7 +22,9 @@ from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.dialect import SHORT, Dialect, Form, dialect_from
+from arena.judging.doubt import QUESTION, Doubt
 from arena.judging.learned import Learned
+from arena.judging.prompt_cut import Ceiling
 from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.records import Usage
 
@@ -75,6 +77,8 @@ class Chat:
         self._learned = learned or Learned()
         #: what the endpoint takes, as far as it is known
         self.dialect = dialect_from(self._learned.facts(self.fingerprint, _DIALECT))
+        self._doubt = Doubt(self._ask_shortest)
+        self._ceiling = Ceiling()
 
     def key(self, messages: Messages) -> str:
         """The same for two requests if and only if they are the same."""
@@ -85,15 +89,12 @@ class Chat:
 
     def request(self, messages: Messages) -> dict[str, Any]:
         """The body of the request, in the dialect that the endpoint takes."""
-        fields = self.dialect.fields(
-            self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
-        )
-        return {"model": self._config.model, "messages": messages, **fields}
+        return self._request(messages, self.dialect)
 
     def learn(self, refusal: str) -> bool:
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
         known = self.dialect
-        self._speak(known.after(refusal))
+        self._speak(known.after(refusal, self._form))
         return self.dialect != known
 
     def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
@@ -177,31 +178,84 @@ class Chat:
 
     async def _paid(self, messages: Messages) -> ChatReply:
         """The endpoint's reply, and what all attempts at it cost."""
-        spent = Usage()
+        try:
+            reply = await self._negotiated(messages)
+        except UnjudgedError as error:
+            if isinstance(error.__cause__, ApiError):
+                await self._doubt.refused(error.__cause__)
+            raise
+        self._doubt.answered()
+        return reply
+
+    async def _negotiated(self, messages: Messages) -> ChatReply:
+        """The endpoint's reply, to a request with the fields that it takes."""
+        spent, dialect = Usage(), self.dialect
         async with self._budget.hold(self._at_most_usd(messages)) as reservation:
             while True:
-                dialect = self.dialect
                 try:
-                    answer = await self._api.post("/chat/completions", self.request(messages))
+                    answer = await self._api.post(
+                        "/chat/completions", self._request(messages, dialect)
+                    )
                 except FatalApiError:
                     raise
                 except ApiError as error:
-                    # Many requests are refused at once for the same cause: the first one learns.
-                    stale = error.reason == "bad_request" and dialect != self.dialect
-                    if stale or (error.reason == "bad_request" and self.learn(error.detail)):
+                    if tried := self._without(dialect, error):
+                        dialect = tried
                         continue
                     raise UnjudgedError(
                         error.reason, error.detail, cost_usd=spent.cost_usd
-                    ) from None
+                    ) from error
+                self._speak(self.dialect.joined(dialect))
                 usage = usage_of(answer.body, self._config, answer.latency_ms)
                 reservation.paid(usage.cost_usd)
                 self._measure(messages, usage)
                 spent = _sum(spent, usage)
                 reply = chat_reply(answer.body, spent)
-                if not (self._form.labels and dialect.short and reply.cut):
-                    return reply
-                # A model that thinks first, or whose words are many tokens, needs more room.
-                self._speak(replace(self.dialect, short=False))
+                if self._form.labels and dialect.short and reply.cut:
+                    # A model that thinks first, or whose words are many tokens, needs more room.
+                    dialect = replace(self.dialect, short=False)
+                    self._speak(dialect)
+                    continue
+                self._check_read(messages, answer.body, reply)
+                return reply
+
+    def _request(self, messages: Messages, dialect: Dialect) -> dict[str, Any]:
+        fields = dialect.fields(
+            self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
+        )
+        return {"model": self._config.model, "messages": messages, **fields}
+
+    def _without(self, dialect: Dialect, refusal: ApiError) -> Dialect | None:
+        """The dialect to ask in once more after a refusal; None if that would not help."""
+        if refusal.reason != "bad_request":
+            return None
+        # Many requests are refused at once for the same cause: others may know it by now.
+        known = dialect.joined(self.dialect)
+        tried = known if known != dialect else dialect.after(refusal.words, self._form)
+        return tried if tried != dialect else None
+
+    async def _ask_shortest(self) -> None:
+        """Ask next to nothing; an `ApiError` says that nothing else will be answered either."""
+        messages = [{"role": "user", "content": QUESTION}]
+        length = self.dialect.length
+        body: dict[str, Any] = {"model": self._config.model, "messages": messages}
+        if length:
+            body[length] = self._config.max_tokens
+        async with self._budget.hold(self._at_most_usd(messages)) as reservation:
+            answer = await self._api.post("/chat/completions", body)
+            reservation.paid(usage_of(answer.body, self._config, answer.latency_ms).cost_usd)
+
+    def _check_read(self, messages: Messages, body: Mapping[str, Any], reply: ChatReply) -> None:
+        """Make sure that the server has read the whole prompt, as far as its count tells.
+
+        Raises:
+            UnjudgedError: ``prompt_cut``.
+        """
+        usage = usage_of(body, self._config, 0.0)
+        text = "\n".join(message["content"] for message in messages)
+        # Some do not count what they found in a cache.
+        if said := self._ceiling.cut(text, usage.input_tokens + usage.cached_tokens):
+            raise UnjudgedError("prompt_cut", said, reply=reply.text, cost_usd=reply.usage.cost_usd)
 
     def _speak(self, dialect: Dialect) -> None:
         """Use this dialect from now on, in later runs too."""

@@ -1,7 +1,7 @@
 """What a server takes in a chat request, learnt from its refusals.
 
 Reasoning models reject ``temperature`` and ``max_tokens``; many servers know no JSON schema, or
-no logprobs. A request starts out with everything, and loses what the server says it does not know.
+no logprobs. A request starts out with everything, and loses what a refusal names.
 """
 
 from __future__ import annotations
@@ -16,18 +16,26 @@ from pydantic import TypeAdapter, ValidationError
 SHORT: Final = 4
 """Tokens for a reply of one word: room for a blank or a quotation mark, too little for prose."""
 
-_UNKNOWN = re.compile(
-    r"unsupported|not support|n['’]t support|unrecogni[sz]ed|unknown|not permitted|not allowed"
-    r"|unexpected|extra|invalid|must be|only the default|not available|not recogni[sz]ed"
-    r"|not enabled|at most|maximum",
-    re.IGNORECASE,
+_FORMAT: Final = (
+    "responseformat",
+    "jsonschema",
+    "jsonobject",
+    "jsonmode",
+    "structuredoutput",
+    "outputformat",
+    "outputconfig",
+    "textformat",
+    "responseschema",
+    "responsemimetype",
+    "guidedjson",
+    "grammar",
 )
-_FORMAT = re.compile(r"response_format|json_schema|json_object|structured[ _]output", re.IGNORECASE)
-_TOO_LONG = re.compile(r"context[ _](length|window)|too (long|large|many)", re.IGNORECASE)
-_LENGTH = re.compile(r"max_(completion_|output_)?tokens", re.IGNORECASE)
+_LENGTH: Final = ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens")
+"""What servers call a field, in small letters alone; some translate it for another server."""
 _TOO_SHORT = re.compile(
     r"at least|minimum|greater than|>=|below|too (small|low|short)|limit was reached", re.IGNORECASE
 )
+"""What a refusal of a limit says that is not refused for what it is; only a hint what to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +73,53 @@ class Dialect:
             fields["response_format"] = {"type": "json_object"}
         return fields
 
-    def after(self, refusal: str) -> Dialect:
-        """The dialect to try next, given what a status 400 said; itself if it said nothing new."""
-        if self.short and _LENGTH.search(refusal) and _TOO_SHORT.search(refusal):
-            return replace(self, short=False)
-        if not _UNKNOWN.search(refusal) or _TOO_LONG.search(refusal):
-            return self
-        if self.answer and _FORMAT.search(refusal):
-            return replace(self, answer="json_object" if self.answer == "json_schema" else None)
-        if self.alternatives and "logprobs" in refusal.lower():
-            limited = self.alternatives == 10 and "top_logprobs" in refusal.lower()
-            return replace(self, alternatives=5 if limited else 0)
-        return self._with_another_limit(refusal)
+    def after(self, refusal: str, form: Form | None = None) -> Dialect:
+        """The dialect to try next after a refusal that names a field; itself if it names none.
 
-    def _with_another_limit(self, refusal: str) -> Dialect:
-        if self.length == "max_tokens" and re.search("max_(completion_)?tokens", refusal):
+        Whatever the words around the name are, and in whatever language: the next of ever fewer
+        fields is tried. A refusal may name a field because it echoes a text, so what is tried is
+        worth keeping only once it was answered.
+
+        Args:
+            refusal: all that a status 400 or 422 said.
+            form: of the request, which may have had no such field; any field if absent.
+        """
+        said = re.sub(r"[^a-z0-9]", "", refusal.lower())
+        schema = form is None or form.schema is not None
+        labels = form is None or bool(form.labels)
+        if schema and self.answer and any(name in said for name in _FORMAT):
+            return replace(self, answer="json_object" if self.answer == "json_schema" else None)
+        if labels and self.alternatives and "logprobs" in said:
+            limited = self.alternatives == 10 and said.count("logprobs") == said.count(
+                "toplogprobs"
+            )
+            return replace(self, alternatives=5 if limited else 0)
+        if self.temperature and "temperature" in said:
+            return replace(self, temperature=False)
+        # A limit beside the length of the context is a sum, and no field that is not known.
+        if self.length and "context" not in said and any(name in said for name in _LENGTH):
+            too_short = labels and self.short and _TOO_SHORT.search(refusal)
+            return self._with_another_limit(too_short=bool(too_short))
+        return self
+
+    def _with_another_limit(self, *, too_short: bool) -> Dialect:
+        if too_short:
+            return replace(self, short=False)
+        if self.length == "max_tokens":
             return replace(self, length="max_completion_tokens")
-        if self.length and "max_completion_tokens" in refusal:
-            return replace(self, length=None)
-        unknown = self.temperature and "temperature" in refusal.lower()
-        return replace(self, temperature=False) if unknown else self
+        return replace(self, length=None)
+
+    def joined(self, other: Dialect) -> Dialect:
+        """What both take: the least of either."""
+        length = self.length if self.length != "max_tokens" else other.length
+        answer = self.answer if self.answer != "json_schema" else other.answer
+        return Dialect(
+            temperature=self.temperature and other.temperature,
+            length=length if other.length is not None else None,
+            answer=answer if other.answer is not None else None,
+            alternatives=min(self.alternatives, other.alternatives),
+            short=self.short and other.short,
+        )
 
 
 def dialect_from(facts: Mapping[str, Any]) -> Dialect:

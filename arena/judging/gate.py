@@ -25,6 +25,8 @@ LEAST_ACCURACY: Final = 0.8
 """Share of the controls' verdicts that must be right; a coin gets a half or less."""
 MOST_FLIPS: Final = 0.5
 """Share of controls that may turn round when their lists change places."""
+_OF_THE_JUDGE: Final = ("contradiction", "two_verdicts", "unreadable")
+"""Reasons that another judge, or another kind of judge, would not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class GateReport:
     first_rate: float | None  #: share of verdicts with a winner that went to the first list
     cost_usd: float
     reasons: Mapping[str, int]  #: reason → verdicts that could not be read
+    said: str = ""  #: why no verdict could be read at all, where it was one reason for all
 
     @property
     def passed(self) -> bool:
@@ -47,7 +50,10 @@ class GateReport:
         return accuracy >= LEAST_ACCURACY and (self.flip_rate or 0.0) <= MOST_FLIPS
 
     def lines(self) -> list[str]:
-        """The figures in plain sentences."""
+        """The figures in plain sentences, or why there are none."""
+        if self.said:
+            (reason,) = self.reasons
+            return [f"no control got a verdict, all {self.n_calls} for one reason: {reason}"]
         if self.accuracy is None:
             return ["the judge was not tested: no two queries can be set against each other"]
         right = f"{self.accuracy:.0%} of {self.n_calls} verdicts were right"
@@ -139,6 +145,7 @@ async def hold_gate(judge: Judge, controls: Sequence[Exhibit]) -> GateReport:
             for answer in answers
         ),
         reasons=dict(Counter(failure.reason for failure in failures)),
+        said=_said_of_all(failures) if failures and len(failures) == len(answers) else "",
     )
 
 
@@ -150,6 +157,11 @@ def check_gate(report: GateReport, config: JudgeConfig) -> None:
     """
     if report.passed:
         return
+    if report.said:
+        # Another kind of judge at the same server would do no better.
+        (reason,) = report.reasons
+        remedy = "`arena check` asks it once more; gate = false or --no-gate goes on regardless"
+        raise GateError(config.log_name, f"{reason}: {report.said}", remedy, answered=False)
     tries = ["another model"]
     if config.kind != "pointwise":
         tries.insert(0, 'kind = "pointwise", which small models do better')
@@ -166,6 +178,13 @@ def _answer(outcome: Verdict | BaseException) -> Verdict | UnjudgedError:
     if isinstance(outcome, Verdict | UnjudgedError):
         return outcome
     raise outcome
+
+
+def _said_of_all(failures: Sequence[UnjudgedError]) -> str:
+    """The words of one of them, if all have the same reason."""
+    alike = len({failure.reason for failure in failures}) == 1
+    # A reply that makes no sense says something about the judge, and about no server.
+    return failures[0].detail if alike and failures[0].reason not in _OF_THE_JUDGE else ""
 
 
 def _is(answer: Verdict | UnjudgedError, side: str) -> bool:

@@ -15,6 +15,7 @@ from arena.endpoint.client import Api, run
 from arena.errors import UsageError
 from arena.experiment.estimate import TOKENS_PER_MESSAGE
 from arena.experiment.panel import endpoint_of
+from arena.experiment.speed import time_left
 from arena.experiment.tokens import find_tokenizer
 from arena.judging.budget import Budget
 from arena.progress import Reporter
@@ -57,7 +58,15 @@ def estimate_queries(order: Order, reporter: Reporter) -> Estimate:
     prices = desk.model.price_per_1m_input_tokens, desk.model.price_per_1m_output_tokens
     known_prices = prices[0] is not None and prices[1] is not None
     cost = (n_in * (prices[0] or 0.0) + n_out * (prices[1] or 0.0)) / 1e6
-    return Estimate(sample, len(left), n_in, n_out, cost if known_prices else None, tokenizer.name)
+    return Estimate(
+        sample,
+        len(left),
+        n_in,
+        n_out,
+        cost if known_prices else None,
+        tokenizer.name,
+        time_left(desk.model, None, len(left), n_in + n_out),
+    )
 
 
 def write_queries_for(order: Order, reporter: Reporter) -> Result:

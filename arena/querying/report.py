@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, IncompleteError
-from arena.experiment.estimate import IN_FLIGHT, SECONDS_PER_CALL
-from arena.progress import dollars, duration
+from arena.progress import dollars
 from arena.querying.desk import Desk, Order, Sample
 from arena.querying.files import QRELS, QUERIES
 from arena.querying.text import Screened
@@ -25,6 +24,7 @@ class Estimate:
     output_tokens: int
     cost_usd: float | None  #: None without prices
     tokenizer: str  #: how tokens were counted
+    time: str  #: about how long it takes, and why
 
     def lines(self) -> Iterator[str]:
         """The estimate as people read it."""
@@ -38,8 +38,7 @@ class Estimate:
         yield f"price        {price:>12}" + (
             "" if self.cost_usd is not None else "  no prices given"
         )
-        seconds = self.n_calls * SECONDS_PER_CALL / IN_FLIGHT
-        yield f"time         {duration(seconds):>12}  {IN_FLIGHT} calls at once"
+        yield f"time         {self.time}"
         if remark := self.sample.remark():
             yield remark
 

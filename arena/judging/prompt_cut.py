@@ -1,0 +1,72 @@
+"""Whether a server has read the whole prompt, by the number of tokens that it reports.
+
+Some servers cut a prompt that does not fit into their context, from its beginning and without a
+word: Ollama does. The judge then never sees its task, or one of the lists. Two signs give that
+away: fewer tokens than words, which no tokenizer makes of a text; and the same number, a ceiling,
+for prompts of different lengths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import Final
+
+LEAST: Final = 500
+"""Tokens of the smallest context that anybody serves; fewer come from counts of another kind."""
+SHARE: Final = 0.75
+"""Tokens for each word below which a prompt was cut; English has 1.3, all others have more."""
+SAME: Final = 16
+"""Tokens by which counts at a ceiling differ."""
+LONGER: Final = 1.3
+"""Prompts at a ceiling differ in length by this factor, at least."""
+SEEN: Final = 4
+"""Prompts at a ceiling that prove it; by chance two of a thousand have the same count."""
+
+_DENSE = re.compile(
+    # Scripts that put no space between words: of these characters a token has three at most.
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+class Ceiling:
+    """Watches what a server reports, prompt by prompt."""
+
+    def __init__(self) -> None:
+        self._most = 0
+        self._at_ceiling: deque[int] = deque(maxlen=64)  # lengths of prompts with as many tokens
+
+    def cut(self, text: str, n_tokens: int) -> str:
+        """What to say where a server did not read all of a prompt; empty where it did.
+
+        Args:
+            text: all messages of the prompt.
+            n_tokens: that the server counted in it; 0 where it does not say.
+        """
+        if n_tokens < LEAST:
+            return ""
+        if n_tokens > self._most + SAME:
+            self._at_ceiling.clear()
+        self._most = max(self._most, n_tokens)
+        if n_tokens < self._most - SAME:
+            return ""  # one that counts only what its cache did not hold says less by turns
+        self._at_ceiling.append(len(text))
+        if n_tokens >= SHARE * least_words(text) and not self._is_ceiling(len(text)):
+            return ""
+        return (
+            f"the server read only {n_tokens:,} tokens of a prompt of {len(text):,} characters; "
+            "raise its context (Ollama: OLLAMA_CONTEXT_LENGTH or num_ctx; llama.cpp: -c), or lower "
+            "document_words or top_k"
+        )
+
+    def _is_ceiling(self, length: int) -> bool:
+        shortest = min(self._at_ceiling)
+        return len(self._at_ceiling) >= SEEN and length >= LONGER * shortest
+
+
+def least_words(text: str) -> float:
+    """How many words a text has, at least, in whatever script."""
+    if text.isascii():
+        return text.count(" ") + text.count("\n") + 1  # no word is empty in what judges read
+    apart, dense = _DENSE.subn(" ", text)
+    return len(apart.split()) + dense / 3
