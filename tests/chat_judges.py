@@ -13,7 +13,7 @@ from arena.config import JudgeConfig
 from arena.endpoint.client import Api, Endpoint, Retry, run
 from arena.judging.judge import Judge
 from arena.judging.judges import open_judge, prompt_name
-from arena.judging.prompt import load_prompt
+from arena.judging.prompt import Prompt, load_prompt
 from arena.records import Document, Exhibit, Query
 
 T = TypeVar("T")
@@ -37,8 +37,15 @@ def config(**settings: Any) -> JudgeConfig:
     return JudgeConfig(**{"model": "judge-1", **settings})
 
 
-def opened(settings: JudgeConfig, api: Api, *, top_k: int = 5, **options: Any) -> Judge:
-    prompt = load_prompt(prompt_name(settings))
+def opened(
+    settings: JudgeConfig,
+    api: Api,
+    *,
+    top_k: int = 5,
+    prompt: Prompt | None = None,
+    **options: Any,
+) -> Judge:
+    prompt = prompt or load_prompt(prompt_name(settings))
     return open_judge(settings, api, prompt=prompt, top_k=top_k, **options)
 
 

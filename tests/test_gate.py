@@ -110,14 +110,36 @@ def test_controls_are_drawn_by_the_seed_and_not_by_the_order_of_queries():
 
 def test_a_document_that_any_model_shows_for_the_query_is_no_wrong_answer():
     data = dataset()
-    rival = Run("d", "r", {f"q{i}": (ScoredDoc(f"good{(i + 1) % N}", 1.0),) for i in range(N)})
+    # For each query it shows the good documents of all queries, but for that of the one before.
+    shown = {
+        f"q{i}": tuple(ScoredDoc(f"good{(i + step) % N}", -float(step)) for step in range(N - 1))
+        for i in range(N)
+    }
 
-    found = controls(data, [rival])
+    found = control_exhibits(
+        {"d": data}, {"d": list(data.queries)}, [Run("d", "rival", shown)], top_k=N
+    )
 
     assert len(found) == 8
     for control in found:
         topic = int(control.query.query_id[1:])
-        assert ids(control)[1] != [f"good{(topic + 1) % N}"]
+        assert ids(control) == ([f"good{topic}"], [f"good{(topic - 1) % N}"])
+
+
+def test_a_document_that_is_graded_for_the_query_is_no_wrong_answer():
+    data = dataset()
+    # Of each query all good documents but one are graded, though most of them as irrelevant.
+    grades = {
+        f"q{i}": {f"good{(i + step) % N}": 2 if step == 0 else 0 for step in range(N - 1)}
+        for i in range(N)
+    }
+
+    found = controls(Dataset("d", data.corpus, data.queries, grades), [])
+
+    assert len(found) == 8
+    for control in found:
+        topic = int(control.query.query_id[1:])
+        assert ids(control) == ([f"good{topic}"], [f"good{(topic - 1) % N}"])
 
 
 def test_documents_with_the_same_text_are_not_set_against_each_other():

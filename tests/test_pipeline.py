@@ -41,6 +41,19 @@ def test_an_experiment_with_the_qrels_judge_ranks_the_models_as_their_lists_dese
     assert leaderboard.overall[0].metrics["ndcg@10"] == 1.0
 
 
+def test_a_title_that_was_edited_is_judged_anew(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    play(config)
+    before = {battle.id for battle in logged(config)}
+    corpus = tmp_path / "data" / "corpus.jsonl"
+    corpus.write_text(corpus.read_text().replace("About q", "On q"))
+
+    play(config)
+
+    assert len(logged(config)) == N_BATTLES
+    assert before.isdisjoint(battle.id for battle in logged(config))
+
+
 def test_an_llm_judge_sees_neither_model_nor_score_nor_doc_id(tmp_path: Path) -> None:
     with LoopbackServer(fair_judge) as server:
         summary = play(write_experiment(tmp_path, judge=llm(server.base_url)))

@@ -137,6 +137,7 @@ def test_a_list_is_addressed_by_ids_titles_and_texts_without_collisions() -> Non
         [Document("1", "xy")],
         [Document("1", "x"), Document("y", "")],
         [Document("1x", "y")],
+        [Document("1", "x")],
         [Document("1", "y", title="x")],
         [Document("1", "x", title="y")],
         [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,27 @@ def test_unreadable_replies_count_as_what_they_cost(tmp_path: Path) -> None:
         summary = play(config)
 
     failures = list(read_failures(tmp_path / RUN / "failures.jsonl"))
+    written = [reply for reply in read_replies(tmp_path / RUN / "replies.jsonl") if reply.id]
     assert summary.capped
     assert len(server.requests) <= 8
+    # Each as it came, and not at the end: a run that is killed must know of it.
+    assert [reply.usage.cost_usd for reply in written] == [CALL_USD] * len(server.requests)
     assert sum(f.cost_usd for f in failures) <= paid(tmp_path) <= 8 * CALL_USD + 1e-12
+
+
+def test_battles_that_share_a_verdict_pay_for_it_once(tmp_path: Path) -> None:
+    twins = {"one": ["good", "fair"], "twin": ["good", "fair"], "weak": ["poor", "other"]}
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url), rankings=twins)
+        play(config)
+
+    battles = logged(config)
+    sources = Counter(battle.source for battle in battles)
+    assert sources == {"judge": 12, "cache": 12, "identical": 12}
+    for battle in battles:
+        paid_usd = CALL_USD if battle.source == "judge" else 0.0
+        assert (battle.cost_usd, battle.output_tokens > 0) == (paid_usd, paid_usd > 0)
+    assert len(server.requests) == 12
 
 
 def test_controls_count_and_their_cost_is_in_the_log(tmp_path: Path) -> None:

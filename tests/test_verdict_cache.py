@@ -20,6 +20,7 @@ from arena.errors import BudgetSpentError, DataError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.judge import Judge
+from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply, Token
 from arena.records import Usage, Verdict
 
@@ -177,6 +178,20 @@ def test_another_question_is_another_request(tmp_path: Path):
         with_judge(server, config(), lambda judge: judge.judge(exhibit("b", "a")), cache=cache)
 
     assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("answer", ["json", "letter"])
+def test_other_instructions_with_the_same_lists_are_another_request(tmp_path: Path, answer: str):
+    reply = verdict("first") if answer == "json" else word("A")
+    prompts = [
+        Prompt("own", system, "{{query}}{{first}}{{second}}")
+        for system in ("Prefer what is new.", "Prefer what is true.")
+    ]
+    with LoopbackServer(lambda *_: reply) as server, VerdictCache(tmp_path) as cache:
+        said = [judged(server, cache, config(answer=answer), prompt=p) for p in prompts]
+
+    assert [v.cached for v in said] == [False, False]
+    assert len({request.body["messages"][0]["content"] for request in server.requests}) == 2
 
 
 def test_what_changes_no_request_finds_the_reply(tmp_path: Path):
