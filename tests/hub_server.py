@@ -23,11 +23,15 @@ class HubServer:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths: list[str] = []  #: of every request that came in
+        self.tokens: list[str | None] = []  #: beside it, where it brought one
+        self.elsewhere: str | None = None  #: the address of who has the files, if not this hub
+        self.damaged: bytes | None = None  #: what is said of every data set in place of JSON
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 hub.paths.append(self.path)
+                hub.tokens.append(self.headers.get("Authorization"))
                 status, headers, body = hub.answer(unquote(urlsplit(self.path).path))
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -91,7 +95,8 @@ class HubServer:
                 json.dumps([_entry(self.root / repo, name) for name in names]).encode(),
             )
         siblings = [{"rfilename": name} for name in names]
-        return 200, _JSON, json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
+        told = json.dumps({"id": repo, "sha": commit, "siblings": siblings}).encode()
+        return 200, _JSON, told if self.damaged is None else self.damaged
 
     def _file(self, folder: Path, name: str, commit: str) -> tuple[int, dict[str, str], bytes]:
         if (folder / "GATED").exists():
@@ -99,7 +104,12 @@ class HubServer:
         if not (folder / name).is_file():
             return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, b""
         headers = {"X-Repo-Commit": commit, "ETag": f'"{_entry(folder, name)["oid"]}"'}
-        return 200, headers, (folder / name).read_bytes()
+        content = (folder / name).read_bytes()
+        if self.elsewhere:
+            path = f"/datasets/{folder.relative_to(self.root)}/resolve/main/{name}"
+            headers |= {"Location": self.elsewhere + path, "X-Linked-Size": str(len(content))}
+            return 302, headers | {"X-Linked-Etag": headers["ETag"]}, b""
+        return 200, headers, content
 
 
 _JSON = {"Content-Type": "application/json"}

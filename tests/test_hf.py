@@ -238,6 +238,31 @@ def test_a_data_set_is_fetched_and_its_commit_noted(hub: HubServer) -> None:
     assert dataset.notes == (f'fetched at revision = "{commit}", which pins it',)
 
 
+def test_files_that_lie_elsewhere_are_fetched_without_the_token(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted0123456789abcdef")
+    with HubServer(tmp_path / "hub") as store:
+        hub.elsewhere = store.endpoint.replace("127.0.0.1", "localhost")
+
+        assert_tiny(load_hf(HfSource("mteb/tiny"), "tiny"))
+
+        assert "Bearer hf_planted0123456789abcdef" in hub.tokens
+        assert any("/resolve/" in path for path in store.paths)
+        assert set(store.tokens) == {None}
+
+
+@pytest.mark.parametrize("said", [b"", b"<html>", b"[" * 5000, b"[1]", b'{"siblings": 3}', b"null"])
+def test_a_hub_that_says_nonsense_is_one_line(hub: HubServer, said: bytes) -> None:
+    hub.damaged = said
+
+    with pytest.raises(DataError) as caught:
+        load_hf(HfSource("mteb/tiny"), "tiny")
+
+    assert str(caught.value).isprintable()
+    assert "mteb/tiny" in str(caught.value)
+
+
 def test_a_pinned_data_set_is_fetched_once_and_then_needs_no_network(hub: HubServer) -> None:
     source = HfSource("mteb/tiny", revision=hub.commit("mteb/tiny"))
     load_hf(source, "tiny")

@@ -10,6 +10,7 @@ from typing import Final
 from arena.data.extras import needed
 from arena.data.hf_layout import SUFFIXES, Patterns, declared_patterns
 from arena.errors import DataError
+from arena.redaction import keep_environment
 
 _USUAL: Final = tuple(
     f"{name}*{suffix}" for name in ("corpus", "quer", "qrels", "data") for suffix in SUFFIXES
@@ -56,6 +57,7 @@ def _wanted(declared: Patterns, subset: str | None) -> list[str]:
 def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     library = needed("huggingface_hub", repo)
     errors = needed("huggingface_hub.errors", repo)
+    keep_environment()  # where HF_TOKEN is, which an answer may repeat
     if not sys.stderr.isatty():  # bars are for people who watch
         needed("huggingface_hub.utils", repo).disable_progress_bars()
     try:
@@ -76,7 +78,7 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
         raise DataError(repo, None, what, "check the name; a private one needs HF_TOKEN") from None
     except errors.HFValidationError as error:
         raise DataError(repo, None, " ".join(str(error).split())) from None
-    except (errors.HTTPError, getattr(errors, "XetDownloadError", OSError), OSError) as error:
+    except Exception as error:  # noqa: BLE001, no answer of a hub may be a bug of ours
         what = f"cannot be fetched, and is not in the cache: {_reason(error)}"
         remedy = 'check the network, or give the folder of a copy: hf = "folder"'
         raise DataError(repo, None, what, remedy) from None
