@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,6 +246,37 @@ def test_endpoint_ranks_by_cosine_and_is_paid_once(tmp_path: Path, server: Loopb
     assert seen == sorted(seen)
     sent = [text for request in server.requests for text in request.body["input"]]
     assert sorted(sent) == ["a red cat", "dogs", "red cat", "two dogs", "warm-up"]
+
+
+@pytest.mark.parametrize(
+    "count", ["9223372036854775807", "1e300", "Infinity", "NaN", "-3", "true", '"10"', "9" * 400]
+)
+def test_counts_of_tokens_that_no_request_can_have_are_none(
+    count: str, tmp_path: Path, server: LoopbackServer
+) -> None:
+    def counted(body: dict[str, Any], attempt: int) -> Answer:
+        told = json.loads(colours(body, attempt).body)
+        told["usage"] = {"prompt_tokens": "#", "total_tokens": "#"}
+        return Answer(200, {}, json.dumps(told).replace('"#"', count).encode())
+
+    server.answer = counted
+    _, stats = retrieve(endpoint(server), ANIMALS, ["q1"], cache=tmp_path)
+
+    assert stats.tokens is None
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1e999", "NaN", "[1]", '"x"', "{}", "null"])
+def test_a_number_that_no_vector_has_is_one_line(
+    number: str, tmp_path: Path, server: LoopbackServer
+) -> None:
+    def odd(body: dict[str, Any], attempt: int) -> Answer:
+        told = json.loads(colours(body, attempt).body)
+        told["data"][0]["embedding"][0] = "#"
+        return Answer(200, {}, json.dumps(told).replace('"#"', number).encode())
+
+    server.answer = odd
+    with pytest.raises(ApiError, match=r"garbage: .*vector 0"):
+        retrieve(endpoint(server), ANIMALS, ["q1"], cache=tmp_path)
 
 
 def test_latency_excludes_retries_and_waits(tmp_path: Path, server: LoopbackServer) -> None:

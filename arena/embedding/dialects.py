@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arena.embedding.raw_vectors import BadReplyError
+from arena.endpoint.json_body import token_count
 from arena.endpoint.refusals import one_line
 
 Fields = Mapping[str, Any]
@@ -128,5 +129,5 @@ def _inside(found: object, name: str) -> Any:
 
 def _count(found: object, *names: str) -> int | None:
     """The first of these counts that an object has; None where it has none."""
-    counts = (_inside(found, name) for name in names)
-    return next((int(n) for n in counts if isinstance(n, int | float) and n > 0), None)
+    counts = (token_count(_inside(found, name)) for name in names)
+    return next((count for count in counts if count is not None), None)

@@ -48,7 +48,7 @@ def _vector(raw: object, place: int) -> NDArray[np.float32]:
         else:
             with np.errstate(over="ignore"):
                 vector = np.array(raw, np.float32)
-    except (binascii.Error, TypeError, ValueError):
+    except (binascii.Error, OverflowError, TypeError, ValueError):
         raise BadReplyError(f"vector {place} is unreadable", place) from None
     if vector.ndim != 1 or not vector.size:
         raise BadReplyError(f"vector {place} is unreadable", place)

@@ -25,7 +25,7 @@ from arena.endpoint.address import (
     shown,
 )
 from arena.endpoint.breaker import Breaker, Outage
-from arena.endpoint.json_body import read_json
+from arena.endpoint.json_body import read_json, token_count
 from arena.endpoint.pace import Gate, Pace
 from arena.endpoint.rate import Rate
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
@@ -235,8 +235,8 @@ class Api:
         if wrapped := wrapped_refusal(reply, path=call.path, key=self._key_place):
             raise wrapped
         usage = reply.get("usage")
-        n_tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-        if isinstance(n_tokens, int):
+        n_tokens = token_count(usage.get("total_tokens")) if isinstance(usage, dict) else None
+        if n_tokens is not None:
             self._gate.rate.spent(len(call.content), n_tokens)
         return blank_json(reply) if may_tell(raw) else reply
 

@@ -7,8 +7,12 @@ numbers, half a surrogate or a byte that is no UTF-8 in a text.
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import orjson
+
+_MOST_TOKENS: Final = 10**9
+"""No request has more, whatever the endpoint says."""
 
 
 def read_json(raw: bytes) -> object:
@@ -26,3 +30,10 @@ def read_json(raw: bytes) -> object:
         return json.loads(whole)
     except (ValueError, RecursionError):
         return None
+
+
+def token_count(found: object) -> int | None:
+    """A number of tokens that a reply reports; None for what no request can have."""
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    return int(found) if 0 < found <= _MOST_TOKENS else None

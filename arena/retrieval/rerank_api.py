@@ -18,6 +18,7 @@ from arena.data.run_lines import MAX_SCORE
 from arena.embedding.provider import find_endpoint, served_name
 from arena.endpoint.client import Api, ApiReply, Retry
 from arena.endpoint.in_flight import as_done, new_runner
+from arena.endpoint.json_body import token_count
 from arena.endpoint.refusals import one_line
 from arena.errors import ApiError
 from arena.retrieval.reranker import Candidates, Scores
@@ -187,5 +188,4 @@ def read_scores(results: object, n_passages: int, name: str) -> list[float]:
 def _tokens(reply: Mapping[str, Any]) -> int | None:
     """Tokens billed, where the reply says so; Cohere bills searches, and says nothing of tokens."""
     usage = reply.get("usage")
-    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return tokens if isinstance(tokens, int) and tokens > 0 else None
+    return token_count(usage.get("total_tokens")) if isinstance(usage, dict) else None
