@@ -403,3 +403,15 @@ def test_headers_of_rate_limits_that_make_no_sense_stop_nobody() -> None:
 
     with RawServer(answer) as server:
         assert len(run(asyncio.wait_for(many(server.base_url), 30))) == 20
+
+
+@pytest.mark.parametrize("count", ["9" * 400, "9223372036854775808", "1e300", "Infinity", "-1"])
+def test_a_count_of_tokens_that_no_request_can_have_holds_nobody_back(count: str) -> None:
+    body = chat("fine", usage={"total_tokens": "#"}).body.replace(b'"#"', count.encode())
+
+    async def many(base_url: str) -> list[ApiReply]:
+        async with Api(Endpoint(base_url, tpm=10_000_000), retry=HASTY) as api:
+            return [await api.post("/chat/completions", {"n": n}) for n in range(10)]
+
+    with RawServer(lambda request: http(body)) as server:
+        assert len(run(asyncio.wait_for(many(server.base_url), 30))) == 10
