@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import chromium, page_of
+from experiments import play, write_experiment
 from hostile import LONG_NAME, play_hostile, write_hostile_log
 from sites import data_of
 
@@ -23,6 +24,7 @@ class Sites:
     whole: Path  #: of an experiment that is done
     half: Path  #: of one that has just begun
     foreign: Path  #: of a log of another make, whose models' names are attacks
+    alike: Path  #: of one where two of three models retrieve the same
     log: Path  #: the first experiment's battles
 
     @property
@@ -63,10 +65,14 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
             build_site(runs[name])
         log = write_hostile_log(folder / "log.jsonl")
         build_site(log, folder / "foreign")
+        rankings = {"strong": ["good"], "twin": ["good"], "weak": ["poor"]}
+        play(write_experiment(folder / "alike", rankings=rankings))
+        build_site(folder / "alike" / "runs" / "x")
     yield Sites(
         runs["whole"] / "report",
         runs["half"] / "report",
         folder / "foreign",
+        folder / "alike" / "runs" / "x" / "report",
         runs["whole"] / "battles.jsonl",
     )
     shutil.rmtree(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena.progress import Plain, duration
+from arena.progress import Plain, dollars, duration
 
 
 class Clock:
@@ -52,3 +52,9 @@ def test_a_stage_cut_short_says_where_it_ended() -> None:
 
 def test_durations_read_as_clocks() -> None:
     assert [duration(s) for s in (0, 95, 7322)] == ["0:00", "1:35", "2:02:02"]
+
+
+def test_small_sums_are_shown_to_a_hundredth_of_a_cent() -> None:
+    shown = [dollars(amount) for amount in (0, 0.0123, 0.0999, 0.1, 0.5, 1234.5)]
+
+    assert shown == ["$0.00", "$0.0123", "$0.0999", "$0.10", "$0.50", "$1,234.50"]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,6 +164,31 @@ def test_the_site_follows_a_log_that_grows(tmp_path: Path, monkeypatch: pytest.M
     assert told[-1] == "site: 36 battles judged."
     assert data_of(site, "version")["version"] != before["version"]
     assert data_of(site, "version")["version"] == data_of(site, "site")["version"]
+
+
+def test_a_long_build_is_followed_by_a_longer_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter((0.0, 2.0, 10.0, 10.01))  # a build of two seconds, and one of no time
+    waits: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waits.append(timeout)
+            log.write_text(log.read_text() + "a,b,tie\n")
+            if len(waits) == 2:
+                self.set()
+            return self.is_set()
+
+    log = tmp_path / "log.csv"
+    log.write_text("model_a,model_b,winner\na,b,tie\n")
+    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(watching, "build_site", lambda *_, **__: None)
+
+    watch(log, None, stop=Stop(), say=lambda _: None)
+
+    assert waits == [18.0, watching.INTERVAL_S]
 
 
 def test_what_cannot_be_built_now_is_said_and_tried_again(

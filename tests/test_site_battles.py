@@ -23,7 +23,9 @@ def test_two_models_are_compared_by_a_link(sites, page):
     wins = sum((b.winner == "model_a") == (b.model_a == "weak") for b in log if b.winner != "tie")
 
     cells = page.locator("#head-table tbody tr").first.locator("td").all_inner_texts()
-    assert "strong is better than weak" in page.locator("#finding").inner_text()
+    finding = page.locator("#finding").inner_text()
+    assert finding.startswith("strong cannot be told apart from weak; it is 9")
+    assert finding.endswith("% sure that strong is the better one.")
     assert cells[:3] == [str(wins), str(len(log) - wins), "0"]
     assert page.locator("#duels-words").inner_text().startswith("24 battles on 12 queries")
     page.get_by_label("Model A").select_option("middling")
@@ -41,6 +43,29 @@ def test_two_models_are_compared_before_anybody_has_picked_any(sites, page):
     assert first in page.locator("#finding").inner_text()
     page.get_by_label("Model B").select_option("weak")
     until(page, "document.querySelector('#finding').textContent.includes('weak')")
+
+
+def test_a_clear_winner_is_called_the_better_one(page, tmp_path):
+    rows = [
+        {
+            "model_a": a,
+            "model_b": b,
+            "query_id": str(query),
+            "winner": "model_a" if won else "model_b",
+        }
+        for query in range(120)
+        for a, b, won in (("x", "y", query % 4), ("y", "x", query % 4 == 0))
+    ]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    site = build_site(log).parent
+
+    visit(page, f"{site.as_uri()}/index.html")
+    best = page.locator(".finding").inner_text()
+    visit(page, f"{site.as_uri()}/compare.html#a=y&b=x")
+
+    assert best == "x is the best of 2 models, and can be told apart from all the others."
+    assert page.locator("#finding").inner_text() == "x is better than y: more than 99.9% sure."
 
 
 def test_battles_open_with_those_that_were_decided_or_flip(page, tmp_path):
@@ -65,6 +90,13 @@ def test_battles_open_with_those_that_were_decided_or_flip(page, tmp_path):
     assert len(telling) == len(set(telling)) == 42
     assert logged[:3] == ["0", "2", "4"]
     assert shown("#a=x&b=y")[:3] == telling[:3]
+
+
+def test_lists_that_are_the_same_come_last(sites, page):
+    visit(page, f"{sites.alike.as_uri()}/battles.html")
+
+    tagged = ["identical lists" in text for text in page.locator("#list ul > li").all_inner_texts()]
+    assert tagged == [False] * 12 + [True] * 6
 
 
 def test_an_opened_query_shows_both_lists_and_what_the_judge_said(sites, page):

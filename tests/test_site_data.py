@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import tomllib
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sites import battles_of, content, data_of, uneven_judge
 
 from arena.auditing.card import audit
 from arena.data.metrics import Latency
+from arena.data.shown import ShownDocument, ShownQuery, read_shown, write_shown
 from arena.errors import DataError, UsageError, WriteError
 from arena.experiment.rate_files import rate_files, write_leaderboard
 from arena.experiment.shards import Shard
@@ -27,9 +30,11 @@ from arena.records import Record, RetrievalStats
 from arena.site import build as building
 from arena.site.against import hold_against
 from arena.site.build import build_site
-from arena.site.chunks import BATTLE_ROWS, Names, battle_chunks
+from arena.site.chunks import BATTLE_ROWS, MOST_SHOWN, Names, battle_chunks, shown_chunk_size
+from arena.site.filters import FILTERS
 from arena.site.latency import latency_info
 from arena.site.log_columns import Log, read_log
+from arena.site.model_pages import extreme_queries
 from arena.site.tables import table_rows
 
 
@@ -601,3 +606,94 @@ def test_notes_name_files_and_not_where_they_are(
     notes = data_of(site, "site")["notes"]
     assert "battles.jsonl: the last line is unfinished and was not read" in notes
     assert all(b"secret-place" not in data for data in content(site).values())
+
+
+def test_the_fastest_model_is_the_first_by_latency_and_equal_ones_share_a_place() -> None:
+    def row(model: str, mean_ms: float | None) -> Row:
+        latency = None if mean_ms is None else Latency(mean_ms, mean_ms, mean_ms, mean_ms, 9)
+        return Row(rank=1, model=model, elo=1500.0, record=Record(1, 1, 0), latency=latency)
+
+    rows = table_rows([row("slow", 9.0), row("fast", 1.0), row("also", 1.0), row("untimed", None)])
+
+    assert [each["latency_rank"] for each in rows] == [3, 1, 1, None]
+
+
+def won_by_share(log: Path, **wins: int) -> Path:
+    """A log of four battles a query, of which x wins so many and y the rest."""
+    rows = [
+        {"model_a": "x", "model_b": "y", "query_id": query, "winner": f"model_{'ab'[at >= won]}"}
+        for query, won in wins.items()
+        for at in range(4)
+    ]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return log
+
+
+def test_the_best_and_the_worst_queries_begin_with_the_most_extreme(tmp_path: Path) -> None:
+    battles = load_battles([won_by_share(tmp_path / "log.jsonl", a=3, b=4, c=2, d=0, e=1)])
+
+    found = extreme_queries(battles, {}, {})
+
+    assert [query.query_id for query in found["x"].best] == ["b", "a"]
+    assert [query.query_id for query in found["x"].worst] == ["d", "e"]
+    assert [query.query_id for query in found["y"].best] == ["d", "e"]
+
+
+def test_of_two_opponents_one_is_as_surely_better_as_the_other_is_worse(
+    played: Path, site: Path
+) -> None:
+    [pair] = [
+        p
+        for p in read_leaderboard(played / "leaderboard.json").pairs
+        if {p.a, p.b} == {"strong", "weak"}
+    ]
+    assert pair.p_better is not None
+    odds = {pair.a: pair.p_better, pair.b: 1 - pair.p_better}
+
+    for model, other in (("strong", "weak"), ("weak", "strong")):
+        page = (site / "models" / f"{model}.html").read_text("utf-8")
+        cells = page.split("Against every opponent")[1].split(f">{other}</a>")[1].split("</tr>")[0]
+        assert f'<td class="number">{escape(FILTERS["sure"](odds[model]))}</td>' in cells
+
+
+def test_latencies_of_one_order_of_magnitude_are_drawn_on_a_linear_scale() -> None:
+    histogram = latency_info(RetrievalStats(latency_ms=(1.0, 2.0, 2.0, 3.0))).histogram
+
+    assert histogram
+    assert histogram["edges"] == [1.0, 1.5, 2.0, 2.5, 3.0]
+
+
+def test_nothing_that_a_configuration_holds_in_secret_is_published(
+    played: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "x"
+    shutil.copytree(played, folder, ignore=shutil.ignore_patterns("report"))
+    command = 'command = "env KEY=hunter2 search --anything hunter2 -k hunter2"'
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"]["models"][0] |= {
+        "command": tomllib.loads(command)["command"],
+        "query_extra": {"private_key": "hunter2"},
+        "base_url": "https://me:hunter2@host.example/v1?sig=hunter2",
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with (folder / "arena.toml").open("a") as toml:
+        toml.write(f'[[models]]\nname = "z"\n{command}\nquery_extra = {{ sas = "hunter2" }}\n')
+
+    site = build_site(folder).parent
+
+    assert [name for name, data in content(site).items() if b"hunter2" in data] == []
+    assert b"(hidden)" in (site / "method.html").read_bytes()
+
+
+def test_lists_of_long_documents_share_a_file_with_fewer_others(tmp_path: Path) -> None:
+    sizes = {}
+    for length in (10, 100_000, 1_000_000):
+        documents = [ShownDocument(f"d{i}", "", "x" * length, cut=False) for i in range(4)]
+        queries = [ShownQuery(f"q{i}", "?", {}, {"m": (f"d{i}",)}) for i in range(4)]
+        path = tmp_path / f"{length}.jsonl"
+        write_shown(path, "key", [*documents, *queries])
+        texts = read_shown(path)
+        assert texts
+        sizes[length] = shown_chunk_size({"docs": texts})
+
+    assert sizes == {10: MOST_SHOWN, 100_000: 3, 1_000_000: 1}

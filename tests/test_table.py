@@ -190,6 +190,27 @@ def test_wide_terminals_get_more_columns():
     assert all(head in wide for head in ("recall@5", "judged@10", "p99 ms", "$/1M", "dim"))
 
 
+@pytest.mark.parametrize(
+    ("p50_ms", "shown"), [(0.104, "0.10"), (5.46, "5.5"), (42.4, "42"), (1100.0, "1,100")]
+)
+def test_a_latency_has_about_two_figures(p50_ms, shown):
+    timed = replace(ROW, latency=Latency(p50_ms, p50_ms, p50_ms, p50_ms, 9))
+
+    text = render_leaderboard(board(timed))
+
+    row = next(line for line in text.splitlines() if "3-small" in line)
+    assert "p50 ms" in text
+    assert row.split()[-1] == shown
+
+
+def test_a_price_is_a_column_only_where_something_costs_anything():
+    free = replace(ROW, facts=ModelFacts(price_per_1m_tokens=0.0))
+    paid = replace(ROW, model="paid", facts=ModelFacts(price_per_1m_tokens=0.02))
+
+    assert "$/1M" not in render_leaderboard(board(free))
+    assert "$/1M" in render_leaderboard(board(free, paid))
+
+
 def test_columns_that_nobody_can_fill_are_left_out():
     text = render_leaderboard(board(replace(ROW, rating=None, rank_lower=None)), width=160)
 
