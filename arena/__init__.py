@@ -1,16 +1,25 @@
 """Which embedding model should I use, and how sure may I be?
 
-The commands are thin over these::
+The whole job in a notebook::
 
-    dataset = arena.load_dataset(Path("data/mydocs"))
-    run, stats = arena.retrieve(model, dataset, query_ids, cache=arena.cache_folder())
-    matchups = arena.plan(["bm25", "bge-m3"], {"mydocs": query_ids})
-    summary = arena.battle(Path("arena.toml"))
-    leaderboard = arena.rate(frame)          # any DataFrame with model_a, model_b, winner
-    card = arena.audit(Path("runs/handbook"))  # how far to trust the judge
-    page = arena.report(Path("runs/handbook"))  # a site of it all
+    import arena
 
-Records (`Query`, `Document`, `Battle`, ...) are in `arena.records`, errors in `arena.errors`.
+    data = arena.load_dataset("data/mydocs")
+    runs = [
+        arena.retrieve("bm25", data),
+        arena.retrieve(my_model.encode, data, name="mine"),
+        arena.read_run("hybrid.trec", data),
+    ]
+
+    def judge(query, first, second):
+        return "first" if len(first[0].text) > len(second[0].text) else "second"
+
+    battles = arena.compare(runs, judge=judge, queries=50)
+    board = arena.rate(battles)
+    board.to_frame()
+
+`docs/python.md` shows the rest: LLM judges, logs that are kept and resumed, audits, plots, and
+the statistics alone. The commands do the same over an arena.toml.
 """
 
 from __future__ import annotations
@@ -19,55 +28,95 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from arena.auditing.card import audit
-    from arena.auditing.records import Audit
-    from arena.data.beir import load_beir as load_dataset
+    from arena.api.compare import ArenaWarning, compare
+    from arena.api.data import Dataset, load_dataset
+    from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
+    from arena.api.results import Audit, Leaderboard, audit, rate, rate_files
+    from arena.api.retrieve import ModelRun, read_run, retrieve
+    from arena.api.statistics import bradley_terry, elo
+    from arena.config import JudgeConfig, ModelConfig
+    from arena.errors import ArenaError, UnjudgedError
     from arena.experiment.pipeline import battle
     from arena.experiment.plan import plan_matchups as plan
-    from arena.experiment.rate_files import rate, rate_files
     from arena.experiment.summary import BattleOptions
     from arena.files import cache_folder
-    from arena.judging.judge import llm_judge, qrels_judge
-    from arena.rating.leaderboard import Leaderboard, RatingSettings
-    from arena.retrieval.retrieve import retrieve
+    from arena.progress import reporter
+    from arena.rating.leaderboard import RatingSettings
+    from arena.records import Document, Probs, Query, Verdict
     from arena.site.build import build_site as report
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArenaError",
+    "ArenaWarning",
     "Audit",
     "BattleOptions",
+    "Dataset",
+    "Document",
+    "Judge",
+    "JudgeConfig",
     "Leaderboard",
+    "ModelConfig",
+    "ModelRun",
+    "Probs",
+    "Query",
     "RatingSettings",
+    "UnjudgedError",
+    "Verdict",
     "audit",
     "battle",
+    "bradley_terry",
     "cache_folder",
+    "compare",
+    "elo",
+    "function_judge",
     "llm_judge",
     "load_dataset",
     "plan",
     "qrels_judge",
     "rate",
     "rate_files",
+    "read_run",
     "report",
+    "reporter",
     "retrieve",
 ]
 
 _HOMES: Final = {
-    "Audit": "arena.auditing.records",
+    "ArenaError": "arena.errors",
+    "ArenaWarning": "arena.api.compare",
+    "Audit": "arena.api.results",
     "BattleOptions": "arena.experiment.summary",
-    "Leaderboard": "arena.rating.leaderboard",
+    "Dataset": "arena.api.data",
+    "Document": "arena.records",
+    "Judge": "arena.api.judges",
+    "JudgeConfig": "arena.config",
+    "Leaderboard": "arena.api.results",
+    "ModelConfig": "arena.config",
+    "ModelRun": "arena.api.retrieve",
+    "Probs": "arena.records",
+    "Query": "arena.records",
     "RatingSettings": "arena.rating.leaderboard",
-    "audit": "arena.auditing.card",
+    "UnjudgedError": "arena.errors",
+    "Verdict": "arena.records",
+    "audit": "arena.api.results",
     "battle": "arena.experiment.pipeline",
+    "bradley_terry": "arena.api.statistics",
     "cache_folder": "arena.files",
-    "llm_judge": "arena.judging.judge",
-    "load_dataset": "arena.data.beir:load_beir",
+    "compare": "arena.api.compare",
+    "elo": "arena.api.statistics",
+    "function_judge": "arena.api.judges",
+    "llm_judge": "arena.api.judges",
+    "load_dataset": "arena.api.data",
     "plan": "arena.experiment.plan:plan_matchups",
-    "qrels_judge": "arena.judging.judge",
-    "rate": "arena.experiment.rate_files",
-    "rate_files": "arena.experiment.rate_files",
+    "qrels_judge": "arena.api.judges",
+    "rate": "arena.api.results",
+    "rate_files": "arena.api.results",
+    "read_run": "arena.api.retrieve",
     "report": "arena.site.build:build_site",
-    "retrieve": "arena.retrieval.retrieve",
+    "reporter": "arena.progress",
+    "retrieve": "arena.api.retrieve",
 }
 
 
@@ -77,3 +126,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'arena' has no attribute {name!r}")
     module, _, function = _HOMES[name].partition(":")
     return getattr(importlib.import_module(module), function or name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -27,6 +27,7 @@ LAYERS = [
     {"auditing"},
     {"experiment"},
     {"checking", "querying", "site"},
+    {"api"},
     {"commands"},
     {"cli"},
     {"__main__", "__init__"},
@@ -35,6 +36,7 @@ LAYERS = [
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {
+    "matplotlib",
     "openai",
     "pandas",
     "onnxruntime",

@@ -24,6 +24,7 @@ from arena.endpoint.address import (
     key_place,
     shown,
 )
+from arena.endpoint.apart import run_apart, run_here
 from arena.endpoint.breaker import Breaker, Outage
 from arena.endpoint.json_body import read_json, token_count
 from arena.endpoint.pace import Gate, Pace
@@ -317,13 +318,15 @@ class Api:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, on uvloop where there is one."""
+    """`asyncio.run`, on uvloop where there is one; where a loop runs already, in another thread.
+
+    A notebook runs its cells inside an event loop, and a thread holds only one loop that runs.
+    """
     try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        return asyncio.run(coroutine)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(coroutine)
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run_here(coroutine)
+    return run_apart(coroutine)
 
 
 def _pace(endpoint: Endpoint) -> Pace:

@@ -101,7 +101,7 @@ async def open_panel(
         seats = []
         for config in prepared.config.judges:
             api = Api(endpoint_of(config), on_event=say)
-            if config.kind != "qrels":
+            if config.kind != "qrels" and config.log_name not in prepared.own_judges:
                 await stack.enter_async_context(api)
             seats.append(_seat(prepared, config, api, purse))
         yield _different(seats)
@@ -152,6 +152,8 @@ def _different(seats: Sequence[Seat]) -> tuple[Seat, ...]:
 
 
 def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Seat:
+    if own := prepared.own_judges.get(config.log_name):
+        return Seat(config, None, own, api)
     top_k = prepared.config.experiment.top_k
     prompt = prepared.prompts[config.log_name]
     if prompt is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -83,7 +83,7 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     material = _load(experiment, reporter)
     try:
         runs = retrieve_all(experiment, material, reporter)
-        return run(_battle(prepare(experiment, material, runs, prompts), reporter, options))
+        return run(play_prepared(prepare(experiment, material, runs, prompts), reporter, options))
     except FatalApiError as error:
         source = shlex.quote(str(experiment.source))
         again = (
@@ -110,9 +110,20 @@ class _Session:
     stop: asyncio.Event  #: set by a signal, or by what makes going on useless
 
 
-async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions) -> Summary:
+Stopping = Callable[[Reporter], AbstractContextManager[asyncio.Event]]
+"""Opens an event that is set when the run is to stop, as `interruptible` does."""
+
+
+async def play_prepared(
+    prepared: Prepared,
+    reporter: Reporter,
+    options: BattleOptions,
+    *,
+    stopping: Stopping = interruptible,
+) -> Summary:
+    """Judge what is left of a prepared experiment; raises what `battle` raises."""
     capped = None
-    async with _session(prepared, reporter, options) as session:
+    async with _session(prepared, reporter, options, stopping) as session:
         try:
             await pass_gates(prepared, session.seats, session.log, options, reporter)
             await _play(prepared, session, reporter, options)
@@ -137,7 +148,7 @@ async def _battle(prepared: Prepared, reporter: Reporter, options: BattleOptions
 
 @asynccontextmanager
 async def _session(
-    prepared: Prepared, reporter: Reporter, options: BattleOptions
+    prepared: Prepared, reporter: Reporter, options: BattleOptions, stopping: Stopping
 ) -> AsyncIterator[_Session]:
     """Open judges and log; at the end, whatever it is, all that was paid for is in the log."""
     folder, shard = prepared.experiment.folder, options.shard
@@ -154,7 +165,7 @@ async def _session(
         seen = partial(_count, tally, race)
         log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
         stack.callback(books.settle, log)
-        stop = stack.enter_context(interruptible(reporter))
+        stop = stack.enter_context(stopping(reporter))
         stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
         yield _Session(seats, n_planned, books, tally, race, log, stop)
 
@@ -174,7 +185,7 @@ async def _play(
             await play(
                 islice(panel.unplayed(matchups), 0 if session.stop.is_set() else options.limit),
                 panel,
-                workers=WORKERS if any(seat.judge.is_llm for seat in session.seats) else 1,
+                workers=_workers(session.seats),
                 emit=partial(_record, session),
                 stop=session.stop,
             )
@@ -182,6 +193,14 @@ async def _play(
                 break
     if race and not session.stop.is_set():
         reporter.say(str(race))
+
+
+def _workers(seats: Sequence[Seat]) -> int:
+    """Battles under way at most: a judge that is no LLM has as many as its section states, or 1."""
+    if any(seat.judge.is_llm for seat in seats):
+        return WORKERS
+    stated = [seat.config.concurrency for seat in seats]
+    return max((count for count in stated if isinstance(count, int)), default=1)
 
 
 async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arena.config import Config
 from arena.experiment.material import Experiment, Material
 from arena.experiment.plan import count_matchups, plan_matchups
 from arena.experiment.play import Lists
+from arena.judging.judge import Judge
 from arena.judging.judges import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.records import Matchup, Run
@@ -23,6 +24,8 @@ class Prepared:
     runs: Sequence[Run]
     lists: Lists
     prompts: Mapping[str, Prompt | None]  #: judge → its template; None for one that is no LLM
+    own_judges: Mapping[str, Judge] = field(default_factory=dict)
+    """Judges that no arena.toml describes, such as functions of the user's, by name."""
 
     @property
     def config(self) -> Config:

@@ -50,8 +50,8 @@ def _retrieve_all(
             for note in read_stats(wanted.path.with_suffix(".json")).notes:
                 reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
-    _note_short(experiment, material, runs, reporter)
-    _write_metrics(experiment, material, runs)
+    note_short(experiment, material, runs, reporter)
+    write_metrics(experiment, material, runs)
     return tuple(runs)
 
 
@@ -109,7 +109,7 @@ def _retrieve(wanted: Wanted, reporter: Reporter, *, over: Run | None) -> Run:
     return run
 
 
-def _note_short(
+def note_short(
     experiment: Experiment, material: Material, runs: Sequence[Run], reporter: Reporter
 ) -> None:
     """Say which lists a judge will see shorter than others."""
@@ -123,7 +123,7 @@ def _note_short(
             reporter.say(f"note: {run.dataset}: {run.model} ranks {few}{none}")
 
 
-def _write_metrics(experiment: Experiment, material: Material, runs: Sequence[Run]) -> None:
+def write_metrics(experiment: Experiment, material: Material, runs: Sequence[Run]) -> None:
     """Beside the runs of each dataset, what its qrels say of them, and what judges are shown."""
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)

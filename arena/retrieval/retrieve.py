@@ -67,14 +67,56 @@ def retrieve(  # noqa: PLR0913  the last six are options
     """
     if unknown := [query_id for query_id in query_ids if query_id not in dataset.queries]:
         raise UsageError(f"{dataset.name}: unknown query {unknown[0]!r}; see queries.jsonl")
-    n_documents = len(dataset.corpus)
-    total = n_documents + len(query_ids)
-    own = queries_in_corpus(dataset, query_ids)
     if model.run is not None:
         path = Path(model.run.replace("{dataset}", dataset.name))
         run = read_run(path, dataset=dataset, model=model.name, query_ids=query_ids)
+        own = queries_in_corpus(dataset, query_ids)
         kept = _without_own(run.rankings, own, depth)
-        return replace(run, rankings=kept), RetrievalStats(n_documents=n_documents, notes=run.notes)
+        stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
+        return replace(run, rankings=kept), stats
+    run, stats = ranked_run(
+        lambda job: _ranked(job, model, dataset, over=over, cache=cache),
+        model.name,
+        dataset,
+        query_ids,
+        depth=depth,
+        memory_mb=memory_mb,
+        place=place,
+        progress=progress,
+    )
+    return run, replace(stats, cost_usd=cost_usd(model, stats.tokens))
+
+
+def ranked_run(  # noqa: PLR0913  the last four are options
+    rank: Callable[[Job], tuple[Rankings, RetrievalStats]],
+    name: str,
+    dataset: Dataset,
+    query_ids: Sequence[str],
+    *,
+    depth: int = RETRIEVAL_DEPTH,
+    memory_mb: int = 1024,
+    place: str | None = None,
+    progress: Progress | None = None,
+) -> tuple[Run, RetrievalStats]:
+    """Rank the corpus by whatever ranks, under the rules that hold for every model.
+
+    Args:
+        rank: gives the rankings of a job, and what that took.
+        name: of the model.
+        dataset: as of `retrieve`, like all that follow.
+        query_ids: for these queries.
+        depth: documents kept of each ranking.
+        memory_mb: the most that a search may hold in memory.
+        place: where latencies are measured, for people.
+        progress: told of documents and queries together.
+
+    Raises:
+        ApiError: as ``rank`` raises it, with the model's name.
+        UsageError: the corpus has no text.
+    """
+    n_documents = len(dataset.corpus)
+    total = n_documents + len(query_ids)
+    own = queries_in_corpus(dataset, query_ids)
     job = Job(
         Passages(dataset.corpus),
         {query_id: dataset.queries[query_id].text for query_id in query_ids},
@@ -86,17 +128,16 @@ def retrieve(  # noqa: PLR0913  the last six are options
     if not job.corpus:
         raise UsageError(f"{dataset.name}: no document of the corpus has any text")
     try:
-        rankings, stats = _ranked(job, model, dataset, over=over, cache=cache)
+        rankings, stats = rank(job)
     except ApiError as error:
         # Of several models, whose endpoint it was that refused.
-        raise type(error)(error.reason, f"{model.name}: {error.detail}") from None
+        raise type(error)(error.reason, f"{name}: {error.detail}") from None
     found = {query_id: separate_ties(ranking) for query_id, ranking in rankings.items()}
-    run = Run(dataset.name, model.name, _without_own(found, own, depth))
+    run = Run(dataset.name, name, _without_own(found, own, depth))
     measured = bool(stats.latency_ms)
     return run, replace(
         stats,
         n_documents=n_documents,
-        cost_usd=cost_usd(model, stats.tokens),
         measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if measured else None,
         place=(place or _this_machine()) if measured else None,
     )

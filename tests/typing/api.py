@@ -4,22 +4,65 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import arena
 from arena.config import ModelConfig
 
-dataset = arena.load_dataset(Path("data/mydocs"), "mydocs")
-model = ModelConfig(name="bm25", provider="bm25")
-run, stats = arena.retrieve(model, dataset, ["q1"], cache=arena.cache_folder())
-best: str = run.rankings["q1"][0].doc_id
-milliseconds: tuple[float, ...] = stats.latency_ms
+data: arena.Dataset = arena.load_dataset(Path("data/mydocs"), "mydocs")
+made: arena.Dataset = arena.Dataset({"d1": "A text."}, {"q1": "A query?"}, {"q1": {"d1": 1}})
+
+
+def encode(texts: list[str]) -> NDArray[np.float32]:
+    return np.ones((len(texts), 2), np.float32)
+
+
+def search(query: str, k: int) -> list[str]:
+    return [query][:k]
+
+
+def judge(
+    query: arena.Query, first: tuple[arena.Document, ...], second: tuple[arena.Document, ...]
+) -> str:
+    return "first" if query.text in first[0].text else "second"
+
+
+async def slow_judge(
+    query: arena.Query, first: tuple[arena.Document, ...], second: tuple[arena.Document, ...]
+) -> arena.Verdict:
+    return arena.Verdict("first", arena.Probs(0.7, 0.2, 0.1))
+
+
+bm25: arena.ModelRun = arena.retrieve("bm25", data)
+runs = [
+    bm25,
+    arena.retrieve(ModelConfig(name="bm25", provider="bm25"), data, ["q1"]),
+    arena.retrieve({"name": "mine", "provider": "lsa"}, data, queries=50, cache="cache"),
+    arena.retrieve(encode, data, name="mine"),
+    arena.retrieve(search, data, returns="doc_ids"),
+    arena.read_run(Path("hybrid.trec"), data),
+]
+best: str = bm25.rankings["q1"][0].doc_id
+milliseconds: tuple[float, ...] = bm25.stats.latency_ms
+
+battles: pd.DataFrame = arena.compare(runs, judge=judge, queries=50, seed=42)
+mine = arena.function_judge(slow_judge, "mine-v1")
+arena.compare(runs, judge=[arena.llm_judge("gpt-4.1-mini"), mine], log=Path("runs/nb"))
+arena.compare(runs, judge={"model": "gpt-4.1-mini"}, log="runs/nb")
+arena.compare(runs, judge=arena.qrels_judge())
 
 for matchup in arena.plan(["bm25", "bge-m3"], {"mydocs": ["q1"]}, orders="balanced"):
     shown_first: str = matchup.model_a
 
 frame = pd.DataFrame({"model_a": ["a"], "model_b": ["b"], "winner": ["tie"]})
 leaderboard: arena.Leaderboard = arena.rate(frame, aliases={"A": "a"})
+table: pd.DataFrame = arena.rate(["runs/a", Path("runs/b")]).to_frame()
 level: str = arena.audit(frame).trust.level
+figures: pd.DataFrame = arena.audit("runs/nb").to_frame()
 rank: int = leaderboard.overall[0].rank
-first_page: Path = arena.report(Path("runs/handbook"))
+first_page: Path = arena.report("runs/handbook")
+
+ratings: pd.DataFrame = arena.bradley_terry(["a"], ["b"], ["first"], query=["q1"])
+online: pd.DataFrame = arena.elo(np.array(["a"]), np.array(["b"]), np.array(["tie"]))

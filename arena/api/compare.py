@@ -1,0 +1,407 @@
+"""Battles between runs, in a notebook: the same plan, log and ids as `arena battle`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import ValidationError
+
+from arena.api.data import name_of
+from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
+from arena.api.retrieve import ModelRun
+from arena.config import Config, DatasetConfig, ExperimentConfig, JudgeConfig, ModelConfig
+from arena.config.problems import problem_lines
+from arena.data.beir import corpus_hash, queries_hash, sample_queries
+from arena.data.trec import write_run, write_stats
+from arena.endpoint.apart import run_apart
+from arena.errors import ConfigError, IncompleteError, UsageError
+from arena.experiment.material import Experiment, Material
+from arena.experiment.pipeline import play_prepared
+from arena.experiment.prepare import Prepared, prepare
+from arena.experiment.runs import note_short, write_metrics
+from arena.experiment.spending import open_books
+from arena.experiment.summary import BattleOptions, Summary
+from arena.files import write_atomically
+from arena.judging.judges import prompt_name
+from arena.judging.prompt import Prompt, load_prompt
+from arena.log.battle_log import read_battles, read_failures
+from arena.progress import Reporter, reporter
+from arena.records import Battle, Dataset, Probs, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_FIRST_LINE: Final = "# Written by arena.compare: what was compared, not a file to be played again."
+
+
+class ArenaWarning(UserWarning):
+    """What a reader of some battles should know: failures, or a budget that is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is compared, and how much of it."""
+
+    queries: int | None
+    seed: int
+    top_k: int
+    orders: Literal["both", "balanced"]
+
+
+def compare(  # noqa: PLR0913  all but two are options
+    runs: Sequence[ModelRun],
+    *,
+    judge: JudgeLike | Sequence[JudgeLike],
+    queries: int | None = None,
+    seed: int = 42,
+    top_k: int = 5,
+    orders: Literal["both", "balanced"] = "both",
+    log: str | Path | None = None,
+    limit: int | None = None,
+    max_usd: float | None = None,
+    gate: bool = True,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Let a judge compare the lists of all runs, pair by pair; one row a battle.
+
+    The plan, the battle ids and the log are those of `arena battle`. It works inside a running
+    event loop, such as a notebook's. The first Ctrl-C finishes the battles under way, the second
+    leaves at once; with a log, the same call goes on from there.
+
+    Args:
+        runs: of `retrieve` and `read_run`: every model on every data set.
+        judge: a function ``(query, first, second)`` → ``"first"``, ``"second"`` or ``"tie"``,
+            sync or async; `llm_judge`, `qrels_judge`, `function_judge`; a dict as in ``[judge]``;
+            an object like `Judge`; or a list of them for a panel.
+        queries: per data set, sampled with the seed; all that the runs have where absent.
+        seed: decides which queries are sampled and in which order battles are played.
+        top_k: documents of each list that the judge sees.
+        orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
+        log: an experiment's folder, which `rate`, `audit`, `report` and the commands read. What
+            is in it is not judged again. Nothing is kept where absent.
+        limit: judge at most so many battles now.
+        max_usd: the most that all judges may cost, with all that is in the log.
+        gate: whether LLM judges must pass their controls first.
+        progress: show on stderr how far the battles are.
+
+    Returns:
+        One row for each battle in plan order, with the columns of battles.jsonl. Battles without
+        a verdict are no rows: an `ArenaWarning` counts them, with the reason.
+
+    Raises:
+        UsageError: the runs cannot be compared, or a judge is none.
+        IncompleteError: no battle got a verdict.
+        FatalApiError, GateError: as a judge's endpoint, or its controls, have it.
+        LogError: the log is locked by another process, or cannot be written.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    plan = _Plan(queries, seed, top_k, orders)
+    judges = judges_of(judge, logged=log is not None)
+    with ExitStack() as stack:
+        if log is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arena-")))
+        else:
+            folder = Path(log).expanduser()
+        _check_folder(folder)
+        prepared = _prepared(list(runs), judges, plan, folder)
+        open_books(prepared.config, folder, max_usd=max_usd)  # a cap that cannot be held
+        telling = reporter(quiet=not progress)
+        _write_inputs(prepared, runs, telling)
+        options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
+        summary = _play(prepared, telling, options)
+        battles = _logged(folder)
+        _tell(summary, folder, kept=log is not None)
+    return _frame(battles, n_failures=sum(sum(f.values()) for f in summary.failures.values()))
+
+
+def _check_folder(folder: Path) -> None:
+    """See that no arena.toml of the user's own is written over.
+
+    Raises:
+        UsageError: there is one.
+    """
+    own = folder / "arena.toml"
+    if not own.exists() or (folder / "manifest.json").exists():
+        return
+    if not own.read_bytes().startswith(_FIRST_LINE.encode()):
+        raise UsageError(f"log: {own} is a file of yours; give a folder for the results alone")
+
+
+def _play(prepared: Prepared, telling: Reporter, options: BattleOptions) -> Summary:
+    """Judge what is left, in a thread of its own: the caller's may run an event loop already."""
+    stops: list[asyncio.Event] = []
+
+    @contextmanager
+    def stopping(_: Reporter) -> Iterator[asyncio.Event]:
+        stops.append(asyncio.Event())
+        yield stops[-1]
+
+    def stop() -> None:
+        for event in stops:
+            event.set()
+
+    battles = play_prepared(prepared, telling, options, stopping=stopping)
+    return run_apart(battles, on_interrupt=stop)
+
+
+def _prepared(
+    runs: list[ModelRun], judges: Sequence[JudgeConfig | OwnJudge], plan: _Plan, folder: Path
+) -> Prepared:
+    datasets = _datasets(runs)
+    models = list(dict.fromkeys(run.model for run in runs))
+    _check_complete(runs, datasets, models)
+    sampled = {name: _sampled(name, runs, data, judges, plan) for name, data in datasets.items()}
+    config = _config(runs, models, judges, plan, folder)
+    experiment = Experiment(config, folder / "arena.toml", folder)
+    notes = tuple(f"{name}: {note}" for name, data in datasets.items() for note in data.notes)
+    prompts: dict[str, Prompt | None] = {
+        section.log_name: None
+        if section.kind == "qrels" or isinstance(judge, OwnJudge)
+        else load_prompt(prompt_name(section), folder=Path.cwd())
+        for section, judge in zip(config.judges, judges, strict=True)
+    }
+    own = {judge.name: judge for judge in judges if isinstance(judge, OwnJudge)}
+    kept = [_only(run.run, sampled[run.dataset]) for run in runs]
+    material = Material(datasets, sampled, notes)
+    return replace(prepare(experiment, material, kept, prompts), own_judges=own)
+
+
+def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
+    """The data sets of the runs, by name.
+
+    Raises:
+        UsageError: something is no run, or two data sets share a name.
+    """
+    datasets: dict[str, Dataset] = {}
+    for run in runs:
+        if not isinstance(run, ModelRun):
+            what = f"runs: got {type(run).__name__}"
+            raise UsageError(f"{what}; expected what arena.retrieve and arena.read_run return")
+        data = run.data
+        known = datasets.setdefault(run.dataset, data)
+        if known is not data and _hashes(known) != _hashes(data):
+            raise UsageError(
+                f"runs: two different data sets are called {run.dataset!r}; give one another name"
+            )
+    return datasets
+
+
+def _hashes(data: Dataset) -> tuple[str, str]:
+    return corpus_hash(data.corpus), queries_hash(data, list(data.queries))
+
+
+def _check_complete(
+    runs: Sequence[ModelRun], datasets: Mapping[str, Dataset], models: Sequence[str]
+) -> None:
+    found = [(run.dataset, run.model) for run in runs]
+    for dataset, model in found:
+        if found.count((dataset, model)) > 1:
+            raise UsageError(
+                f"runs: two are called {model!r} on {dataset!r}; give one of them another name="
+            )
+    if len(models) < 2:
+        given = f"only {models[0]!r}" if models else "none"
+        raise UsageError(f"runs: {given}; a battle needs two models")
+    for dataset in datasets:
+        for model in models:
+            if (dataset, model) not in found:
+                raise UsageError(f"runs: {model!r} has no run on {dataset!r}; retrieve it first")
+
+
+def _sampled(
+    name: str,
+    runs: Sequence[ModelRun],
+    data: Dataset,
+    judges: Sequence[JudgeConfig | OwnJudge],
+    plan: _Plan,
+) -> tuple[str, ...]:
+    """The query_ids of one data set that are played.
+
+    Raises:
+        UsageError: a run has no ranking for one of them.
+    """
+    own = [run for run in runs if run.dataset == name]
+    ranked = set().union(*(run.rankings for run in own))
+    if unknown := sorted(ranked - data.queries.keys()):
+        raise UsageError(f"runs: {unknown[0]!r} is no query of {name!r}")
+    eligible = {query_id: q for query_id, q in data.queries.items() if query_id in ranked}
+    if any(isinstance(judge, JudgeConfig) and judge.kind == "qrels" for judge in judges):
+        eligible = {
+            query_id: query
+            for query_id, query in eligible.items()
+            if any(grade > 0 for grade in data.qrels.get(query_id, {}).values())
+        }
+        if not eligible:
+            raise UsageError(f"{name}: has no relevance grades to judge by; use another judge")
+    if not eligible:
+        raise UsageError(f"{name}: the runs have no query in common with the data set")
+    # A sample is the beginning of one permutation, so runs over a sample lead to the same battles.
+    plain = Dataset(data.name, data.corpus, eligible, data.qrels)
+    sampled = sample_queries(plain, plan.queries, plan.seed)
+    for run in own:
+        if missing := [query_id for query_id in sampled if query_id not in run.rankings]:
+            raise UsageError(
+                f"{run.model}: has no ranking on {name!r} for {len(missing)} of {len(sampled)} "
+                f"queries, {missing[0]!r} first; retrieve all runs for the same queries"
+            )
+    return sampled
+
+
+def _only(run: Run, query_ids: Sequence[str]) -> Run:
+    return replace(run, rankings={query_id: run.rankings[query_id] for query_id in query_ids})
+
+
+def _config(
+    runs: Sequence[ModelRun],
+    models: Sequence[str],
+    judges: Sequence[JudgeConfig | OwnJudge],
+    plan: _Plan,
+    folder: Path,
+) -> Config:
+    """What an arena.toml of these runs would say; its mistakes are those of the arguments."""
+    tree = {
+        "experiment": {
+            "name": name_of(str(folder)),
+            "seed": plan.seed,
+            "top_k": plan.top_k,
+            "orders": plan.orders,
+            **({} if plan.queries is None else {"queries": plan.queries}),
+        },
+        "datasets": tuple(_dataset_section(run.dataset) for run in _first_of_each(runs)),
+        "models": tuple(_model_section(name, runs, models) for name in models),
+        "judges": tuple(section_of(judge) for judge in judges),
+    }
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = problem_lines(error, tree, lambda _: tuple(ExperimentConfig.model_fields))
+        raise ConfigError("compare", lines) from None
+
+
+def _first_of_each(runs: Sequence[ModelRun]) -> list[ModelRun]:
+    return list({run.dataset: run for run in reversed(runs)}.values())[::-1]
+
+
+def _dataset_section(name: str) -> DatasetConfig:
+    """A data set in memory; what would load it is not known, and never asked for."""
+    return DatasetConfig(name=name, path=Path())
+
+
+def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -> ModelConfig:
+    """What made a model's run, or the file that this folder keeps it in."""
+    made = next(run.config for run in runs if run.model == name)
+    if made is not None and (made.over is None or made.over in models):
+        return made
+    return ModelConfig(name=name, run=f"retrieval/{{dataset}}/{name}.trec")
+
+
+def _write_inputs(prepared: Prepared, runs: Sequence[ModelRun], telling: Reporter) -> None:
+    """Keep beside the log what it is about: the runs, what they took, and an arena.toml."""
+    experiment = prepared.experiment
+    stats = {(run.dataset, run.model): run.stats for run in runs}
+    for run in prepared.runs:
+        path = experiment.retrieval(run.dataset, run.model)
+        write_run(run, path)
+        write_stats(stats[run.dataset, run.model], path.with_suffix(".json"))
+    note_short(experiment, prepared.material, prepared.runs, telling)
+    write_metrics(experiment, prepared.material, prepared.runs)
+    write_atomically(experiment.source, [_toml(prepared).encode()])
+
+
+def _toml(prepared: Prepared) -> str:
+    """An arena.toml that says what was compared."""
+    config = prepared.config
+    lines = [_FIRST_LINE]
+    lines += ["[experiment]", *_keys(config.experiment.model_dump(exclude_unset=True))]
+    for dataset in config.datasets:
+        lines += ["", "[[datasets]]", *_keys({"name": dataset.name})]
+    for model in config.models:
+        lines += ["", "[[models]]", *_keys(model.model_dump(exclude_unset=True))]
+    for judge in config.judges:
+        told: dict[str, Any] = judge.model_dump(exclude_unset=True)
+        if judge.log_name in prepared.own_judges:
+            told = {"name": judge.log_name, "kind": "function"}
+        lines += ["", "[[judges]]", *_keys(told)]
+    return "\n".join(lines) + "\n"
+
+
+def _keys(section: Mapping[str, Any]) -> list[str]:
+    return [f"{_string(key)} = {_value(v)}" for key, v in section.items() if v is not None]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(_keys(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, bool | int | float) else _string(str(value))
+
+
+def _string(text: str) -> str:
+    """A basic string of TOML: that of JSON, but for one character that TOML escapes, too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _logged(folder: Path) -> list[Battle]:
+    return [
+        battle for path in sorted(folder.glob("battles*.jsonl")) for battle in read_battles(path)
+    ]
+
+
+def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
+    """Say what is missing.
+
+    Raises:
+        IncompleteError: no battle has a verdict.
+        KeyboardInterrupt: the run was interrupted.
+    """
+    done = f"{summary.n_judged:,} of {summary.n_planned:,} battles"
+    again = "call compare again with the same log to go on" if kept else "give log= to keep them"
+    if summary.interrupted:
+        raise KeyboardInterrupt(f"stopped at {done}; {again}")
+    if summary.capped:
+        warnings.warn(f"{done}: {summary.capped}; {again}", ArenaWarning, stacklevel=3)
+    reasons: dict[str, int] = {}
+    for counts in summary.failures.values():
+        for reason, count in counts.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    if not reasons:
+        return
+    listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
+    failed = f"{sum(reasons.values()):,} battles have no verdict ({listed})"
+    first = next(
+        (f.detail for path in sorted(folder.glob("failures*.jsonl")) for f in read_failures(path)),
+        "",
+    )
+    if not summary.n_judged:
+        raise IncompleteError(f"{failed}, and none has one; the first: {first}")
+    warnings.warn(f"{failed}; the first: {first}", ArenaWarning, stacklevel=3)
+
+
+def _frame(battles: Sequence[Battle], *, n_failures: int) -> pd.DataFrame:
+    """One row a battle; `rate` finds the failures again in the frame's attrs."""
+    import pandas as pd  # noqa: PLC0415
+
+    names = Battle.__slots__
+    rows = [
+        [
+            asdict(value) if isinstance(value := getattr(battle, name), Probs) else value
+            for name in names
+        ]
+        for battle in battles
+    ]
+    frame = pd.DataFrame(rows, columns=list(names))
+    frame.attrs["arena"] = {"battles": len(frame), "failures": n_failures}
+    return frame

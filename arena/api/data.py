@@ -1,0 +1,193 @@
+"""Data sets for a notebook: loaded by a short address, or made of plain dicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from arena.api.sections import checked
+from arena.config import DatasetConfig
+from arena.data.load import load_dataset as load_configured
+from arena.data.rows import Row, documents, queries
+from arena.errors import DataError, UsageError
+from arena.progress import reporter
+from arena.records import Dataset as PlainDataset
+from arena.records import Document, Qrels, Query
+
+Source = str | Path | Mapping[str, Any] | DatasetConfig
+"""A folder, ``hf:owner/name``, ``public:name``, ``builtin:python``, or a section of arena.toml."""
+
+T = TypeVar("T")
+
+_PREFIXES: Final = ("hf", "public", "builtin")
+
+
+class Dataset(PlainDataset):
+    """A corpus, its queries, and the relevance grades where there are any.
+
+    >>> Dataset({"d1": "A cat."}, {"q1": "Which animal?"}, {"q1": {"d1": 1}}, name="zoo")
+    Dataset('zoo': 1 documents, 1 queries, grades for 1)
+
+    Args:
+        corpus: doc_id → text, `Document`, or a dict with ``text`` and, if you like, ``title``.
+        queries: query_id → text or `Query`.
+        qrels: query_id → doc_id → grade; zero and negative grades are not relevant.
+        name: the word that runs and battles use for the data set.
+        notes: what a reader of the results should know.
+
+    Raises:
+        DataError: an id is not usable in a TREC file, a text is not a string, or a grade is
+            about a query or document that is not there.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        corpus: Mapping[Any, Any],
+        queries: Mapping[Any, Any],
+        qrels: Mapping[Any, Mapping[Any, float]] | None = None,
+        *,
+        name: str = "data",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        known_documents, known_queries = _corpus(corpus), _queries(queries)
+        checked(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
+        grades = _qrels(qrels or {}, known_documents, known_queries)
+        super().__init__(name, known_documents, known_queries, grades, notes)
+
+    @classmethod
+    def of(cls, dataset: PlainDataset) -> Self:
+        """The same data set under this type, unchecked: it was checked when it was loaded."""
+        made = cls.__new__(cls)
+        PlainDataset.__init__(
+            made, dataset.name, dataset.corpus, dataset.queries, dataset.qrels, dataset.notes
+        )
+        return made
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}: {len(self.corpus):,} documents, "
+            f"{len(self.queries):,} queries, grades for {len(self.qrels):,})"
+        )
+
+
+def load_dataset(
+    source: Source, name: str | None = None, *, progress: bool = False, **settings: Any
+) -> Dataset:
+    """Load a data set.
+
+    Args:
+        source: a BEIR folder (corpus.jsonl, queries.jsonl, qrels/test.tsv), a folder of documents
+            together with ``queries=``, ``hf:owner/name`` of the Hugging Face hub, ``public:name``,
+            ``builtin:python``, or a ``[[datasets]]`` section of an arena.toml as a dict.
+        name: the word that runs and battles use for it; made of the source where absent.
+        progress: show on stderr how far the loading is.
+        settings: further keys of a ``[[datasets]]`` section, such as ``split`` and ``queries``.
+
+    Raises:
+        ConfigError: a setting is unknown or has a wrong value.
+        DataError: a file cannot be read; names file and line.
+    """
+    config = source if isinstance(source, DatasetConfig) else None
+    if config is None or name is not None or settings:
+        config = checked(DatasetConfig, _section(source, name, settings), "load_dataset")
+    config = config.anchored(Path.cwd())
+    return Dataset.of(load_configured(config, reporter(quiet=not progress)))
+
+
+def _section(source: Source, name: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(source, DatasetConfig):
+        section = source.model_dump(exclude_unset=True)
+    elif isinstance(source, Mapping):
+        section = dict(source)
+    else:
+        section = _addressed(source, settings)
+    section = {**section, **settings}
+    given = next((section[key] for key in ("path", "documents", "hf") if section.get(key)), "data")
+    section["name"] = name or section.get("name") or name_of(str(given))
+    return {key: str(v) if isinstance(v, Path) else v for key, v in section.items()}
+
+
+def _addressed(source: str | Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    prefix, _, rest = str(source).partition(":")
+    if isinstance(source, str) and prefix in _PREFIXES and rest:
+        return {prefix: rest} if prefix == "hf" else {prefix: rest, "name": rest}
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise UsageError(
+            f"load_dataset: {folder}: no such folder; give a folder, or "
+            '"hf:owner/name" for a data set of the Hugging Face hub'
+        )
+    is_beir = (folder / "corpus.jsonl").exists() or (folder / "corpus.jsonl.gz").exists()
+    return {"path" if is_beir or "queries" not in settings else "documents": str(folder)}
+
+
+def name_of(source: str) -> str:
+    """``hf:mteb/scifact`` → ``scifact``; ``data/my docs`` → ``my-docs``."""
+    last = Path(source).expanduser().resolve().name
+    return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "data"
+
+
+def _corpus(corpus: Mapping[Any, Any]) -> Mapping[str, Document]:
+    if isinstance(corpus, Mapping) and type(corpus) is not dict and _holds(corpus, Document):
+        return corpus  # read from a file, and checked then; it may be too large for a second look
+    rows = _rows(corpus, "corpus", Document, "doc_id")
+    return _not_empty({doc_id: doc for _, doc_id, doc in documents(rows)}, "corpus")
+
+
+def _queries(given: Mapping[Any, Any]) -> dict[str, Query]:
+    rows = _rows(given, "queries", Query, "query_id")
+    return _not_empty({query_id: query for _, query_id, query in queries(rows)}, "queries")
+
+
+def _rows(given: object, what: str, kind: type, id_name: str) -> Iterator[Row]:
+    if not isinstance(given, Mapping):
+        remedy = f"expected a dict of {id_name} → text"
+        raise DataError(what, None, f"is of type {type(given).__name__}", remedy)
+    for number, (key, value) in enumerate(given.items(), start=1):
+        if isinstance(value, kind):
+            if str(key) != getattr(value, id_name):
+                told = f"{key!r} → {getattr(value, id_name)!r}"
+                raise DataError(what, number, f"two ids for one: {told}", "give the same id twice")
+            fields: dict[str, Any] = {"text": value.text, "title": getattr(value, "title", "")}  # type: ignore[attr-defined]
+        elif isinstance(value, Mapping):
+            fields = dict(value)
+        else:
+            fields = {"text": value}
+        yield Row(Path(what), number, {**fields, "_id": key})
+
+
+def _qrels(
+    given: Mapping[Any, Mapping[Any, float]],
+    corpus: Mapping[str, Document],
+    queries: Mapping[str, Query],
+) -> Qrels:
+    found: dict[str, dict[str, int]] = {}
+    for number, (query_id, grades) in enumerate(given.items(), start=1):
+        if str(query_id) not in queries:
+            raise DataError("qrels", number, f"unknown query {query_id!r}", "see queries")
+        for doc_id, grade in grades.items():
+            if str(doc_id) not in corpus:
+                raise DataError("qrels", number, f"unknown document {doc_id!r}", "see corpus")
+            if isinstance(grade, float) and grade % 1:
+                raise DataError("qrels", number, f"grade {grade!r}", "expected an integer")
+            try:
+                found.setdefault(str(query_id), {})[str(doc_id)] = int(grade)
+            except (TypeError, ValueError):
+                raise DataError(
+                    "qrels", number, f"grade {grade!r}", "expected an integer"
+                ) from None
+    return found
+
+
+def _holds(items: Mapping[Any, Any], kind: type) -> bool:
+    return isinstance(next(iter(items.values()), None), kind)
+
+
+def _not_empty(items: dict[str, T], what: str) -> dict[str, T]:
+    if not items:
+        raise DataError(what, None, "is empty", "expected at least one entry: id → text")
+    return items

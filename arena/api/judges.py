@@ -1,0 +1,261 @@
+"""Judges for a notebook: an LLM, the relevance grades, or a function of your own."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast, runtime_checkable
+
+from arena.api.sections import checked
+from arena.config import JudgeConfig
+from arena.digest import content_hash
+from arena.endpoint.refusals import one_line
+from arena.errors import UnjudgedError, UsageError
+from arena.records import Document, Exhibit, JudgeKind, Probs, Query, Side, Verdict
+from arena.redaction import blank
+
+Answer = Side | Verdict
+JudgeFunction = Callable[[Query, tuple[Document, ...], tuple[Document, ...]], Any]
+"""Query, first list, second list → ``"first"``, ``"second"``, ``"tie"`` or a `Verdict`, or an
+awaitable of that."""
+
+_SIDES: Final = ("first", "second", "tie")
+_EXPECTED: Final = 'expected "first", "second" or "tie", or an arena.Verdict with arena.Probs'
+_CONCURRENCY: Final = 16
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Anything that gives verdicts: all that a judge of your own must have.
+
+    It may have ``kind`` (``"pairwise"`` where absent) as well: a judge of kind ``"pointwise"``
+    sees no list first, so no advantage of the first place is estimated for it.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the log calls the judge."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of every setting that could change a verdict: another one judges anew."""
+
+    async def judge(self, exhibit: Exhibit, /) -> Verdict:
+        """Judge a query and two lists.
+
+        Raises:
+            UnjudgedError: no verdict, with its reason.
+        """
+
+
+JudgeLike = JudgeConfig | Mapping[str, Any] | Judge | JudgeFunction
+"""What `compare` takes for a judge."""
+
+
+class OwnJudge:
+    """A judge of the user's, as the experiment sees it: no prompt, no endpoint and no cost."""
+
+    prompt = ""
+    is_llm = False
+
+    def __init__(
+        self,
+        ask: Callable[[Exhibit], Any],
+        *,
+        name: str,
+        fingerprint: str,
+        concurrency: int = _CONCURRENCY,
+        kind: JudgeKind = "pairwise",
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.kind = kind
+        self.concurrency = concurrency
+        self._ask = ask
+        self._turns = asyncio.Semaphore(concurrency)
+
+    def request_key(self, exhibit: Exhibit) -> str:
+        """The same for the same query and lists."""
+        lists = [
+            [(d.doc_id, d.title, d.text) for d in side] for side in (exhibit.first, exhibit.second)
+        ]
+        query = (exhibit.query.query_id, exhibit.query.text)
+        return content_hash(self.fingerprint, exhibit.dataset, query, lists)
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Any]:
+        """Nothing: no endpoint is asked."""
+        del exhibit
+        return {}
+
+    async def judge(self, exhibit: Exhibit) -> Verdict:
+        """Ask, and see that the answer is one.
+
+        Raises:
+            UnjudgedError: the user's code raised an error, or answered something else.
+        """
+        async with self._turns:
+            try:
+                answer = self._ask(exhibit)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+                else:
+                    await asyncio.sleep(0)  # a plain function gives Ctrl-C no other chance
+            except UnjudgedError:
+                raise
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                raise UnjudgedError("exception", "the judge was cancelled") from None
+            except Exception as error:
+                said = blank(one_line(f"{type(error).__name__}: {error}"))
+                raise UnjudgedError("exception", said) from error
+        return _verdict(answer)
+
+
+def llm_judge(model: str, **settings: Any) -> JudgeConfig:
+    """Describe an LLM judge of an OpenAI-compatible endpoint.
+
+    Args:
+        model: what the endpoint calls the model.
+        settings: further keys of a ``[judge]`` section of an arena.toml: ``base_url``,
+            ``api_key_env``, ``kind``, ``prompt``, ``temperature``, ``max_usd`` and so on.
+
+    Raises:
+        ConfigError: a setting is unknown or has a wrong value.
+    """
+    return checked(JudgeConfig, {"model": model, **settings}, "llm_judge")
+
+
+def qrels_judge() -> JudgeConfig:
+    """Describe the judge that compares the DCG of the two lists by the data set's own grades."""
+    return JudgeConfig(kind="qrels")
+
+
+def function_judge(
+    function: JudgeFunction, name: str, *, concurrency: int = _CONCURRENCY
+) -> OwnJudge:
+    """Make a judge of a function, under a name that stands for what it does.
+
+    Args:
+        function: ``(query, first, second)`` → ``"first"``, ``"second"``, ``"tie"`` or a `Verdict`;
+            sync or async. It is called in a thread of arena's own.
+        name: what the log calls it. Its verdicts are kept under this name: give another one
+            when the function changes, and it judges anew.
+        concurrency: how many calls of an async function may be under way at once. A plain
+            function is called one at a time.
+
+    Raises:
+        UsageError: the function does not take three arguments.
+    """
+    if concurrency < 1:
+        raise UsageError(f"concurrency is {concurrency}; expected 1 or more")
+    _check_arguments(function)
+    return OwnJudge(
+        lambda exhibit: function(exhibit.query, exhibit.first, exhibit.second),
+        name=name,
+        fingerprint=content_hash("function", name),
+        concurrency=concurrency,
+    )
+
+
+def judges_of(judge: JudgeLike | Sequence[JudgeLike], *, logged: bool) -> list[Any]:
+    """Each judge as a `JudgeConfig`, or as an `OwnJudge`.
+
+    Args:
+        judge: one judge, or a panel.
+        logged: whether verdicts are kept, under fingerprints that must be stable.
+
+    Raises:
+        ConfigError: a section has a mistake.
+        UsageError: something is no judge, or a log needs a name.
+    """
+    several = isinstance(judge, Sequence) and not isinstance(judge, str)
+    given = list(judge) if several else [judge]  # type: ignore[arg-type]
+    if not given:
+        raise UsageError("judge: an empty list; give one judge, or several for a panel")
+    return [_judge_of(one, logged=logged) for one in given]
+
+
+def section_of(judge: JudgeConfig | OwnJudge) -> JudgeConfig:
+    """The section of a judge; that of a user's own says its name, and that it costs nothing."""
+    if isinstance(judge, JudgeConfig):
+        return judge
+    section = {
+        "name": judge.name,
+        "model": judge.name,
+        "gate": False,
+        "concurrency": judge.concurrency,
+        "price_per_1m_input_tokens": 0.0,
+        "price_per_1m_output_tokens": 0.0,
+    }
+    return checked(JudgeConfig, section, "judge")
+
+
+def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
+    if isinstance(given, JudgeConfig | OwnJudge):
+        return given
+    if isinstance(given, Mapping):
+        return checked(JudgeConfig, given, "judge")
+    if isinstance(given, Judge) and not isinstance(given, type):
+        kind = cast("JudgeKind", getattr(given, "kind", "pairwise"))
+        return OwnJudge(given.judge, name=given.name, fingerprint=given.fingerprint, kind=kind)
+    if not callable(given):
+        raise UsageError(
+            f"judge: of type {type(given).__name__}; expected a function (query, first, second), "
+            'arena.llm_judge("model"), arena.qrels_judge(), or a dict as in [judge]'
+        )
+    if logged:
+        raise UsageError(
+            "judge: a log keeps verdicts under the judge's name, and this function has none that "
+            'would tell when it changes; give judge=arena.function_judge(judge, "my-judge-v1")'
+        )
+    called = getattr(given, "__name__", type(given).__name__)
+    return function_judge(given, called if called.isidentifier() else "judge")
+
+
+def _check_arguments(function: Callable[..., Any]) -> None:
+    if not callable(function):
+        raise UsageError(f"judge: of type {type(function).__name__}; expected a function")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # written in C, say: it tells nothing of its arguments
+    try:
+        signature.bind("query", "first", "second")
+    except TypeError as error:
+        raise UsageError(
+            f"judge: takes {signature}; expected (query, first, second): {error}"
+        ) from None
+
+
+def _verdict(answer: Any) -> Verdict:
+    """The verdict in an answer.
+
+    Raises:
+        UnjudgedError: there is none.
+    """
+    if isinstance(answer, str) and answer in _SIDES:
+        return Verdict(cast("Side", str(answer)))
+    if isinstance(answer, Verdict) and answer.winner in _SIDES:
+        if answer.probs is not None:
+            _check_probs(answer.probs)
+        return answer
+    raise UnjudgedError("no_verdict", f"the judge returned {_short(answer)}; {_EXPECTED}")
+
+
+def _check_probs(probs: Probs) -> None:
+    shares = (probs.first, probs.second, probs.tie)
+    sound = all(isinstance(p, float | int) and 0 <= p <= 1 for p in shares)
+    if not sound or not math.isclose(math.fsum(shares), 1, abs_tol=1e-6):
+        what = f"the judge returned the probabilities {_short(shares)}"
+        raise UnjudgedError("no_verdict", f"{what}; expected three from 0 to 1 that sum to 1")
+
+
+def _short(value: object) -> str:
+    try:
+        return blank(one_line(repr(value)))[:120]
+    except Exception:  # noqa: BLE001, a repr is the user's code, too
+        return f"something of type {type(value).__name__}"

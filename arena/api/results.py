@@ -1,0 +1,239 @@
+"""Leaderboards and audits for a notebook: as data frames, plots and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from arena.auditing.card import audit as audit_card
+from arena.auditing.records import Audit as PlainAudit
+from arena.errors import UsageError
+from arena.experiment.rate_files import experiment_facts
+from arena.printable import printable
+from arena.rating.battles import from_frame, load_aliases, load_battles
+from arena.rating.leaderboard import Leaderboard as PlainLeaderboard
+from arena.rating.leaderboard import RatingSettings, Row, build_leaderboard
+from arena.rating.leaderboard_files import row_to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Paths = str | Path | Sequence[str | Path]
+Aliases = Mapping[str, str] | str | Path
+
+_SHOWN: Final = ("rank", "model", "rating", "lower", "upper", "elo", "battles", "win_rate")
+
+
+class Leaderboard(PlainLeaderboard):
+    """All tables, and what a reader should know of them, as a notebook shows it."""
+
+    __slots__ = ()
+
+    def to_frame(self, dataset: str | None = None) -> pd.DataFrame:
+        """Return one row a model, best first, with the columns of leaderboard.csv.
+
+        Args:
+            dataset: of this data set alone; overall where absent.
+
+        Raises:
+            UsageError: there is no such data set.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        rows = [_flat(row_to_json(row)) for row in self._rows(dataset)]
+        return pd.DataFrame(rows)
+
+    def plot(self, dataset: str | None = None, *, ax: Axes | None = None) -> Axes:
+        """Plot each model's rating with its interval, the best at the top.
+
+        Models without a finite rating show their Elo, without an interval.
+
+        Args:
+            dataset: of this data set alone; overall where absent.
+            ax: where to; a new figure where absent.
+
+        Raises:
+            UsageError: matplotlib is not installed, or there is no such data set.
+        """
+        try:
+            from matplotlib import pyplot as plt  # noqa: PLC0415
+        except ImportError:
+            raise UsageError(
+                "plot needs matplotlib; install it with: pip install 'retrieval-arena[plot]'"
+            ) from None
+        rows = self._rows(dataset)
+        if ax is None:
+            _, ax = plt.subplots(figsize=(6.4, 1.2 + 0.35 * len(rows)), layout="constrained")
+        for place, row in enumerate(rows):
+            value = row.elo if row.rating is None else row.rating
+            reach = None
+            if row.rating is not None and row.lower is not None and row.upper is not None:
+                reach = [[value - row.lower], [row.upper - value]]
+            ax.errorbar([value], [place], xerr=reach, fmt="o", color="C0", capsize=3)
+        # A name of somebody else's may hold what would be read as a formula.
+        names = [printable(row.model).replace("$", r"\$") for row in rows]
+        ax.set_yticks(range(len(rows)), names)
+        ax.invert_yaxis()
+        ax.set_xlabel(f"Rating, {self.settings.level:.0%} interval")
+        return ax
+
+    def _rows(self, dataset: str | None) -> tuple[Row, ...]:
+        if dataset is None:
+            return self.overall
+        if dataset not in self.datasets:
+            known = ", ".join(self.datasets)
+            raise UsageError(f"dataset is {dataset!r}; the leaderboard has {known}")
+        return self.datasets[dataset]
+
+    def _repr_html_(self) -> str:
+        frame = self.to_frame()
+        counted = f"{self.battles:,} battles on {self.queries:,} queries"
+        if self.failures:
+            counted += f", {self.failures:,} without a verdict"
+        return _html(frame[[c for c in _SHOWN if c in frame]], counted, self.notes)
+
+    def __repr__(self) -> str:
+        names = ", ".join(printable(row.model) for row in self.overall)
+        return f"Leaderboard({names}; {self.battles:,} battles)"
+
+
+class Audit(PlainAudit):
+    """The reliability card of a judge, as a notebook shows it."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a figure: its value, its 95% interval and what it means."""
+        import pandas as pd  # noqa: PLC0415
+
+        rows = []
+        for figure in self.figures:
+            known = figure.estimate
+            rows.append(
+                {
+                    "key": figure.key,
+                    "title": figure.title,
+                    "value": None if known is None else known.value,
+                    "lower": None if known is None else known.lower,
+                    "upper": None if known is None else known.upper,
+                    "unit": figure.unit,
+                    "n": 0 if known is None else known.n,
+                    "queries": 0 if known is None else known.n_queries,
+                    "meaning": figure.meaning,
+                }
+            )
+        frame = pd.DataFrame(rows)
+        numbers = ["value", "lower", "upper"]
+        frame[numbers] = frame[numbers].astype(float)
+        return frame
+
+    def _repr_html_(self) -> str:
+        head = f"{self.trust.level.upper()}: {self.trust.reason}"
+        columns = ["title", "value", "lower", "upper", "meaning"]
+        return _html(self.to_frame()[columns], head, self.notes)
+
+
+def rate(
+    battles: pd.DataFrame | Paths,
+    *,
+    aliases: Aliases | None = None,
+    settings: RatingSettings | None = None,
+) -> Leaderboard:
+    """Rate battles: a leaderboard with intervals that are clustered by query.
+
+    Args:
+        battles: what `compare` returned, any DataFrame with the columns model_a, model_b and
+            winner (model_a, model_b or tie), an experiment's folder, a JSONL, CSV or Parquet file
+            of battles, or a list of paths. Metrics and latency are known for folders alone.
+        aliases: other spelling → model, or a TOML file of such lines.
+        settings: how to rate; by Bradley-Terry with 95% intervals where absent.
+
+    Raises:
+        DataError: a column is missing, or an outcome is unknown; names the row.
+        UsageError: there is nothing to rate.
+    """
+    names = load_aliases(Path(aliases)) if isinstance(aliases, str | Path) else aliases
+    if isinstance(battles, str | Path):
+        battles = [battles]
+    if _is_frame(battles):
+        found = from_frame(battles, aliases=names)
+        told = battles.attrs.get("arena", {})
+        if told.get("battles") == len(battles):  # rows that were taken out say nothing any more
+            found = replace(found, failures=int(told["failures"]))
+        return _leaderboard(build_leaderboard(found, settings=settings))
+    if not isinstance(battles, Sequence) or not all(isinstance(p, str | Path) for p in battles):
+        what = f"battles: of type {type(battles).__name__}"
+        raise UsageError(f"{what}; expected a DataFrame, a path, or a list of paths")
+    paths = [Path(path).expanduser() for path in battles]
+    folders = [path for path in paths if (path / "manifest.json").is_file()]
+    found = load_battles(paths, aliases=names)
+    return _leaderboard(
+        build_leaderboard(found, facts=experiment_facts(folders), settings=settings)
+    )
+
+
+def rate_files(
+    paths: Sequence[str | Path],
+    *,
+    aliases: Aliases | None = None,
+    settings: RatingSettings | None = None,
+) -> Leaderboard:
+    """Rate several experiments or files together: `rate` of a list of paths."""
+    return rate(list(paths), aliases=aliases, settings=settings)
+
+
+def audit(
+    battles: pd.DataFrame | str | Path,
+    *,
+    labels: str | Path | None = None,
+    aliases: Aliases | None = None,
+) -> Audit:
+    """Say how far the judge of some battles can be trusted.
+
+    Args:
+        battles: what `rate` takes, but one path at most.
+        labels: a file of people's verdicts with the columns query_id, model_a, model_b, winner.
+        aliases: as of `rate`.
+
+    Raises:
+        DataError: a file cannot be read as what it should be; names file and line.
+        UsageError: no battle was judged, or no label is about a battle.
+    """
+    card = audit_card(battles, labels=labels, aliases=aliases)
+    return Audit(**{field.name: getattr(card, field.name) for field in fields(PlainAudit)})
+
+
+def _leaderboard(board: PlainLeaderboard) -> Leaderboard:
+    told = {field.name: getattr(board, field.name) for field in fields(PlainLeaderboard)}
+    return Leaderboard(**told)
+
+
+def _is_frame(battles: Any) -> TypeGuard[pd.DataFrame]:
+    return hasattr(battles, "columns") and hasattr(battles, "attrs")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"latency_ms": {"p50": 3}}`` → ``{"latency_ms_p50": 3}``."""
+    row: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            row |= _flat(value, f"{prefix}{key}_")
+        else:
+            row[prefix + key] = value
+    return row
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _html(frame: pd.DataFrame, head: str, notes: Sequence[str]) -> str:
+    """A table under a line, above notes; every foreign word is escaped."""
+    table = frame.map(lambda value: printable(value) if isinstance(value, str) else value)
+    body = table.to_html(index=False, escape=True, na_rep="", float_format=_number)
+    listed = "".join(f"<li>{escape(printable(note))}</li>" for note in notes)
+    return f"<p>{escape(printable(head))}</p>{body}" + (f"<ul>{listed}</ul>" if listed else "")

@@ -1,0 +1,330 @@
+"""Runs for a notebook: by a provider, by a function of your own, or out of a file."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.api.sections import checked
+from arena.config import RETRIEVAL_DEPTH, ModelConfig
+from arena.data.beir import sample_queries
+from arena.data.metrics import measure_run
+from arena.data.run_lines import run_lines
+from arena.embedding.embed import Embedding
+from arena.errors import UsageError
+from arena.files import cache_folder
+from arena.progress import reporter
+from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
+from arena.retrieval.by_vectors import rank_by_vectors
+from arena.retrieval.job import Job, Rankings
+from arena.retrieval.retrieve import ranked_run
+from arena.retrieval.retrieve import retrieve as retrieve_configured
+
+Encode = Callable[[list[str]], Any]
+"""Texts → one vector for each: an array, a list of lists, or a tensor."""
+
+Search = Callable[[str, int], Iterable[Any]]
+"""A query's text and a number k → at most k doc_ids, or (doc_id, score) pairs, best first."""
+
+Returns = Literal["vectors", "doc_ids"]
+
+_TEXTS_PER_CALL: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelRun:
+    """One model's rankings on one data set, with the data set and what retrieving took."""
+
+    run: Run
+    data: Dataset = field(compare=False)
+    stats: RetrievalStats = field(default_factory=RetrievalStats, compare=False)
+    config: ModelConfig | None = field(default=None, compare=False)
+    """What made it; None where a function or a file did."""
+
+    @property
+    def model(self) -> str:
+        """The model's name in battles and leaderboards."""
+        return self.run.model
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.run.dataset
+
+    @property
+    def rankings(self) -> Mapping[str, tuple[ScoredDoc, ...]]:
+        """query_id → ranking, best first."""
+        return self.run.rankings
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Means over the queries with relevance grades, by name; empty where there are none."""
+        found = measure_run(self.run, self.data.qrels)
+        return {} if found is None else {name: getattr(found, name) for name in found.__slots__}
+
+    def __repr__(self) -> str:
+        return f"ModelRun({self.model!r} on {self.dataset!r}: {len(self.rankings):,} queries)"
+
+
+def retrieve(  # noqa: PLR0913  all but two are options
+    model: str | Mapping[str, Any] | ModelConfig | Encode | Search,
+    data: Dataset,
+    queries: int | Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    depth: int = RETRIEVAL_DEPTH,
+    seed: int = 42,
+    returns: Returns | None = None,
+    encode_queries: Encode | None = None,
+    over: ModelRun | None = None,
+    cache: str | Path | None = None,
+    progress: bool = False,
+) -> ModelRun:
+    """Rank the corpus for each query.
+
+    A callable with one required argument is taken for an encoder (texts → vectors), and one with
+    two or more for a search (query, k → doc_ids). ``returns`` says which it is, where that is
+    not so.
+
+    Args:
+        model: a provider's name (``"bm25"``), a ``[[models]]`` section of an arena.toml as a dict
+            or config, or a callable.
+        data: its corpus is searched.
+        queries: so many, sampled with the seed as `compare` samples them, or these query_ids; all
+            where absent.
+        name: of the model; its own, the provider's or the callable's where absent.
+        depth: documents kept of each ranking.
+        seed: decides which queries are sampled.
+        returns: what the callable returns: ``"vectors"`` or ``"doc_ids"``.
+        encode_queries: encodes queries, where another function encodes them than documents.
+        over: the run that a reranker reorders.
+        cache: the folder of the vector cache; the usual one where absent. The vectors of a
+            callable are not cached: arena cannot see when it changes.
+        progress: show on stderr how far retrieval is.
+
+    Raises:
+        ApiError: an endpoint failed, or gave unusable vectors.
+        ConfigError: a setting of the model is unknown or has a wrong value.
+        UsageError: a query or document is unknown, or a callable returned something else.
+    """
+    query_ids = _query_ids(data, queries, seed)
+    if callable(model):
+        rank = _rank_by_callable(model, name, data, returns, encode_queries)
+        called = _config({"provider": "bm25", "name": name or _name_of(model)}, None).name
+        with reporter(quiet=not progress).stage(f"{data.name}: {called}", _steps(data, query_ids)):
+            run, stats = ranked_run(rank, called, data, query_ids, depth=depth)
+        return ModelRun(run, data, stats)
+    if returns is not None or encode_queries is not None:
+        raise UsageError("retrieve: returns and encode_queries are about a callable")
+    config = _config(_section(model, over), name)
+    if config.run is not None:
+        return read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
+    with reporter(quiet=not progress).stage(
+        f"{data.name}: {config.name}", _steps(data, query_ids)
+    ) as stage:
+        run, stats = retrieve_configured(
+            config,
+            data,
+            query_ids,
+            depth=depth,
+            cache=Path(cache) if cache is not None else cache_folder(),
+            over=None if over is None else over.run,
+            progress=lambda done, _: stage.update(done),
+        )
+    return ModelRun(run, data, stats, config)
+
+
+def read_run(path: str | Path, data: Dataset, *, name: str | None = None) -> ModelRun:
+    """Read a TREC run file: ``query_id Q0 doc_id rank score tag`` lines.
+
+    Where the file has lines about at least half of the queries, the others matched nothing, and
+    their rankings are empty. Otherwise the run is about the queries of the file alone.
+
+    Args:
+        path: the file.
+        data: has the queries and documents of the file.
+        name: of the model; the file's name without its ending where absent.
+
+    Raises:
+        DataError: a line is malformed, or about an unknown query or document.
+    """
+    path = Path(path).expanduser()
+    found = {query_id for _, query_id, *_ in run_lines(path)} & data.queries.keys()
+    every = 2 * len(found) >= len(data.queries) or not found
+    query_ids = [query_id for query_id in data.queries if every or query_id in found]
+    config = _config({"run": str(path)}, name or path.stem)
+    run, stats = retrieve_configured(config, data, query_ids, cache=cache_folder())
+    return ModelRun(run, data, stats)
+
+
+class _FunctionEmbedder:
+    """A function of the user's as an embedder; what it returns is checked, not trusted."""
+
+    settings: Mapping[str, object] = {}
+
+    def __init__(self, name: str, encode: Encode, encode_queries: Encode | None) -> None:
+        self._name = name
+        self._encode: dict[Role, Encode] = {"document": encode, "query": encode_queries or encode}
+
+    def embed(self, texts: Sequence[str], role: Role) -> Embedding:
+        began = time.perf_counter()
+        parts = [
+            _vectors(self._encode[role](batch), len(batch), self._name)
+            for start in range(0, len(texts), _TEXTS_PER_CALL)
+            if (batch := [texts[i] for i in range(start, min(start + _TEXTS_PER_CALL, len(texts)))])
+        ]
+        if len({part.shape[1] for part in parts}) > 1:
+            raise UsageError(f"{self._name}: vectors of one call have another length than others")
+        vectors = np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        return Embedding(vectors, None, time.perf_counter() - began)
+
+
+def _rank_by_callable(
+    function: Callable[..., Any],
+    name: str | None,
+    data: Dataset,
+    returns: Returns | None,
+    encode_queries: Encode | None,
+) -> Callable[[Job], tuple[Rankings, RetrievalStats]]:
+    called = name or _name_of(function)
+    if returns not in (None, "vectors", "doc_ids"):
+        raise UsageError(f'returns is {returns!r}; expected "vectors" or "doc_ids"')
+    if (returns or _returned_by(function)) == "doc_ids":
+        if encode_queries is not None:
+            raise UsageError(f"{called}: encode_queries is for a callable that returns vectors")
+        return lambda job: _rank_by_search(job, cast("Search", function), called, data)
+
+    def rank(job: Job) -> tuple[Rankings, RetrievalStats]:
+        with tempfile.TemporaryDirectory() as folder:
+            embedder = _FunctionEmbedder(called, function, encode_queries)
+            return rank_by_vectors(job, embedder, cache=Path(folder))
+
+    return rank
+
+
+def _returned_by(function: Callable[..., Any]) -> Returns:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return "vectors"  # written in C, say: it tells nothing of its arguments
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return "doc_ids" if len(required) > 1 else "vectors"
+
+
+def _rank_by_search(
+    job: Job, search: Search, name: str, data: Dataset
+) -> tuple[Rankings, RetrievalStats]:
+    rankings: Rankings = {}
+    latency_ms = []
+    for number, (query_id, text) in enumerate(job.queries.items(), start=1):
+        began = time.perf_counter()
+        found = search(text, job.depth)
+        latency_ms.append((time.perf_counter() - began) * 1000)
+        rankings[query_id] = _ranking(found, data, f"{name}: query {query_id!r}")[: job.depth]
+        job.searched(number)
+    return rankings, RetrievalStats(tuple(latency_ms))
+
+
+def _ranking(found: Any, data: Dataset, where: str) -> list[tuple[str, float]]:
+    expected = "expected doc_ids, or (doc_id, score) pairs, best first"
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        raise UsageError(f"{where}: got {type(found).__name__}; {expected}")
+    ranking: dict[str, float] = {}
+    for rank, place in enumerate(found, start=1):
+        doc_id, score = place if isinstance(place, tuple) and len(place) == 2 else (place, 1 / rank)
+        doc_id = str(doc_id)
+        if doc_id not in data.corpus:
+            raise UsageError(f"{where}: unknown document {doc_id[:80]!r}; {expected}")
+        if doc_id in ranking:
+            raise UsageError(f"{where}: document {doc_id!r} occurs twice")
+        try:
+            ranking[doc_id] = float(score)
+        except (TypeError, ValueError):
+            raise UsageError(f"{where}: score {score!r:.80}; {expected}") from None
+        if not np.isfinite(ranking[doc_id]):
+            raise UsageError(f"{where}: the score of document {doc_id!r} is {score!r}")
+    return sorted(ranking.items(), key=lambda pair: -pair[1])
+
+
+def _vectors(found: Any, n_texts: int, name: str) -> NDArray[np.float32]:
+    """What an encoder returned, as (n_texts, dimension)."""
+    expected = f"expected an array of {n_texts} vectors, one for each text"
+    if inspect.isawaitable(found):
+        if inspect.iscoroutine(found):
+            found.close()
+        raise UsageError(f"{name}: is async; give a function that returns its vectors")
+    if isinstance(found, list | tuple) and found and isinstance(found[0], str):
+        remedy = 'give returns="doc_ids" for a search: (query, k) → doc_ids'
+        raise UsageError(f"{name}: returned texts; {expected}, or {remedy}")
+    try:
+        if isinstance(found, list | tuple):
+            vectors = np.array([_array(vector) for vector in found], dtype=np.float32)
+        else:
+            vectors = np.asarray(_array(found), dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{name}: cannot be read as vectors ({error}); {expected}") from None
+    if vectors.ndim != 2 or len(vectors) != n_texts or not vectors.shape[1]:
+        shape = " × ".join(map(str, vectors.shape)) or "a single number"
+        raise UsageError(f"{name}: returned {shape}; {expected}")
+    return vectors
+
+
+def _array(found: Any) -> Any:
+    """A tensor as what numpy reads: away from its graph and device, in single precision."""
+    if hasattr(found, "detach") and hasattr(found, "cpu"):
+        return found.detach().cpu().float().numpy()
+    return found
+
+
+def _query_ids(data: Dataset, queries: int | Sequence[str] | None, seed: int) -> Sequence[str]:
+    if not data.queries:
+        raise UsageError(f"{data.name}: has no queries")
+    if queries is None:
+        return list(data.queries)
+    if isinstance(queries, int):
+        if queries < 1:
+            raise UsageError(f"queries is {queries}; expected 1 or more")
+        return sample_queries(data, queries, seed)
+    if isinstance(queries, str):
+        raise UsageError(f"queries is {queries!r}; expected a number or a list of query_ids")
+    return list(dict.fromkeys(queries))
+
+
+def _section(
+    model: str | Mapping[str, Any] | ModelConfig | Callable[..., Any], over: ModelRun | None
+) -> dict[str, Any]:
+    if isinstance(model, ModelConfig):
+        return model.model_dump(exclude_unset=True)
+    if isinstance(model, str):
+        return {"provider": model}
+    if not isinstance(model, Mapping):
+        raise UsageError(
+            f"retrieve: a model of type {type(model).__name__}; expected a provider's name, a dict "
+            "as in [[models]] of an arena.toml, or a callable"
+        )
+    base = {} if over is None or "rerank" not in model else {"over": over.model}
+    return {**base, **model}
+
+
+def _config(section: Mapping[str, Any], name: str | None) -> ModelConfig:
+    called = name or section.get("name") or section.get("model")
+    named = {**section, "name": called or section.get("provider") or section.get("rerank")}
+    return checked(ModelConfig, named, "retrieve").anchored(Path.cwd())
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "model" if name == "<lambda>" else name.strip("_") or "model"
+
+
+def _steps(data: Dataset, query_ids: Sequence[str]) -> int:
+    return len(data.corpus) + len(query_ids)

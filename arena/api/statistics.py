@@ -1,0 +1,175 @@
+"""The statistics alone, on arrays: no data set, no judge and no log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arena.errors import UsageError
+from arena.rating.battles import Battles, from_frame
+from arena.rating.elo import EloSettings, elo_ratings, tally
+from arena.rating.leaderboard import RatingSettings, build_leaderboard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WINNERS = {
+    "first": "model_a",
+    "second": "model_b",
+    "model_a": "model_a",
+    "model_b": "model_b",
+    "tie": "tie",
+}
+
+
+def bradley_terry(  # noqa: PLR0913  the last four are options
+    first: Iterable[Any],
+    second: Iterable[Any],
+    winner: Iterable[Any],
+    *,
+    query: Iterable[Any] | None = None,
+    position: bool = True,
+    prior: float = 0.0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Fit Bradley-Terry ratings with intervals that are clustered by query.
+
+    The figures are those of `arena.rate`: Elo scale around 1500, a tie is half a win.
+
+    Args:
+        first: (n,) names of the models that were shown first.
+        second: (n,) names of the others.
+        winner: (n,) ``"first"``, ``"second"`` or ``"tie"``; or the first one's score from 0 to 1,
+            such as a judge's probability.
+        query: (n,) query ids: battles that share one are not independent. Each battle is its own
+            cluster where absent.
+        position: estimate the advantage of being shown first, and remove it.
+        prior: precision of a normal prior on ratings, in logits⁻²; above 0 every rating is finite.
+        level: of the intervals.
+
+    Returns:
+        One row a model, best first: rank, model, rating, lower, upper, rank_lower, rank_upper,
+        battles. ``attrs["position_advantage"]`` is what the first place is worth, in Elo points,
+        None where it was not estimated. ``attrs["notes"]`` says what a reader should know, such
+        as why there is no finite rating.
+
+    Raises:
+        UsageError: arrays of different lengths, or settings out of range.
+        DataError: an outcome is unknown, or a model plays itself; names the row.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    settings = RatingSettings(position=position, prior=prior, level=level, n_permutations=0)
+    board = build_leaderboard(_battles(first, second, winner, query), settings=settings)
+    names = ("rank", "model", "rating", "lower", "upper", "rank_lower", "rank_upper")
+    rows = [
+        {name: getattr(row, name) for name in names} | {"battles": row.record.battles}
+        for row in board.overall
+    ]
+    frame = pd.DataFrame(rows).astype({"rating": float, "lower": float, "upper": float})
+    advantage = board.position_advantage
+    frame.attrs["position_advantage"] = None if advantage is None else advantage.elo
+    frame.attrs["notes"] = list(board.notes)
+    return frame
+
+
+def elo(
+    first: Iterable[Any],
+    second: Iterable[Any],
+    winner: Iterable[Any],
+    *,
+    k_factor: float = 32.0,
+    start: float = 1500.0,
+) -> pd.DataFrame:
+    """Replay battles in their order through online Elo.
+
+    Args:
+        first: (n,) names of the models that were shown first.
+        second: (n,) names of the others.
+        winner: (n,) ``"first"``, ``"second"`` or ``"tie"``.
+        k_factor: the most points that one battle can move.
+        start: rating of a model before its first battle.
+
+    Returns:
+        One row a model, best first: model, elo, wins, losses, ties, battles.
+
+    Raises:
+        UsageError: arrays of different lengths, scores instead of outcomes, or settings out of
+            range.
+        DataError: an outcome is unknown, or a model plays itself; names the row.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    settings = EloSettings(start=start, k_factor=k_factor)
+    battles = _battles(first, second, winner, None)
+    if battles.probs is not None:
+        raise UsageError('elo: winner holds numbers; expected "first", "second" or "tie"')
+    records = tally(battles)
+    frame = pd.DataFrame(
+        {
+            "model": list(battles.models),
+            "elo": elo_ratings(battles, settings),
+            "wins": [record.wins for record in records],
+            "losses": [record.losses for record in records],
+            "ties": [record.ties for record in records],
+            "battles": [record.battles for record in records],
+        }
+    )
+    return frame.sort_values("elo", ascending=False, kind="stable", ignore_index=True)
+
+
+def _battles(
+    first: Iterable[Any],
+    second: Iterable[Any],
+    winner: Iterable[Any],
+    query: Iterable[Any] | None,
+) -> Battles:
+    import pandas as pd  # noqa: PLC0415
+
+    columns = {"first": list(first), "second": list(second), "winner": list(winner)}
+    if query is not None:
+        columns["query"] = list(query)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+        raise UsageError(f"arrays of different lengths: {told}")
+    scores = _scores(columns["winner"])
+    outcomes = columns["winner"] if scores is None else _outcomes(scores)
+    frame = pd.DataFrame(
+        {
+            "model_a": columns["first"],
+            "model_b": columns["second"],
+            "winner": [_WINNERS.get(w, w) if isinstance(w, str) else w for w in outcomes],
+        }
+    )
+    if query is not None:
+        frame["query_id"] = columns["query"]
+    battles = from_frame(frame)
+    if scores is None:
+        return battles
+    return replace(battles, probs=np.stack([scores, 1 - scores, np.zeros_like(scores)], axis=1))
+
+
+def _scores(winner: list[Any]) -> np.ndarray | None:
+    """The first one's scores, if the outcomes are numbers; else None.
+
+    Raises:
+        UsageError: one of them is not between 0 and 1.
+    """
+    if not winner or not all(
+        isinstance(w, int | float | np.number) and not isinstance(w, bool) for w in winner
+    ):
+        return None
+    scores = np.asarray(winner, dtype=np.float64)
+    wrong = ~((scores >= 0) & (scores <= 1))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise UsageError(f"winner: row {row} is {winner[row]!r}; a score is from 0 to 1")
+    return scores
+
+
+def _outcomes(scores: np.ndarray) -> list[str]:
+    return ["tie" if s == 0.5 else "model_a" if s > 0.5 else "model_b" for s in scores.tolist()]
