@@ -283,7 +283,8 @@ def test_hashes_follow_content_and_not_order() -> None:
     assert queries_hash(dataset, ["q1", "q2"]) == queries_hash(dataset, ["q2", "q1"])
     assert queries_hash(dataset, ["q1"]) != queries_hash(dataset, ["q2"])
     assert qrels_hash(dataset.qrels) == qrels_hash(dict(reversed(dataset.qrels.items())))
-    assert qrels_hash(dataset.qrels) != qrels_hash({"q1": {"d": 1}})
+    grades = [{"q1": {"d": 1}}, {"q1": {"d": 2}}, {"q1": {"e": 1}}, {"q2": {"d": 1}}, {}]
+    assert len({qrels_hash(found) for found in (dataset.qrels, *grades)}) == 6
 
 
 @pytest.mark.shared
@@ -325,6 +326,7 @@ def test_a_data_set_in_any_form_of_unicode_is_the_same(tmp_path: Path, encoding:
 
 def test_ids_of_any_number_of_digits_stay_apart(tmp_path: Path) -> None:
     digits = ["12345678901234567890", "12345678901234567891", "9007199254740993", "1" * 5000]
+    digits += ["-9223372036854775809", "-9223372036854775810"]  # of 19 digits, yet too long
     rows = "".join(f'{{"_id": {number}, "text": "x"}}\n' for number in digits)
 
     dataset = load_beir(beir(tmp_path, corpus=CORPUS + rows), "tiny")

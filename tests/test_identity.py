@@ -46,6 +46,25 @@ def test_addresses_without_a_query_keep_what_was_paid_for_before(tmp_path: Path)
         )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other"},
+        {"dimensions": 64},
+        {"query_prefix": "query: "},
+        {"document_prefix": "passage: "},
+        {"query_extra": {"input_type": "query"}},
+        {"document_extra": {"input_type": "document"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_vectors_of_other_settings_are_other_vectors(change: dict[str, Any]) -> None:
+    settings = embedder(HOST).model_dump(exclude_unset=True)
+    plain, changed = (ApiEmbedder(ModelConfig(**settings | more)) for more in ({}, change))
+
+    assert dict(plain.settings) != dict(changed.settings)
+
+
 @pytest.mark.parametrize("same", [f"{HOST}?", f"{HOST}#"])
 def test_an_empty_query_is_none(same: str) -> None:
     assert fingerprint(same) == fingerprint(HOST)
