@@ -99,6 +99,53 @@ def test_models_and_judge_are_asked_one_tiny_call_each_and_never_again(tmp_path:
     assert not Path(os.environ["ARENA_CACHE"]).exists()
 
 
+def unpriced(base_url: str, extra: str = "") -> str:
+    return f'model = "judge-1"\nbase_url = "{base_url}"\n{extra}'
+
+
+@pytest.mark.parametrize(
+    ("context", "settings", "outcome", "n_calls"),
+    [
+        (2048, "", "failed", 2),
+        (8192, "", "ok", 2),
+        (2048, "document_words = 60", "ok", 2),
+        (2048, 'kind = "pointwise"', "ok", 3),  # two documents, and a long one
+    ],
+)
+def test_a_server_of_ones_own_that_would_cut_the_battles_prompts_is_found_out(
+    context: int, settings: str, outcome: str, n_calls: int, tmp_path: Path
+) -> None:
+    def answer(request: dict[str, Any], _attempt: int) -> Answer:
+        size = sum(len(message["content"]) for message in request["messages"])
+        said = verdict("first") if '"verdict"' in str(request["messages"]) else chat("3")
+        usage = {"prompt_tokens": min(context, size // 4), "completion_tokens": 9}
+        return as_json({**json.loads(said.body), "usage": usage})
+
+    with LoopbackServer(answer) as server:
+        judge = unpriced(server.base_url, settings)
+        found = row(checked(write_models(tmp_path, server.base_url, judge=judge)), "judge-1")
+
+        assert len(server.requests) == n_calls
+    assert found.outcome == outcome
+    if outcome == "failed":
+        assert found.state == "prompt cut"
+        assert "num_ctx" in found.problem
+
+
+def test_a_server_that_is_slow_is_not_asked_for_more_than_it_has_time_for(tmp_path: Path) -> None:
+    def answer(request: dict[str, Any], _attempt: int) -> Answer:
+        time.sleep(0.4)
+        return verdict("first")
+
+    with LoopbackServer(answer) as server:
+        config = write_models(tmp_path, server.base_url, judge=unpriced(server.base_url))
+        found = row(checked(config, timeout_s=5.0), "judge-1")
+
+        assert len(server.requests) == 1
+    assert found.outcome == "ok"
+    assert "too slow to try a prompt as long as the battles'" in found.notes
+
+
 def test_one_failing_row_never_hides_the_others(tmp_path: Path) -> None:
     with LoopbackServer(endpoint) as server:
         config = write_models(tmp_path, server.base_url, "broken", "good")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loopback import DROP, Answer, LoopbackServer, as_json, error
+from loopback import DROP, Answer, LoopbackServer, as_json, embeddings, error
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
@@ -108,6 +108,38 @@ def test_server_that_refuses_base64_is_asked_without_it_from_then_on() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("empty", [[], "each", ""])
+def test_server_that_leaves_vectors_out_in_base64_is_asked_without_it_from_then_on(
+    empty: Any,
+) -> None:
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        if "encoding_format" not in body:
+            return embeddings([[1.0, 2.0]] * len(body["input"]))
+        item = {"object": "embedding", "index": 0, "embedding": "" if empty == "each" else empty}
+        data = [] if empty == [] else [{**item, "index": i} for i in range(len(body["input"]))]
+        return as_json({"object": "list", "data": data})
+
+    with LoopbackServer(answer) as server, ApiEmbedder(model(server), retry=HASTY) as embedder:
+        first = embedder.embed(texts(2), "document")
+        embedder.embed(texts(2), "query")
+
+        assert first.vectors.tolist() == [[1.0, 2.0]] * 2
+        assert ["encoding_format" in r.body for r in server.requests] == [True, False, False]
+
+
+def test_endpoint_that_returns_no_vectors_at_all_says_so_of_the_model() -> None:
+    nothing = as_json({"object": "list", "data": [], "usage": {"prompt_tokens": 3}})
+    with (
+        LoopbackServer(lambda body, attempt: nothing) as server,
+        ApiEmbedder(model(server), retry=HASTY) as embedder,
+        pytest.raises(ApiError, match="returns no vectors for the model") as caught,
+    ):
+        embedder.embed(texts(2), "document")
+
+    assert caught.value.reason == "garbage"
+    assert len(server.requests) == 2
 
 
 def test_requests_under_way_while_base64_is_refused_are_asked_again_too() -> None:

@@ -78,7 +78,8 @@ def check(
     """
     experiment = open_experiment(path)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        means = Means(experiment.source.parent, Path(cache), timeout_s)
+        top_k = experiment.config.experiment.top_k
+        means = Means(experiment.source.parent, Path(cache), timeout_s, top_k)
         heard = {dataset.name: _Heard() for dataset in experiment.config.datasets if data}
         trials = _trials(experiment.config, means, heard)
         _wait(trials, heard, reporter, timeout_s)

@@ -20,6 +20,7 @@ _WORDS: Final = {
     "moved": "moved elsewhere",
     "not_found": "not found",
     "permission": "not allowed",
+    "prompt_cut": "prompt cut",
     "quota": "no credit",
     "rate_limit": "rate limited",
     "server": "server error",
@@ -73,7 +74,7 @@ def _state(error: Exception) -> str:
             return "key refused"
         return _WORDS.get(error.reason, error.reason.replace("_", " "))
     if isinstance(error, UnjudgedError):
-        return "no verdict"
+        return _WORDS.get(error.reason, "no verdict")
     if isinstance(error, DataError):
         return "bad data"
     return "unusable" if isinstance(error, ArenaError) else "error"

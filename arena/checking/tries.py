@@ -55,6 +55,7 @@ class Means:
     folder: Path  #: the arena.toml's
     cache: Path  #: an empty folder, thrown away afterwards
     timeout_s: float  #: for each reply
+    top_k: int = 5  #: documents that a judge is shown of each list
     here: threading.Lock = field(default_factory=threading.Lock)  #: held by one local model at most
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 
 from arena.config.models import ModelConfig
+from arena.embedding.dialects import Answer
 from arena.embedding.embed import Embedding, join_embeddings
 from arena.embedding.model_prompts import role_prefixes
 from arena.embedding.provider import find_endpoint, find_preset, request_fields, served_name
@@ -122,9 +123,10 @@ class ApiEmbedder:
         )
 
     async def _request(self, texts: Sequence[str], role: Role) -> Embedding:
-        reply = await self._post([self._prefixes[role] + text for text in texts], role)
         try:
-            answer = self._preset.dialect.read(reply.body)
+            answer, latency_ms = await self._answer(
+                [self._prefixes[role] + text for text in texts], role
+            )
             if answer.cut and not self._may_be_cut(role):
                 raise answer.cut
             vectors = stack_vectors(answer.vectors, len(texts))
@@ -132,7 +134,25 @@ class ApiEmbedder:
         except BadReplyError as error:
             where = "" if error.place is None else f"; {_begins(texts[error.place], role)}"
             raise ApiError("garbage", f"{error}{where}") from None
-        return Embedding(vectors, answer.tokens, reply.latency_ms / 1000)
+        return Embedding(vectors, answer.tokens, latency_ms / 1000)
+
+    async def _answer(self, texts: Sequence[str], role: Role) -> tuple[Answer, float]:
+        """What the endpoint answers that holds any vectors at all, and its latency."""
+        encoding = self._encoding
+        reply = await self._post(texts, role)
+        answer = self._preset.dialect.read(reply.body)
+        if not any(answer.vectors) and encoding:
+            # Some servers leave out what they cannot put into base64.
+            reply = await self._ask(texts, {**self._sized, **self._fields[role]})
+            answer = self._preset.dialect.read(reply.body)
+            if any(answer.vectors):
+                self._encoding = {}
+        if not any(answer.vectors):
+            raise BadReplyError(
+                f"the endpoint returns no vectors for the model {self._name!r}; check that it is "
+                "one that embeds"
+            )
+        return answer, reply.latency_ms
 
     async def _post(self, texts: Sequence[str], role: Role) -> ApiReply:
         """Ask, and ask again in plain numbers where base64 is refused."""
@@ -141,7 +161,7 @@ class ApiEmbedder:
         try:
             return await self._ask(texts, {**encoding, **fields})
         except ApiError as error:
-            refused = any(name in error.detail for name in encoding)
+            refused = any(name in error.words for name in encoding)
             if error.reason != "bad_request" or not refused:
                 raise
         self._encoding = {}  # from now on: a server that knows no other form than numbers

@@ -296,7 +296,7 @@ class Api:
             return
 
     def _last_word(self, error: TransientApiError, attempts: int) -> ApiError:
-        detail = f"{error.detail} (after {attempts} attempts)"
+        detail = f"{error.detail} (after {attempts} attempt{'s' * (attempts > 1)})"
         if error.late:
             detail += "; timeout_s waits longer"
         never = self._sample is None

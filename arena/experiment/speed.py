@@ -23,8 +23,8 @@ IN_FLIGHT_OWN: Final = 2
 """On a server of one's own, which may work on one at a time."""
 LAST: Final = 200
 """Calls that are looked at, at most."""
-LEAST: Final = 5
-"""Calls that say something."""
+LEAST: Final = 3
+"""Times from one answer to the next that say something."""
 _TAIL: Final = 2**20
 """Bytes at the end of a file that hold them."""
 _PAUSE_S: Final = 10.0
