@@ -119,6 +119,23 @@ def test_copies_of_a_document_tie_wherever_they_lie() -> None:
     assert ranking == sorted(ranking, key=lambda pair: (-pair[1], pair[0]))
 
 
+@pytest.mark.parametrize("dimension", [64, 768])
+def test_documents_that_nearly_tie_are_told_apart_as_exactly_as_by_a_full_sort(
+    dimension: int,
+) -> None:
+    # Cosines differ by less than the rounding of a product in single precision.
+    rng = np.random.default_rng(dimension)
+    near = rng.normal(size=dimension) + 3e-4 * rng.normal(size=(600, dimension))
+    vectors, ids = near.astype(np.float32), [f"{n:03}" for n in rng.permutation(600)]
+    queries = (near[:20] + 2 * rng.normal(size=(20, dimension))).astype(np.float32)
+
+    found = CosineIndex(vectors, ids).search(queries, 10)
+
+    for query, ranking in zip(queries, found, strict=True):
+        expected = [doc_id for doc_id, _ in by_definition(vectors, ids, query)[:10]]
+        assert [doc_id for doc_id, _ in ranking] == expected
+
+
 def test_ranking_does_not_depend_on_what_is_searched_beside_it() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(3000, 96)).astype(np.float32)
