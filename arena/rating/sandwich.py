@@ -60,23 +60,12 @@ def sandwich(
     margin, tie = row_scores(comparisons, counts, rule, layout, beta)
     played = counts.battles > 0
     own = np.divide(slopes.curvature, counts.battles, out=np.zeros(played.shape), where=played)
+    found = _gather(_by_dataset(comparisons, counts, margin, tie), layout, own, bread)
     s = layout.n_models + layout.position
-    gathering, meat, queries = Gathering(s), np.zeros(bread.shape), np.zeros(layout.size)
     # Of the tie parameter, which has no interval, the information is near enough with weights.
     squares = hessian * (1.0 if counts.weight is None else float(np.mean(counts.weight**2)))
-    squares[:s, :s] = 0
-    n_clusters = 0
-    for rows in _by_dataset(comparisons, counts, margin, tie):
-        n_clusters += rows.n_queries
-        outer, seen = score_outer(rows, layout)
-        meat += outer * bessel(rows.n_queries)
-        queries += seen
-        expected, effective, total = effective_queries(
-            informations(rows, layout, own), bread[:s, :s]
-        )
-        squares[:s, :s] += total
-        gathering.add((bread @ outer @ bread)[:s, :s], expected, effective, rows.n_queries)
-    covariance, guard = _guarded(meat, squares, bread, queries, prior=layout.prior)
+    squares[:s, :s] = found.squares
+    covariance, guard = _guarded(found.meat, squares, bread, found.queries, prior=layout.prior)
     alone = bread @ _squares(counts, layout, margin, tie) @ bread
     centre = np.eye(layout.size)
     centre[: layout.n_models, : layout.n_models] -= 1 / layout.n_models
@@ -84,8 +73,37 @@ def sandwich(
     covariance, alone, guard, design = (
         centre @ part @ centre for part in (covariance, alone, guard, design)
     )
-    contrasts = gathering.contrasts(covariance[:s, :s], guard[:s, :s])
-    return Covariances(covariance, alone, guard, design, contrasts, n_clusters)
+    contrasts = found.contrasts.contrasts(covariance[:s, :s], guard[:s, :s])
+    return Covariances(covariance, alone, guard, design, contrasts, found.n_clusters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the battles of all data sets add up to."""
+
+    meat: Floats  #: B, (size, size)
+    squares: Floats  #: S, of θ and γ alone, (s, s)
+    queries: Floats  #: how many touch each parameter, (size,)
+    n_clusters: int
+    contrasts: Gathering
+
+
+def _gather(datasets: Iterator[Rows], layout: Layout, own: Floats, bread: Floats) -> _Found:
+    """Add up the data sets; ``own`` is the information of one battle in each cell."""
+    s, n_clusters = layout.n_models + layout.position, 0
+    meat, squares, queries = np.zeros(bread.shape), np.zeros((s, s)), np.zeros(layout.size)
+    contrasts = Gathering(s)
+    for rows in datasets:
+        n_clusters += rows.n_queries
+        outer, seen = score_outer(rows, layout)
+        meat += outer * bessel(rows.n_queries)
+        queries += seen
+        expected, effective, total = effective_queries(
+            informations(rows, layout, own), bread[:s, :s]
+        )
+        squares += total
+        contrasts.add((bread @ outer @ bread)[:s, :s], expected, effective, rows.n_queries)
+    return _Found(meat, squares, queries, n_clusters, contrasts)
 
 
 def row_scores(
