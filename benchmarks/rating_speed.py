@@ -60,7 +60,7 @@ def own_jobs(forms: Forms) -> dict[str, Job]:
         return maximise(BradleyTerry(counts.battles, counts.points), layout)
 
     def with_intervals() -> object:
-        return from_sandwich(fit(forms.comparisons), level=0.95, seed=0)
+        return from_sandwich(fit(forms.comparisons), level=0.95)
 
     return {
         "Elo": lambda: elo_ratings(forms.battles),

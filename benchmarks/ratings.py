@@ -92,7 +92,7 @@ def rank_sets(rounds: int) -> None:
         held, differences, width = [], [], []
         for _ in range(rounds):
             ratings = fit(simulate(design, rng))
-            now = from_sandwich(ratings, level=0.95, seed=0)
+            now = from_sandwich(ratings, level=0.95)
             held.append(bool(np.all((now.rank_lower <= rank) & (rank <= now.rank_upper))))
             differences.append(_all_differences_hold(ratings, target, now.tail))
             width.append(float(np.mean(now.rank_upper - now.rank_lower + 1)))

@@ -210,7 +210,7 @@ def test_the_gradient_over_single_battles_is_zero_at_the_ratings(comparisons):
 def test_every_figure_is_finite_and_every_interval_has_a_width(comparisons):
     ratings = fit(comparisons)
     lower, upper = intervals(ratings)
-    ranks = from_sandwich(ratings, level=0.95, seed=0)
+    ranks = from_sandwich(ratings, level=0.95)
 
     assert np.isfinite(lower).all()
     assert np.isfinite(upper).all()
@@ -323,7 +323,7 @@ def test_a_model_with_one_tie_is_rated_and_very_unsure():
     text = "01L 10L 12L 21L 02L 20R " * 20 + "03T"
     ratings = fit(battles(text, n_models=4, per_query=6))
 
-    ranks = from_sandwich(ratings, level=0.95, seed=0)
+    ranks = from_sandwich(ratings, level=0.95)
     assert ratings.standard_error[3] > 1
     assert (ranks.rank_lower[3], ranks.rank_upper[3]) == (1, 4)
 
@@ -336,7 +336,7 @@ def test_five_hundred_models_are_rated():
     assert gradient(comparisons, ratings.theta, ratings.position)[:-1] == pytest.approx(0, abs=1e-6)
     assert np.isfinite(ratings.covariance).all()
     assert np.isfinite(win_probabilities(ratings)).all()
-    assert np.isfinite(from_sandwich(ratings, level=0.95, seed=0).tail)
+    assert np.isfinite(from_sandwich(ratings, level=0.95).tail)
 
 
 @pytest.mark.parametrize(

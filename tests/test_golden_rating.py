@@ -182,21 +182,31 @@ def test_two_models_separate_where_their_interval_leaves_out_nought():
     assert {separated for _, separated in sure} == {True, False}
 
 
-def test_ratings_part_by_tukeys_range_where_all_pairs_are_alike():
-    rng = np.random.default_rng(1)
-    rows = [
-        ("all", f"q{query}", a, b, float(rng.random() < 1 / (1 + np.exp(0.15 * (a - b)))))
-        for query in range(400)
-        for a, b in combinations(range(5), 2)
-    ]
-
-    board = rated(rows)
-
-    tail = stats.norm.sf(stats.studentized_range.ppf(0.95, 5, np.inf) / np.sqrt(2))
-    assert {pair.separated for pair in board.pairs} == {True, False}
+def tails(board: Leaderboard, rows: list[Row]) -> list[tuple[float, bool]]:
+    """Of every pair what Student's t has beyond its difference, the least first; separated?"""
+    theta, found, m = thetas(board), [], len(board.overall)
     for pair in board.pairs:
-        if not 0.85 < (1 - pair.p_better) / tail < 1.15:
-            assert pair.separated == (1 - pair.p_better < tail)
+        a, b = int(pair.a[1]), int(pair.b[1])
+        one = figures(rows, theta, np.eye(m)[a] - np.eye(m)[b])
+        tail = stats.t.sf((theta[a] - theta[b]) / one.variance**0.5, one.df)
+        found.append((float(tail), pair.separated))
+    return sorted(found)
+
+
+def test_pairs_separate_by_their_students_t_shared_out_over_those_that_are_left():
+    seen = set()
+    for gap in (0.5, 0.8, 0.9):
+        rows = uneven((40, 20), gap=gap, late=2)
+
+        beyond = tails(rated(rows), rows)
+
+        n_sure = 0
+        while n_sure < 6 and beyond[n_sure][0] <= 0.025 / (6 - n_sure):
+            n_sure += 1
+        assert [separated for _, separated in beyond] == [place < n_sure for place in range(6)]
+        seen.add((n_sure, sum(tail <= 0.025 / 6 for tail, _ in beyond)))
+
+    assert any(over_all < left < 6 for left, over_all in seen)
 
 
 def test_a_run_stops_by_the_published_sequence_shared_out_over_all_pairs():

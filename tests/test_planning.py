@@ -26,7 +26,7 @@ def needed_by(ratings, now):
 
 
 def sure(comparisons):
-    return from_sandwich(fit(comparisons), level=0.95, seed=0)
+    return from_sandwich(fit(comparisons), level=0.95)
 
 
 def test_the_predicted_number_of_queries_separates_in_most_simulations():
@@ -34,7 +34,7 @@ def test_the_predicted_number_of_queries_separates_in_most_simulations():
     separated, predictions = [], []
     for _ in range(50):
         pilot = fit(simulate(THETA, 40 * 20, 40, pilots))
-        now = from_sandwich(pilot, level=0.95, seed=0)
+        now = from_sandwich(pilot, level=0.95)
         if now.better[NEIGHBOURS] or pilot.theta[2] <= pilot.theta[1]:
             continue
         needed = int(needed_by(pilot, now))
@@ -51,7 +51,7 @@ def test_the_prediction_holds_where_the_difference_is_known():
     rng = np.random.default_rng(2)
     known = fit(simulate(THETA, 4000 * 20, 4000, rng))
 
-    needed = int(needed_by(known, from_sandwich(known, level=0.95, seed=0)))
+    needed = int(needed_by(known, from_sandwich(known, level=0.95)))
 
     played = [sure(simulate(THETA, needed * 20, needed, rng)) for _ in range(60)]
     assert 0.65 < np.mean([now.better[NEIGHBOURS] for now in played]) < 0.95
@@ -88,8 +88,8 @@ def test_bootstrap_and_sandwich_say_much_the_same():
     comparisons = simulate(np.linspace(-1, 1, 5), 6000, 300, np.random.default_rng(6))
     ratings = fit(comparisons)
 
-    one = from_sandwich(ratings, level=0.9, seed=0)
-    other = from_draws(ratings, bootstrap(comparisons, ratings, n=2000, seed=0), level=0.9, seed=0)
+    one = from_sandwich(ratings, level=0.9)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=2000, seed=0), level=0.9)
 
     assert other.lower == pytest.approx(one.lower, abs=0.03)
     assert other.upper == pytest.approx(one.upper, abs=0.03)
@@ -103,8 +103,8 @@ def test_bootstrap_intervals_of_few_queries_are_as_much_wider_as_students():
     comparisons = simulate(np.linspace(-1, 1, 4), 3000, 8, np.random.default_rng(7))
     ratings = fit(comparisons)
 
-    one = from_sandwich(ratings, level=0.8, seed=0)
-    other = from_draws(ratings, bootstrap(comparisons, ratings, n=4000, seed=0), level=0.8, seed=0)
+    one = from_sandwich(ratings, level=0.8)
+    other = from_draws(ratings, bootstrap(comparisons, ratings, n=4000, seed=0), level=0.8)
 
     assert (other.upper - other.lower).mean() == pytest.approx(
         (one.upper - one.lower).mean(), rel=0.15
@@ -115,7 +115,7 @@ def test_rank_sets_of_the_bootstrap_part_what_surely_differs():
     comparisons = simulate(np.array([-1.5, 0.0, 0.02, 1.5]), 8000, 400, np.random.default_rng(8))
     ratings = fit(comparisons)
 
-    now = from_draws(ratings, bootstrap(comparisons, ratings, n=500, seed=0), level=0.95, seed=0)
+    now = from_draws(ratings, bootstrap(comparisons, ratings, n=500, seed=0), level=0.95)
 
     assert now.rank_lower.tolist() == [4, 2, 2, 1]
     assert now.rank_upper.tolist() == [4, 3, 3, 1]
@@ -123,7 +123,7 @@ def test_rank_sets_of_the_bootstrap_part_what_surely_differs():
 
 def test_the_prediction_solves_its_own_formula_with_the_degrees_of_freedom_to_come():
     ratings = fit(simulate(np.linspace(-1, 1, 6), 2000, 20, np.random.default_rng(9)))
-    tail = from_sandwich(ratings, level=0.95, seed=0).tail
+    tail = from_sandwich(ratings, level=0.95).tail
     gap = abs(ratings.theta[2] - ratings.theta[3])
     se = ratings.difference_se[2, 3]
 

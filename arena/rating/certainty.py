@@ -13,7 +13,6 @@ from arena.rating.fitting import Fit
 from arena.rating.student import student_cdf, student_quantile
 from arena.rating.uncertainty import (
     intervals,
-    simultaneous_tail,
     tail_of,
     win_probabilities,
 )
@@ -27,7 +26,7 @@ class Certainty:
     upper: Floats
     p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
     better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
-    tail: float  #: what each difference leaves on either side for that, by its Student's t
+    tail: float  #: below it falls P(T beyond) of a further difference that would be sure, too
 
     @property
     def rank_lower(self) -> Ints:
@@ -42,15 +41,14 @@ class Certainty:
         return upper
 
 
-def from_sandwich(fit: Fit, *, level: float, seed: int) -> Certainty:
+def from_sandwich(fit: Fit, *, level: float) -> Certainty:
     """By the clustered covariance and Student's t."""
     lower, upper = intervals(fit, level=level)
-    tail = simultaneous_tail(fit, level=level, seed=seed)
-    better = _differences(fit.theta) > student_quantile(tail, fit.difference_df) * fit.difference_se
+    better, tail = _surely_better(fit, fit.difference_se, level)
     return Certainty(lower, upper, win_probabilities(fit), better, tail)
 
 
-def from_draws(fit: Fit, draws: Floats, *, level: float, seed: int) -> Certainty:
+def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
     """By Bayesian bootstrap draws of theta, (n, m).
 
     Draws of few queries spread too little, and normal ones would want Student's t: so what each
@@ -71,9 +69,29 @@ def from_draws(fit: Fit, draws: Floats, *, level: float, seed: int) -> Certainty
         above[j, j + 1 :] = np.count_nonzero(drawn > 0, axis=0)
         se[j, j + 1 :] = drawn.std(axis=0, ddof=1)
     p_better = _student_share(above, len(draws), widening, fit.difference_df)
-    at_once = simultaneous_tail(fit, level=level, seed=seed)
-    far = student_quantile(at_once, fit.difference_df) * widening * (se + se.T)
-    return Certainty(lower, upper, p_better, _differences(fit.theta) > far, at_once)
+    better, at_once = _surely_better(fit, widening * (se + se.T), level)
+    return Certainty(lower, upper, p_better, better, at_once)
+
+
+def _surely_better(fit: Fit, se: Floats, level: float) -> tuple[NDArray[np.bool_], float]:
+    """Who is surely better than whom, all pairs at once, and the tail that is left for others.
+
+    Each difference by its own Student's t, the largest against the level shared out over all
+    pairs, the next over those that are left, until one fails (Holm 1979, *Scandinavian Journal
+    of Statistics* 6, 65-70): right however the differences hang together, which few queries
+    cannot tell. Ranks that leave out all sure differences are those of Mogstad, Romano, Shaikh
+    and Wilhelm (2024, doi:10.1093/restud/rdad006).
+    """
+    difference, pairs = _differences(fit.theta), np.triu_indices(len(fit.theta), 1)
+    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
+    beyond = student_cdf(-np.abs(t[pairs]), fit.difference_df[pairs])
+    order, n = np.argsort(beyond, kind="stable"), len(beyond)
+    shared = tail_of(level) / (n - np.arange(n))
+    n_sure = int(np.argmin(np.append(beyond[order] <= shared, False)))
+    sure = np.zeros(difference.shape, np.bool_)
+    first, second = (side[order[:n_sure]] for side in pairs)
+    sure[first, second] = sure[second, first] = True
+    return sure & (difference > 0), tail_of(level) / max(n - n_sure, 1)
 
 
 def _student_share(above: Floats, n: int, widening: Floats, df: Floats) -> Floats:

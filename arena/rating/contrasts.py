@@ -81,20 +81,20 @@ class Gathering:
         """
         raw = of_matrix(covariance)
         k = np.maximum(effective, _LEAST)
-        self._wider += raw * (k / (k - 1) - bessel(n_queries))
+        self._wider += raw / (k - 1)  # k/(k−1) of it in all
         self._drawn += raw * (n_queries / (n_queries + 1) if n_queries > 1 else 1.0)
         self._expected += expected
         self._doubt += expected**2 / (k - 1)
 
     def contrasts(self, covariance: Floats, guard: Floats) -> Contrasts:
-        """All of it, given the covariance with the usual correction, and the guard in it.
+        """All of it, given the covariance of all data sets together, and the guard in it.
 
         The degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019) and Welch.
         """
         df = np.divide(
             self._expected**2, self._doubt, out=np.ones_like(self._doubt), where=self._doubt > 0
         )
-        variance = of_matrix(covariance) + np.maximum(self._wider, 0)
+        variance = of_matrix(covariance) + self._wider
         return Contrasts(variance, df, self._drawn + of_matrix(guard))
 
 
@@ -106,11 +106,6 @@ def of_matrix(covariance: Floats) -> Floats:
     out[..., each, each] = variance
     found: Floats = np.maximum(out, 0)
     return found
-
-
-def bessel(n_queries: int) -> float:
-    """Q/(Q−1): a mean was taken out of the scores of Q queries; 1 where there is only one."""
-    return n_queries / max(n_queries - 1, 1)
 
 
 def informations(rows: Rows, layout: Layout, cells: Floats) -> Iterator[Floats]:

@@ -19,9 +19,9 @@ class Fit:
     """Ratings on the logit scale, and how sure they are."""
 
     theta: Floats  #: strengths, mean 0, (m,)
-    covariance: Floats  #: of theta, clustered by query, rows sum to 0, (m, m)
+    covariance: Floats
+    """Of theta, clustered by query, without a correction for few; rows sum to 0, (m, m)."""
     contrasts: Contrasts  #: the variance of each rating and difference by the queries behind it
-    design: Floats  #: the covariance that the plan alone would give, but for a factor, (m, m)
     position: float  #: γ, logits that the first place adds; 0 if not fitted
     position_fitted: bool  #: False if not asked for, or if the design cannot tell γ from θ
     n_clusters: int  #: distinct queries
@@ -99,7 +99,6 @@ def estimate(
         theta=beta[:m] - beta[:m].mean(),
         covariance=covariance.clustered[:m, :m],
         contrasts=covariance.contrasts,
-        design=covariance.design[:m, :m],
         position=float(beta[m]) if layout.position else 0.0,
         position_fitted=layout.position,
         n_clusters=covariance.n_clusters,

@@ -100,9 +100,9 @@ def _certainty(comparisons: Comparisons, fit: Fit, settings: RatingSettings) -> 
     if fit.n_clusters < 2:
         return None
     if not settings.bootstrap:
-        return from_sandwich(fit, level=settings.level, seed=settings.seed)
+        return from_sandwich(fit, level=settings.level)
     draws = bootstrap(comparisons, fit, n=settings.bootstrap, seed=settings.seed)
-    return from_draws(fit, draws, level=settings.level, seed=settings.seed)
+    return from_draws(fit, draws, level=settings.level)
 
 
 def _with_ratings(

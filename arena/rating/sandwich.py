@@ -16,7 +16,6 @@ from arena.rating.contrasts import (
     Contrasts,
     Gathering,
     Rows,
-    bessel,
     effective_queries,
     informations,
 )
@@ -31,10 +30,9 @@ _BLOCK_CELLS = 4_000_000
 class Covariances:
     """Of all parameters, θ centred, (size, size)."""
 
-    clustered: Floats  #: battles on a query hang together
+    clustered: Floats  #: battles on a query hang together; without a correction for few queries
     independent: Floats  #: what it would be if they did not: the share of single verdicts
     guard: Floats  #: the part of the clustered one that is there for sparse data
-    design: Floats  #: what the plan alone makes it, but for a factor: as if all queries were alike
     contrasts: Contrasts
     n_clusters: int  #: distinct queries
 
@@ -44,15 +42,15 @@ def sandwich(
 ) -> Covariances:
     """Covariance of all parameters, clustered by query.
 
-    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_d Q_d/(Q_d−1) Σ_q g_q g_qᵀ over
-    the score vectors g_q of the queries of each data set d, from which its own mean score is
-    taken (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13; data sets are strata, Binder 1983,
-    doi:10.2307/1402588). What rests on fewer queries than there are has a wider variance in
-    ``contrasts``. Two guards keep sparse data from looking certain. Without a prior each model is
-    given one more query's worth of the model's own variance, B + D^−½ S D^−½ with D the number of
-    queries of each model and S = Σ w² p(1−p) x xᵀ: nothing where there are many, honest where
-    there is one. With a prior V is never narrower than the posterior, since a model that only
-    wins shows no variance to measure.
+    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_q g_q g_qᵀ over the score vectors
+    g_q of the queries, less the mean score of their data set (Liang and Zeger 1986,
+    doi:10.1093/biomet/73.1.13; data sets are strata, Binder 1983, doi:10.2307/1402588). The
+    correction for few queries is in ``contrasts``: it is another one for each comparison. Two
+    guards keep sparse data from looking certain. Without a prior each model is given one more
+    query's worth of the model's own variance, B + D^−½ S D^−½ with D the number of queries of each
+    model and S = Σ w² p(1−p) x xᵀ: nothing where there are many, honest where there is one. With a
+    prior V is never narrower than the posterior, since a model that only wins shows no variance to
+    measure.
     """
     slopes = layout.slopes(rule, beta)
     hessian = layout.hessian(slopes)
@@ -69,12 +67,9 @@ def sandwich(
     alone = bread @ _squares(counts, layout, margin, tie) @ bread
     centre = np.eye(layout.size)
     centre[: layout.n_models, : layout.n_models] -= 1 / layout.n_models
-    design = bread @ (squares + np.diag(layout.precision)) @ bread
-    covariance, alone, guard, design = (
-        centre @ part @ centre for part in (covariance, alone, guard, design)
-    )
+    covariance, alone, guard = (centre @ part @ centre for part in (covariance, alone, guard))
     contrasts = found.contrasts.contrasts(covariance[:s, :s], guard[:s, :s])
-    return Covariances(covariance, alone, guard, design, contrasts, found.n_clusters)
+    return Covariances(covariance, alone, guard, contrasts, found.n_clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,7 @@ def _gather(datasets: Iterator[Rows], layout: Layout, own: Floats, bread: Floats
     for rows in datasets:
         n_clusters += rows.n_queries
         outer, seen = score_outer(rows, layout)
-        meat += outer * bessel(rows.n_queries)
+        meat += outer
         queries += seen
         expected, effective, total = effective_queries(
             informations(rows, layout, own), bread[:s, :s]
