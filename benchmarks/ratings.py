@@ -115,7 +115,7 @@ def _matchups(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints, Int
 
 
 def _all_differences_hold(ratings: Fit, target: Floats, tail: float) -> bool:
-    """Whether the max-t band around all pairwise differences holds all true ones."""
+    """Whether the band around all pairwise differences, at the tail of those left, holds all."""
     estimate = ratings.theta[:, None] - ratings.theta[None, :]
     error = np.abs(estimate - (target[:, None] - target[None, :]))
     reach = student_quantile(tail, ratings.difference_df) * ratings.difference_se
