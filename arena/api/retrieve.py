@@ -68,7 +68,8 @@ class ModelRun:
     def metrics(self) -> Mapping[str, float]:
         """Means over the queries with relevance grades, by name; empty where there are none."""
         found = measure_run(self.run, self.data.qrels)
-        return {} if found is None else {name: getattr(found, name) for name in found.__slots__}
+        names = () if found is None else [name for name in found.__slots__ if "_at_" in name]
+        return {name.replace("_at_", "@"): getattr(found, name) for name in names}
 
     def __repr__(self) -> str:
         return f"ModelRun({self.model!r} on {self.dataset!r}: {len(self.rankings):,} queries)"
