@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_experiment
 from loopback import LoopbackServer
 
+from arena.config import JudgeConfig
 from arena.experiment.pipeline import dry_run
+from arena.experiment.speed import seconds_per_answer, time_left
 from arena.experiment.summary import BattleOptions
 from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
 
@@ -99,6 +104,51 @@ def test_a_panels_estimate_is_given_judge_by_judge_and_in_all(tmp_path: Path) ->
     assert found.cost_usd is None, "one of them has no prices"
     assert "m:\nbattles" in shown
     assert re.search(r"all judges +unknown", shown)
+
+
+def write_replies(folder: Path, name: str, every_s: float, n: int, *, pause_s: float = 0) -> None:
+    """Replies of one judge, one after the other, with a pause in the middle."""
+    began = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    moments = [began + timedelta(seconds=i * every_s + pause_s * (i >= n // 2)) for i in range(n)]
+    rows = [{"id": str(i), "at": m.isoformat(), "judge": "judge-1"} for i, m in enumerate(moments)]
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("settings", "replies", "said"),
+    [
+        ({"base_url": "https://host.example/v1"}, None, "0:31  if a call takes 2 s; 64 calls at"),
+        ({"base_url": "http://localhost:1/v1"}, None, "16:40  if a call takes 2 s; 2 calls at"),
+        ({"concurrency": 1}, None, "33:20  if a call takes 2 s; one call at a time"),
+        ({"rpm": 10}, None, "1:40:00  rpm = 10"),
+        ({"tpm": 60_000}, None, "50:00  tpm = 60,000"),
+        ({"tpm": 60_000_000}, (20.0, 30, 0), "5:33:20  20 s a call, as measured"),
+        ({}, (20.0, 30, 86_400), "5:33:20  20 s a call, as measured"),
+        ({"concurrency": 8}, (0.05, 300, 3600), "0:50  0.05 s a call, as measured"),
+        ({"kind": "pointwise"}, (2.0, 30, 0), "33:20  2 s a call, as measured"),
+        ({"rpm": 1}, (2.0, 30, 0), "16:40:00  rpm = 1"),
+        ({}, (20.0, 3, 0), "0:31  if a call takes 2 s"),
+        ({"name": "another"}, (20.0, 30, 0), "0:31  if a call takes 2 s"),
+    ],
+)
+def test_the_time_is_that_of_the_last_run_or_of_what_the_config_allows(
+    tmp_path: Path, settings: dict[str, Any], replies: Any, said: str
+) -> None:
+    config = JudgeConfig(**{"model": "judge-1", **settings})
+    if replies:
+        every_s, n, pause_s = replies
+        name = "grades" if config.kind == "pointwise" else "replies"
+        write_replies(tmp_path, name, every_s, n, pause_s=pause_s)
+
+    assert time_left(config, tmp_path, 1000, 3_000_000).strip().startswith(said)
+
+
+def test_a_damaged_record_measures_nothing(tmp_path: Path) -> None:
+    for text in ("", "{}\n" * 9, "[1]\nnull\n", '{"at": 5}\n' * 9, '{"at": "soon"}\n' * 9, "\x00{"):
+        (tmp_path / "replies.jsonl").write_text(text)
+
+        assert seconds_per_answer(JudgeConfig(model="judge-1"), tmp_path) is None
 
 
 def test_tokens_are_estimated_where_no_tokenizer_is_at_hand_and_that_is_said() -> None:

@@ -150,6 +150,22 @@ def test_what_every_battle_would_meet_stops_the_run(answer):
         judged(answer)
 
 
+def test_a_reply_of_nothing_that_counts_nothing_is_asked_for_once_more():
+    nothing = as_json({"choices": [{"message": {"role": "assistant", "content": ""}}]})
+    for times, winner in ((1, "tie"), (2, None)):
+
+        def script(body: dict[str, Any], attempt: int, times: int = times) -> Answer:
+            return nothing if attempt <= times else verdict("tie")
+
+        with LoopbackServer(script) as server:
+            if winner:
+                assert with_judge(server, lambda judge: judge.judge(exhibit())).winner == winner
+            else:
+                with pytest.raises(UnjudgedError, match="empty"):
+                    with_judge(server, lambda judge: judge.judge(exhibit()))
+            assert len(server.requests) == 2
+
+
 def test_an_unreadable_reply_keeps_its_text_and_its_cost():
     failure = unjudged(chat("Both."), price_per_1m_input_tokens=1, price_per_1m_output_tokens=10)
 

@@ -52,7 +52,7 @@ class Retry:
 
     attempts: int = 8  #: per request, the first one included, those during an outage excluded
     first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
-    late: int = 2  #: attempts that may end without an answer in time
+    late: int = 2  #: attempts that may end without an answer in time, or with an empty one
     base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
@@ -161,11 +161,11 @@ class Api:
 
     async def _again(self, first: TransientApiError, call: _Call) -> ApiReply:
         """All attempts after the first, which is only told here how it ended."""
-        made = counted = late = 0
+        made = counted = late = empty = 0
         last = first
 
         async def attempt() -> ApiReply:
-            nonlocal made, counted, late, last
+            nonlocal made, counted, late, empty, last
             made += 1
             try:
                 if made == 1:
@@ -174,11 +174,14 @@ class Api:
             except TransientApiError as error:
                 counted += not error.excused
                 late += error.late
+                empty += error.reason == "empty"
                 last = error
                 raise
 
         def gives_up(state: tenacity.RetryCallState) -> bool:
-            return late >= self._allowed_late or counted >= self._allowed(_error(state))
+            # What is not answered in time, or with nothing, is worth one more try.
+            few = late >= self._allowed_late or empty >= self._retry.late
+            return few or counted >= self._allowed(_error(state))
 
         async def sleep(seconds: float) -> None:
             if self._gate.gives_way(late=last.late, refused=last.reason == "rate_limit"):

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from arena.endpoint.rate import reset_s
-from arena.endpoint.wording import error_of, naming, wording
+from arena.endpoint.wording import error_of, naming, says_nothing, wording
 from arena.errors import ApiError, FatalApiError
 from arena.redaction import blank
 
@@ -136,7 +136,9 @@ def wrapped_refusal(
     """
     error = error_of(reply)
     if not error:
-        return None
+        if not says_nothing(reply):
+            return None
+        return TransientApiError("empty", "HTTP 200 with neither a word nor a count of tokens")
     body = orjson.dumps({"error": error})
     status = _status_of(error)
     if status == _UPSTREAM and path in wording(body):

@@ -60,6 +60,22 @@ def error_of(reply: Mapping[str, Any]) -> object:
     return None if reply.get("data") else error
 
 
+def says_nothing(reply: Mapping[str, Any]) -> bool:
+    """Whether a chat completion holds neither a word nor a count: nothing was generated.
+
+    Gateways answer so while a model is started, or where it failed without an error.
+    """
+    choices = reply.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or any(message[k] for k in message if k != "role"):
+        return False
+    usage = reply.get("usage")
+    counted = usage.values() if isinstance(usage, dict) else ()
+    ended = choice.get("finish_reason") if isinstance(choice, dict) else None
+    return not any(counted) and ended in (None, "", "stop")
+
+
 def _read(body: bytes) -> object:
     found = read_json(body)
     if found is not None or body.strip() == b"null":
