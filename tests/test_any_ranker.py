@@ -290,13 +290,16 @@ def test_base_run_is_as_deep_as_its_reranker_looks(tmp_path: Path, server: Loopb
     corpus = tmp_path / "data" / "corpus.jsonl"
     more = [f'{{"_id": "m{i}", "text": "what is q0 and {i}"}}' for i in range(150)]
     corpus.write_text(corpus.read_text() + "\n".join(more) + "\n")
-    config.write_text(config.read_text().replace("rerank_depth = 24", "rerank_depth = 140"))
+    run = tmp_path / "runs" / "x" / "retrieval" / "docs" / "bm25.trec"
 
     play(config)
+    assert run.read_text().count("q0 Q0 ") == 100
+    config.write_text(config.read_text().replace("rerank_depth = 24", "rerank_depth = 140"))
+    play(config)
 
-    run = (tmp_path / "runs" / "x" / "retrieval" / "docs" / "bm25.trec").read_text()
-    assert run.count("q0 Q0 ") == 140
-    assert max(len(request.body["documents"]) for request in server.requests) == 140
+    assert run.read_text().count("q0 Q0 ") == 140
+    read = [r.body["documents"] for r in server.requests if "what is q0?" in r.body["query"]]
+    assert [len(documents) for documents in read] == [24, 140 - 24]
 
 
 def test_dry_run_estimates_what_a_rerank_api_reads(tmp_path: Path, server: LoopbackServer) -> None:

@@ -19,7 +19,7 @@ from arena.auditing.records import Estimate, Figure
 from arena.auditing.show import render_audit, to_json
 from arena.auditing.trust import LIMITS, trust
 from arena.cli import main
-from arena.data.per_query import ShownList, write_lists
+from arena.data.per_query import ShownList, read_lists, write_lists
 from arena.errors import DataError, UsageError
 
 WINNERS = {">": "model_a", "<": "model_b", "=": "tie"}
@@ -343,11 +343,35 @@ def test_ratings_are_held_against_the_mean_ndcg(experiment):
     assert -1 <= value(card, "rank_tau") <= 1
 
 
+def test_a_model_that_lacks_a_data_set_is_not_ranked_by_its_mean_of_the_others(experiment):
+    other = experiment / "retrieval" / "e"
+    other.mkdir()
+    with (experiment / "battles.jsonl").open("a") as file:
+        file.write(json.dumps(own_row(9, "q9", "a", "b", "model_a") | {"dataset": "e"}) + "\n")
+    (other / "metrics.json").write_text('{"a": {"ndcg_at_10": 0.1}, "b": {"ndcg_at_10": 0.1}}')
+
+    figure = audit(experiment).figure("rank_tau")
+
+    assert figure.estimate is None
+    assert "a ranking needs 3 models with an nDCG@10, not 2" in figure.meaning
+
+
 def test_the_longer_lists_share_is_of_decided_battles_of_unlike_length(experiment):
     figure = audit(experiment).figure("longer_preference")
 
     assert figure.estimate.value == 2 / 4
     assert [(part.value, part.n) for part in figure.parts] == [(2 / 3, 3), (0.0, 1)]
+
+
+def test_a_list_of_just_half_as_many_words_again_is_much_longer(experiment):
+    path = experiment / "retrieval" / "d" / "per_query.json"
+    lists = read_lists(path)
+    lists["c"]["q1"] = ShownList(0.1, 150)  # beside the 100 of a
+    write_lists(lists, path)
+
+    parts = audit(experiment).figure("longer_preference").parts
+
+    assert [(part.name, part.n) for part in parts] == [("at least 1.5 times as long", 4)]
 
 
 def test_agreement_of_the_qrels_judge_is_called_by_construction(experiment):

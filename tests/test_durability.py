@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arena.errors import LogError
 from arena.files import write_atomically
+from arena.log.append import LineFile
 from arena.log.battle_log import BattleLog
 from arena.log.superseded import set_aside
 from arena.records import Battle
@@ -89,6 +91,23 @@ def test_battles_leave_the_log_only_once_they_are_on_the_disk_elsewhere(
 
     assert set_aside(tmp_path, {"new-0"}) == 2
     assert seen == [("battles.jsonl", 2, True)]
+
+
+def test_what_the_disk_did_not_take_is_brought_to_it_again(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = LineFile(tmp_path / "lines")
+    file.append(b"line\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "I/O error")))
+        with pytest.raises(LogError, match="cannot be written: I/O error"):
+            file.sync()
+    assert disk.left(tmp_path / "lines") == b""
+
+    file.sync()
+    file.close()
+
+    assert disk.left(tmp_path / "lines") == b"line\n"
 
 
 def test_a_log_that_is_closed_is_on_the_disk(tmp_path: Path, disk: Disk) -> None:

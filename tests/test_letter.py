@@ -88,6 +88,13 @@ def test_a_tie_is_what_is_likeliest_or_too_close_to_call(probs, winner):
     assert winner_by_probs(probs, 0.1) == winner
 
 
+def test_a_lead_of_just_the_margin_wins():
+    probs = Probs(0.5, 0.25, 0.25)
+
+    assert winner_by_probs(probs, 0.25) == "first"
+    assert winner_by_probs(probs, 0.2500001) == "tie"
+
+
 @given(st.tuples(*[st.floats(0, 1)] * 3).filter(lambda p: sum(p) > 0.01), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
 def test_exchanging_the_lists_exchanges_the_winner(raw, margin):

@@ -154,6 +154,13 @@ def test_a_spent_limit_says_when_it_is_renewed():
     assert reset_s({}) is None
 
 
+def test_of_two_spent_limits_the_one_that_is_renewed_last_is_waited_for():
+    spent = {f"x-ratelimit-remaining-{kind}": "0" for kind in ("requests", "tokens")}
+    resets = {"x-ratelimit-reset-requests": "2s", "x-ratelimit-reset-tokens": "7s"}
+
+    assert reset_s(spent | resets) == 7.0
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -154,3 +154,4 @@ def test_lists_are_the_same_when_a_reader_could_not_tell_them_apart() -> None:
     assert same_lists(Exhibit("d", query, (), ()))
     assert not same_lists(Exhibit("d", query, (one,), (one, two)))
     assert not same_lists(Exhibit("d", query, (one,), (Document("1", "y"),)))
+    assert not same_lists(Exhibit("d", query, (one,), (Document("1", "x", title="y"),)))

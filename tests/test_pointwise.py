@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_judges import asked, config, exhibit, with_judge, word
+from chat_judges import asked, config, exhibit, opened, with_judge, word
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, chat, error
 
+from arena.endpoint.client import Api, Endpoint
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.cache import VerdictCache
 from arena.judging.choice import Choice
 from arena.judging.judge import Judge, qrels_judge
 from arena.judging.judges import open_judge
-from arena.judging.pointwise import Grade, discounted, grade_of
+from arena.judging.pointwise import TIE_MARGIN, Grade, discounted, grade_of
 from arena.judging.prompt import load_prompt
 from arena.records import Document, Exhibit, Query, Usage, Verdict
 
@@ -80,6 +81,18 @@ def test_the_winner_is_that_of_dcg_where_grades_are_known():
     for first, second in (("gf", "fg"), ("xg", "fp"), ("gfp", "pfg"), ("xyzg", "xp")):
         said = judged(grader, first, second, tie_margin=0.0).winner
         assert said == asyncio.run(by_qrels.judge(exhibit(first, second))).winner
+
+
+def test_whatever_could_change_a_winner_makes_another_battle():
+    def fingerprint(*, top_k: int = 5, **settings: Any) -> str:
+        api = Api(Endpoint("http://127.0.0.1:1/v1", None))
+        return opened(config(kind="pointwise", **settings), api, top_k=top_k).fingerprint
+
+    changes = ({"tie_margin": 0.2}, {"top_k": 4}, {"document_words": 99}, {"scale": "binary"})
+    found = [fingerprint(), *(fingerprint(**change) for change in changes)]
+
+    assert len(set(found)) == 5
+    assert fingerprint(tie_margin=TIE_MARGIN, max_tokens=99) == fingerprint()
 
 
 def test_each_document_is_read_once_for_all_pairs_of_models():

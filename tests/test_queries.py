@@ -22,6 +22,7 @@ from arena.data.load import load_dataset
 from arena.errors import UnjudgedError
 from arena.judging.prompt import load_prompt, render_for_queries
 from arena.querying.desk import sample_documents
+from arena.querying.queries import TOKENS_PER_QUERY
 from arena.querying.text import fault, read_queries, screen
 from arena.records import Document
 
@@ -277,6 +278,18 @@ def test_a_dry_run_counts_calls_and_dollars_and_asks_nothing(tmp_path: Path) -> 
     assert figures["asked before"] == "2"
     assert figures["calls"] == "3"
     assert figures["price"].startswith("$0.00")
+
+
+def test_a_dry_run_expects_as_many_queries_as_are_asked_for(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    with LoopbackServer(asks) as server:
+        said = [
+            arena(tmp_path, server, "--n", "5", "--dry-run", "--per-document", number).stdout
+            for number in ("1", "4")
+        ]
+
+    one, four = (int(re.findall(r"^tokens out +([\d,]+)", each, re.MULTILINE)[0]) for each in said)
+    assert (one, four) == (5 * TOKENS_PER_QUERY, 4 * 5 * TOKENS_PER_QUERY)
 
 
 def test_a_corpus_of_few_or_short_documents_is_told(tmp_path: Path) -> None:

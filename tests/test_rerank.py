@@ -225,6 +225,17 @@ def test_tokens_are_counted_and_priced_where_they_are_reported(tmp_path: Path) -
     assert (again.tokens, again.cost_usd) == (100, pytest.approx(0.005))
 
 
+def test_tokens_that_one_reply_does_not_tell_are_not_taken_for_none(tmp_path: Path) -> None:
+    def answer(request: dict[str, Any], attempt: int) -> Answer:
+        told = {} if "q2" in request["query"] else {"usage": {"total_tokens": 25}}
+        return script("voyage", **told)(request, attempt)
+
+    with LoopbackServer(answer) as server:
+        _, stats = rank(reranker("voyage", server, price_per_1m_tokens=50), tmp_path)
+
+    assert (stats.tokens, stats.cost_usd) == (None, None)
+
+
 def test_searches_that_are_billed_by_number_have_no_cost_in_tokens(tmp_path: Path) -> None:
     meta = {"billed_units": {"search_units": 1}}
     with LoopbackServer(script("cohere", meta=meta)) as server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from arena.experiment.plan import plan_matchups
@@ -48,6 +50,21 @@ def test_a_width_is_reached_with_more_queries() -> None:
 
     assert not race(30, win_rate=0.6, goal=goal).decided()
     assert race(400, win_rate=0.6, goal=goal).decided()
+
+
+def test_a_large_data_set_outvotes_no_small_one() -> None:
+    rng, one, both = np.random.default_rng(0), Race(Goal()), Race(Goal())
+    for dataset, n_queries, win_rate in (("large", 200, 0.8), ("small", 40, 0.2)):
+        for query in range(n_queries):
+            first_wins = rng.random() < win_rate
+            won = battle(query, "good", "bad", "model_a" if first_wins else "model_b")
+            turned = battle(query, "bad", "good", "model_b" if first_wins else "model_a")
+            for played in (won, turned):
+                one.count(played)  # as if all were of one data set
+                both.count(replace(played, dataset=dataset))
+
+    assert one.decided()
+    assert not both.decided()
 
 
 def test_nothing_is_decided_by_a_handful_of_queries_or_by_none() -> None:
