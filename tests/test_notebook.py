@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from experiments import write_experiment
+from experiments import fair_judge, llm, write_experiment
+from loopback import LoopbackServer, embeddings
 
 import arena
-from arena.errors import IncompleteError, UsageError
+from arena.config import load_config
+from arena.errors import ArenaError, DataError, IncompleteError, UsageError
 from arena.experiment.pipeline import battle
 from arena.log.battle_log import read_battles
 from arena.progress import reporter
@@ -206,10 +212,12 @@ def test_runs_that_cannot_be_compared_say_why(runs, change, match):
         ({"judge": []}, "empty list"),
         ({"judge": {"model": "m", "temprature": 1}}, "temperature"),
         ({"judge": longer, "queries": 0}, "queries"),
+        ({"judge": longer, "limit": 0}, "limit is 0"),
+        ({"judge": longer, "max_usd": float("nan")}, "max_usd is nan"),
+        ({"judge": [longer, longer]}, "share one name"),
         ({"judge": longer, "orders": "home"}, "orders"),
         ({"judge": arena.llm_judge("m"), "max_usd": 1.0}, "price_per_1m"),
     ],
-    ids=str,
 )
 def test_options_that_cannot_be_used_say_why(runs, options, match):
     with pytest.raises(UsageError, match=match):
@@ -225,3 +233,320 @@ def test_runs_over_a_sample_lead_to_the_same_battles(data):
     assert ids[0] == ids[1]
     with pytest.raises(UsageError, match="bm25: has no ranking"):
         arena.compare([part[0], whole[1]], judge=longer, queries=5)
+
+
+def test_an_llm_judges_by_the_same_ids_as_the_command_and_resumes(tmp_path, monkeypatch):
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "gate = false"))
+        summary = battle(config, reporter(quiet=True))
+        data = arena.load_dataset(tmp_path / "data", _dataset_name(config))
+        stored = sorted(summary.experiment.folder.glob("retrieval/*/*.trec"))
+        runs = [arena.read_run(path, data) for path in stored]
+        section = load_config(config).judges[0]
+        n_asked = len(server.requests)
+
+        log = summary.experiment.folder
+        battles = arena.compare(runs, judge=section, log=log, top_k=_top_k(config))
+
+        assert len(server.requests) == n_asked
+    of_command = list(read_battles(log / "battles.jsonl"))
+    assert battles["id"].tolist() == [battle.id for battle in of_command]
+
+
+def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import arena, os, sys\n"
+        "data = arena.Dataset({f'd{i}': f'text {i}' for i in range(9)},"
+        " {f'q{i}': f'query {i}' for i in range(9)})\n"
+        "ids = list(data.corpus)\n"
+        "runs = [arena.retrieve(lambda q, k: ids[:4], data, name='a'),"
+        " arena.retrieve(lambda q, k: ids[4:], data, name='b')]\n"
+        "asked = []\n"
+        "def judge(query, first, second):\n"
+        "    asked.append(1)\n"
+        "    if len(asked) == int(sys.argv[1]): os.kill(os.getpid(), 9)\n"
+        "    return 'tie' if query.query_id == 'q1' else 'first'\n"
+        "b = arena.compare(runs, judge=arena.function_judge(judge, 'v1'), log=sys.argv[2])\n"
+        "print(len(asked), len(b))\n"
+    )
+
+    def start(kill_at: int, log: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(script), str(kill_at), str(tmp_path / log)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+
+    assert start(7, "killed").returncode == -signal.SIGKILL
+    assert start(0, "killed").stdout.split() == ["12", "18"]
+    start(0, "whole")
+    killed, whole = (
+        [(b.id, b.winner) for b in read_battles(tmp_path / log / "battles.jsonl")]
+        for log in ("killed", "whole")
+    )
+    assert killed == whole
+
+
+def test_a_judge_may_serve_several_comparisons(runs):
+    judge = arena.function_judge(longer_soon, "longer", concurrency=2)
+
+    assert len(arena.compare(runs, judge=judge)) == len(arena.compare(runs, judge=judge)) == 12
+
+
+def test_an_async_judge_is_asked_as_often_at_once_as_it_may_be(runs):
+    busy, most = 0, 0
+
+    async def judge(query, first, second):
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await asyncio.sleep(0.01)
+        busy -= 1
+        return "first"
+
+    arena.compare(runs, judge=arena.function_judge(judge, "slow", concurrency=3))
+
+    assert most == 3
+
+
+def test_an_object_with_name_fingerprint_and_judge_is_a_judge(runs, tmp_path):
+    class Longer:
+        name = "longer"
+        fingerprint = "longer-1"
+        kind = "pointwise"
+
+        async def judge(self, exhibit):
+            if exhibit.query.query_id == "q4":
+                raise arena.UnjudgedError("unsure", "nothing to tell them apart")
+            return arena.Verdict(longer(exhibit.query, exhibit.first, exhibit.second))
+
+    assert isinstance(Longer(), arena.Judge)
+    with pytest.warns(arena.ArenaWarning, match="unsure: 2"):
+        battles = arena.compare(runs, judge=Longer(), log=tmp_path / "log")
+
+    assert set(battles["kind"]) == {"pointwise"}
+    assert arena.rate(battles).position_advantage is None
+
+
+def test_a_panel_of_ones_own_judges_has_a_battle_of_each(runs):
+    panel = [arena.function_judge(longer, "one"), arena.function_judge(longer_soon, "two")]
+
+    battles = arena.compare(runs, judge=panel)
+
+    assert battles["judge"].value_counts().to_dict() == {"one": 12, "two": 12}
+
+
+def test_a_second_ctrl_c_leaves_a_judge_that_never_answers(runs):
+    async def judge(query, first, second):
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(3600)
+
+    with pytest.raises(KeyboardInterrupt):
+        arena.compare(runs, judge=arena.function_judge(judge, "hangs", concurrency=1))
+
+
+def test_embedding_by_an_endpoint_works_inside_a_running_loop(data):
+    def answer(body, attempt):
+        return embeddings([[float(len(text)), 1.0] for text in body["input"]])
+
+    async def cell(base_url: str) -> arena.ModelRun:
+        section = {"provider": "openai", "base_url": base_url, "model": "m"}
+        return arena.retrieve(section, data)
+
+    with LoopbackServer(answer) as server:
+        run = asyncio.run(cell(server.base_url))
+
+    assert run.model == "m"
+    assert len(run.rankings) == len(ANIMALS)
+
+
+def one_by_one(texts):
+    return [np.array([len(text), 1.0]) for text in texts]
+
+
+class Tensor:
+    """What numpy cannot read before it is taken away from its graph and device."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    detach = cpu = float = lambda self: self
+
+    def numpy(self):
+        return np.array(self._rows, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        one_by_one,
+        lambda texts: np.array(one_by_one(texts)),
+        lambda texts: [list(row) for row in one_by_one(texts)],
+        lambda texts, batch_size=3: tuple(one_by_one(texts)),
+        lambda texts: Tensor(one_by_one(texts)),
+        lambda texts: [Tensor(row) for row in one_by_one(texts)],
+    ],
+)
+def test_vectors_of_every_make_rank_alike(data, encode):
+    expected = arena.retrieve(one_by_one, data, name="x")
+
+    run = arena.retrieve(encode, data, name="x")
+
+    assert run == expected
+    assert run.stats.dimension == 2
+
+
+def test_queries_may_have_an_encoder_of_their_own(data):
+    run = arena.retrieve(
+        lambda texts: [[1.0, i] for i, _ in enumerate(texts)],
+        data,
+        name="x",
+        encode_queries=lambda texts: [[0.0, 1.0]] * len(texts),
+    )
+
+    assert run.rankings["q0"][0].doc_id == "d5"
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "match"),
+    [
+        (lambda texts: [1.0] * len(texts), {}, "returned 6; expected an array of 6 vectors"),
+        (lambda texts: [[1.0], [2.0]], {}, "returned 2 × 1; expected"),
+        (lambda texts: [[1.0]] * (len(texts) - 1) + [[1.0, 2.0]], {}, "cannot be read as vectors"),
+        (lambda texts: None, {}, "cannot be read as vectors|single number"),
+        (lambda texts: ["d1"], {}, 'returns="doc_ids"'),
+        (lambda texts: [["a"]] * len(texts), {}, "cannot be read as vectors"),
+        (lambda texts: [[float("nan")]] * len(texts), {}, "x: .*"),
+        (longer_soon, {"returns": "vectors"}, "."),
+        (lambda query, k: ["nowhere"], {}, "query 'q0': unknown document 'nowhere'"),
+        (lambda query, k: ["d1", "d1"], {}, "'d1' occurs twice"),
+        (lambda query, k: "d1", {}, "got str; expected doc_ids"),
+        (lambda query, k: None, {}, "got NoneType"),
+        (lambda query, k: [("d1", "best")], {}, "score 'best'"),
+        (lambda query, k: [("d1", float("nan"))], {}, "score of document 'd1' is nan"),
+        (lambda query, k: [], {"returns": "lists"}, "returns is 'lists'"),
+        (lambda query, k: [], {"encode_queries": one_by_one}, "encode_queries is for"),
+        (lambda query, k: [], {"queries": ["q77"]}, "unknown query 'q77'"),
+        (lambda query, k: [], {"queries": 0}, "queries is 0"),
+        (lambda query, k: [], {"queries": "q1"}, "a list of query_ids"),
+        (lambda query, k: [], {"name": "a\nb"}, "name"),
+        ("bm52", {}, "bm25"),
+        ({"provider": "bm25", "langauge": "en"}, {}, "language"),
+        (7, {}, "of type int"),
+        ("bm25", {"returns": "vectors"}, "about a callable"),
+    ],
+)
+def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
+    with pytest.raises((ArenaError, TypeError), match=match):
+        arena.retrieve(model, data, **{"name": "x", **options})
+
+
+@pytest.mark.parametrize(
+    ("corpus", "queries", "qrels", "match"),
+    [
+        ({}, {"q": "x"}, None, "corpus: is empty"),
+        (["a text"], {"q": "x"}, None, "of type list"),
+        ({"d 1": "x"}, {"q": "x"}, None, "white space"),
+        ({"d": 7}, {"q": "x"}, None, '"text" is 7'),
+        ({"d": {"body": "x"}}, {"q": "x"}, None, 'missing "text"'),
+        ({"d": arena.Document("e", "x")}, {"q": "x"}, None, "two ids for one"),
+        ({"d": "x"}, {"q": " "}, None, "empty text"),
+        ({"d": "x"}, {}, None, "queries: is empty"),
+        ({"d": "x"}, {"q": "x"}, {"p": {"d": 1}}, "unknown query 'p'"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"e": 1}}, "unknown document 'e'"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": 0.5}}, "expected an integer"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected an integer"),
+    ],
+)
+def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels, match):
+    with pytest.raises(DataError, match=match):
+        arena.Dataset(corpus, queries, qrels)
+
+
+def test_ids_that_are_numbers_are_their_digits():
+    data = arena.Dataset({1: "one"}, {2: "two"}, {2: {1: 1}})
+
+    assert (list(data.corpus), list(data.queries), data.qrels) == (["1"], ["2"], {"2": {"1": 1}})
+
+
+def test_a_run_file_may_be_about_a_sample_of_the_queries(data, tmp_path):
+    path = tmp_path / "some.trec"
+    path.write_text("q1 Q0 d1 1 2.0 x\nq2 Q0 d2 1 2.0 x\n")
+
+    run = arena.read_run(str(path), data)
+
+    assert (run.model, set(run.rankings)) == ("some", {"q1", "q2"})
+
+
+def test_two_data_sets_of_one_name_are_told_apart(runs):
+    other = arena.Dataset({"d1": "else"}, {"q1": "else"}, name="zoo")
+
+    with pytest.raises(UsageError, match="two different data sets are called 'zoo'"):
+        arena.compare([runs[0], arena.retrieve("bm25", other)], judge=longer)
+
+
+def test_foreign_names_are_escaped_in_html_and_plots():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    evil = "<script>alert(1)</script>$\\frac{"
+    frame = pd.DataFrame({"model_a": [evil, "b"], "model_b": ["b", evil], "winner": ["tie"] * 2})
+    board = arena.rate(frame)
+
+    assert "<script>" not in board._repr_html_()
+    axes = board.plot()
+    axes.figure.canvas.draw()
+    matplotlib.pyplot.close(axes.figure)
+
+
+def test_a_plot_without_matplotlib_names_the_extra(runs, monkeypatch):
+    board = arena.rate(arena.compare(runs, judge=longer))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+    with pytest.raises(UsageError, match=r"pip install 'retrieval-arena\[plot\]'"):
+        board.plot()
+
+
+def test_frame_of_a_data_set_that_is_not_there_names_those_that_are(runs):
+    board = arena.rate(arena.compare(runs, judge=longer))
+
+    assert board.to_frame("zoo")["model"].tolist() == ["tail", "head"]
+    with pytest.raises(UsageError, match="the leaderboard has zoo"):
+        board.to_frame("farm")
+
+
+def test_the_statistics_alone_are_those_of_the_leaderboard(runs):
+    frame = arena.compare(runs, judge=lambda q, a, b: "first" if q.query_id < "q3" else "second")
+    sides = frame["model_a"], frame["model_b"], frame["winner"]
+    row = arena.rate(frame).overall[0]
+
+    ratings = arena.bradley_terry(*sides, query=frame["query_id"])
+    online = arena.elo(*sides)
+
+    first = ratings.iloc[0]
+    assert (first["model"], first["rating"], first["lower"]) == (row.model, row.rating, row.lower)
+    assert online.set_index("model")["elo"][row.model] == row.elo
+
+
+def test_scores_between_0_and_1_count_as_parts_of_a_win():
+    """Three wins in four: 400·log10(3) points apart."""
+    first, second = ["a", "b"] * 40, ["b", "a"] * 40
+
+    ratings = arena.bradley_terry(first, second, [0.75, 0.25] * 40).set_index("model")["rating"]
+
+    assert ratings["a"] - ratings["b"] == pytest.approx(400 * np.log10(3), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        ((["a"], ["b", "c"], ["tie"]), "first 1, second 2, winner 1"),
+        ((["a"], ["b"], ["c"]), "winner"),
+        ((["a"], ["b"], [1.5]), "a score is from 0 to 1"),
+        ((["a"], ["a"], ["tie"]), "itself|against"),
+        (([], [], []), "no battles"),
+    ],
+)
+def test_arrays_that_cannot_be_rated_say_why(arrays, match):
+    for statistic in (arena.bradley_terry, arena.elo):
+        with pytest.raises(ArenaError, match=match):
+            statistic(*arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +106,10 @@ def compare(  # noqa: PLR0913  all but two are options
         LogError: the log is locked by another process, or cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; expected 1 or more")
+    if max_usd is not None and not 0 < max_usd < math.inf:
+        raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
     plan = _Plan(queries, seed, top_k, orders)
     judges = judges_of(judge, logged=log is not None)
     with ExitStack() as stack:

@@ -74,6 +74,7 @@ class OwnJudge:
         self.kind = kind
         self.concurrency = concurrency
         self._ask = ask
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = asyncio.Semaphore(concurrency)
 
     def request_key(self, exhibit: Exhibit) -> str:
@@ -95,7 +96,7 @@ class OwnJudge:
         Raises:
             UnjudgedError: the user's code raised an error, or answered something else.
         """
-        async with self._turns:
+        async with self._turn():
             try:
                 answer = self._ask(exhibit)
                 if inspect.isawaitable(answer):
@@ -113,6 +114,13 @@ class OwnJudge:
                 said = blank(one_line(f"{type(error).__name__}: {error}"))
                 raise UnjudgedError("exception", said) from error
         return _verdict(answer)
+
+    def _turn(self) -> asyncio.Semaphore:
+        # A semaphore belongs to one loop, and each comparison runs one of its own.
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._turns = loop, asyncio.Semaphore(self.concurrency)
+        return self._turns
 
 
 def llm_judge(model: str, **settings: Any) -> JudgeConfig:
@@ -135,7 +143,7 @@ def qrels_judge() -> JudgeConfig:
 
 
 def function_judge(
-    function: JudgeFunction, name: str, *, concurrency: int = _CONCURRENCY
+    function: JudgeFunction, name: str, *, concurrency: int | None = None
 ) -> OwnJudge:
     """Make a judge of a function, under a name that stands for what it does.
 
@@ -144,12 +152,14 @@ def function_judge(
             sync or async. It is called in a thread of arena's own.
         name: what the log calls it. Its verdicts are kept under this name: give another one
             when the function changes, and it judges anew.
-        concurrency: how many calls of an async function may be under way at once. A plain
-            function is called one at a time.
+        concurrency: how many calls may be under way at once: 16 of an async function where
+            absent. A plain function is called one at a time.
 
     Raises:
         UsageError: the function does not take three arguments.
     """
+    if concurrency is None:
+        concurrency = _CONCURRENCY if _is_async(function) else 1
     if concurrency < 1:
         raise UsageError(f"concurrency is {concurrency}; expected 1 or more")
     _check_arguments(function)
@@ -214,6 +224,11 @@ def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
         )
     called = getattr(given, "__name__", type(given).__name__)
     return function_judge(given, called if called.isidentifier() else "judge")
+
+
+def _is_async(function: object) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004 - of an object that is called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _check_arguments(function: Callable[..., Any]) -> None:

@@ -6,7 +6,7 @@ import inspect
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -19,6 +19,7 @@ from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
 from arena.data.run_lines import run_lines
 from arena.embedding.embed import Embedding
+from arena.endpoint.apart import call_apart
 from arena.errors import UsageError
 from arena.files import cache_folder
 from arena.progress import reporter
@@ -117,28 +118,43 @@ def retrieve(  # noqa: PLR0913  all but two are options
         UsageError: a query or document is unknown, or a callable returned something else.
     """
     query_ids = _query_ids(data, queries, seed)
+    if depth < 1:
+        raise UsageError(f"depth is {depth}; expected 1 or more")
     if callable(model):
         rank = _rank_by_callable(model, name, data, returns, encode_queries)
         called = _config({"provider": "bm25", "name": name or _name_of(model)}, None).name
-        with reporter(quiet=not progress).stage(f"{data.name}: {called}", _steps(data, query_ids)):
-            run, stats = ranked_run(rank, called, data, query_ids, depth=depth)
+        with reporter(quiet=not progress).stage(
+            f"{data.name}: {called}", _steps(data, query_ids)
+        ) as stage:
+            run, stats = ranked_run(
+                rank,
+                called,
+                data,
+                query_ids,
+                depth=depth,
+                progress=lambda done, _: stage.update(done),
+            )
         return ModelRun(run, data, stats)
     if returns is not None or encode_queries is not None:
         raise UsageError("retrieve: returns and encode_queries are about a callable")
     config = _config(_section(model, over), name)
     if config.run is not None:
-        return read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
+        read = read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
+        return replace(read, config=config)
     with reporter(quiet=not progress).stage(
         f"{data.name}: {config.name}", _steps(data, query_ids)
     ) as stage:
-        run, stats = retrieve_configured(
-            config,
-            data,
-            query_ids,
-            depth=depth,
-            cache=Path(cache) if cache is not None else cache_folder(),
-            over=None if over is None else over.run,
-            progress=lambda done, _: stage.update(done),
+        run, stats = call_apart(
+            lambda told: retrieve_configured(
+                config,
+                data,
+                query_ids,
+                depth=depth,
+                cache=Path(cache) if cache is not None else cache_folder(),
+                over=None if over is None else over.run,
+                progress=told,
+            ),
+            lambda done, _: stage.update(done),
         )
     return ModelRun(run, data, stats, config)
 
@@ -297,6 +313,8 @@ def _query_ids(data: Dataset, queries: int | Sequence[str] | None, seed: int) ->
         return sample_queries(data, queries, seed)
     if isinstance(queries, str):
         raise UsageError(f"queries is {queries!r}; expected a number or a list of query_ids")
+    if unknown := [query_id for query_id in queries if query_id not in data.queries]:
+        raise UsageError(f"{data.name}: unknown query {unknown[0]!r}")
     return list(dict.fromkeys(queries))
 
 

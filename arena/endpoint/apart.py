@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Progress = Callable[[int, int], None]
+"""Told how many are done, of how many."""
+
 
 def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run`, on uvloop where there is one."""
@@ -63,6 +66,40 @@ def run_apart(
     except KeyboardInterrupt:
         _cancel(loop, task)
         raise
+
+
+def call_apart(work: Callable[[Progress], T], progress: Progress) -> T:
+    """Call what runs an event loop of its own: in this thread, or in another if one runs here.
+
+    Ctrl-C ends the work in another thread at its next report of progress.
+
+    Args:
+        work: is given what to report progress to.
+        progress: told how many are done, of how many.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work(progress)
+    stopped = threading.Event()
+    result: Future[T] = Future()
+
+    def told(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        progress(done, total)
+
+    def call() -> None:
+        try:
+            result.set_result(work(told))
+        except BaseException as error:  # noqa: BLE001, it is raised again where it is waited for
+            result.set_exception(error)
+
+    threading.Thread(target=call, name="arena", daemon=True).start()
+    try:
+        return result.result()
+    finally:
+        stopped.set()
 
 
 def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> None:

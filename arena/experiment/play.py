@@ -151,12 +151,13 @@ class Referee:
         return self._battle(planned, verdict, source)
 
     async def _verdict(self, name: str, exhibit: Exhibit) -> tuple[Verdict, Source]:
-        if not self._judge.is_llm:
+        if self._judge.kind == "qrels":  # takes no time and costs nothing: no reply is kept
             return await self._judge.judge(exhibit), "judge"
         request = self._judge.request_key(exhibit)
         own = self._log.reply_for(name)
         if own and own.winner:
-            return _verdict(own, own.winner), _source(cost_nothing=own.usage == Usage())
+            free = self._judge.is_llm and own.usage == Usage()
+            return _verdict(own, own.winner), _source(cost_nothing=free)
         shared = self._log.reply_to(request)
         if shared and shared.winner:
             return _verdict(shared, shared.winner), "cache"
