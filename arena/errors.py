@@ -110,14 +110,23 @@ class UnjudgedError(ArenaError):
     ``reason`` is a short stable word (``refusal``, ``empty``, ``only_reasoning``, ``truncated``,
     ``two_verdicts``, ``contradiction``, ``unreadable``, or an `ApiError` reason);
     ``detail`` one line for people; ``reply`` what the judge wrote; ``cost_usd`` what that cost
-    all the same.
+    all the same, ``estimated`` whether it is the most that it can have cost.
     """
 
-    def __init__(self, reason: str, detail: str, *, reply: str = "", cost_usd: float = 0.0) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        reply: str = "",
+        cost_usd: float = 0.0,
+        estimated: bool = False,
+    ) -> None:
         self.reason = reason
         self.detail = detail
         self.reply = reply
         self.cost_usd = cost_usd
+        self.estimated = estimated
         super().__init__(f"{reason}: {detail}")
 
 

@@ -127,6 +127,7 @@ class Usage:
     cached_tokens: int = 0  #: prompt tokens that the endpoint billed as cached
     cost_usd: float = 0.0  #: at the configured prices
     latency_ms: float = 0.0  #: of the successful request alone
+    estimated: bool = False  #: the endpoint did not say what it billed: the cost is the most it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class Battle:
     output_tokens: int = 0
     cost_usd: float = 0.0
     latency_ms: float = 0.0
+    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
     at: str = ""  #: UTC time of the verdict, ISO 8601
     kind: JudgeKind = "pairwise"  #: of the judge; one that sees no list first profits from no place
 

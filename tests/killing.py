@@ -114,7 +114,7 @@ def kept_verdicts(config: Path) -> set[str]:
     path = config.parent / "runs" / "x" / "replies.jsonl"
     if not path.exists():
         return set()
-    return {json.loads(reply.reply)["first"] for reply in read_replies(path)}
+    return {json.loads(reply.reply)["first"] for reply in read_replies(path) if reply.id}
 
 
 def names(requests: Sequence[Received]) -> list[str]:

@@ -83,7 +83,9 @@ def failed(config: Path) -> Counter[str]:
 
 
 def replied(config: Path) -> list[str]:
-    return [reply.id for reply in read_replies(folder_of(config) / "replies.jsonl")]
+    """The battles that have a reply; what was paid and led to none has no id."""
+    replies = read_replies(folder_of(config) / "replies.jsonl")
+    return [reply.id for reply in replies if reply.id]
 
 
 def test_batch_jobs_write_the_log_that_a_live_run_writes_at_half_the_price(

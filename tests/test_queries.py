@@ -244,8 +244,7 @@ def test_unreadable_replies_are_failures_that_are_counted_paid_and_tried_again(
 def test_a_cap_is_held_and_the_rest_is_written_when_it_is_raised(tmp_path: Path) -> None:
     write_corpus(tmp_path / "corpus", 10)
     with LoopbackServer(asks) as server:
-        # Before a call is known to cost $0.00014, its highest price of some $0.003 is set aside.
-        first = arena(tmp_path, server, "--max-usd", "0.0035")
+        first = arena(tmp_path, server, "--max-usd", "0.0009")  # a call costs $0.00014
         n_first = len(server.requests)
         second = arena(tmp_path, server, "--max-usd", "1")
 

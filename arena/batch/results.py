@@ -17,8 +17,6 @@ Answer = Verdict | UnjudgedError
 Reader = Callable[[Mapping[str, Any], float], Verdict]
 """A judge's way to read a reply: body and latency to verdict."""
 
-MOST_TOKENS: Final = 100_000_000
-"""No request or reply has more; a server that says so counts something else."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf"
 
 
@@ -92,12 +90,13 @@ class _Price:
     most_usd: float | None
     is_estimated: bool = False  #: whether the reply did not tell, so that the most was taken
 
-    def cost_usd(self, body: Mapping[str, Any], told_usd: float) -> float:
-        """What a reply costs, given what its usage comes to at the usual price."""
-        if self.most_usd is None or _tells_usage(body):
-            return told_usd * self.discount
+    def usage(self, told: Usage) -> Usage:
+        """What a reply costs, given what it comes to at the usual price."""
+        if not told.estimated:
+            return replace(told, cost_usd=told.cost_usd * self.discount)
         self.is_estimated = True
-        return self.most_usd
+        cost_usd = told.cost_usd * self.discount if self.most_usd is None else self.most_usd
+        return replace(told, cost_usd=cost_usd)
 
 
 def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
@@ -117,11 +116,12 @@ def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
         said = one_line(str(body))
         error = failed or UnjudgedError("garbage", f"a reply that is no object: {said}")
         if not failed:  # status 200: it is billed, whatever it is
-            error.cost_usd = price.cost_usd({}, 0.0)
+            _charge(error, price.usage(Usage(estimated=True)))
         return error
     answer = _read(body, read, price)
     if failed and isinstance(answer, UnjudgedError):
-        failed.reply, failed.cost_usd = answer.reply, answer.cost_usd
+        failed.reply = answer.reply
+        failed.cost_usd, failed.estimated = answer.cost_usd, answer.estimated
         return failed
     return answer
 
@@ -147,21 +147,10 @@ def _read(body: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     try:
         verdict = read(body, 0.0)
     except UnjudgedError as error:
-        error.cost_usd = price.cost_usd(body, error.cost_usd)
+        _charge(error, price.usage(Usage(cost_usd=error.cost_usd, estimated=error.estimated)))
         return error
-    cost_usd = price.cost_usd(body, verdict.usage.cost_usd)
-    told = Usage() if price.is_estimated else verdict.usage
-    return replace(verdict, usage=replace(told, cost_usd=cost_usd))
+    return replace(verdict, usage=price.usage(verdict.usage))
 
 
-def _tells_usage(body: Mapping[str, Any]) -> bool:
-    """Whether a reply says how many tokens it took, and these can be true."""
-    usage = body.get("usage")
-    counts = (
-        [usage.get(f"{side}_tokens") for side in ("prompt", "completion")]
-        if isinstance(usage, dict)
-        else []
-    )
-    return bool(counts) and all(
-        isinstance(n, int) and not isinstance(n, bool) and 0 < n <= MOST_TOKENS for n in counts
-    )
+def _charge(error: UnjudgedError, usage: Usage) -> None:
+    error.cost_usd, error.estimated = usage.cost_usd, usage.estimated

@@ -26,12 +26,13 @@ from arena.endpoint.address import (
 )
 from arena.endpoint.apart import run_apart, run_here
 from arena.endpoint.breaker import Breaker, Outage
+from arena.endpoint.fare import UNCOUNTED, Bill, Fare
 from arena.endpoint.json_body import read_json, token_count
 from arena.endpoint.pace import Gate, Pace
 from arena.endpoint.rate import Rate
 from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
 from arena.endpoint.wire import Wire
-from arena.errors import ApiError, FatalApiError
+from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.redaction import blank_json, may_tell
 
 __all__ = ["Api", "ApiReply", "Endpoint", "Outage", "Retry", "run"]
@@ -67,6 +68,7 @@ class _Call:
     path: str  #: under base_url
     content: bytes
     most: int  #: bytes of the answer, at most
+    fare: Fare  #: what each attempt is paid with
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Api:
     Args:
         endpoint: where requests go, and how many at most.
         retry: attempts and waits.
-        on_event: is told, in one line each, when an outage begins, lasts and ends.
+        on_event: is told, in one line each, when an outage begins, lasts and ends, and what else
+            people are to know.
 
     Raises:
         FatalApiError: on entering, if base_url is none or the key's variable holds no key.
@@ -98,6 +101,7 @@ class Api:
         on_event: Callable[[str], None] | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._on_event = on_event
         self._retry = retry or Retry()
         self._wire: Wire | None = None
         self._sample: _Call | None = None
@@ -128,20 +132,24 @@ class Api:
         if self._wire is not None:
             await self._wire.close()
 
-    async def post(self, path: str, body: Mapping[str, Any], *, n_items: int = 0) -> ApiReply:
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, n_items: int = 0, fare: Fare = UNCOUNTED
+    ) -> ApiReply:
         """Send a JSON body, again and again as long as that may help.
 
         Args:
             path: under base_url.
             body: of the request.
             n_items: how many vectors the answer is to hold; longer answers are no answers.
+            fare: pays for each attempt, and may refuse to.
 
         Raises:
             ApiError: this request failed for good; others may do better.
             FatalApiError: every request would fail; raised for all later ones too.
+            BudgetSpentError: another attempt cannot be paid for.
         """
         content = orjson.dumps(body)
-        call = _Call(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM)
+        call = _Call(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM, fare)
         async with self._gate:
             try:
                 try:
@@ -151,6 +159,11 @@ class Api:
             except FatalApiError as error:
                 self._stop(error)
                 raise
+
+    def say(self, line: str) -> None:
+        """Tell whoever is told of outages."""
+        if self._on_event:
+            self._on_event(line)
 
     def halt(self) -> None:
         """Send nothing more: calls on the wire finish, those that wait to be sent fail.
@@ -203,15 +216,21 @@ class Api:
         return replace(reply, attempts=made)
 
     async def _attempt(self, call: _Call) -> ApiReply:
-        """One request, as soon as it may be sent."""
+        """One request, as soon as it may be sent, and can be paid for."""
         if self._breaker.is_open:
             await self._breaker.clear()
         await self._gate.clear(len(call.content))
-        if self._fatal:
-            raise self._fatal
+        async with call.fare.attempt(len(call.content)) as bill:
+            if self._fatal:
+                bill.free()
+                raise self._fatal
+            return await self._send(call, bill)
+
+    async def _send(self, call: _Call, bill: Bill) -> ApiReply:
+        """One request, now."""
         started = time.perf_counter()
         try:
-            reply = await self._request(call)
+            reply = await self._request(call, bill)
         except TransientApiError as error:
             self._failed(error, time.perf_counter() - started)
             raise
@@ -224,11 +243,9 @@ class Api:
         self._gate.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
-    async def _request(self, call: _Call) -> dict[str, Any]:
+    async def _request(self, call: _Call, bill: Bill) -> dict[str, Any]:
         """The endpoint's reply, or what its refusal means."""
-        if self._wire is None:
-            raise RuntimeError("an Api is used inside `async with`")
-        status, headers, raw = await self._wire.exchange(call.path, call.content, most=call.most)
+        status, headers, raw = await self._exchange(call, bill)
         self._gate.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
             raise refusal(status, raw, headers, key=self._key_place)
@@ -236,6 +253,7 @@ class Api:
         if reply is None:
             shown = one_line(raw[:_LOOKED_AT].decode("utf-8", "replace")) or "nothing"
             raise TransientApiError("garbage", f"HTTP {status} without a JSON object: {shown}")
+        bill.answered(reply)
         if wrapped := wrapped_refusal(reply, path=call.path, key=self._key_place):
             raise wrapped
         usage = reply.get("usage")
@@ -243,6 +261,22 @@ class Api:
         if n_tokens is not None:
             self._gate.rate.spent(len(call.content), n_tokens)
         return blank_json(reply) if may_tell(raw) else reply
+
+    async def _exchange(self, call: _Call, bill: Bill) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body; what surely is not billed is free."""
+        if self._wire is None:
+            raise RuntimeError("an Api is used inside `async with`")
+        try:
+            answer = await self._wire.exchange(call.path, call.content, most=call.most)
+        except ApiError as error:
+            if isinstance(error, FatalApiError) or error.reason == "unreachable":
+                bill.free()
+            raise
+        status, _, raw = answer
+        # A page for people comes from what stands before the model.
+        if status >= 300 or raw[:_LOOKED_AT].lstrip().startswith(b"<"):
+            bill.free()
+        return answer
 
     def _failed(self, error: TransientApiError, latency_s: float) -> None:
         """Let the pace and the breaker know."""
@@ -260,9 +294,14 @@ class Api:
 
     async def _probe(self) -> bool:
         """Whether the endpoint answers what it answered last."""
+        call = self._sample
+        if call is None:
+            return True
         try:
-            if self._sample is not None:
-                await self._request(self._sample)
+            async with call.fare.attempt(len(call.content)) as bill:
+                await self._request(call, bill)
+        except BudgetSpentError:
+            return True  # nothing that costs can be asked any more, and all others find that out
         except TransientApiError as error:
             return error.reason == "rate_limit"
         except FatalApiError as error:

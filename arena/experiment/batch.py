@@ -77,13 +77,13 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
         log = stack.enter_context(BattleLog(experiment.folder))
         ledger = stack.enter_context(Ledger(experiment.folder))
         books = open_books(experiment.config, experiment.folder, max_usd=order.max_usd)
+        books.begin()
         stack.callback(books.settle, log)
         async with open_panel(
             desk.prepared, budgets=books.own, on_grade=lambda _grade: None, say=reporter.say
         ) as seats:
             await pass_gates(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
-        purse = _Purse(books, stack, order, done)
-        purse.hold(ledger.open_jobs)
+        purse = _Purse(books, order, done, ledger.open_jobs)
         # The judges that were asked: they know by now what their endpoint takes.
         for postal in map(by_post, seats):
             async with FileApi(postal.endpoint) as api:
@@ -183,22 +183,13 @@ def warn_of_jobs(folder: Path, reporter: Reporter) -> None:
 class _Purse:
     """What may still be submitted: money, and tokens under way."""
 
-    def __init__(self, books: Books, stack: ExitStack, order: Order, done: Submitted) -> None:
+    def __init__(self, books: Books, order: Order, done: Submitted, jobs: Iterable[Job]) -> None:
         self._books = books
-        self._stack = stack
         self._max_tokens = order.max_tokens
         self._done = done
         self._tokens: Counter[str] = Counter()  #: judge → tokens under way
-
-    def hold(self, jobs: Iterable[Job]) -> None:
-        """Set aside what jobs under way may cost, of whichever judge."""
-        try:
-            for job in jobs:
-                self._tokens[job.judge] += job.tokens
-                budget = self._books.own.get(job.judge, self._books.whole)
-                self._stack.enter_context(budget.reserve(job.cost_usd))
-        except BudgetSpentError as error:
-            self._halt(error)
+        for job in jobs:
+            self._tokens[job.judge] += job.tokens
 
     def affordable(self, requests: Iterator[Request], postal: Postal) -> Iterator[Request]:
         """The requests, as far as the budget and the limit on enqueued tokens go."""
@@ -213,7 +204,7 @@ class _Purse:
                         f"{limit:,} tokens are under way; submit the rest once they are collected"
                     )
                     return
-                self._stack.enter_context(self._books.own[judge].reserve(request.cost_usd))
+                self._books.own[judge].commit(request.cost_usd)
                 yield request
         except BudgetSpentError as error:
             self._halt(error)

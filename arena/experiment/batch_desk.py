@@ -106,8 +106,9 @@ def unasked(desk: Desk, postal: Postal, log: BattleLog, ledger: Ledger) -> Itera
         asked.add(key)
         body = postal.judge.request(exhibit)
         tokens = _tokens(body)
-        cost_usd = _at_most_usd(body, tokens, postal.config)
-        yield Request(name, key, request_line(name, body), tokens, cost_usd)
+        line = request_line(name, body)
+        cost_usd = postal.judge.by_post_usd(len(line)) * BATCH_DISCOUNT
+        yield Request(name, key, line, tokens, cost_usd)
 
 
 def recall(postal: Postal, jobs: Iterable[Job]) -> None:
@@ -139,11 +140,3 @@ def _unpostable(config: JudgeConfig) -> UsageError:
 def _tokens(body: Mapping[str, Any]) -> int:
     n_bytes = sum(len(message["content"].encode("utf-8")) for message in body["messages"])
     return -(-n_bytes // BYTES_PER_TOKEN)
-
-
-def _at_most_usd(body: Mapping[str, Any], tokens: int, config: JudgeConfig) -> float:
-    """What a request costs if the judge writes as much as it may."""
-    limit = body.get("max_tokens") or body.get("max_completion_tokens") or config.max_tokens
-    price_in, price_out = config.price_per_1m_input_tokens, config.price_per_1m_output_tokens
-    full_usd = (tokens * (price_in or 0.0) + limit * (price_out or 0.0)) / 1e6
-    return full_usd * BATCH_DISCOUNT

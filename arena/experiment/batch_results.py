@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
-from arena.batch.ledger import Job, Ledger, read_jobs, utc
+from arena.batch.ledger import Job, Ledger, now, read_jobs, utc
 from arena.batch.results import Results
 from arena.endpoint.files import FileApi
 from arena.errors import ApiError, DataError, FatalApiError, UsageError
@@ -24,9 +24,10 @@ from arena.experiment.batch_settle import (
 )
 from arena.experiment.manifest import known_gates, write_manifest
 from arena.experiment.others import set_aside_others
-from arena.log.battle_log import BattleLog
+from arena.experiment.spending import open_books
+from arena.log.battle_log import BattleLog, Reply
 from arena.progress import Reporter
-from arena.records import Verdict
+from arena.records import Usage, Verdict
 
 
 async def wait(desk: Desk, poll: Poll, reporter: Reporter) -> None:
@@ -59,8 +60,9 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
     set_aside_others(desk.prepared, desk.judges, reporter)
     _write_manifest(desk)
     with BattleLog(folder) as log, Ledger(folder) as ledger:
+        open_books(desk.experiment.config, folder).settle(log)
         if give_up is not None:
-            _give_up(ledger, give_up)
+            _give_up(ledger, log, give_up)
         done = Collected(desk.experiment)
         ended = await _fetch_ended(desk, ledger, done, reporter)
         refused: dict[str, Refused] = {}
@@ -75,6 +77,9 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
             if waits_for := _missing(job, found, results):
                 done.waiting.append(f"{job.name} ({waits_for}; or --give-up {job.name})")
                 continue
+            if found.status == "completed":  # what is missing of others is free
+                _book_missing(log, job, len(job.requests.keys() - results.answers.keys()))
+                log.flush()
             refusal = {"refusal": results.refusal} if results.refusal else {}
             ledger.step(job, ended=found.status, **refusal)
             ledger.path(job).unlink(missing_ok=True)
@@ -134,6 +139,7 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
     known: set[str] = set()
     strays: set[str] = set()
     with BattleLog(folder) as log:
+        open_books(desk.experiment.config, folder).settle(log)
         for postal in desk.judges.values():
             results = Results()
             for raw in files:
@@ -188,11 +194,16 @@ def _read_file(path: Path) -> bytes:
     return raw
 
 
-def _give_up(ledger: Ledger, name: str) -> None:
+def _give_up(ledger: Ledger, log: BattleLog, name: str) -> None:
+    """Forget a job; what it has not brought back may have been billed, and counts as the most."""
     job = ledger.jobs.get(name)
     if job is None or not job.is_open:
         names = ", ".join(job.name for job in ledger.open_jobs) or "none"
         raise UsageError(f"no job {name!r} is open; open are: {names}")
+    n_missing = sum(log.reply_for(battle_id) is None for battle_id in job.requests)
+    if job.batch_id:
+        _book_missing(log, job, n_missing)
+        log.flush()
     ledger.step(job, ended="abandoned")
     ledger.path(job).unlink(missing_ok=True)
 
@@ -205,6 +216,14 @@ def _missing(job: Job, found: State, results: Results) -> str:
     if n_ours >= found.n_results or is_overdue(job):
         return ""
     return f"{found}, but its files hold only {n_ours:,} of {found.n_results:,} results yet"
+
+
+def _book_missing(log: BattleLog, job: Job, n_missing: int) -> None:
+    """Count requests that were perhaps answered, and whose results are lost, as the most."""
+    cost_usd = job.cost_usd * n_missing / max(1, len(job.requests))
+    if cost_usd:
+        usage = Usage(cost_usd=cost_usd, estimated=True)
+        log.write_reply(Reply("", "", "", None, None, usage, now(), job.judge))
 
 
 def _tell(job: Job, found: State, results: Results, reporter: Reporter) -> None:

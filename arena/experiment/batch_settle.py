@@ -117,7 +117,8 @@ def write_replies(log: BattleLog, folder: Path, delivery: Delivery) -> None:
         else:
             if name in written or not (answer.reply or answer.cost_usd):
                 continue
-            reply, winner, probs, usage = answer.reply, None, None, Usage(cost_usd=answer.cost_usd)
+            usage = Usage(cost_usd=answer.cost_usd, estimated=answer.estimated)
+            reply, winner, probs = answer.reply, None, None
         log.write_reply(
             Reply(
                 id=name,

@@ -43,6 +43,8 @@ class GradeBook:
             self._file = LineFile(self._path)
             self._load()
         row = asdict(grade)
+        if not grade.estimated:
+            del row["estimated"]
         if self._known.add(_key(row)):
             self._file.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 

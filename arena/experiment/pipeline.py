@@ -164,6 +164,7 @@ async def _session(
         n_planned = set_aside_others(prepared, judges, reporter, shard=shard)
         seen = partial(_count, tally, race)
         log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
+        books.begin()
         stack.callback(books.settle, log)
         stop = stack.enter_context(stopping(reporter))
         stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)

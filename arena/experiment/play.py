@@ -191,7 +191,7 @@ class Referee:
             else:
                 asking.cancel()
             if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
-                usage = Usage(cost_usd=error.cost_usd)
+                usage = Usage(cost_usd=error.cost_usd, estimated=error.estimated)
                 self._log.write_reply(
                     Reply(name, request, error.reply, None, None, usage, _now(), self._judge.name)
                 )
@@ -220,6 +220,7 @@ class Referee:
             output_tokens=usage.output_tokens,
             cost_usd=usage.cost_usd,
             latency_ms=usage.latency_ms,
+            estimated=usage.estimated,
             at=_now(),
             kind=self._judge.kind,
         )

@@ -6,49 +6,95 @@ grades alike. So a cap holds over all runs of an experiment, however often it wa
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import orjson
 
+from arena.batch.ledger import read_jobs
 from arena.config import UNPRICED, Config
 from arena.errors import ConfigError, DataError
 from arena.experiment.shards import WHOLE, Shard
 from arena.judging.budget import Budget
 from arena.log.battle_log import BattleLog, Reply
+from arena.log.claims import Claims, read_claims
+from arena.log.lines import is_cost
 from arena.records import Usage
 
+CLAIMS: Final = "spending"
+"""What the file of a log's `Claims` is called by."""
+
+_KINDS: Final = ("replies", "grades", CLAIMS)
+"""Files that say what was spent."""
 _ROUNDING_USD: Final = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
+_TURN_S: Final = 0.02
+"""How often a shard looks whether another one's call is over."""
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What the logs say that a judge has cost; US dollars."""
+
+    usd: float  #: charged to a shard, by whichever log
+    all_usd: float  #: by all logs there are, those of other shards too
+    own_usd: float  #: of it, by the log that the shard writes
+    logged_usd: float  #: of that, by replies; the rest was on the wire when a run was killed
+
+
+NOTHING: Final = Charged(0.0, 0.0, 0.0, 0.0)
 
 
 def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
-    """Judge → dollars, by the logs that are charged to a shard; by all of them for the whole.
+    """Judge → dollars, by the logs that are charged to a shard; by all of them for the whole."""
+    return {judge: charged.usd for judge, charged in charges(folder, shard=shard).items()}
+
+
+def charges(folder: Path, *, shard: Shard = WHOLE) -> dict[str, Charged]:
+    """Judge → what the logs say that it has cost.
 
     Shards that run at the same time, perhaps on machines that see nothing of each other, hold a
     common cap without talking: each may spend an equal part of it. So a shard is charged for its
     own replies, and for its part of what was paid before there were shards.
 
-    A run that was killed has grades in no reply yet, so a judge costs at least what they did.
+    A run that was killed has paid for more than its replies show: for grades whose battle was not
+    finished, and perhaps for calls that were on the wire. So a log costs what its replies, its
+    grades or its claims come to, whichever is the most.
+
+    Raises:
+        DataError: a file is damaged; names it.
     """
-    replies, grades = _logged(folder, "replies", shard), _logged(folder, "grades", shard)
-    judges = replies.keys() | grades.keys()
-    return {judge: max(replies.get(judge, 0.0), grades.get(judge, 0.0)) for judge in judges}
-
-
-def _logged(folder: Path, kind: str, shard: Shard) -> Mapping[str, float]:
-    """Judge → dollars, by all files of one kind."""
-    total: defaultdict[str, float] = defaultdict(float)
-    for path in sorted(folder.glob(f"{kind}*.jsonl")):
-        share = _share(path, kind, shard)
-        if share:
-            for judge, cost_usd in _costs(path):
-                total[judge] += cost_usd * share
+    names = {
+        path.stem.removeprefix(kind) for kind in _KINDS for path in folder.glob(f"{kind}*.json*")
+    }
+    total: dict[str, Charged] = {}
+    for name in sorted(names):
+        share = _share(name, shard)
+        replies = _logged(folder / f"replies{name}.jsonl")
+        grades = _logged(folder / f"grades{name}.jsonl")
+        claims = read_claims(folder / f"{CLAIMS}{name}.json")
+        for judge in replies.keys() | grades.keys() | claims.keys():
+            usd = max(cost.get(judge, 0.0) for cost in (replies, grades, claims))
+            before = total.get(judge, NOTHING)
+            own = name == _suffix(shard)
+            total[judge] = Charged(
+                before.usd + usd * share,
+                before.all_usd + usd,
+                before.own_usd + (usd if own else 0.0),
+                before.logged_usd + (replies.get(judge, 0.0) if own else 0.0),
+            )
     return total
 
 
@@ -60,45 +106,75 @@ class Books:
     own: Mapping[str, Budget]  #: judge → its part, within the whole
     folder: Path  #: of the log
     shard: Shard
-    before: Mapping[str, float]  #: judge → dollars in the log when the run began
+    before: dict[str, Charged]  #: what the logs said when the run began
+    claims: Claims  #: what the run may have spent, on disk before it does
+    read_at: Stamp  #: which logs ``before`` was read from
 
     @property
     def paid_usd(self) -> float:
         """By this run."""
-        return self.whole.spent_usd - math.fsum(self.before.values())
+        return self.whole.spent_usd - _all(self.before).usd
+
+    def begin(self) -> None:
+        """From now on, write down what a call may cost before it is sent.
+
+        The log is locked by now. Where another process has written it since the books were opened,
+        they are read again.
+
+        Raises:
+            DataError: a file that says what was spent is damaged.
+        """
+        if _stamp(self.folder) != self.read_at:
+            self.before.clear()
+            self.before.update(charges(self.folder, shard=self.shard))
+            _charge(self)
+        for judge, charged in self.before.items():
+            self.claims.keep(judge, charged.own_usd)
+        for judge, budget in self.own.items():
+            budget.on_change = partial(self._claim, judge, budget)
 
     def settle(self, log: BattleLog) -> None:
-        """Write down what was paid and led to no battle, such as controls.
+        """Write down what was paid and led to no battle, such as controls and lost replies.
 
         Raises:
             LogError: it cannot be written.
         """
-        if self.paid_usd <= _ROUNDING_USD:
+        settled = False
+        try:
+            self._write_rest(log)
+            log.flush()
+            settled = True
+        finally:
+            self.claims.close(settled=settled)
+
+    def _write_rest(self, log: BattleLog) -> None:
+        killed = {j for j, c in self.before.items() if c.own_usd - c.logged_usd > _ROUNDING_USD}
+        if not killed and self.paid_usd <= _ROUNDING_USD:
             return
-        logged = _logged(self.folder, "replies", self.shard)
-        for judge, budget in self.own.items():
-            rest_usd = budget.spent_usd - logged.get(judge, 0.0)
+        logged = _logged(self.folder / f"replies{_suffix(self.shard)}.jsonl")
+        for judge in sorted(self.before.keys() | self.own.keys()):
+            rest_usd = self._spent_usd(judge) - logged.get(judge, 0.0)
             if rest_usd > _ROUNDING_USD:
-                usage = Usage(cost_usd=rest_usd)
+                budget = self.own.get(judge)
+                lost = budget is not None and budget.cap.estimated_usd > _ROUNDING_USD
+                usage = Usage(cost_usd=rest_usd, estimated=lost or judge in killed)
                 log.write_reply(Reply("", "", "", None, None, usage, _now(), judge))
+
+    def _claim(self, judge: str, budget: Budget) -> None:
+        self.claims.put(judge, self._spent_usd(judge) + budget.reserved_usd)
+
+    def _spent_usd(self, judge: str) -> float:
+        """What the log that this run writes is to say at its end."""
+        before, budget = self.before.get(judge, NOTHING), self.own.get(judge)
+        return before.own_usd + (budget.spent_usd - before.usd if budget else 0.0)
 
 
 def open_books(
     config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
 ) -> Books:
-    """Budgets as `open_budgets` makes them, with what the log holds at the beginning.
-
-    Raises:
-        ConfigError: as `open_budgets`.
-    """
-    whole, own = open_budgets(config, folder, max_usd=max_usd, shard=shard)
-    return Books(whole, own, folder, shard, spent_usd(folder, shard=shard))
-
-
-def open_budgets(
-    config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
-) -> tuple[Budget, Mapping[str, Budget]]:
     """What all judges together may spend, and within it each of them by its own ``max_usd``.
+
+    Nothing is written before `Books.begin`.
 
     Args:
         config: the experiment's.
@@ -108,32 +184,97 @@ def open_budgets(
 
     Raises:
         ConfigError: there is a cap, and a judge has no prices.
+        DataError: a file that says what was spent is damaged.
     """
     unpriced = [judge.log_name for judge in config.judges if not judge.priced]
     if max_usd is not None and unpriced:
         raise ConfigError("--max-usd", [f"judge {', '.join(unpriced)} needs {UNPRICED}"])
-    spent = spent_usd(folder, shard=shard)
+    read_at = _stamp(folder)
+    before = charges(folder, shard=shard)
     own = {judge.log_name: judge.max_usd for judge in config.judges}
     capped = [cap for cap in own.values() if cap is not None]
     caps = [math.fsum(capped)] if len(capped) == len(own) else []
     caps += [] if max_usd is None else [max_usd]
-    cap_usd = min(caps) / shard.count if caps else None
-    whole = Budget(cap_usd, spent_usd=math.fsum(spent.values()))
-    return whole, {
-        judge: Budget(
-            None if cap is None else cap / shard.count,
-            spent_usd=spent.get(judge, 0.0),
-            within=whole,
-        )
+    whole = Budget(min(caps) / shard.count if caps else None)
+    turn = partial(_turn, folder) if shard.count > 1 else None
+    budgets = {
+        judge: Budget(None if cap is None else cap / shard.count, within=whole, turn=turn)
         for judge, cap in own.items()
     }
+    claims = Claims(folder / f"{CLAIMS}{_suffix(shard)}.json")
+    books = Books(whole, budgets, folder, shard, before, claims, read_at)
+    _charge(books)
+    return books
 
 
-def _share(path: Path, kind: str, shard: Shard) -> float:
-    """How much of a log's cost is charged to a shard."""
-    if shard.name is None or path.stem == f"{kind}-{shard.name}":
+def _charge(books: Books) -> None:
+    """Charge each cap with what was spent before, and with what jobs under way may cost."""
+    posted: defaultdict[str, float] = defaultdict(float)
+    for job in read_jobs(books.folder).values():
+        if job.is_open:
+            posted[job.judge] += job.cost_usd
+    n_parts, before = books.shard.count, books.before
+    accounts = [(books.whole.cap, _all(before), math.fsum(posted.values()))]
+    for judge, budget in books.own.items():
+        accounts.append((budget.cap, before.get(judge, NOTHING), posted[judge]))
+    for cap, charged, posted_usd in accounts:
+        cap.spent_usd = charged.usd
+        cap.committed_usd = posted_usd / n_parts
+        if cap.max_usd is not None:
+            # Others may have spent more than their parts, when there were other parts or none.
+            rest_usd = charged.all_usd + posted_usd - (n_parts - 1) * cap.max_usd
+            cap.committed_usd = max(cap.committed_usd, rest_usd - charged.usd)
+
+
+@asynccontextmanager
+async def _turn(folder: Path) -> AsyncIterator[None]:
+    """Wait until no other shard of this folder has a call alone on the wire."""
+    import filelock  # noqa: PLC0415
+
+    lock = filelock.FileLock(folder / ".alone.lock")
+    while True:
+        try:
+            lock.acquire(blocking=False)
+            break
+        except filelock.Timeout:
+            await asyncio.sleep(_TURN_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _all(charged: Mapping[str, Charged]) -> Charged:
+    """Of all judges together."""
+    rows = [(c.usd, c.all_usd, c.own_usd, c.logged_usd) for c in charged.values()]
+    return Charged(*map(math.fsum, zip(*rows, strict=True))) if rows else NOTHING
+
+
+def _stamp(folder: Path) -> Stamp:
+    """Which files say what was spent, and how they are now."""
+    paths = sorted(path for path in folder.glob("*.json*") if path.name.startswith(_KINDS))
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+
+
+def _suffix(shard: Shard) -> str:
+    """How the names of a shard's files end."""
+    return f"-{shard.name}" if shard.name else ""
+
+
+def _logged(path: Path) -> Mapping[str, float]:
+    """Judge → dollars, by one file."""
+    total: defaultdict[str, float] = defaultdict(float)
+    if path.exists():
+        for judge, cost_usd in _costs(path):
+            total[judge] += cost_usd
+    return total
+
+
+def _share(name: str, shard: Shard) -> float:
+    """How much of the cost of a log with this suffix is charged to a shard."""
+    if shard.name is None or name == _suffix(shard):
         return 1.0
-    same_parts = path.stem.endswith(f"of{shard.count}")
+    same_parts = name.endswith(f"of{shard.count}")
     return 0.0 if same_parts else 1 / shard.count
 
 
@@ -152,13 +293,13 @@ def _costs(path: Path) -> Iterator[tuple[str, float]]:
 def _cost(line: bytes, path: Path, number: int) -> tuple[str, float]:
     try:
         row = orjson.loads(line)
-        judge, cost = row.get("judge", ""), float(row["cost_usd"])
-    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError):
-        judge, cost = "", math.nan
-    if not (isinstance(judge, str) and 0 <= cost < math.inf):
+        judge, cost_usd = row.get("judge", ""), row["cost_usd"]
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
+        judge = cost_usd = None
+    if not isinstance(judge, str) or not is_cost(cost_usd):
         remedy = "mend the line: a cap counts what every reply has cost"
         raise DataError(path, number, "not a reply with its cost", remedy)
-    return judge, cost
+    return judge, float(cost_usd)
 
 
 def _now() -> str:

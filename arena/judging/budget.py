@@ -1,14 +1,17 @@
-"""A cap on what a judge may cost, calls in flight included.
+"""A cap on what judges may cost, calls in flight included.
 
-Before a call its highest likely price is set aside, and after it the true price is booked. So
-however many calls are under way, the cap is passed by no more than the error of one such price.
+Before a call the most that it can cost is set aside, and after it its true price is booked; a call
+of which nothing is known any more counts as that most. So calls side by side never pass the cap.
+A call whose most does not fit may still go if its likely price does, but alone: then the cap is
+passed by less than this one call, and no money is left over for fear of the worst.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import contextmanager as context
 from dataclasses import dataclass
 
 from arena.errors import BudgetSpentError
@@ -16,17 +19,34 @@ from arena.errors import BudgetSpentError
 _ROUNDING_USD = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
 
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""A turn to send one call alone, among all processes that share a cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a call may cost; US dollars."""
+
+    most_usd: float  #: whatever happens
+    likely_usd: float  #: as the dearest calls before it
+
 
 @dataclass(slots=True)
 class Reservation:
-    """Money set aside for one call."""
+    """Money set aside for one call, which is booked in full unless one of these is called."""
 
-    usd: float  #: at most, as far as one can tell beforehand
-    paid_usd: float = 0.0  #: what the call did cost; nothing, as long as it is not known
+    usd: float
+    cost_usd: float | None = None  #: what it did cost; None as long as that is not known
+    estimated: bool = True  #: whether that is a guess
 
-    def paid(self, actual_usd: float) -> None:
-        """Book what the call did cost."""
-        self.paid_usd += actual_usd
+    def paid(self, cost_usd: float, *, estimated: bool = False) -> None:
+        """Note what the call did cost."""
+        self.cost_usd = cost_usd
+        self.estimated = estimated
+
+    def free(self) -> None:
+        """Note that the call was not carried out."""
+        self.paid(0.0)
 
 
 @dataclass(slots=True)
@@ -35,21 +55,35 @@ class Cap:
 
     max_usd: float | None  #: None: none
     spent_usd: float = 0.0
+    committed_usd: float = 0.0  #: what batch jobs under way may cost
     reserved_usd: float = 0.0  #: of calls in flight
+    estimated_usd: float = 0.0  #: the part of what this run spent that is not surely known
     in_flight: int = 0  #: calls
 
-    def fits(self, usd: float) -> bool:
-        """Whether a call may cost so much."""
+    @property
+    def gone_usd(self) -> float:
+        """What no call may cost any more, whatever becomes of those in flight."""
+        return self.spent_usd + self.committed_usd
+
+    def has(self, usd: float) -> bool:
+        """Whether there is so much left, besides what is reserved."""
         if self.max_usd is None:
             return True
-        return self.spent_usd + self.reserved_usd + usd <= self.max_usd + _ROUNDING_USD
+        return self.gone_usd + self.reserved_usd + usd <= self.max_usd + _ROUNDING_USD
+
+    def could(self, usd: float) -> bool:
+        """Whether there would be so much left if calls in flight cost nothing."""
+        return self.max_usd is None or self.gone_usd + usd <= self.max_usd + _ROUNDING_USD
 
     def close(self, reservation: Reservation) -> None:
         """Book a call that is over."""
         self.in_flight -= 1
         # Nothing in flight is nothing reserved, to the last bit.
         self.reserved_usd = self.reserved_usd - reservation.usd if self.in_flight else 0.0
-        self.spent_usd += reservation.paid_usd
+        cost_usd = reservation.usd if reservation.cost_usd is None else reservation.cost_usd
+        self.spent_usd += cost_usd
+        if reservation.estimated:
+            self.estimated_usd += cost_usd
 
 
 class Budget:
@@ -58,16 +92,28 @@ class Budget:
     Args:
         max_usd: the cap; None for no cap.
         spent_usd: what earlier runs have spent of it.
+        committed_usd: what batch jobs under way may cost.
         within: a budget that several judges share, where each may have a cap of its own too.
+        turn: waited for before a call is sent alone; absent where no other process shares the cap.
     """
 
     def __init__(
-        self, max_usd: float | None = None, *, spent_usd: float = 0.0, within: Budget | None = None
+        self,
+        max_usd: float | None = None,
+        *,
+        spent_usd: float = 0.0,
+        committed_usd: float = 0.0,
+        within: Budget | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        self.cap = Cap(max_usd, spent_usd)
+        self.cap = Cap(max_usd, spent_usd, committed_usd)
         self.caps: tuple[Cap, ...] = (self.cap, *(within.caps if within else ()))
-        # In order of arrival, so that the plan's first battles are the first to be paid for.
-        self.waiting: dict[asyncio.Future[None], None] = within.waiting if within else {}
+        self.waiting: set[asyncio.Future[None]] = within.waiting if within else set()
+        self.on_change: Callable[[], None] | None = None
+        """Called before a call is sent, and after what it cost is known."""
+        self._turn = turn
+        # First come, first served, so that the plan's first battles are the first to be paid for.
+        self._line = asyncio.Lock()
 
     @property
     def max_usd(self) -> float | None:
@@ -84,20 +130,89 @@ class Budget:
         """What calls in flight may cost."""
         return self.cap.reserved_usd
 
-    @contextmanager
-    def reserve(self, usd: float) -> Iterator[Reservation]:
-        """Set money aside for a call, or refuse it at once.
+    def commit(self, usd: float) -> None:
+        """Set money aside for a request that is sent by batch job, for as long as this lives.
 
         Raises:
-            BudgetSpentError: spent, reserved and this would pass the cap.
+            BudgetSpentError: this would pass the cap.
         """
-        if full := self._full(usd):
-            raise BudgetSpentError(full.spent_usd + full.reserved_usd, full.max_usd or 0.0, usd)
+        for cap in self.caps:
+            if not cap.has(usd):
+                raise _spent(cap, usd)
+        for cap in self.caps:
+            cap.committed_usd += usd
+
+    @asynccontextmanager
+    async def hold(self, price: Callable[..., Price]) -> AsyncIterator[Reservation]:
+        """Set money aside for a call, as soon as there is so much left.
+
+        Args:
+            price: of the call; asked again whenever it has waited, as more may be known by then,
+                and with ``anew=True`` where other processes may have found out more.
+
+        Raises:
+            BudgetSpentError: this would pass the cap, whatever becomes of the calls in flight.
+        """
+        async with AsyncExitStack() as stack:
+            now = price()
+            if not self._tight(now) and not self._line.locked():
+                reservation = stack.enter_context(self._set_aside(now.most_usd))
+            else:
+                async with self._line:
+                    most_usd = await self._room(price, stack)
+                    reservation = stack.enter_context(self._set_aside(most_usd))
+            yield reservation
+
+    async def _room(self, price: Callable[..., Price], stack: AsyncExitStack) -> float:
+        """Wait until there is room for the most that a call can cost, or for the call alone."""
+        while tight := self._tight(now := price()):
+            if any(cap.in_flight for cap in tight):
+                await self._news()
+            elif self._turn is None:
+                break
+            else:
+                turn = await stack.enter_async_context(AsyncExitStack())
+                await turn.enter_async_context(self._turn())
+                tight = self._tight(now := price(anew=True))
+                if not any(cap.in_flight for cap in tight):
+                    break
+                await turn.aclose()  # judges of this process share a cap, too
+        return now.most_usd
+
+    def _tight(self, price: Price) -> list[Cap]:
+        """The caps that have no room for the most that a call can cost.
+
+        Raises:
+            BudgetSpentError: not even for what it likely costs.
+        """
+        tight = [cap for cap in self.caps if not cap.has(price.most_usd)]
+        for cap in tight:
+            if not cap.could(price.likely_usd):
+                raise _spent(cap, price.likely_usd)
+        return tight
+
+    async def _news(self) -> None:
+        """Wait until a call is over, of whichever judge."""
+        news = asyncio.get_running_loop().create_future()
+        self.waiting.add(news)
+        try:
+            await news
+        finally:
+            self.waiting.discard(news)
+
+    @context
+    def _set_aside(self, usd: float) -> Iterator[Reservation]:
         reservation = Reservation(usd)
         for cap in self.caps:
             cap.reserved_usd += usd
             cap.in_flight += 1
         try:
+            if usd and self.on_change:
+                try:
+                    self.on_change()
+                except BaseException:
+                    reservation.free()  # it is not sent
+                    raise
             yield reservation
         finally:
             for cap in self.caps:
@@ -105,24 +220,9 @@ class Budget:
             for news in self.waiting:
                 if not news.done():
                     news.set_result(None)
+            if usd and self.on_change:
+                self.on_change()
 
-    @asynccontextmanager
-    async def hold(self, usd: float) -> AsyncIterator[Reservation]:
-        """As `reserve`, but wait for calls in flight that may turn out cheaper than reserved.
 
-        Raises:
-            BudgetSpentError: this would pass the cap, and there is nothing left to wait for.
-        """
-        while (full := self._full(usd)) and full.in_flight:
-            news = asyncio.get_running_loop().create_future()
-            self.waiting[news] = None
-            try:
-                await news
-            finally:
-                del self.waiting[news]
-        with self.reserve(usd) as reservation:
-            yield reservation
-
-    def _full(self, usd: float) -> Cap | None:
-        """The cap that has no room for so much, if there is one."""
-        return next((cap for cap in self.caps if not cap.fits(usd)), None)
+def _spent(cap: Cap, usd: float) -> BudgetSpentError:
+    return BudgetSpentError(cap.gone_usd, cap.max_usd or 0.0, usd)

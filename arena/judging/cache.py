@@ -7,13 +7,16 @@ so a better reader or another tie margin needs no new call.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from arena.databases import open_database
 from arena.errors import DataError
@@ -86,7 +89,7 @@ class VerdictCache:
                 "text": reply.text.encode("utf-8", "replace").decode(),
                 "tokens": [[token.text, token.alternatives] for token in reply.tokens],
                 "finish": reply.finish,
-                "usage": reply.usage,
+                "usage": _usage(reply.usage),
             }
         )
         self._waiting[bytes.fromhex(request_key)] = value
@@ -118,14 +121,38 @@ class VerdictCache:
         self._broken = True
 
 
-def _reply(raw: bytes) -> ChatReply | None:
+def _usage(usage: Usage) -> dict[str, Any]:
+    """As it is kept; an estimate is marked, and what is sure has no mark."""
+    row = asdict(usage)
+    if not usage.estimated:
+        del row["estimated"]
+    return row
+
+
+def _reply(raw: object) -> ChatReply | None:
+    """The reply in a row; None for whatever else may stand there."""
     try:
-        found = orjson.loads(raw)
-        return ChatReply(
-            text=found["text"],
-            tokens=tuple(Token(text, others) for text, others in found["tokens"]),
-            finish=found["finish"],
-            usage=Usage(**found["usage"]),
-        )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        row = _row().validate_json(raw, strict=True)  # type: ignore[arg-type]
+    except (ValidationError, TypeError):
         return None
+    return ChatReply(
+        text=row.text,
+        tokens=tuple(Token(text, others) for text, others in row.tokens),
+        finish=row.finish,
+        usage=row.usage,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is kept of a reply."""
+
+    text: str
+    tokens: tuple[tuple[str, dict[str, float]], ...]
+    finish: str
+    usage: Usage
+
+
+@functools.cache
+def _row() -> TypeAdapter[_Row]:
+    return TypeAdapter(_Row)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
@@ -24,6 +23,7 @@ from arena.judging.cache import VerdictCache
 from arena.judging.dialect import SHORT, Dialect, Form, dialect_from
 from arena.judging.doubt import QUESTION, Doubt
 from arena.judging.learned import Learned
+from arena.judging.meter import Meter, add_usage, reported
 from arena.judging.prompt_cut import Ceiling
 from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.records import Usage
@@ -31,8 +31,6 @@ from arena.records import Usage
 T = TypeVar("T")
 Messages = Sequence[Mapping[str, str]]
 
-_TOKENS_PER_BYTE: Final = 1 / 3
-"""Before anything is known of a model's tokenizer; English has about a quarter."""
 _DIALECT: Final = "dialect"
 """The subject under which `Learned` keeps what the endpoint takes."""
 _KEPT_WITHIN_S: Final = 0.5
@@ -64,9 +62,7 @@ class Chat:
         self._config = config
         self._api = api
         self._form = form
-        self._budget = budget or Budget()
         self._cache = cache
-        self._tokens_per_byte = _TOKENS_PER_BYTE
         self._keyed: tuple[Messages | None, str] = (None, "")
         self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
         # A limit on the length changes what a judge writes only where it is to write something.
@@ -75,6 +71,7 @@ class Chat:
         self.fingerprint = digest(json.dumps(settings, sort_keys=True)).hex()
         """Hash of every setting of the model and its endpoint that could change a reply."""
         self._learned = learned or Learned()
+        self._meter = Meter(config, budget or Budget(), self._learned, self.fingerprint, api.say)
         #: what the endpoint takes, as far as it is known
         self.dialect = dialect_from(self._learned.facts(self.fingerprint, _DIALECT))
         self._doubt = Doubt(self._ask_shortest)
@@ -103,7 +100,12 @@ class Chat:
         Raises:
             UnjudgedError: it holds no message.
         """
-        return chat_reply(body, usage_of(body, self._config, latency_ms))
+        usage = self._meter.usage(body, self._limit())
+        return chat_reply(body, replace(usage, latency_ms=latency_ms))
+
+    def by_post_usd(self, n_bytes: int) -> float:
+        """What a request of so many bytes may cost in a batch job, at the usual price."""
+        return self._meter.by_post_usd(n_bytes, self._limit())
 
     async def ask(self, messages: Messages, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply]:
         """Ask, or find the answer to the same question; who asks meanwhile shares the answer.
@@ -159,12 +161,18 @@ class Chat:
         except UnjudgedError as error:
             reason, detail = error.reason, error.detail
             if reply.cut and reason != "two_verdicts":
-                limit = self._limit()
+                limit = self._limit() or "the endpoint's own limit"
                 detail = f"the reply ended at max_tokens = {limit} before a verdict"
-                detail += "" if limit == SHORT else "; raise it"
+                detail += "; raise it" if limit == self._config.max_tokens else ""
                 reason = "truncated"
-            cost_usd = reply.usage.cost_usd
-            raise UnjudgedError(reason, detail, reply=reply.text, cost_usd=cost_usd) from None
+            usage = reply.usage
+            raise UnjudgedError(
+                reason,
+                detail,
+                reply=reply.text,
+                cost_usd=usage.cost_usd,
+                estimated=usage.estimated,
+            ) from None
 
     def _kept(self, key: str, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply] | None:
         reply = self._cache.get(key) if self._cache else None
@@ -190,34 +198,35 @@ class Chat:
     async def _negotiated(self, messages: Messages) -> ChatReply:
         """The endpoint's reply, to a request with the fields that it takes."""
         spent, dialect = Usage(), self.dialect
-        async with self._budget.hold(self._at_most_usd(messages)) as reservation:
-            while True:
-                try:
-                    answer = await self._api.post(
-                        "/chat/completions", self._request(messages, dialect)
-                    )
-                except FatalApiError:
-                    raise
-                except ApiError as error:
-                    if tried := self._without(dialect, error):
-                        dialect = tried
-                        continue
-                    raise UnjudgedError(
-                        error.reason, error.detail, cost_usd=spent.cost_usd
-                    ) from error
-                self._speak(self.dialect.joined(dialect))
-                usage = usage_of(answer.body, self._config, answer.latency_ms)
-                reservation.paid(usage.cost_usd)
-                self._measure(messages, usage)
-                spent = _sum(spent, usage)
-                reply = chat_reply(answer.body, spent)
-                if self._form.labels and dialect.short and reply.cut:
-                    # A model that thinks first, or whose words are many tokens, needs more room.
-                    dialect = replace(self.dialect, short=False)
-                    self._speak(dialect)
+        while True:
+            fare = self._meter.fare(self._limit(dialect))
+            try:
+                answer = await self._api.post(
+                    "/chat/completions", self._request(messages, dialect), fare=fare
+                )
+            except FatalApiError:
+                raise
+            except ApiError as error:
+                spent = add_usage(spent, fare.usage)
+                if tried := self._without(dialect, error):
+                    dialect = tried
                     continue
-                self._check_read(messages, answer.body, reply)
-                return reply
+                raise UnjudgedError(
+                    error.reason,
+                    error.detail,
+                    cost_usd=spent.cost_usd,
+                    estimated=spent.estimated,
+                ) from error
+            self._speak(self.dialect.joined(dialect))
+            spent = replace(add_usage(spent, fare.usage), latency_ms=answer.latency_ms)
+            reply = chat_reply(answer.body, spent)
+            if self._form.labels and dialect.short and reply.cut:
+                # A model that thinks first, or whose words are many tokens, needs more room.
+                dialect = replace(self.dialect, short=False)
+                self._speak(dialect)
+                continue
+            self._check_read(messages, answer.body, reply)
+            return reply
 
     def _request(self, messages: Messages, dialect: Dialect) -> dict[str, Any]:
         fields = dialect.fields(
@@ -241,9 +250,8 @@ class Chat:
         body: dict[str, Any] = {"model": self._config.model, "messages": messages}
         if length:
             body[length] = self._config.max_tokens
-        async with self._budget.hold(self._at_most_usd(messages)) as reservation:
-            answer = await self._api.post("/chat/completions", body)
-            reservation.paid(usage_of(answer.body, self._config, answer.latency_ms).cost_usd)
+        fare = self._meter.fare(self._config.max_tokens if length else None)
+        await self._api.post("/chat/completions", body, fare=fare)
 
     def _check_read(self, messages: Messages, body: Mapping[str, Any], reply: ChatReply) -> None:
         """Make sure that the server has read the whole prompt, as far as its count tells.
@@ -251,11 +259,17 @@ class Chat:
         Raises:
             UnjudgedError: ``prompt_cut``.
         """
-        usage = usage_of(body, self._config, 0.0)
+        n_input, _, n_cached = reported(body)
         text = "\n".join(message["content"] for message in messages)
         # Some do not count what they found in a cache.
-        if said := self._ceiling.cut(text, usage.input_tokens + usage.cached_tokens):
-            raise UnjudgedError("prompt_cut", said, reply=reply.text, cost_usd=reply.usage.cost_usd)
+        if said := self._ceiling.cut(text, (n_input or 0) + n_cached):
+            raise UnjudgedError(
+                "prompt_cut",
+                said,
+                reply=reply.text,
+                cost_usd=reply.usage.cost_usd,
+                estimated=reply.usage.estimated,
+            )
 
     def _speak(self, dialect: Dialect) -> None:
         """Use this dialect from now on, in later runs too."""
@@ -263,37 +277,12 @@ class Chat:
             self.dialect = dialect
             self._learned.change(self.fingerprint, _DIALECT, lambda _: asdict(dialect))
 
-    def _limit(self) -> int:
-        return SHORT if self._form.labels and self.dialect.short else self._config.max_tokens
-
-    def _at_most_usd(self, messages: Messages) -> float:
-        n_input = _n_bytes(messages) * self._tokens_per_byte
-        return (
-            n_input * (self._config.price_per_1m_input_tokens or 0.0)
-            + self._limit() * (self._config.price_per_1m_output_tokens or 0.0)
-        ) / 1e6
-
-    def _measure(self, messages: Messages, usage: Usage) -> None:
-        """Know the tokenizer better, for the next reservation."""
-        seen = usage.input_tokens / max(1, _n_bytes(messages))
-        self._tokens_per_byte = max(self._tokens_per_byte, seen)
-
-
-def usage_of(body: Mapping[str, Any], config: JudgeConfig, latency_ms: float) -> Usage:
-    """The tokens that a reply reports, at the configured prices; what is not reported is 0."""
-    reported = body.get("usage")
-    usage = reported if isinstance(reported, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    n_input, n_output = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    n_cached = min(n_input, _count(details, "cached_tokens"))
-    input_price = config.price_per_1m_input_tokens or 0.0
-    cached_price = config.price_per_1m_cached_tokens
-    cost_usd = (
-        (n_input - n_cached) * input_price
-        + n_cached * (input_price if cached_price is None else cached_price)
-        + n_output * (config.price_per_1m_output_tokens or 0.0)
-    ) / 1e6
-    return Usage(n_input, n_output, n_cached, cost_usd, latency_ms)
+    def _limit(self, dialect: Dialect | None = None) -> int | None:
+        """The limit on a reply's tokens, as it is sent; None where the endpoint takes none."""
+        spoken = dialect or self.dialect
+        if spoken.length is None:
+            return None
+        return SHORT if self._form.labels and spoken.short else self._config.max_tokens
 
 
 def _check_ended(reply: ChatReply) -> None:
@@ -328,22 +317,3 @@ def _seen(asking: asyncio.Future[Any]) -> None:
     """Mark a shared failure as seen: often nobody else is waiting for it."""
     if not asking.cancelled():
         asking.exception()
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        math.fsum((one.cost_usd, other.cost_usd)),
-        other.latency_ms,
-    )
-
-
-def _n_bytes(messages: Messages) -> int:
-    return sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
-
-
-def _count(usage: object, field: str) -> int:
-    value = usage.get(field) if isinstance(usage, dict) else None
-    return max(0, value) if isinstance(value, int) else 0

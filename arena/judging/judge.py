@@ -89,6 +89,9 @@ class RequestJudge(Judge, Protocol):
     def request(self, exhibit: Exhibit) -> dict[str, Any]:
         """The body of the chat request that asks for a verdict."""
 
+    def by_post_usd(self, n_bytes: int) -> float:
+        """What a request of so many bytes may cost in a batch job, at the usual price."""
+
     def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
         """The verdict in the body of a chat reply.
 

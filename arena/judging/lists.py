@@ -74,6 +74,10 @@ class ListJudge:
         """See `RequestJudge`."""
         return self._chat.request(self._messages(exhibit))
 
+    def by_post_usd(self, n_bytes: int) -> float:
+        """See `RequestJudge`."""
+        return self._chat.by_post_usd(n_bytes)
+
     def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
         """See `RequestJudge`."""
         reply = self._chat.reply(body, latency_ms)

@@ -56,6 +56,7 @@ class Grade:
     input_tokens: int = 0  #: 0 for a reply that was paid for before
     output_tokens: int = 0
     cost_usd: float = 0.0
+    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
     at: str = ""  #: UTC time, ISO 8601
 
 
@@ -152,7 +153,7 @@ class _PointwiseJudge:
                 gains[document.doc_id], paid = result
                 usage = _sum(usage, paid)
         if failures:
-            raise _worst(failures, usage.cost_usd)
+            raise _worst(failures, usage)
         sides = [
             [gains[document.doc_id] for document in side[: self._top_k]]
             for side in (exhibit.first, exhibit.second)
@@ -201,6 +202,7 @@ class _PointwiseJudge:
             input_tokens=reply.usage.input_tokens,
             output_tokens=reply.usage.output_tokens,
             cost_usd=reply.usage.cost_usd,
+            estimated=reply.usage.estimated,
             at=now,
         )
 
@@ -211,18 +213,20 @@ class _PointwiseJudge:
         return render_document(self._template, query, document, document_words=self._document_words)
 
 
-def _worst(failures: Sequence[BaseException], cost_usd: float) -> BaseException:
+def _worst(failures: Sequence[BaseException], usage: Usage) -> BaseException:
     """What stops the run, if anything does; else the first failure, with what the battle cost."""
     for failure in failures:
         if not isinstance(failure, UnjudgedError):
             return failure
-    spent = [failure.cost_usd for failure in failures if isinstance(failure, UnjudgedError)]
-    first = failures[0]
-    if isinstance(first, UnjudgedError):
-        detail = f"a document has no grade: {first.detail}"
-        total = math.fsum((cost_usd, *spent))
-        return UnjudgedError(first.reason, detail, reply=first.reply, cost_usd=total)
-    return first
+    unjudged = [failure for failure in failures if isinstance(failure, UnjudgedError)]
+    first = unjudged[0]
+    return UnjudgedError(
+        first.reason,
+        f"a document has no grade: {first.detail}",
+        reply=first.reply,
+        cost_usd=math.fsum((usage.cost_usd, *(failure.cost_usd for failure in unjudged))),
+        estimated=usage.estimated or any(failure.estimated for failure in unjudged),
+    )
 
 
 def _sum(one: Usage, other: Usage) -> Usage:
@@ -232,6 +236,7 @@ def _sum(one: Usage, other: Usage) -> Usage:
         one.cached_tokens + other.cached_tokens,
         math.fsum((one.cost_usd, other.cost_usd)),
         max(one.latency_ms, other.latency_ms),
+        one.estimated or other.estimated,
     )
 
 

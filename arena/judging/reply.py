@@ -62,7 +62,12 @@ def chat_reply(body: Mapping[str, Any], usage: Usage) -> ChatReply:
     """
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise UnjudgedError("garbage", "a reply without choices", cost_usd=usage.cost_usd)
+        raise UnjudgedError(
+            "garbage",
+            "a reply without choices",
+            cost_usd=usage.cost_usd,
+            estimated=usage.estimated,
+        )
     choice = choices[0]
     message = choice.get("message")
     declined = message.get("refusal") if isinstance(message, dict) else None

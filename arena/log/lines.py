@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -50,14 +51,26 @@ class _ReplyLine:
     cached_tokens: int = 0
     cost_usd: float = 0.0
     latency_ms: float = 0.0
+    estimated: bool = False
     at: str = ""
     judge: str = ""
+
+
+def is_cost(value: object) -> bool:
+    """Whether this is what something has cost: a number, finite and not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value < math.inf
 
 
 def row(record: Battle | Failure | Reply) -> dict[str, Any]:
     """A record as the object that its line holds.
 
-    ``probs`` is left out where there are none, and ``kind`` of a judge that reads two lists.
+    ``probs`` is left out where there are none, ``kind`` of a judge that reads two lists, and
+    ``estimated`` where the cost is known.
+
+    Raises:
+        ValueError: its cost is none, and the line could not be read again.
     """
     values = {f.name: getattr(record, f.name) for f in fields(record)}
     if isinstance(record, Reply):
@@ -67,6 +80,10 @@ def row(record: Battle | Failure | Reply) -> dict[str, Any]:
         del values["probs"]
     if values.get("kind") == "pairwise":
         del values["kind"]
+    if not values.get("estimated", True):
+        del values["estimated"]
+    if not is_cost(values["cost_usd"]):
+        raise ValueError(f"a cost of {values['cost_usd']}")
     return values
 
 
@@ -129,6 +146,7 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
         found.cached_tokens,
         found.cost_usd,
         found.latency_ms,
+        found.estimated,
     )
     return Reply(
         id=found.id,

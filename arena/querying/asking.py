@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,11 +18,12 @@ from arena.experiment.panel import endpoint_of
 from arena.judging.budget import Budget
 from arena.judging.chat import Chat, Messages
 from arena.judging.dialect import Form
+from arena.judging.learned import Learned
 from arena.judging.prompt import render_for_queries
 from arena.judging.reply import ChatReply
 from arena.progress import Reporter, dollars
 from arena.querying.desk import Desk, Order
-from arena.querying.files import Answer, Answers
+from arena.querying.files import LEARNED, Answer, Answers
 from arena.querying.text import read_queries, reply_schema
 from arena.records import Document
 
@@ -43,16 +44,23 @@ def messages_for(desk: Desk, order: Order, document: Document) -> Messages:
 def open_chat(desk: Desk, order: Order, api: Api, budget: Budget | None = None) -> Chat:
     """The model, told what form its reply is to have."""
     form = Form(schema=reply_schema(order.per_document), name="queries")
-    return Chat(desk.model, api, form, budget=budget)
+    return Chat(desk.model, api, form, budget=budget, learned=Learned(desk.out / LEARNED))
 
 
 class Asking:
     """One run: who is asked, and what came of it."""
 
-    def __init__(self, desk: Desk, order: Order, answers: Answers, budget: Budget) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        order: Order,
+        answers: Answers,
+        budget: Budget,
+        say: Callable[[str], None],
+    ) -> None:
         self.answers = answers
         self.budget = budget
-        self.api = Api(endpoint_of(desk.model))
+        self.api = Api(endpoint_of(desk.model), on_event=say)
         self.chat = open_chat(desk, order, self.api, budget)
         self.failures: Counter[str] = Counter()
         self.ended: ArenaError | None = None
@@ -98,7 +106,11 @@ class Asking:
         except UnjudgedError as error:
             self.failures[error.reason] += 1
             answer = replace(
-                answer, reply=error.reply, reason=error.reason, cost_usd=error.cost_usd
+                answer,
+                reply=error.reply,
+                reason=error.reason,
+                cost_usd=error.cost_usd,
+                estimated=error.estimated,
             )
         except (FatalApiError, BudgetSpentError) as error:
             if not (isinstance(error, FatalApiError) and error.reason == "halted"):
@@ -113,6 +125,7 @@ class Asking:
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 cost_usd=usage.cost_usd,
+                estimated=usage.estimated,
             )
         self.answers.add(replace(answer, at=now()))
         return True

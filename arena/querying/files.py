@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,15 +18,22 @@ import orjson
 from arena.digest import digest
 from arena.errors import DataError, UsageError
 from arena.files import write_atomically
+from arena.judging.budget import Budget
 from arena.log.append import LineFile
 from arena.log.battle_log import lock_log
+from arena.log.claims import Claims, read_claims
+from arena.log.lines import is_cost
 from arena.querying.text import Screened
 
 QUERIES: Final = "queries.jsonl"
 QRELS: Final = "qrels.tsv"
 MANIFEST: Final = "queries.manifest.json"
 REPLIES: Final = "queries.replies.jsonl"
+SPENDING: Final = "queries.spending.json"
+LEARNED: Final = "queries.learned.json"
 
+_ROUNDING_USD: Final = 1e-9
+"""Sums of many small prices may differ by so much, added up in another order."""
 _SYNC_S: Final = 1.0
 """A power cut loses the replies of so many seconds, a killed process none."""
 
@@ -42,6 +50,7 @@ class Answer:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    estimated: bool = False  #: the cost is the most that it can be
     at: str = ""  #: UTC time, ISO 8601
 
 
@@ -62,7 +71,11 @@ class Answers:
         try:
             self._file = LineFile(folder / REPLIES)
             self.known = {a.key: a for a in _read(folder / REPLIES) if a.queries is not None}
-            self.spent_usd = sum(answer.cost_usd for answer in _read(folder / REPLIES))
+            self._logged_usd = sum(answer.cost_usd for answer in _read(folder / REPLIES))
+            claimed = read_claims(folder / SPENDING)
+            self.spent_usd = max(self._logged_usd, *claimed.values(), 0.0)
+            self._claims = Claims(folder / SPENDING)
+            self._budget: Budget | None = None
         except BaseException:
             self._lock.release()
             raise
@@ -73,20 +86,40 @@ class Answers:
         Raises:
             LogError: it cannot be written.
         """
-        self._file.append(orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE))
+        row = asdict(answer)
+        if not answer.estimated:
+            del row["estimated"]
+        self._file.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        self._logged_usd += answer.cost_usd
         if answer.queries is not None:
             self.known[answer.key] = answer
         if time.monotonic() - self._synced_at > _SYNC_S:
             self._file.sync()
             self._synced_at = time.monotonic()
 
+    def pay_from(self, budget: Budget) -> None:
+        """Write down what each call may cost before it is sent, and at the end what was lost."""
+        self._budget = budget
+        budget.on_change = partial(self._claim, budget)
+
+    def _claim(self, budget: Budget) -> None:
+        self._claims.put("", budget.spent_usd + budget.reserved_usd)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.sync()
-        self._file.close()
-        self._lock.release()
+        settled = False
+        try:
+            rest_usd = (self._budget.spent_usd if self._budget else 0.0) - self._logged_usd
+            if rest_usd > _ROUNDING_USD:
+                self.add(Answer("", "", None, reason="lost", cost_usd=rest_usd, estimated=True))
+            self._file.sync()
+            settled = self._budget is not None
+        finally:
+            self._claims.close(settled=settled)
+            self._file.close()
+            self._lock.release()
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:
@@ -97,7 +130,8 @@ def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:
     """
     found = list(_read(folder / REPLIES))
     known = {answer.key: answer for answer in found if answer.queries is not None}
-    return known, sum(answer.cost_usd for answer in found)
+    claimed = read_claims(folder / SPENDING)
+    return known, max(sum(answer.cost_usd for answer in found), *claimed.values(), 0.0)
 
 
 def check_replaceable(folder: Path, dataset: str) -> None:
@@ -156,16 +190,20 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Iterator[Answer]:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+
     if not path.exists():
         return
+    reader = TypeAdapter(Answer)
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 return  # torn by a crash: it is asked again
             try:
-                row = orjson.loads(line)
-                queries = row.pop("queries")
-                yield Answer(**row, queries=None if queries is None else tuple(queries))
-            except (orjson.JSONDecodeError, AttributeError, LookupError, TypeError):
+                answer = reader.validate_json(line, strict=True)
+            except ValidationError:
+                answer = None
+            if answer is None or not is_cost(answer.cost_usd):
                 remedy = "delete the line; its document will be asked about again"
-                raise DataError(path, number, "not a reply of `arena queries`", remedy) from None
+                raise DataError(path, number, "not a reply of `arena queries`", remedy)
+            yield answer

@@ -83,8 +83,9 @@ def write_queries_for(order: Order, reporter: Reporter) -> Result:
     check_replaceable(desk.out, desk.dataset.name)
     sample = _sample(desk, order, reporter)
     with Answers(desk.out) as answers:
-        before = answers.spent_usd
-        asking = Asking(desk, order, answers, Budget(desk.max_usd, spent_usd=before))
+        budget = Budget(desk.max_usd, spent_usd=answers.spent_usd)
+        answers.pay_from(budget)
+        asking = Asking(desk, order, answers, budget, reporter.say)
         run(asking.all(sample.documents, reporter))
         result = _result(order, desk, sample, asking)
         if result.screened.kept:

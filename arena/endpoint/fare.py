@@ -1,0 +1,55 @@
+"""What a request may cost, told to whoever pays for it, attempt by attempt.
+
+A request may be sent several times, and each time may be billed: the endpoint may have answered
+though the answer was lost. So money is set aside for an attempt just before it is sent, and what
+is known of it is said as soon as it is known. What nothing is said of was perhaps carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Protocol
+
+
+class Bill(Protocol):
+    """One attempt at a request."""
+
+    def free(self) -> None:
+        """It was refused, or never reached the endpoint."""
+
+    def answered(self, body: Mapping[str, Any]) -> None:
+        """It was answered by this."""
+
+
+class Fare(Protocol):
+    """Pays for one request."""
+
+    def attempt(self, n_bytes: int) -> AbstractAsyncContextManager[Bill]:
+        """Set money aside for one attempt, as soon as there is some, and book it at the end.
+
+        Args:
+            n_bytes: of the request's body.
+        """
+
+
+class _Nothing:
+    """The bill of a request that nobody counts."""
+
+    def free(self) -> None:
+        """See `Bill`."""
+
+    def answered(self, body: Mapping[str, Any]) -> None:
+        """See `Bill`."""
+
+
+class _Uncounted:
+    @asynccontextmanager
+    async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
+        del n_bytes
+        yield _NOTHING
+
+
+_NOTHING: Final = _Nothing()
+UNCOUNTED: Final[Fare] = _Uncounted()
+"""For requests whose cost is counted elsewhere, such as those that embed."""

@@ -1,0 +1,344 @@
+"""What a call of a chat model may cost, what it did cost, and what an endpoint teaches of both.
+
+The most that a call can cost is set aside before it is sent: a token for each byte of the request,
+and a reply as long as the limit that is sent. But many endpoints ignore such a limit, or count a
+model's thoughts beside it. So a limit is trusted only once an endpoint has kept to it often enough,
+and as long as it always did; until then, and where none can be sent, a reply may be far longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from arena.config import JudgeConfig
+from arena.endpoint.fare import Bill
+from arena.endpoint.json_body import token_count
+from arena.judging.budget import Budget, Price, Reservation
+from arena.judging.learned import Facts, Learned
+from arena.progress import dollars
+from arena.records import Usage
+
+MOST_TOKENS: Final = 10_000_000
+"""No request and no reply of a chat has more: whoever says so counts something else."""
+LONGEST: Final = 16_384
+"""Tokens of a reply that no trusted limit bounds, at most, as long as none was longer."""
+TIMES_LONGER: Final = 16
+"""The same for a judge that is given much room: so many times ``max_tokens``."""
+TRUSTED: Final = 64
+"""Replies within a limit after which it is trusted; one that was cut off at it proves as much."""
+SLACK: Final = 16
+"""Tokens beyond a limit that are only another way of counting."""
+
+_TOKENS_PER_BYTE: Final = 1 / 4
+_TOKENS_PER_REPLY: Final = 150
+"""What a call likely takes, before anything is known of the endpoint."""
+_SUBJECT: Final = "cost"
+"""The subject under which `Learned` keeps what an endpoint taught."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the replies of an endpoint have taught of their cost."""
+
+    tokens_per_byte: float = 0.0  #: of a request, the most that were billed; 0 before the first
+    output_tokens: int = 0  #: of the longest reply
+    limit: int = 0  #: the limit on the length that was sent last
+    n_within: int = 0  #: replies that kept to it, up to `TRUSTED`
+    beyond: bool = False  #: one did not keep to the limit that was sent
+    silent: bool = False  #: one did not say, or not truly, what it took
+
+    def trusts(self, limit: int) -> bool:
+        """Whether replies to requests with this limit will be no longer."""
+        return not self.beyond and self.limit == limit and self.n_within >= TRUSTED
+
+    def joined(self, other: Habits) -> Habits:
+        """What two runs have found out together."""
+        n_within = self.n_within if self.limit == other.limit else 0
+        return Habits(
+            max(self.tokens_per_byte, other.tokens_per_byte),
+            max(self.output_tokens, other.output_tokens),
+            other.limit,
+            max(n_within, other.n_within),
+            self.beyond or other.beyond,
+            self.silent or other.silent,
+        )
+
+
+class Meter:
+    """Counts what the calls of one judge cost.
+
+    Args:
+        config: the judge's prices, and the room for its replies.
+        budget: what is paid from.
+        learned: what earlier runs found out.
+        endpoint: what they know the judge's endpoint by.
+        say: told, once each, what cannot be known of the costs.
+    """
+
+    def __init__(
+        self,
+        config: JudgeConfig,
+        budget: Budget,
+        learned: Learned,
+        endpoint: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self.budget = budget
+        self._name = config.log_name
+        self._max_tokens = config.max_tokens
+        self._input_price = config.price_per_1m_input_tokens or 0.0
+        self._output_price = config.price_per_1m_output_tokens or 0.0
+        cached = config.price_per_1m_cached_tokens
+        self._cached_price = self._input_price if cached is None else cached
+        self._priced = max(self._input_price, self._output_price, self._cached_price) > 0
+        self._learned = learned
+        self._endpoint = endpoint
+        self._tell = say
+        self._said: set[str] = set()
+        self.habits = _habits(learned.facts(endpoint, _SUBJECT))
+
+    def fare(self, limit: int | None) -> ChatFare:
+        """What pays for one request.
+
+        Args:
+            limit: on the tokens of the reply, as it is sent; None where none can be.
+        """
+        return ChatFare(self, limit)
+
+    def price(self, n_bytes: int, limit: int | None, *, anew: bool = False) -> Price:
+        """What an attempt may cost.
+
+        Args:
+            n_bytes: of the request.
+            limit: on the tokens of the reply; None for none.
+            anew: look first at what other processes have found out.
+        """
+        if anew:
+            self.habits = self.habits.joined(_habits(self._learned.facts(self._endpoint, _SUBJECT)))
+        most_usd = self._usd(self._most_input(n_bytes), self._most_output(limit))
+        if self.habits.silent:
+            return Price(most_usd, most_usd)
+        n_input = n_bytes * (self.habits.tokens_per_byte or _TOKENS_PER_BYTE)
+        n_output = self.habits.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
+        return Price(most_usd, min(most_usd, self._usd(n_input, n_output)))
+
+    def by_post_usd(self, n_bytes: int, limit: int | None) -> float:
+        """What a request in a batch job may cost at the usual price.
+
+        All of a job is set aside at once and for a day, so a limit is taken as kept unless one was
+        not, and tokens are counted as in the requests before.
+        """
+        free = limit is None or self.habits.beyond
+        n_output = self._most_output(None) if free else limit or 0
+        return self._usd(n_bytes * (self.habits.tokens_per_byte or 1.0), n_output)
+
+    def usage(self, body: Mapping[str, Any], limit: int | None, *, n_bytes: int = 0) -> Usage:
+        """What a reply reports, at the configured prices.
+
+        What it does not report, or not truly, is taken to be the most that it can be.
+
+        Args:
+            body: of the reply.
+            limit: that was sent on its length; None for none.
+            n_bytes: of the request; 0 if unknown.
+        """
+        n_input, n_output, n_cached = reported(body)
+        if n_input is None or n_output is None:
+            if _is_refusal(body):
+                return Usage()
+            self._learn(replace(self.habits, silent=True))
+        else:
+            self._measure(body, n_bytes, limit, (n_input, n_output))
+        most_input = self._most_input(n_bytes) if n_input is None else n_input
+        most_output = self._most_output(limit) if n_output is None else n_output
+        cost_usd = (
+            (most_input - n_cached) * self._input_price
+            + n_cached * self._cached_price
+            + most_output * self._output_price
+        ) / 1e6
+        estimated = self._priced and (n_input is None or n_output is None)
+        if estimated:
+            self.say_once(
+                "estimated",
+                "the endpoint does not say, or not truly, how many tokens it bills; such a reply "
+                f"counts as the most that it may cost ({dollars(cost_usd)}), an estimate",
+            )
+        return Usage(n_input or 0, n_output or 0, n_cached, cost_usd, estimated=estimated)
+
+    def say_once(self, kind: str, what: str) -> None:
+        """Tell people what they should know, but each kind of thing once."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self._tell(f"note: judge {self._name}: {what}")
+
+    def _measure(
+        self,
+        body: Mapping[str, Any],
+        n_bytes: int,
+        limit: int | None,
+        tokens: tuple[int, int],
+    ) -> None:
+        """Learn from a reply that says what it took."""
+        known, (n_input, n_output) = self.habits, tokens
+        n_within, beyond = 0, known.beyond
+        if limit is not None:
+            n_within = known.n_within if limit == known.limit else 0
+            beyond = beyond or n_output > limit + SLACK
+            proven = _finish(body) == "length" and n_output <= limit + SLACK
+            n_within = 0 if beyond else TRUSTED if proven else min(TRUSTED, n_within + 1)
+        self._learn(
+            Habits(
+                max(known.tokens_per_byte, n_input / n_bytes if n_bytes else 0.0),
+                max(known.output_tokens, n_output),
+                known.limit if limit is None else limit,
+                n_within,
+                beyond,
+                known.silent,
+            )
+        )
+
+    def _learn(self, habits: Habits) -> None:
+        before, self.habits = self.habits, habits
+        # A few of the counts on the way are kept: each is a write to the disk.
+        kept = habits.n_within in (8, 16, 32, TRUSTED)
+        news = replace(before, n_within=habits.n_within) != habits
+        if self._priced and (news or (kept and before.n_within != habits.n_within)):
+            self._learned.change(
+                self._endpoint, _SUBJECT, lambda facts: asdict(_habits(facts).joined(habits))
+            )
+
+    def _most_input(self, n_bytes: int) -> int:
+        return math.ceil(n_bytes * max(1.0, self.habits.tokens_per_byte))
+
+    def _most_output(self, limit: int | None) -> int:
+        if limit is not None and self.habits.trusts(limit):
+            return limit + SLACK
+        return max(LONGEST, TIMES_LONGER * self._max_tokens, 2 * self.habits.output_tokens)
+
+    def _usd(self, n_input: float, n_output: float) -> float:
+        dearest = max(self._input_price, self._cached_price)
+        return (n_input * dearest + n_output * self._output_price) / 1e6
+
+
+class ChatFare:
+    """Pays for one request of a chat model; see `arena.endpoint.fare.Fare`."""
+
+    def __init__(self, meter: Meter, limit: int | None) -> None:
+        self.usage = Usage()
+        """What all attempts that were answered took."""
+        self._meter = meter
+        self._limit = limit
+
+    @asynccontextmanager
+    async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
+        """See `arena.endpoint.fare.Fare`."""
+        meter = self._meter
+        async with meter.budget.hold(partial(meter.price, n_bytes, self._limit)) as reservation:
+            try:
+                yield _ChatBill(self, reservation, n_bytes)
+            finally:
+                if reservation.usd and reservation.cost_usd is None:
+                    meter.say_once(
+                        "lost",
+                        "a call got no usable reply, and may be billed all the same; such a call "
+                        f"counts as the most that it may cost ({dollars(reservation.usd)})",
+                    )
+
+    def answered(self, body: Mapping[str, Any], reservation: Reservation, n_bytes: int) -> None:
+        """Book what one attempt took."""
+        usage = self._meter.usage(body, self._limit, n_bytes=n_bytes)
+        reservation.paid(usage.cost_usd, estimated=usage.estimated)
+        self.usage = add_usage(self.usage, usage)
+
+
+@dataclass(frozen=True, slots=True)
+class _ChatBill:
+    fare: ChatFare
+    reservation: Reservation
+    n_bytes: int
+
+    def free(self) -> None:
+        self.reservation.free()
+
+    def answered(self, body: Mapping[str, Any]) -> None:
+        self.fare.answered(body, self.reservation, self.n_bytes)
+
+
+def add_usage(one: Usage, other: Usage) -> Usage:
+    """Both together; the latency is that of the second."""
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cached_tokens + other.cached_tokens,
+        math.fsum((one.cost_usd, other.cost_usd)),
+        other.latency_ms,
+        one.estimated or other.estimated,
+    )
+
+
+def reported(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
+    """Tokens of the request, of the reply, and of the request from a cache; None if not known."""
+    found = body.get("usage")
+    usage = found if isinstance(found, dict) else {}
+    n_input = _count(usage, "prompt_tokens", "input_tokens") or None
+    n_output = _count(usage, "completion_tokens", "output_tokens")
+    total = _count(usage, "total_tokens")
+    if n_input and total is not None and total > n_input:
+        # Some count a model's thoughts in the total alone.
+        n_output = max(n_output or 0, total - n_input)
+    if not n_output and _wrote(body):
+        n_output = None
+    n_cached = _count(usage.get("prompt_tokens_details"), "cached_tokens") or 0
+    return n_input, n_output, min(n_input or 0, n_cached)
+
+
+def _count(usage: object, *fields: str) -> int | None:
+    """A number of tokens by the first of these names that has one that can be true."""
+    for field in fields:
+        value = usage.get(field) if isinstance(usage, dict) else None
+        if value == 0 and not isinstance(value, bool):
+            return 0
+        count = token_count(value)
+        if count and count <= MOST_TOKENS:
+            return count
+    return None
+
+
+def _wrote(body: Mapping[str, Any]) -> bool:
+    """Whether a reply holds anything that its model wrote."""
+    message = _choice(body).get("message")
+    fields = message.items() if isinstance(message, dict) else ()
+    return any(value for name, value in fields if name != "role")
+
+
+def _finish(body: Mapping[str, Any]) -> object:
+    return _choice(body).get("finish_reason")
+
+
+def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _is_refusal(body: Mapping[str, Any]) -> bool:
+    """Whether a reply is an error in disguise, and no reply of a model."""
+    return bool(body.get("error")) and not body.get("choices")
+
+
+def _habits(facts: Facts) -> Habits:
+    try:
+        found = _HABITS.validate_python(facts)
+    except ValidationError:
+        return Habits()
+    return found if 0 <= found.tokens_per_byte < math.inf and found.output_tokens >= 0 else Habits()
+
+
+_HABITS: Final = TypeAdapter(Habits)
