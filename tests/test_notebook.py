@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -81,15 +82,15 @@ def test_a_log_holds_the_battles_that_the_command_would_play(tmp_path):
 
 
 def _dataset_name(config: Path) -> str:
-    import tomllib
-
     return tomllib.loads(config.read_text())["datasets"][0]["name"]
 
 
 def _top_k(config: Path) -> int:
-    import tomllib
-
     return tomllib.loads(config.read_text())["experiment"].get("top_k", 5)
+
+
+def emptied(run: arena.ModelRun) -> arena.ModelRun:
+    return arena.retrieve(lambda query, k: [], run.data, name=run.model)
 
 
 def test_what_is_in_a_log_is_not_judged_again(runs, tmp_path):
@@ -197,6 +198,7 @@ def test_ctrl_c_keeps_what_was_judged(runs, tmp_path):
         (lambda runs: [], "a battle needs two"),
         (lambda runs: [runs[0], runs[0]], "two are called 'head'"),
         (lambda runs: [runs[0], "tail"], "got str"),
+        (lambda runs: [runs[0], emptied(runs[1])], "tail: found no document on 'zoo'"),
     ],
 )
 def test_runs_that_cannot_be_compared_say_why(runs, change, match):
@@ -476,6 +478,29 @@ def test_a_run_file_may_be_about_a_sample_of_the_queries(data, tmp_path):
     run = arena.read_run(str(path), data)
 
     assert (run.model, set(run.rankings)) == ("some", {"q1", "q2"})
+
+
+def test_a_log_describes_itself_in_an_arena_toml(data, tmp_path):
+    names = ["BAAI/bge-m3", "b + c"]
+    ids = list(data.corpus)
+    runs = [
+        arena.retrieve(lambda query, k, n=n: ids[n : n + 2], data, name=name)
+        for n, name in enumerate(names)
+    ]
+
+    arena.compare(runs, judge=arena.function_judge(longer, "longer"), log=tmp_path / "log")
+
+    told = tomllib.loads((tmp_path / "log" / "arena.toml").read_text("utf-8"))
+    assert [model["name"] for model in told["models"]] == names
+    for model in told["models"]:
+        assert (tmp_path / "log" / model["run"].replace("{dataset}", "zoo")).exists()
+
+
+@pytest.mark.parametrize("battles", [7, None, [], ["nowhere"], pd.DataFrame()], ids=repr)
+def test_what_are_no_battles_says_so(battles):
+    for function in (arena.rate, arena.audit):
+        with pytest.raises(UsageError):
+            function(battles)
 
 
 def test_two_data_sets_of_one_name_are_told_apart(runs):

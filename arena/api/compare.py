@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,14 @@ from pydantic import ValidationError
 from arena.api.data import name_of
 from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
 from arena.api.retrieve import ModelRun
-from arena.config import Config, DatasetConfig, ExperimentConfig, JudgeConfig, ModelConfig
+from arena.config import (
+    Config,
+    DatasetConfig,
+    ExperimentConfig,
+    JudgeConfig,
+    ModelConfig,
+    safe_filename,
+)
 from arena.config.problems import problem_lines
 from arena.data.beir import corpus_hash, queries_hash, sample_queries
 from arena.data.trec import write_run, write_stats
@@ -130,11 +138,13 @@ def compare(  # noqa: PLR0913  all but two are options
 
 
 def _check_folder(folder: Path) -> None:
-    """See that no arena.toml of the user's own is written over.
+    """See that results can go into a folder, and write over no arena.toml of the user's own.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is one, or a file where the folder would be.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"log: {folder} is a file; give a folder for the results")
     own = folder / "arena.toml"
     if not own.exists() or (folder / "manifest.json").exists():
         return
@@ -233,7 +243,7 @@ def _sampled(
     """The query_ids of one data set that are played.
 
     Raises:
-        UsageError: a run has no ranking for one of them.
+        UsageError: a run has no ranking for one of them, or no document for any.
     """
     own = [run for run in runs if run.dataset == name]
     ranked = set().union(*(run.rankings for run in own))
@@ -259,6 +269,8 @@ def _sampled(
                 f"{run.model}: has no ranking on {name!r} for {len(missing)} of {len(sampled)} "
                 f"queries, {missing[0]!r} first; retrieve all runs for the same queries"
             )
+        if sampled and not any(run.rankings[query_id] for query_id in sampled):
+            raise UsageError(f"{run.model}: found no document on {name!r} for any query")
     return sampled
 
 
@@ -307,7 +319,7 @@ def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -
     made = next(run.config for run in runs if run.model == name)
     if made is not None and (made.over is None or made.over in models):
         return made
-    return ModelConfig(name=name, run=f"retrieval/{{dataset}}/{name}.trec")
+    return ModelConfig(name=name, run=f"retrieval/{{dataset}}/{safe_filename(name)}.trec")
 
 
 def _write_inputs(prepared: Prepared, runs: Sequence[ModelRun], telling: Reporter) -> None:
@@ -341,7 +353,11 @@ def _toml(prepared: Prepared) -> str:
 
 
 def _keys(section: Mapping[str, Any]) -> list[str]:
-    return [f"{_string(key)} = {_value(v)}" for key, v in section.items() if v is not None]
+    return [f"{_key(key)} = {_value(v)}" for key, v in section.items() if v is not None]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
 
 
 def _value(value: Any) -> str:

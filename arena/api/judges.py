@@ -156,6 +156,7 @@ def function_judge(
             absent. A plain function is called one at a time.
 
     Raises:
+        ConfigError: the name is none that a log can hold.
         UsageError: the function does not take three arguments.
     """
     if concurrency is None:
@@ -163,6 +164,7 @@ def function_judge(
     if concurrency < 1:
         raise UsageError(f"concurrency is {concurrency}; expected 1 or more")
     _check_arguments(function)
+    checked(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
     return OwnJudge(
         lambda exhibit: function(exhibit.query, exhibit.first, exhibit.second),
         name=name,

@@ -203,6 +203,10 @@ def audit(
         DataError: a file cannot be read as what it should be; names file and line.
         UsageError: no battle was judged, or no label is about a battle.
     """
+    if not isinstance(battles, str | Path) and not _is_frame(battles):
+        raise UsageError(
+            f"battles: of type {type(battles).__name__}; expected a DataFrame or a path"
+        )
     card = audit_card(battles, labels=labels, aliases=aliases)
     return Audit(**{field.name: getattr(card, field.name) for field in fields(PlainAudit)})
 
