@@ -140,6 +140,7 @@ async def play_prepared(
         judged=tally.judged,
         failures=tally.failures,
         cost_usd=session.books.paid_usd,
+        estimated_usd=session.books.whole.cap.estimated_usd,
         ratings=tally.ratings,
         interrupted=session.stop.is_set() and tally.n_judged < session.n_planned,
         capped=capped,

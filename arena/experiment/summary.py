@@ -43,6 +43,7 @@ class Summary:
     judged: Mapping[str, int]  #: judge → battles in the log, this run's and earlier ones'
     failures: Mapping[str, Mapping[str, int]]  #: judge → reason → this run's, without a verdict
     cost_usd: float  #: of this run
+    estimated_usd: float  #: the part of it that is not surely known
     ratings: Mapping[str, float]  #: model → the online Elo that was shown live
     interrupted: bool = False
     capped: BudgetSpentError | None = None  #: what stopped the run, if its budget did
@@ -75,6 +76,11 @@ class Summary:
             f"{done}; {dollars(error.spent_usd)} of {dollars(error.max_usd)}{part} spent, and the "
             f"next call may cost {dollars(error.next_usd)}"
         )
+        if self.estimated_usd:
+            spent += (
+                f"; {dollars(self.estimated_usd)} of this run are an estimate, the most that calls "
+                "may have cost whose tokens the endpoint does not tell, or whose replies were lost"
+            )
         told = self.options.max_usd
         if told is not None and math.isclose(told, error.max_usd * parts):
             again = self.options.command(self.experiment, max_usd=" --max-usd MORE")

@@ -52,7 +52,8 @@ class Habits:
     limit: int = 0  #: the limit on the length that was sent last
     n_within: int = 0  #: replies that kept to it, up to `TRUSTED`
     beyond: bool = False  #: one did not keep to the limit that was sent
-    silent: bool = False  #: one did not say, or not truly, what it took
+    input_untold: bool = False  #: one did not say, or not truly, what the request took
+    output_untold: bool = False  #: or what the reply took
 
     def trusts(self, limit: int) -> bool:
         """Whether replies to requests with this limit will be no longer."""
@@ -67,7 +68,8 @@ class Habits:
             other.limit,
             max(n_within, other.n_within),
             self.beyond or other.beyond,
-            self.silent or other.silent,
+            self.input_untold or other.input_untold,
+            self.output_untold or other.output_untold,
         )
 
 
@@ -122,12 +124,19 @@ class Meter:
         """
         if anew:
             self.habits = self.habits.joined(_habits(self._learned.facts(self._endpoint, _SUBJECT)))
-        most_usd = self._usd(self._most_input(n_bytes), self._most_output(limit))
-        if self.habits.silent:
-            return Price(most_usd, most_usd)
-        n_input = n_bytes * (self.habits.tokens_per_byte or _TOKENS_PER_BYTE)
-        n_output = self.habits.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
-        return Price(most_usd, min(most_usd, self._usd(n_input, n_output)))
+        known, most_input, most_output = (
+            self.habits,
+            self._most_input(n_bytes),
+            self._most_output(limit),
+        )
+        n_input = n_bytes * (known.tokens_per_byte or _TOKENS_PER_BYTE)
+        n_output = known.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
+        most_usd = self._usd(most_input, most_output)
+        likely_usd = self._usd(
+            most_input if known.input_untold else n_input,
+            most_output if known.output_untold else n_output,
+        )
+        return Price(most_usd, min(most_usd, likely_usd))
 
     def by_post_usd(self, n_bytes: int, limit: int | None) -> float:
         """What a request in a batch job may cost at the usual price.
@@ -150,12 +159,9 @@ class Meter:
             n_bytes: of the request; 0 if unknown.
         """
         n_input, n_output, n_cached = reported(body)
-        if n_input is None or n_output is None:
-            if _is_refusal(body):
-                return Usage()
-            self._learn(replace(self.habits, silent=True))
-        else:
-            self._measure(body, n_bytes, limit, (n_input, n_output))
+        if (n_input is None or n_output is None) and _is_refusal(body):
+            return Usage()
+        self._measure(body, n_bytes, limit, (n_input, n_output))
         most_input = self._most_input(n_bytes) if n_input is None else n_input
         most_output = self._most_output(limit) if n_output is None else n_output
         cost_usd = (
@@ -183,24 +189,28 @@ class Meter:
         body: Mapping[str, Any],
         n_bytes: int,
         limit: int | None,
-        tokens: tuple[int, int],
+        tokens: tuple[int | None, int | None],
     ) -> None:
-        """Learn from a reply that says what it took."""
+        """Learn from what a reply says that it took, and from what it leaves out."""
         known, (n_input, n_output) = self.habits, tokens
-        n_within, beyond = 0, known.beyond
-        if limit is not None:
-            n_within = known.n_within if limit == known.limit else 0
+        per_byte = n_input / n_bytes if n_input and n_bytes else 0.0
+        n_within, beyond = known.n_within, known.beyond
+        if limit is not None and n_output is not None:
             beyond = beyond or n_output > limit + SLACK
-            proven = _finish(body) == "length" and n_output <= limit + SLACK
-            n_within = 0 if beyond else TRUSTED if proven else min(TRUSTED, n_within + 1)
+            n_within = (n_within if limit == known.limit else 0) + 1
+            if beyond:
+                n_within = 0
+            elif _finish(body) == "length":
+                n_within = TRUSTED  # it was cut off there, which proves that the limit is kept
         self._learn(
             Habits(
-                max(known.tokens_per_byte, n_input / n_bytes if n_bytes else 0.0),
-                max(known.output_tokens, n_output),
-                known.limit if limit is None else limit,
-                n_within,
+                max(known.tokens_per_byte, per_byte),
+                max(known.output_tokens, n_output or 0),
+                known.limit if limit is None or n_output is None else limit,
+                min(n_within, TRUSTED),
                 beyond,
-                known.silent,
+                known.input_untold or n_input is None,
+                known.output_untold or n_output is None,
             )
         )
 
