@@ -13,11 +13,11 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -139,10 +139,23 @@ def run(config: Path, spender: Spender, *, kill_at: int | None, **options: Any) 
     with spender._lock:
         spender.kill_at, spender.process = spender.n_requests + kill_at, process
     process.start()
+    _wait(process)
+    spender.process = None
+
+
+def run_at_once(config: Path, runs: Sequence[dict[str, Any]]) -> None:
+    """Run `arena battle` in several processes at the same time, each with its options."""
+    processes = [_forks().Process(target=_play, args=(str(config), options)) for options in runs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        _wait(process)
+
+
+def _wait(process: ForkServerProcess) -> None:
     process.join(60)
     hung = process.is_alive()
     process.kill()
-    spender.process = None
     assert not hung, "a run did not end"
     assert process.exitcode in (0, -signal.SIGKILL), "a run ended with a traceback"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer
-from spenders import USAGES, Manners, Spender, run, write_capped
+from spenders import USAGES, Manners, Spender, run, run_at_once, write_capped
 
 from arena.experiment.spending import spent_usd
 from arena.log.battle_log import read_battles
@@ -63,3 +63,13 @@ def test_no_server_bills_more_than_the_cap_and_one_call(
 
     assert spender.billed_usd <= cap_usd + spender.dearest_usd + 1e-9
     assert booked_usd >= spender.billed_usd - 1e-9
+
+
+def test_shards_at_the_same_time_hold_a_common_cap_at_their_first_calls(tmp_path: Path) -> None:
+    spender = Spender(Manners(thinks=5000, limits="ignored"))
+    with LoopbackServer(spender) as server:
+        config = write_capped(tmp_path, server.base_url, ["json"], [0.006])
+        run(config, spender, kill_at=None, limit=1, max_usd=0.0001)  # retrieves, and asks nothing
+        run_at_once(config, [{"shard": (number, 4)} for number in range(1, 5)])
+
+    assert spender.n_requests == 1  # it was likely cheap, and is dearer than a part, and the whole

@@ -18,13 +18,15 @@ from experiments import (
     try_to_play,
     write_experiment,
 )
-from loopback import Answer, LoopbackServer, chat
+from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
 from arena.experiment.shards import Shard
 from arena.experiment.spending import open_books, spent_usd
+from arena.judging.meter import LONGEST
 from arena.log.battle_log import read_failures, read_replies
+from arena.log.claims import read_claims
 
 CALL_USD = (100 * 1.0 + 20 * 2.0) / 1e6
 """What the loopback judge reports, at the prices of `llm`."""
@@ -231,3 +233,150 @@ def test_grades_of_a_killed_run_count_though_no_reply_holds_them(tmp_path: Path)
     assert paid_usd == pytest.approx(n_asked * CALL_USD)
     assert len(server.requests) == n_asked
     assert spent_usd(tmp_path / RUN)["judge-1"] == pytest.approx(paid_usd)
+
+
+def claim(folder: Path, name: str, sums: object) -> None:
+    (folder / RUN).mkdir(parents=True, exist_ok=True)
+    (folder / RUN / name).write_text(json.dumps(sums) if not isinstance(sums, str) else sums)
+
+
+def test_what_a_killed_run_had_on_the_wire_is_counted_and_then_written_into_the_log(
+    tmp_path: Path,
+) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        play(config, limit=5)
+        claim(tmp_path, "spending.json", {"judge-1": 5 * CALL_USD + 0.25})
+        counted = spent_usd(tmp_path / RUN)["judge-1"]
+        summary = play(config, limit=5)
+
+    lines = rows(tmp_path, "replies")
+    assert counted == pytest.approx(5 * CALL_USD + 0.25)
+    assert summary.cost_usd == pytest.approx(5 * CALL_USD)
+    assert [(line["cost_usd"], line["judge"]) for line in lines if line.get("estimated")] == [
+        (pytest.approx(0.25), "judge-1")
+    ]
+    assert paid(tmp_path) == pytest.approx(10 * CALL_USD + 0.25)
+    assert not (tmp_path / RUN / "spending.json").exists()
+
+
+def test_what_may_be_spent_is_on_disk_before_a_call_is_sent_and_gone_at_the_end(
+    tmp_path: Path,
+) -> None:
+    claimed: list[float] = []
+
+    def look(request: dict[str, Any], attempt: int) -> Answer:
+        claimed.append(read_claims(tmp_path / RUN / "spending.json")["judge-1"])
+        return fair_judge(request, attempt)
+
+    with LoopbackServer(look) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "concurrency = 1"))
+        play(config, limit=3)
+
+    most_usd = LONGEST * 2.0 / 1e6
+    assert [int(usd / most_usd) for usd in claimed] == [1, 1, 1]
+    assert not (tmp_path / RUN / "spending.json").exists()
+    assert "estimated" not in (tmp_path / RUN / "replies.jsonl").read_text()
+    assert "estimated" not in (tmp_path / RUN / "battles.jsonl").read_text()
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"m": "x"}', '{"m": -1}', '{"m": 1e999}'])
+def test_a_damaged_file_of_claims_is_named_with_its_remedy(tmp_path: Path, content: str) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"))
+    claim(tmp_path, "spending.json", content)
+
+    ended = try_to_play(config)
+
+    assert isinstance(ended, DataError)
+    assert "spending.json: not the sums that a run may have spent; delete it" in str(ended)
+
+
+def test_an_endpoint_that_does_not_tell_its_tokens_cannot_spend_past_the_cap(
+    tmp_path: Path,
+) -> None:
+    def silent(request: dict[str, Any], attempt: int) -> Answer:
+        return without_usage(fair_judge(request, attempt))
+
+    with LoopbackServer(silent) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "max_usd = 0.2"))
+        summary = play(config)
+
+    most_usd = LONGEST * 2.0 / 1e6
+    lines = rows(tmp_path, "replies")
+    battles = rows(tmp_path, "battles")
+    assert len(server.requests) == len(lines) == 5 == int(0.2 / (most_usd + 0.003))
+    assert all(line["estimated"] and line["cost_usd"] > most_usd for line in lines)
+    assert all(line["estimated"] for line in battles if line["source"] == "judge")
+    assert paid(tmp_path) <= 0.2
+    with pytest.raises(IncompleteError, match="are an estimate, the most that calls may have cost"):
+        summary.check()
+
+
+def test_each_battle_that_shares_a_verdict_costs_nothing_but_the_one_that_asked(
+    tmp_path: Path,
+) -> None:
+    rankings = {"one": ["good"], "two": ["good"], "other": ["poor"]}
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url), rankings=rankings)
+        play(config)
+
+    battles = logged(config)
+    shared = [battle for battle in battles if battle.source == "cache"]
+    assert len(shared) == 12
+    assert [(b.cost_usd, b.input_tokens, b.output_tokens) for b in shared] == [(0.0, 0, 0)] * 12
+    assert sum(b.cost_usd for b in battles) == pytest.approx(len(server.requests) * CALL_USD)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["", 'answer = "letter"\n', 'kind = "pointwise"\n', 'kind = "pointwise"\nscale = "binary"\n'],
+)
+@pytest.mark.parametrize("said", ["", "I would rather not say."])
+def test_replies_without_a_verdict_are_paid_for_and_logged_with_their_cost(
+    tmp_path: Path, extra: str, said: str
+) -> None:
+    with LoopbackServer(lambda request, attempt: chat(said)) as server:
+        judge = llm(server.base_url, f"{extra}max_failures = 1\n")
+        summary = play(write_experiment(tmp_path, judge=judge), limit=4)
+
+    failures = list(read_failures(tmp_path / RUN / "failures.jsonl"))
+    billed_usd = pytest.approx(len(server.requests) * CALL_USD)
+    assert len(failures) == 4
+    assert sum(failure.cost_usd for failure in failures) == billed_usd
+    assert paid(tmp_path) == billed_usd
+    assert summary.cost_usd == billed_usd
+
+
+def test_a_shard_counts_what_others_have_spent_beyond_their_parts(tmp_path: Path) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=capped(server.base_url, 12))
+        play(config, shard=Shard(1, 2))
+        play(config)
+        play(config, shard=Shard(2, 2))
+        play(config, shard=Shard(3, 3))
+
+    assert len(server.requests) == 12
+
+
+def test_another_run_that_ended_meanwhile_is_counted(tmp_path: Path) -> None:
+    config = load_config(write_experiment(tmp_path, judge=llm("http://x/v1", "max_usd = 6")))
+    folder = tmp_path / RUN
+    folder.mkdir(parents=True)
+
+    books = open_books(config, folder, max_usd=5.0)
+    (folder / "replies.jsonl").write_text('{"judge": "judge-1", "cost_usd": 4.5}\n')
+    books.begin()
+
+    assert books.whole.spent_usd == books.own["judge-1"].spent_usd == 4.5
+    assert books.paid_usd == 0.0
+
+
+def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (folder / RUN / f"{kind}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def without_usage(answer: Answer) -> Answer:
+    body = json.loads(answer.body)
+    del body["usage"]
+    return as_json(body)
