@@ -147,3 +147,51 @@ def test_a_model_that_never_loses_is_an_error_or_needs_a_prior(fit):
 
     assert ratings.theta[0] > 0
     assert np.isfinite(ratings.covariance).all()
+
+
+def likelihoods(name: str, comparisons: Comparisons, x: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each battle: Davidson 1970, Rao and Kupper 1967; x is θ and η."""
+    d, eta = x[comparisons.first] - x[comparisons.second], x[-1]
+    if name == "davidson":
+        log_z = np.log(np.exp(d / 2) + np.exp(-d / 2) + np.exp(eta))
+        win, loss, tie = d / 2 - log_z, -d / 2 - log_z, eta - log_z
+    else:
+        win, loss = -np.log1p(np.exp(eta - d)), -np.log1p(np.exp(eta + d))
+        tie = np.log(1 - np.exp(win) - np.exp(loss))
+    return np.select([comparisons.score == 1, comparisons.score == 0], [win, loss], tie)
+
+
+@pytest.mark.parametrize("name", ["davidson", "rao-kupper"])
+def test_the_clustered_covariance_is_that_of_the_likelihoods_own_derivatives(name):
+    comparisons = golden()
+    ratings = {"davidson": fit_davidson, "rao-kupper": fit_rao_kupper}[name](
+        comparisons, position=False
+    )
+    best = np.append(ratings.theta, np.log(ratings.tie))
+
+    step = 1e-4 * np.eye(6)
+    scores = np.array(
+        [
+            (likelihoods(name, comparisons, best + h) - likelihoods(name, comparisons, best - h))
+            / 2e-4
+            for h in step
+        ]
+    ).T
+    by_query = np.add.reduceat(scores, np.arange(0, 16, 4))
+
+    def total(x: np.ndarray) -> float:
+        return float(likelihoods(name, comparisons, x).sum())
+
+    hessian = [
+        [
+            total(best + g + h) - total(best + g - h) - total(best - g + h) + total(best - g - h)
+            for g in step
+        ]
+        for h in step
+    ]
+    bread = np.linalg.pinv(np.array(hessian) / -4e-8, rcond=1e-6)
+    expected = (bread @ by_query.T @ by_query @ bread)[:5, :5]
+    centre = np.eye(5) - 1 / 5
+
+    found = ratings.covariance - ratings.guard
+    assert found == pytest.approx(centre @ expected @ centre, rel=2e-3, abs=1e-4)

@@ -277,3 +277,28 @@ def test_the_bootstrap_refuses_tie_models():
 def test_the_bootstrap_needs_a_draw():
     with pytest.raises(UsageError, match="at least 1 draw, got 0"):
         bootstrap(golden(), fit(golden()), n=0, seed=0)
+
+
+def test_draws_spread_as_their_own_theory_says_where_queries_are_few():
+    comparisons = simulate(np.zeros(4), 60_000, 6, np.random.default_rng(14))
+    ratings = fit(comparisons, position=False)
+
+    draws = bootstrap(comparisons, ratings, n=20_000, seed=0)
+
+    # Normalised Exp(1) weights of Q queries spread by Q/(Q+1): 6/7 here, and 1 if left out.
+    drawn = np.diagonal(ratings.contrasts.drawn)[:4]
+    assert draws.var(axis=0) / drawn == pytest.approx(np.ones(4), abs=0.07)
+    assert np.mean(draws.var(axis=0) / drawn) == pytest.approx(1, abs=0.05)
+
+
+def test_a_late_model_rests_on_its_few_queries_among_thousands_that_are_pooled():
+    rng = np.random.default_rng(15)
+    pairs = [(q, a, b) for q in range(2500) for a, b in ((0, 1), (1, 0), (1, 2), (2, 0))]
+    pairs += [(q, a, 3) for q in range(700, 706) for a in range(3)]
+    query, first, second = np.array(pairs).T
+    score = rng.integers(0, 2, len(query)).astype(np.float64)
+
+    effective = fit(Comparisons(first, second, score, query, 4)).effective_queries
+
+    assert effective[3] == pytest.approx(6, abs=0.2)
+    assert effective[:3].min() > 600
