@@ -16,6 +16,8 @@ from scipy.optimize import minimize
 from arena.experiment.rounds import Goal, Race
 from arena.log.lines import row
 from arena.rating.battles import load_battles
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import Comparisons, fit
 from arena.rating.leaderboard import Leaderboard, RatingSettings, build_leaderboard
 from arena.records import Battle
 
@@ -187,3 +189,18 @@ def test_a_run_of_grades_is_not_kept_waiting_for_what_the_first_place_is_worth(
         race.count(Battle(f"{query}", "d", f"q{query}", a, b, wins, "j", "", source, kind=kind))
 
     assert race.decided() == decided
+
+
+def test_draws_leave_the_place_out_where_there_is_none():
+    rng, n = np.random.default_rng(2), 6000
+    placed = np.arange(n) % 2 == 0
+    first = np.where(placed ^ (rng.random(n) < 0.1), 0, 1)  # 0 is first where it counts
+    margin = np.where(first == 0, 0.3, -0.3) + 1.2 * placed
+    score = (rng.random(n) < 1 / (1 + np.exp(-margin))).astype(float)
+    battles = Comparisons(first, 1 - first, score, np.arange(n) % 300, 2, placed=placed)
+    ratings = fit(battles)
+
+    draws = bootstrap(battles, ratings, n=300, seed=0)
+
+    assert ratings.theta[0] == pytest.approx(0.15, abs=0.05)
+    assert draws.mean(axis=0) == pytest.approx(ratings.theta, abs=0.01)

@@ -74,3 +74,23 @@ def test_nothing_is_decided_by_a_handful_of_queries_or_by_none() -> None:
 
 def test_a_model_that_won_everything_is_played_on() -> None:
     assert not race(60, win_rate=1.0).decided()
+
+
+def test_a_small_data_set_that_has_run_out_keeps_a_run_undecided() -> None:
+    rng, parted, width = np.random.default_rng(0), Race(Goal()), Race(Goal(width_elo=400))
+    alone = Race(Goal())
+    for dataset, n_queries in (("large", 150), ("small", 8)):
+        for query in range(n_queries):
+            for a, b in (("good", "bad"), ("bad", "good")):
+                winner = "model_a" if (rng.random() < 0.85) == (a == "good") else "model_b"
+                name = f"{dataset}{query}{a}"
+                one = Battle(name, dataset, f"q{query}", a, b, winner, "judge", "", "judge")
+                parted.count(one)
+                width.count(one)
+                if dataset == "large":
+                    alone.count(one)
+
+    # Eight queries weigh as much as 150, and nothing is concluded before twenty.
+    assert alone.decided()
+    assert not parted.decided()
+    assert not width.decided()

@@ -94,3 +94,13 @@ def _first(battles, n_queries: int):
         battles.cluster[rows],
         battles.n_models,
     )
+
+
+def test_half_widths_share_the_level_out_over_all_models() -> None:
+    fitted = fit(simulate(np.zeros(4), 4000, 60, np.random.default_rng(5)))
+
+    alpha = 0.05 / 4
+    rho_squared = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / 50
+    grown = (np.diagonal(fitted.contrasts.df)[:4] + 1) * rho_squared + 1
+    width = np.sqrt(2 * grown / (grown - 1) * np.log(np.sqrt(grown) / alpha))
+    assert sequence_half_widths(fitted) == pytest.approx(width * fitted.standard_error)

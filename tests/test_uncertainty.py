@@ -302,3 +302,14 @@ def test_a_late_model_rests_on_its_few_queries_among_thousands_that_are_pooled()
 
     assert effective[3] == pytest.approx(6, abs=0.2)
     assert effective[:3].min() > 600
+
+
+def test_draws_of_a_model_with_a_single_tie_are_as_unsure_as_its_interval():
+    text = "01L 10L 12L 21L 02L 20R " * 20 + "03T"
+    comparisons = battles(text, n_models=4, per_query=6)
+    ratings = fit(comparisons)
+
+    drawn = from_draws(ratings, bootstrap(comparisons, ratings, seed=0), level=0.95)
+
+    lower, upper = intervals(ratings)
+    assert drawn.upper[3] - drawn.lower[3] > 0.8 * (upper[3] - lower[3])
