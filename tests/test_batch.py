@@ -435,6 +435,27 @@ def test_a_battle_in_a_job_is_not_submitted_again(tmp_path: Path, server: BatchS
     assert len(server.submitted) == N_BATTLES
 
 
+@pytest.mark.parametrize("whose", ["its own", "another battle's"])
+def test_what_the_log_has_paid_for_is_not_submitted(
+    tmp_path: Path, server: BatchServer, whose: str
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config)
+    collect(config)
+    # As after a kill between the replies and the battles, or by a battle of another plan.
+    (folder_of(config) / "battles.jsonl").write_bytes(b"")
+    if whose == "another battle's":
+        replies = folder_of(config) / "replies.jsonl"
+        rows = [json.loads(line) for line in replies.read_text().splitlines()]
+        lines = [json.dumps(row | {"id": row["id"][::-1]}) + "\n" for row in rows]
+        replies.write_text("".join(lines))
+
+    again = submit(config)
+
+    assert (again.n_requests, again.n_jobs) == (0, 0)
+    assert len(server.submitted) == N_BATTLES
+
+
 def test_collecting_twice_is_harmless(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
     submit(config)

@@ -281,7 +281,8 @@ def test_hashes_follow_content_and_not_order() -> None:
     assert corpus_hash(corpus) == corpus_hash(dict(reversed(corpus.items())))
     assert corpus_hash(corpus) != corpus_hash(corpus | {"a": Document("a", "c", "b")})
     assert queries_hash(dataset, ["q1", "q2"]) == queries_hash(dataset, ["q2", "q1"])
-    assert queries_hash(dataset, ["q1"]) != queries_hash(dataset, ["q2"])
+    asked = [{"q1": Query("q1", "x")}, {"q1": Query("q1", "y")}, {"q2": Query("q2", "x")}]
+    assert len({queries_hash(replace(dataset, queries=q), list(q)) for q in asked}) == 3
     assert qrels_hash(dataset.qrels) == qrels_hash(dict(reversed(dataset.qrels.items())))
     grades = [{"q1": {"d": 1}}, {"q1": {"d": 2}}, {"q1": {"e": 1}}, {"q2": {"d": 1}}, {}]
     assert len({qrels_hash(found) for found in (dataset.qrels, *grades)}) == 6

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arena.batch.ledger import LEDGER, Job, Ledger
 from arena.errors import LogError
 from arena.files import write_atomically
 from arena.log.append import LineFile
@@ -108,6 +109,21 @@ def test_what_the_disk_did_not_take_is_brought_to_it_again(
     file.close()
 
     assert disk.left(tmp_path / "lines") == b"line\n"
+
+
+def test_each_step_of_a_batch_job_is_on_the_disk_before_the_next(
+    tmp_path: Path, disk: Disk
+) -> None:
+    job = Job("0001", "hash", "fingerprint", "judge", {"battle": "key"}, 10, 0.5, "2026-01-01")
+    path = tmp_path / LEDGER
+
+    with Ledger(tmp_path) as ledger:
+        ledger.add(job)
+        assert disk.left(path) == path.read_bytes() != b""
+        ledger.step(job, file_id="file")
+        assert disk.left(path) == path.read_bytes()
+
+    assert disk.left(path).count(b"\n") == 2
 
 
 def test_a_log_that_is_closed_is_on_the_disk(tmp_path: Path, disk: Disk) -> None:
