@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from hypothesis import strategies as st
 from loopback import LoopbackServer, as_json, chat, error, verdict
 
 from arena.batch.chunks import Limits, Request, cut, request_line
-from arena.batch.jobs import Poll
-from arena.batch.ledger import LEDGER, read_jobs
+from arena.batch.jobs import Poll, is_overdue
+from arena.batch.ledger import LEDGER, Job, now, read_jobs
 from arena.cli import main
 from arena.endpoint import files
 from arena.errors import (
@@ -300,8 +301,9 @@ def test_a_job_whose_creation_got_no_answer_is_looked_for_before_it_is_created_a
     assert collect(config).n_judged == N_BATTLES
 
 
+@pytest.mark.parametrize("renames", [False, True], ids=["as it is", "renamed file"])
 def test_a_job_created_by_a_run_that_never_heard_of_it_is_found_among_many_others(
-    tmp_path: Path, server: BatchServer
+    tmp_path: Path, server: BatchServer, *, renames: bool
 ) -> None:
     config, other = experiment(tmp_path / "ours", server), experiment(tmp_path / "other", server)
     other.write_text(other.read_text().replace('name = "x"', 'name = "y"', 1))
@@ -310,6 +312,10 @@ def test_a_job_created_by_a_run_that_never_heard_of_it_is_found_among_many_other
     with pytest.raises(ApiError):
         submit(config)
     assert len(server.batches) == 1
+    if renames:  # as gateways do that keep files of their own
+        [created] = server.batches.values()
+        server.files["another"] = server.files[created["input_file_id"]]
+        created["input_file_id"] = "another"
     for _ in range(2):
         submit(other, n_requests=N_BATTLES // 6)  # several pages of younger jobs
         (folder_of(other).with_name("y") / LEDGER).unlink()
@@ -821,7 +827,7 @@ def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchSe
     st.integers(20, 60),
 )
 @settings(max_examples=50, deadline=None)
-def test_chunks_keep_the_order_lose_nothing_and_respect_every_limit(
+def test_chunks_keep_the_order_lose_nothing_and_are_as_large_as_every_limit_lets_them(
     sizes: list[tuple[int, int]], requests: int, n_bytes: int, tokens: int
 ) -> None:
     work = [
@@ -836,6 +842,13 @@ def test_chunks_keep_the_order_lose_nothing_and_respect_every_limit(
         assert 1 <= len(chunk) <= requests
         assert sum(len(request.line) for request in chunk) <= n_bytes
         assert sum(request.tokens for request in chunk) <= tokens
+    for chunk, following in pairwise(chunks):
+        fuller = [*chunk, following[0]]
+        assert (
+            len(fuller) > requests
+            or sum(len(request.line) for request in fuller) > n_bytes
+            or sum(request.tokens for request in fuller) > tokens
+        )
 
 
 def test_a_line_is_the_same_for_the_same_request() -> None:
@@ -845,6 +858,17 @@ def test_a_line_is_the_same_for_the_same_request() -> None:
 
     assert line.count(b"\n") == 1
     assert json.loads(line)["body"] == body
+
+
+@pytest.mark.parametrize(
+    ("at", "overdue"), [("no moment", True), ("2020-01-01T00:00:00.000Z", True), (now(), False)]
+)
+def test_a_job_of_two_days_ago_or_of_no_known_day_is_waited_for_no_more(
+    at: str, *, overdue: bool
+) -> None:
+    job = Job("0001", "hash", "fingerprint", "judge", {}, tokens=0, cost_usd=0.0, at=at)
+
+    assert is_overdue(job) is overdue
 
 
 def test_waits_grow_from_half_a_minute_to_five() -> None:

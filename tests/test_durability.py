@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from arena.batch.ledger import LEDGER, Job, Ledger
-from arena.errors import LogError
+from arena.errors import LogError, WriteError
 from arena.files import write_atomically
 from arena.log.append import LineFile
 from arena.log.battle_log import BattleLog
@@ -73,6 +73,20 @@ def test_a_file_takes_the_place_of_another_only_once_it_is_on_the_disk(
     write_atomically(tmp_path / "x", [b"one ", b"two"])
 
     assert seen == [(b"one two", b"one two")]
+
+
+def test_a_file_that_cannot_be_written_is_as_it_was_and_leaves_nothing_beside_it(
+    tmp_path: Path,
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"new"
+        raise OSError(28, "No space left on device")
+
+    write_atomically(tmp_path / "x", [b"old"])
+    with pytest.raises(WriteError, match="No space left on device"):
+        write_atomically(tmp_path / "x", chunks())
+
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
 def test_battles_leave_the_log_only_once_they_are_on_the_disk_elsewhere(

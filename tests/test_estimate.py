@@ -53,6 +53,16 @@ def test_the_controls_are_counted_beside_the_battles(tmp_path: Path) -> None:
     assert (asked.cost_usd or 0) > (unasked.cost_usd or 0)
 
 
+def test_a_judge_with_battles_in_the_log_is_expected_to_pass_no_controls(tmp_path: Path) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url, "gate = true"))
+        play(config, limit=3, gate=False)
+
+    left = dry_run(config).judges[0]
+
+    assert (left.n_controls, left.n_unplayed) == (0, N_BATTLES - 3)
+
+
 def test_a_pointwise_judge_is_asked_about_each_document_once(tmp_path: Path) -> None:
     rankings = {"one": ["good", "fair"], "two": ["fair", "good"], "three": ["poor", "good"]}
 

@@ -28,6 +28,10 @@ def test_facts_are_kept_for_the_next_run_and_the_other_shard(tmp_path: Path) -> 
     assert one.facts("endpoint", "cost") == {"largest": 7}
     assert one.facts("another", "cost") == {}
 
+    other.change("another", "cost", lambda _: {"largest": 9})
+    assert one.facts("endpoint", "cost") == {"largest": 7}
+    assert one.facts("another", "cost") == {"largest": 9}
+
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"e": 5}', b'{"e": {"s": [1]}}', b"\xff"])
 def test_a_damaged_file_counts_as_empty_and_is_mended(tmp_path: Path, content: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from arena.experiment.plan import (
     plan_matchups,
     same_lists,
 )
+from arena.experiment.play import InOrder
 from arena.records import Document, Exhibit, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}
@@ -144,6 +146,20 @@ def test_a_list_is_addressed_by_ids_titles_and_texts_without_collisions() -> Non
     ]
 
     assert len({exhibit_digest(documents) for documents in lists}) == len(lists)
+
+
+def test_outcomes_wait_for_a_slow_one_up_to_a_limit_and_none_is_lost() -> None:
+    emitted: list[Any] = []
+    in_order = InOrder(emitted.append, window=3)
+
+    for position in (2, 1, 4):
+        in_order.put(position, position)
+    before = list(emitted)
+    for position in (3, 5, 0, 6):
+        in_order.put(position, position)
+
+    assert before == []
+    assert emitted == [1, 2, 3, 4, 5, 0, 6]
 
 
 def test_lists_are_the_same_when_a_reader_could_not_tell_them_apart() -> None:

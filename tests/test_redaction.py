@@ -135,6 +135,15 @@ def test_every_key_of_the_environment_is_known_by_its_name(monkeypatch: pytest.M
     assert shown == "[key] [key] /home/me/.ssh/id_ed25519 qwerty-layout-105"
 
 
+def test_white_space_around_a_key_of_the_environment_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTHER_PASSWORD", " correct-horse\n")
+    keep_environment()
+
+    assert blank("it was correct-horse.") == "it was [key]."
+
+
 def test_no_error_of_ours_shows_a_key() -> None:
     keep_secret(KEY)
 
