@@ -310,6 +310,27 @@ def test_a_cancelled_call_gives_its_place_back():
     assert asyncio.run(story())
 
 
+def test_a_call_that_ends_while_it_stood_aside_gives_back_one_place_and_not_two():
+    async def stood_aside(narrow: Gate) -> None:
+        async with narrow:
+            await narrow.step_aside(asyncio.sleep(3600))
+
+    async def story() -> bool:
+        narrow = gate(start=1, floor=1, ceiling=1)
+        aside = asyncio.create_task(stood_aside(narrow))
+        await asyncio.sleep(0)
+        aside.cancel()
+        await asyncio.wait([aside])
+        await narrow.enter()
+        second = asyncio.create_task(narrow.enter())
+        await asyncio.wait([second], timeout=0.02)
+        entered = second.done()
+        second.cancel()
+        return entered
+
+    assert not asyncio.run(story())
+
+
 def test_replies_that_are_overdue_lower_the_number_in_flight():
     slow = gate(overdue_s=1.0)
     for _ in range(7):
