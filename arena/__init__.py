@@ -30,13 +30,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from arena.api.compare import ArenaWarning, compare
     from arena.api.data import Dataset, load_dataset
+    from arena.api.experiment import battle
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
     from arena.api.results import Audit, Leaderboard, audit, rate, rate_files
     from arena.api.retrieve import ModelRun, read_run, retrieve
     from arena.api.statistics import bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
     from arena.errors import ArenaError, UnjudgedError
-    from arena.experiment.pipeline import battle
     from arena.experiment.plan import plan_matchups as plan
     from arena.experiment.summary import BattleOptions
     from arena.files import cache_folder
@@ -101,7 +101,7 @@ _HOMES: Final = {
     "UnjudgedError": "arena.errors",
     "Verdict": "arena.records",
     "audit": "arena.api.results",
-    "battle": "arena.experiment.pipeline",
+    "battle": "arena.api.experiment",
     "bradley_terry": "arena.api.statistics",
     "cache_folder": "arena.files",
     "compare": "arena.api.compare",

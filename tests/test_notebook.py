@@ -93,6 +93,13 @@ def emptied(run: arena.ModelRun) -> arena.ModelRun:
     return arena.retrieve(lambda query, k: [], run.data, name=run.model)
 
 
+def test_an_arena_toml_is_played_by_its_name_alone_and_quietly(tmp_path, capfd):
+    config = write_experiment(tmp_path)
+
+    assert arena.battle(str(config)).n_judged > 0
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_in_a_log_is_not_judged_again(runs, tmp_path):
     asked = []
 
