@@ -318,7 +318,7 @@ def test_a_dry_run_shows_calls_tokens_price_and_time(tmp_path: Path) -> None:
 
     assert re.search(r"judge calls +36\b", shown)
     assert re.search(r"price +\$0\.\d\d", shown)
-    assert re.search(r"time +0:0\d", shown)
+    assert re.search(r"time +0:\d\d", shown)
 
 
 def test_retrieve_prints_what_each_run_took_and_as_json_where_it_is(tmp_path: Path) -> None:

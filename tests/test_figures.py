@@ -109,7 +109,7 @@ def test_table_shows_what_is_known_and_leaves_the_rest_blank() -> None:
         Retrieved("scifact", "file", Path("runs/x/scifact/f.trec"), RetrievalStats(n_documents=9)),
     ]
 
-    lines = render(runs, width=0).splitlines()
+    lines = render(runs, width=None).splitlines()
 
     assert [" ".join(line.split()) for line in lines] == [
         "dataset model documents dim bytes/vector index MB docs/s p50/p90/p99 ms (n) tokens cost",
@@ -124,7 +124,7 @@ def test_table_shows_what_is_known_and_leaves_the_rest_blank() -> None:
 def test_small_index_is_not_shown_as_none_at_all() -> None:
     stats = RetrievalStats(n_documents=300, index_bytes=1_200)
 
-    row = render([Retrieved("d", "m", Path("m.trec"), stats)], width=0).splitlines()[1]
+    row = render([Retrieved("d", "m", Path("m.trec"), stats)], width=None).splitlines()[1]
 
     assert row.split() == ["d", "m", "300", "0.0012"]
 
