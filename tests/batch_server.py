@@ -37,7 +37,7 @@ PAGE = b"<html><body>Bad gateway</body></html>"
 class BatchServer:
     """Serves on a free port of 127.0.0.1 for as long as the ``with`` block lasts."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, *, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.judge = judge
         self.polls = 1
         self.status = "completed"  #: how jobs end
@@ -56,13 +56,13 @@ class BatchServer:
         self._asked: dict[str, int] = {}
         self._lock = threading.Lock()
         handler = type("_Bound", (_Handler,), {"provider": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(address, handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return "http://{}:{}/v1".format(*self._server.server_address)
 
     @property
     def submitted(self) -> list[str]:

@@ -52,9 +52,9 @@ Script = Callable[[dict[str, Any], int], Answer | tuple[int, Mapping[str, str], 
 
 
 class LoopbackServer:
-    """Serves a script on a free port of 127.0.0.1 for as long as the ``with`` block lasts."""
+    """Serves a script for as long as the ``with`` block lasts; on a free port unless told."""
 
-    def __init__(self, answer: Script) -> None:
+    def __init__(self, answer: Script, *, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.answer = answer  #: may be exchanged while the server runs
         self.requests: list[Received] = []
         self.in_flight = 0
@@ -62,13 +62,13 @@ class LoopbackServer:
         self._attempts: Counter[bytes] = Counter()
         self._lock = threading.Lock()
         handler = type("_Bound", (_Handler,), {"loopback": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server(address, handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def base_url(self) -> str:
         """What goes into a config's ``base_url``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return "http://{}:{}/v1".format(*self._server.server_address)
 
     def __enter__(self) -> Self:
         self._thread.start()
