@@ -27,6 +27,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from arena.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from arena.api.compare import ArenaWarning, compare
     from arena.api.data import Dataset, load_dataset
@@ -41,11 +43,9 @@ if TYPE_CHECKING:
     from arena.experiment.summary import BattleOptions
     from arena.files import cache_folder
     from arena.progress import reporter
-    from arena.rating.leaderboard import RatingSettings
+    from arena.rating.leaderboard_records import RatingSettings
     from arena.records import Document, Probs, Query, Verdict
     from arena.site.build import build_site as report
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ArenaError",

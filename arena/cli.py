@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-import arena
 from arena.commands import (
     audit,
     batch,
@@ -28,9 +27,10 @@ from arena.commands import (
     report,
     retrieve,
 )
-from arena.crash import print_traceback
 from arena.errors import ArenaError
-from arena.printable import encodable, prepare_streams, printable
+from arena.redaction import print_traceback
+from arena.terminal import encodable, prepare_streams, printable
+from arena.version import __version__
 
 
 class _Group(click.Group):
@@ -94,7 +94,7 @@ def _forget_stdout() -> None:
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(arena.__version__, prog_name="arena")
+@click.version_option(__version__, prog_name="arena")
 def main() -> None:
     """Find out which embedding model to use, and how sure you may be.
 

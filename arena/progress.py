@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
-from arena.printable import encodable, printable
+from arena.terminal import duration, encodable, printable
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one stage."""
@@ -47,18 +47,6 @@ def reporter(*, quiet: bool = False) -> Reporter:
 def _to_stderr(line: str) -> None:
     sys.stderr.write(printable(line) + "\n")
     sys.stderr.flush()
-
-
-def duration(seconds: float) -> str:
-    """``95`` → ``1:35``; ``7322`` → ``2:02:02``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def dollars(amount: float) -> str:
-    """``1234.5`` → ``$1,234.50``; less than ten cents are shown to a hundredth of a cent."""
-    return f"${amount:,.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"
 
 
 class _Pace:

@@ -7,11 +7,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["query", "document"]
+
+
 Orders = Literal["both", "balanced"]
+
+
 Winner = Literal["model_a", "model_b", "tie"]
+
+
 Side = Literal["first", "second", "tie"]
+
+
 Source = Literal["judge", "identical", "cache"]
+
+
 JudgeKind = Literal["pairwise", "pointwise", "qrels"]
+
 
 Qrels = Mapping[str, Mapping[str, int]]
 """query_id → doc_id → graded relevance; zero and negative grades are not relevant."""
@@ -198,3 +209,37 @@ class Record:
     def win_rate(self) -> float:
         """Wins over battles; a tie is no win. 0 for a model without battles."""
         return self.wins / self.battles if self.battles else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What a judge thinks of one document for one query: one line of grades.jsonl."""
+
+    dataset: str
+    query_id: str
+    doc_id: str
+    grade: float  #: expected value where probabilities are known, else as stated
+    gain: float  #: the grade as a share of the best one, 0 to 1
+    probs: tuple[float, ...] | None  #: of the answers in `SCALES`, worst first
+    reply: str  #: exactly what the judge wrote
+    judge: str  #: the judge's name
+    prompt: str  #: hash of the template
+    input_tokens: int = 0  #: 0 for a reply that was paid for before
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
+    at: str = ""  #: UTC time, ISO 8601
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply of a judge that was paid for: one line of replies.jsonl."""
+
+    id: str  #: the battle's id
+    request: str  #: the same for requests that are wholly the same
+    reply: str  #: exactly what the judge wrote
+    winner: Side | None  #: None where no verdict could be read
+    probs: Probs | None = None
+    usage: Usage = field(default_factory=Usage)
+    at: str = ""  #: UTC time, ISO 8601
+    judge: str = ""  #: who wrote it, and whom it is billed to

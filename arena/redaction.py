@@ -12,35 +12,56 @@ import html
 import os
 import re
 import string
+import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote
 
 BLANK: Final = "[key]"
 """What stands in a secret's place."""
 
+
 _SHORTEST: Final = 8
 """A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
+
+
 _LONG: Final = 20
 """Letters that no honest text has by chance, even where blanks and commas are left out."""
+
+
 _LEVELS: Final = 3
 """How often escapes may be escaped again."""
+
+
 _DEPTH: Final = 100
 """No reply that means anything is nested deeper."""
 
+
 _ALNUM: Final = (string.ascii_letters + string.digits).encode()
+
+
 _SEPARATORS: Final = bytes(set(range(256)) - set(_ALNUM))
+
+
 _ESCAPE: Final = re.compile(
     r"\\u00([2-7][0-9a-f])|\\x([2-7][0-9a-f])|%([2-7][0-9a-f])|&#x0{0,4}([2-7][0-9a-f]);"
     r"|&#0{0,4}([0-9]{2,3});",
     re.IGNORECASE,
 )
 """A printable ASCII character as JSON, programs, addresses and HTML escape it."""
+
+
 _ESCAPED: Final = re.compile(rb"\\u00[2-7]|%[2-7][0-9a-fA-F]")
 """Such an escape in bytes, but for those that are looked for by themselves, for speed."""
+
+
 _LINE_ENDS: Final = (b"\\n", b"\\r", b"\\t")
 """White space whose escapes in JSON are letters."""
+
+
 _NAME: Final = re.compile(
     r"(^|_)([a-z]*key|token|secret|password|passwd|credential)s?(_|$)", re.IGNORECASE
 )
@@ -150,3 +171,10 @@ def _character(escape: re.Match[str]) -> str:
     """The character that an escape stands for; quotation marks stay escaped, as JSON needs it."""
     code = int(escape[5]) if escape[5] else int(next(filter(None, escape.groups())), 16)
     return chr(code) if 32 <= code < 127 and chr(code) not in '"\\' else escape[0]
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an exception as Python would, without keys; goes in the place of `sys.excepthook`."""
+    sys.stderr.write(blank("".join(traceback.format_exception(kind, error, trace))))

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 import arena
-from arena.rating.leaderboard import Leaderboard
+from arena.rating.leaderboard_records import Leaderboard
 
 Floats = NDArray[np.float64]
 QUERY_SD = 0.6

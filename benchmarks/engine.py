@@ -34,7 +34,8 @@ from typing import Any
 import orjson
 from engine_data import body, write_experiment
 
-from arena.endpoint.client import Api, Endpoint, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, run
 
 ROOT = Path(__file__).resolve().parents[1]
 JSON = {"Content-Type": "application/json"}
@@ -142,7 +143,7 @@ class Watch:
 
 def battles(base_url: str, n_calls: int, in_flight: int) -> float:
     """The whole `arena battle`: rendering, log and Elo, from the first call to the last battle."""
-    from arena.experiment.pipeline import battle
+    from arena.experiment.live import battle
 
     watch = Watch()
     with tempfile.TemporaryDirectory() as name:
@@ -200,7 +201,7 @@ def cap(n_calls: int) -> None:
 
 def memory(n_battles: int) -> None:
     """Peak memory of a run with a judge that answers at once (qrels)."""
-    from arena.experiment.pipeline import battle
+    from arena.experiment.live import battle
     from arena.progress import reporter
 
     with tempfile.TemporaryDirectory() as name:

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from arena.judging.judge import SCHEMA
+from arena.judging.pairwise import SCHEMA
 from arena.judging.prompt import load_prompt, render
 from arena.records import Document, Exhibit, Query
 

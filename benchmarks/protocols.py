@@ -20,13 +20,14 @@ from pathlib import Path
 
 from arena.config import JudgeConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
-from arena.endpoint.client import Api, Endpoint
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api
+from arena.experiment.experiment import Lists
 from arena.experiment.plan import plan_matchups, same_lists
-from arena.experiment.play import Lists
-from arena.experiment.tokens import find_tokenizer
 from arena.judging.judge import Judge
-from arena.judging.judges import open_judge, prompt_name
+from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import load_prompt
+from arena.judging.tokens import find_tokenizer
 from arena.records import Matchup, Orders, Run
 from arena.retrieval.retrieve import retrieve
 

@@ -9,8 +9,9 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from arena.rating.battles import TIE, Battles
-from arena.rating.bradley_terry import Comparisons
+from arena.rating.battle_columns import TIE
+from arena.rating.battles import Battles
+from arena.rating.comparisons import Comparisons
 
 N_MODELS = 20
 TIES = 0.13

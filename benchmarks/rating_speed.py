@@ -35,10 +35,10 @@ from rating_peers import peer_jobs
 from arena.rating.battles import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import BradleyTerry, fit
-from arena.rating.certainty import from_sandwich
-from arena.rating.counts import count
+from arena.rating.comparisons import count
 from arena.rating.elo import elo_ratings
-from arena.rating.paired import Layout, maximise
+from arena.rating.inference import from_sandwich
+from arena.rating.likelihood import Layout, maximise
 
 SLOW_S = 5.0
 """A job that takes longer is timed once."""

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arena.rating.bradley_terry import Comparisons, Fit, fit
-from arena.rating.certainty import from_sandwich
-from arena.rating.counts import Floats, Ints
-from arena.rating.student import student_quantile
-from arena.rating.uncertainty import intervals
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons, Floats, Ints
+from arena.rating.fit import Fit
+from arena.rating.inference import from_sandwich, intervals, student_quantile
 
 N_MODELS = 20
 QUERY_SD = 0.6

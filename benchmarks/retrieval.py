@@ -40,14 +40,14 @@ from loopback import Answer, LoopbackServer
 from arena.config import ModelConfig
 from arena.data.builtin import python_docs
 from arena.data.passages import Passages
-from arena.embedding.embed import BatchEmbedder, Embedder
-from arena.embedding.embedders import open_embedder
-from arena.experiment import pipeline
+from arena.embedding.embedder import BatchEmbedder, Embedder
+from arena.embedding.open import open_embedder
+from arena.experiment import live as pipeline
 from arena.progress import reporter
 from arena.records import Dataset, Document
-from arena.vectors.cached import embed_missing
+from arena.vectors.cache import embed_missing
+from arena.vectors.exact import CosineIndex
 from arena.vectors.store import VectorStore
-from arena.vectors.top_k import CosineIndex
 
 DELAY_S = 0.05
 """What a hosted model takes for a batch, at least."""

@@ -21,9 +21,9 @@ import numpy as np
 
 from arena.data.beir import load_beir
 from arena.data.passages import Passages
-from arena.embedding.embed import Embedding
+from arena.embedding.embedder import Embedding
 from arena.records import Role
-from arena.retrieval.by_vectors import rank_by_vectors
+from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.job import LATENCY_SAMPLES, Job
 
 WORDS = [f"w{number:x}" for number in range(30_000)]

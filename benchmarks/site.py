@@ -25,12 +25,12 @@ import orjson
 
 from arena.config import safe_filename
 from arena.data.metrics import measure_run
-from arena.data.per_query import measure_lists, write_lists
 from arena.data.trec import write_run, write_stats
 from arena.digest import content_hash
-from arena.experiment.shown_texts import keep_shown
-from arena.log.lines import Reply, row
-from arena.records import Battle, Dataset, Document, Query, RetrievalStats, Run, Usage
+from arena.experiment.runs import keep_shown
+from arena.records import Battle, Dataset, Document, Query, Reply, RetrievalStats, Run, Usage
+from arena.store.log_lines import row
+from arena.store.per_query import measure_lists, write_lists
 
 N_MODELS, N_BATTLES, TOP_K, DEPTH = 50, 100_000, 5, 10
 QUERIES = {"handbook": 11, "support-tickets": 10, "articles": 10, "reports": 10}

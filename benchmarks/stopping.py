@@ -13,9 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
-from arena.rating.bradley_terry import Comparisons, fit
-from arena.rating.sequential import FIRST_LOOK, all_separated
-from arena.rating.uncertainty import intervals
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.inference import FIRST_LOOK, all_separated, intervals
 
 N_QUERIES = 200
 ROUND = 5

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import JudgeConfig
-from arena.endpoint.client import Api, Endpoint, Retry, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, Retry, run
 from arena.judging.judge import Judge
-from arena.judging.judges import open_judge, prompt_name
+from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.records import Document, Exhibit, Query
 

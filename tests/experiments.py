@@ -12,11 +12,11 @@ from typing import Any
 from loopback import Answer, chat, verdict
 
 from arena.errors import ArenaError
-from arena.experiment.pipeline import battle
+from arena.experiment.live import battle
 from arena.experiment.summary import BattleOptions, Summary
-from arena.log.battle_log import read_battles
 from arena.progress import reporter
 from arena.records import Battle
+from arena.store.log_lines import read_battles
 
 QUERIES = [f"q{i}" for i in range(6)]
 QUIET = reporter(quiet=True)

@@ -20,7 +20,7 @@ from typing import Any
 from experiments import llm, log_lines, write_experiment
 from loopback import Answer, LoopbackServer, Received, chat
 
-from arena.log.battle_log import read_replies
+from arena.store.log_lines import read_replies
 
 RANKINGS: Mapping[str, Sequence[str]] = {
     "strong": ["good", "fair"],

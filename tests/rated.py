@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from arena.rating.counts import Comparisons
+from arena.rating.comparisons import Comparisons
 
 GOLDEN_BATTLES = "01T 02R 02T 04T 10L 12T 12T 13T 24T 30L 31L 32L 34T 34T 40L 43L"
 """Left, right, winner; query = row // 4."""

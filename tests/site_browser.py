@@ -51,7 +51,7 @@ class Sites:
 @pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     # Tests without a site, which load this file too, need not wait for it.
-    from arena.site import chunks
+    from arena.site import data_files as chunks
     from arena.site.build import build_site
 
     folder = tmp_path_factory.mktemp("sites")

@@ -26,7 +26,7 @@ from experiments import llm, try_to_play, write_experiment
 from loopback import DROP, Answer, as_json, error, truncated
 
 from arena.endpoint import client
-from arena.experiment.shards import WHOLE, Shard
+from arena.store.shards import WHOLE, Shard
 
 PRICE_IN, PRICE_OUT = 1.0, 2.0
 """US dollars for a million tokens, as `experiments.llm` has them."""

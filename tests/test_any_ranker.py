@@ -19,7 +19,7 @@ from loopback import Answer, LoopbackServer, as_json, embeddings, error
 from arena.config import load_config
 from arena.data.trec import read_stats
 from arena.errors import ApiError, CommandError, FatalApiError
-from arena.experiment.pipeline import dry_run, retrieve
+from arena.experiment.live import dry_run, retrieve
 from arena.experiment.rate_files import rate_files
 from arena.progress import reporter
 from arena.records import RetrievalStats

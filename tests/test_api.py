@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
 
-from arena.endpoint.breaker import Outage
-from arena.endpoint.client import Api, ApiReply, Endpoint, Retry, run
-from arena.endpoint.refusals import TransientApiError, one_line, refusal, retry_after_s
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, ApiReply, Retry, run
+from arena.endpoint.http_errors import TransientApiError, refusal, retry_after_s
+from arena.endpoint.outage import Outage
 from arena.errors import ApiError, FatalApiError
+from arena.terminal import one_line
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_battles import ALIASES
 
-from arena.auditing.card import audit
+from arena.auditing.audit import audit
 from arena.auditing.records import Estimate, Figure
-from arena.auditing.show import render_audit, to_json
+from arena.auditing.report import render_audit, to_json
 from arena.auditing.trust import LIMITS, trust
 from arena.cli import main
-from arena.data.per_query import ShownList, read_lists, write_lists
 from arena.errors import DataError, UsageError
+from arena.store.per_query import ShownList, read_lists, write_lists
 
 WINNERS = {">": "model_a", "<": "model_b", "=": "tie"}
 

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from arena.auditing.coefficients import alpha_sums, cohen_kappa, krippendorff_alpha
-from arena.auditing.estimates import coefficient, share, sums_by_cluster
+from arena.auditing.estimates import (
+    alpha_sums,
+    coefficient,
+    cohen_kappa,
+    krippendorff_alpha,
+    share,
+    sums_by_cluster,
+)
 
 RATERS = ("*****34121133*3", "1*21334 3*******".replace(" ", ""), "**21344*21133*4")
 """The example in the documentation of the package krippendorff; * is no verdict."""

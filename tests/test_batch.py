@@ -22,11 +22,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer, as_json, chat, error, verdict
 
-from arena.batch.chunks import Limits, Request, cut, request_line
+from arena.batch import collect as batch_results
+from arena.batch import submit as batch
+from arena.batch.collect import Collected
 from arena.batch.jobs import Poll, is_overdue
-from arena.batch.ledger import LEDGER, Job, now, read_jobs
+from arena.batch.requests import Limits, Request, cut, request_line
+from arena.batch.submit import Order, open_desk
 from arena.cli import main
-from arena.endpoint import files
+from arena.endpoint import file_api as files
 from arena.errors import (
     ApiError,
     DataError,
@@ -36,12 +39,10 @@ from arena.errors import (
     LogError,
     UsageError,
 )
-from arena.experiment import batch, batch_results
-from arena.experiment.batch import Order
-from arena.experiment.batch_desk import open_desk
-from arena.experiment.batch_settle import Collected
-from arena.log.append import LineFile
-from arena.log.battle_log import BattleLog, read_replies
+from arena.store.append import LineFile
+from arena.store.batch_ledger import LEDGER, Job, now, read_jobs
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import read_replies
 
 TWO = {"strong": ["good", "fair"], "weak": ["poor", "other"]}
 N_BATTLES = 2 * len(QUERIES)

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replied, submit
 
 from arena.batch import jobs
-from arena.batch.ledger import LEDGER, read_jobs
+from arena.batch.collect import Collected
 from arena.batch.results import Results
-from arena.endpoint import files
+from arena.batch.submit import open_desk
+from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
-from arena.experiment.batch_desk import open_desk
-from arena.experiment.batch_settle import Collected
-from arena.log.battle_log import BattleLog, Reply, read_replies
 from arena.progress import reporter
-from arena.records import Usage, Verdict
+from arena.records import Reply, Usage, Verdict
+from arena.store.batch_ledger import LEDGER, read_jobs
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import read_replies
 
 Lines = list[dict[str, Any]]
 
@@ -210,7 +211,7 @@ def test_a_job_that_never_ends_is_followed_until_it_is_long_overdue(
 ) -> None:
     import asyncio
 
-    from arena.experiment import batch_results
+    from arena.batch import collect as batch_results
 
     monkeypatch.setattr(jobs, "OVERDUE_S", -1.0)
     config = experiment(tmp_path, server)

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ArenaError, DataError, UsageError
-from arena.rating import battle_jsonl
-from arena.rating.battles import MODEL_A, MODEL_B, TIE, from_frame, load_aliases, load_battles
+from arena.rating import battle_readers as battle_jsonl
+from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
+from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.forked import map_forked, usable_processes
 
 ALIASES = {
@@ -363,7 +364,7 @@ def test_processes_share_the_reading_and_one_that_dies_is_replaced(tmp_path):
     script = f"""
 import os
 from pathlib import Path
-from arena.rating import battle_jsonl, forked
+from arena.rating import battle_readers as battle_jsonl
 from arena.rating.battles import load_battles
 
 here = os.getpid()

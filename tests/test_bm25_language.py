@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena.config import DatasetConfig, ModelConfig, parse_config
-from arena.config.languages import LANGUAGES
+from arena.config.models import LANGUAGES
 from arena.data.load import load_dataset
 from arena.data.metrics import measure_run
 from arena.errors import ConfigError, UsageError

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rated import battles, golden, pools, simulate
 
 from arena.errors import UsageError
-from arena.rating.bradley_terry import Comparisons, DisconnectedError, fit, to_elo
-from arena.rating.certainty import from_sandwich
-from arena.rating.uncertainty import intervals, win_probabilities
+from arena.rating.bradley_terry import fit, to_elo
+from arena.rating.comparisons import Comparisons, DisconnectedError
+from arena.rating.inference import from_sandwich, intervals, win_probabilities
 
 LAWS = settings(max_examples=40, deadline=None)
 

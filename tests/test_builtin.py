@@ -12,8 +12,8 @@ from collections import Counter
 
 import pytest
 
-from arena.data.beir import corpus_hash
 from arena.data.builtin import python_docs
+from arena.data.corpus import corpus_hash
 from arena.records import Dataset
 
 

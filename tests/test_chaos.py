@@ -12,14 +12,19 @@ import pytest
 from chaos import ChaosServer, Faults
 
 from arena.config import JudgeConfig
-from arena.endpoint.client import Api, Endpoint, Outage, Retry, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, Retry, run
+from arena.endpoint.outage import Outage
 from arena.errors import FatalApiError
+from arena.experiment.adjudicate import Outcome, Referee
+from arena.experiment.experiment import Lists
+from arena.experiment.live import play
 from arena.experiment.plan import plan_matchups
-from arena.experiment.play import Lists, Outcome, Referee, play
-from arena.judging.judge import llm_judge
+from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
-from arena.log.battle_log import BattleLog, read_battles, read_failures, read_replies
 from arena.records import Battle, Dataset, Document, Query, Run, ScoredDoc
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import read_battles, read_failures, read_replies
 
 MODELS = [f"model-{i}" for i in range(6)]
 QUERIES = [f"q{i}" for i in range(40)]

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.data.beir import load_beir
-from arena.data.corpus_file import SmallCorpus, collect, corpus_hash, documents_of, n_copies
-from arena.data.disk_corpus import CorpusFile
+from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash, documents_of, n_copies
 from arena.data.passages import Passages
 from arena.data.rows import Row
 from arena.errors import DataError
@@ -88,7 +87,7 @@ def test_file_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_corpus_outlives_changes_of_its_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.data.corpus_file.IN_MEMORY", 0)
+    monkeypatch.setattr("arena.data.corpus.IN_MEMORY", 0)
     path = tmp_path / "corpus.jsonl"
     path.write_text("".join(json.dumps({"_id": str(n), "text": f"t{n}"}) + "\n" for n in range(9)))
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "?"}\n')

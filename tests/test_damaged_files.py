@@ -13,12 +13,12 @@ from experiments import play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.auditing.card import audit
+from arena.auditing.audit import audit
 from arena.errors import ArenaError
-from arena.experiment.manifest import known_gates
 from arena.experiment.rate_files import rate_files
 from arena.site.gather import gather
-from arena.site.method import method_of
+from arena.site.overview import method_of
+from arena.store.manifest import known_gates
 
 FILES = [
     "manifest.json",

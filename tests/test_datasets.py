@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.data.beir import corpus_hash, load_beir, qrels_hash, queries_hash, sample_queries
+from arena.data.beir import load_beir, qrels_hash, queries_hash, sample_queries
+from arena.data.corpus import corpus_hash
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query
 

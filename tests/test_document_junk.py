@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena.data.cut import cut_file, unpacked
-from arena.data.cutting import Cutter
 from arena.data.document_files import UnreadableError, read_text
 from arena.data.documents import load_documents
+from arena.data.file_passages import cut_file, unpacked
+from arena.data.reader_processes import Cutter
 
 BYTES = random.Random(4).randbytes(30_000)
 PICTURE = base64.b64encode(BYTES).decode()
@@ -228,8 +228,10 @@ HARD = {
 @pytest.fixture(scope="module")
 def cutter() -> Iterator[Cutter]:
     with pytest.MonkeyPatch.context() as patch, Cutter() as cutter:
-        patch.setattr("arena.data.cutting.BASE_S", 15.0)  # of computing, whatever else runs
-        patch.setattr("arena.data.cutting.PER_MB_S", 0.0)
+        patch.setattr(
+            "arena.data.reader_processes.BASE_S", 15.0
+        )  # of computing, whatever else runs
+        patch.setattr("arena.data.reader_processes.PER_MB_S", 0.0)
         yield cutter
 
 

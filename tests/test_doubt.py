@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json, chat, error, verdict
 
-from arena.endpoint.wording import naming, wording
+from arena.endpoint.http_errors import naming, wording
 from arena.errors import ApiError, FatalApiError, UnjudgedError
-from arena.judging.doubt import ENOUGH, QUESTION
 from arena.judging.judge import Judge
 from arena.judging.prompt_cut import LEAST, SEEN, Ceiling, least_words
+from arena.judging.refused_calls import ENOUGH, QUESTION
 from arena.records import Document, Exhibit, Query
 
 
@@ -182,7 +182,7 @@ def long_exhibit(name: str) -> Exhibit:
 
 
 def test_a_verdict_on_a_prompt_that_was_cut_is_a_failure_that_is_not_kept(tmp_path):
-    from arena.judging.cache import VerdictCache
+    from arena.judging.reply_cache import VerdictCache
 
     def script(body: dict[str, Any], attempt: int) -> Answer:
         whole = json_body(verdict("first"))

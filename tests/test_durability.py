@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arena.batch.ledger import LEDGER, Job, Ledger
 from arena.errors import LogError, WriteError
 from arena.files import write_atomically
-from arena.log.append import LineFile
-from arena.log.battle_log import BattleLog
-from arena.log.superseded import set_aside
 from arena.records import Battle
-from arena.vectors import files as vector_files
-from arena.vectors.files import Growing
+from arena.store.append import LineFile
+from arena.store.batch_ledger import LEDGER, Job, Ledger
+from arena.store.battle_log import BattleLog
+from arena.store.superseded import set_aside
+from arena.vectors import store as vector_files
+from arena.vectors.store import Growing
 
 BATTLE = Battle("b", "d", "q", "m", "n", "tie", "j", "p", "judge")
 

@@ -12,8 +12,8 @@ from loopback import DROP, Answer, LoopbackServer, as_json, embeddings, error
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.embedding.dialects import OPENAI
-from arena.embedding.embed import BatchEmbedder, Embedding, join_embeddings
+from arena.embedding.embedder import BatchEmbedder, Embedding, join_embeddings
+from arena.embedding.wire_formats import OPENAI
 from arena.endpoint.client import Retry
 from arena.errors import ApiError, FatalApiError
 

@@ -13,10 +13,10 @@ from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_exper
 from loopback import LoopbackServer
 
 from arena.config import JudgeConfig
-from arena.experiment.pipeline import dry_run
+from arena.experiment.live import dry_run
 from arena.experiment.speed import seconds_per_answer, time_left
 from arena.experiment.summary import BattleOptions
-from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
+from arena.judging.tokens import ESTIMATED, find_tokenizer, tokens_per_character
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 

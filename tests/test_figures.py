@@ -10,10 +10,10 @@ import pytest
 from loopback import Answer, LoopbackServer, embeddings
 
 from arena.config import ModelConfig
-from arena.experiment.retrieval_table import Retrieved, render, to_json
-from arena.rating.retrieval_figures import RetrievalFigures, figures_of, joined
+from arena.rating.leaderboard_records import RetrievalFigures, figures_of, joined
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
 from arena.retrieval.retrieve import retrieve
+from arena.retrieval.table import Retrieved, render, to_json
 
 STATS = RetrievalStats(
     latency_ms=tuple(float(ms) for ms in range(1, 101)),

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from arena.cli import main
-from arena.data.query_files import query_id_of
+from arena.data.queries import query_id_of
 from arena.errors import ArenaError, DataError
-from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles, from_frame, load_battles
+from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
+from arena.rating.battles import Battles, from_frame, load_battles
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 

@@ -20,11 +20,11 @@ from raw_server import RawServer, Request, Sent, http
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.endpoint.client import Api, Endpoint, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, run
 from arena.errors import ApiError, ArenaError, UnjudgedError
 from arena.records import Verdict
-from arena.retrieval.rerank_api import ApiReranker
-from arena.retrieval.reranker import Candidates
+from arena.retrieval.rerankers import ApiReranker, Candidates
 
 TEXTS = ("one", "poison", "three")
 SCORES = as_json({"results": [{"index": n, "relevance_score": 0.5} for n in range(3)]})

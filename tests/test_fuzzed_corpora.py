@@ -17,11 +17,12 @@ from pdf_file import pdf
 
 from arena.config import ModelConfig
 from arena.config.datasets import DatasetConfig
-from arena.data.beir import corpus_hash, load_beir
+from arena.data.beir import load_beir
+from arena.data.corpus import corpus_hash
 from arena.data.load import load_dataset
 from arena.data.trec import read_run, write_run
 from arena.errors import DataError, UsageError
-from arena.experiment.material import open_experiment
+from arena.experiment.experiment import open_experiment
 from arena.records import Dataset, Run
 from arena.retrieval.retrieve import retrieve
 

@@ -9,8 +9,8 @@ from chat_judges import asked, config, with_judge, word
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, GateError
-from arena.judging.cache import VerdictCache
 from arena.judging.gate import GateReport, check_gate, control_exhibits, hold_gate
+from arena.judging.reply_cache import VerdictCache
 from arena.records import Dataset, Document, Exhibit, Query, Run, ScoredDoc
 
 N = 10

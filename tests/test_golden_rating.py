@@ -17,10 +17,10 @@ from rated import GOLDEN_BATTLES, SCORE
 from scipy import stats
 
 import arena
-from arena.experiment.rounds import Goal, Race
+from arena.experiment.stopping import Goal, Race
 from arena.rating.battles import from_frame
 from arena.rating.elo import elo_order_samples
-from arena.rating.leaderboard import Leaderboard, RatingSettings
+from arena.rating.leaderboard_records import Leaderboard, RatingSettings
 from arena.records import Battle
 
 THETA = np.array([-1.144278, -0.195821, -0.191750, 0.747585, 0.784265])

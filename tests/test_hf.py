@@ -22,8 +22,9 @@ from hf_folders import (
 from hub_server import HubServer, use_hub
 
 from arena.config.datasets import DatasetConfig
-from arena.data.beir import corpus_hash, load_beir, qrels_hash, queries_hash
-from arena.data.hf import HfSource, load_hf
+from arena.data.beir import load_beir, qrels_hash, queries_hash
+from arena.data.corpus import corpus_hash
+from arena.data.huggingface import HfSource, load_hf
 from arena.data.load import load_dataset
 from arena.data.rows import json_rows
 from arena.errors import DataError, UsageError

@@ -13,12 +13,12 @@ from loopback import Answer, LoopbackServer, embeddings
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.endpoint.client import Api, Endpoint
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api
+from arena.judging.capabilities import Form
 from arena.judging.chat import Chat
-from arena.judging.dialect import Form
-from arena.retrieval.rerank_api import ApiReranker
 from arena.retrieval.rerank_cache import RerankCache
-from arena.retrieval.reranker import Candidates
+from arena.retrieval.rerankers import ApiReranker, Candidates
 
 HOST = "https://judge.example/v1"
 

@@ -15,7 +15,7 @@ from raw_server import RawServer, Request, Sent, http
 
 from arena.cli import main
 from arena.endpoint.client import run
-from arena.endpoint.in_flight import as_done, new_runner, work_off
+from arena.endpoint.concurrency import as_done, new_runner, work_off
 from arena.errors import ApiError, ArenaError, UnforeseenError
 from arena.judging import chat as chat_module
 
@@ -157,7 +157,7 @@ def test_vectors_that_are_on_the_wire_are_handed_on_before_an_error(
 def test_a_reply_is_kept_even_where_the_log_cannot_take_its_battle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arena.log.battle_log import BattleLog
+    from arena.store.battle_log import BattleLog
 
     def refuses(*_: Any) -> None:
         raise ValueError("no battle")

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
 
 from arena.config import JudgeConfig
-from arena.endpoint.client import Api, Endpoint, Retry, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, Retry, run
 from arena.errors import FatalApiError, UnjudgedError
-from arena.judging.dialect import Dialect
-from arena.judging.judge import Judge, dcg, llm_judge, qrels_judge
+from arena.judging.capabilities import Dialect
+from arena.judging.judge import Judge
+from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
+from arena.judging.qrels import dcg, qrels_judge
 from arena.records import Document, Exhibit, Query, Verdict
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)

@@ -12,9 +12,9 @@ from experiments import QUERIES, QUIET, llm, write_experiment
 from loopback import Answer, LoopbackServer, verdict
 
 from arena.errors import GateError
-from arena.experiment.pipeline import battle
-from arena.log.battle_log import read_battles
+from arena.experiment.live import battle
 from arena.records import Battle
+from arena.store.log_lines import read_battles
 
 RANKINGS = {"strong": ["good", "fair"], "middling": ["fair", "poor"], "weak": ["poor", "other"]}
 N_BATTLES = 6 * len(QUERIES)

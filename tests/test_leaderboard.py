@@ -17,16 +17,16 @@ from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
 from arena.rating.battles import from_frame, load_battles
 from arena.rating.elo import elo_ratings
-from arena.rating.leaderboard import (
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
+from arena.rating.leaderboard_records import (
     Facts,
     Measured,
     ModelFacts,
     RatingSettings,
     Row,
     aggregate,
-    build_leaderboard,
 )
-from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
 from arena.records import Record
 
 KEYS = (

@@ -11,7 +11,7 @@ from chat_judges import word
 from experiments import fair_judge, llm, play, write_experiment
 from loopback import Answer, LoopbackServer, chat, error
 
-from arena.judging.dialect import Dialect, dialect_from
+from arena.judging.capabilities import Dialect, dialect_from
 from arena.judging.learned import Learned
 
 FILE = Path("runs") / "x" / "learned.json"

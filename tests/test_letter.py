@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json, chat, error
 
-from arena.endpoint.client import Api, Endpoint
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
-from arena.judging.choice import read_choice
-from arena.judging.dialect import SHORT, Dialect, Form
+from arena.judging.capabilities import SHORT, Dialect, Form
 from arena.judging.judge import Judge, RequestJudge
-from arena.judging.letter import winner_by_probs
-from arena.judging.reply import ChatReply
+from arena.judging.pairwise import winner_by_probs
+from arena.judging.reply import ChatReply, read_choice
 from arena.records import Probs, Verdict
 
 LETTERS = config(answer="letter")

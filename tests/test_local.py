@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.config import ModelConfig
-from arena.embedding.embed import Embedder
-from arena.embedding.local import local_embedder
-from arena.embedding.lsa import fit_lsa
+from arena.embedding.embedder import Embedder
+from arena.embedding.local.embedder import local_embedder
+from arena.embedding.local.lsa import fit_lsa
 from arena.errors import ApiError, UsageError
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
@@ -118,7 +118,7 @@ print(json.dumps(model.embed(json.load(sys.stdin)).tolist()))
 def test_models_run_none_of_the_code_that_their_weights_came_with():
     program = (
         "import sys; from arena.config import ModelConfig; "
-        "from arena.embedding.local import local_embedder\n"
+        "from arena.embedding.local.embedder import local_embedder\n"
         "for name in ('wordllama', 'minilm'):\n"
         "    model = ModelConfig(name=name, provider=name)\n"
         "    local_embedder(model, {}).embed(['some words'], 'query')\n"
@@ -218,7 +218,7 @@ def test_texts_that_are_too_long_for_a_model_are_counted(caplog):
 def test_the_end_of_a_long_text_is_not_looked_at_and_its_vector_is_the_same(text, monkeypatch):
     embedder = load("minilm")
     vectors = embedder.embed([text, "short"], "document").vectors
-    monkeypatch.setattr("arena.embedding.onnx_network._LETTERS_PER_TOKEN", 1_000_000)
+    monkeypatch.setattr("arena.embedding.local.onnx._LETTERS_PER_TOKEN", 1_000_000)
 
     whole = load("minilm").embed([text, "short"], "document").vectors
 

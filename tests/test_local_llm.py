@@ -15,7 +15,8 @@ from chat_judges import opened
 
 from arena.config import JudgeConfig
 from arena.data.beir import load_beir, sample_queries
-from arena.endpoint.client import Api, Endpoint, run
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, run
 from arena.errors import GateError
 from arena.judging.gate import GateReport, check_gate, control_exhibits, hold_gate
 
@@ -57,9 +58,9 @@ def test_the_gate_passes_a_small_model_for_documents(shared_data: Path, scale: s
 
 
 def test_a_pointwise_experiment_ends_with_every_battle_judged(shared_data: Path, tmp_path: Path):
-    from arena.experiment.pipeline import battle
-    from arena.log.battle_log import read_battles
+    from arena.experiment.live import battle
     from arena.progress import reporter
+    from arena.store.log_lines import read_battles
 
     corpus = shared_data / "corpora" / "msmarco"
     (tmp_path / "arena.toml").write_text(

@@ -16,10 +16,10 @@ from model_folders import onnx_folder, static_folder, torch_folder, wheel, write
 from arena.config import DatasetConfig, ModelConfig, parse_config
 from arena.data.load import load_dataset
 from arena.data.metrics import measure_run
-from arena.embedding.local import LocalEmbedder, local_embedder
+from arena.embedding.local.embedder import LocalEmbedder, local_embedder
 from arena.errors import DataError, UsageError
-from arena.experiment.material import Experiment
-from arena.experiment.wanted import Wanted
+from arena.experiment.experiment import Experiment
+from arena.experiment.runs import Wanted
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
 
@@ -463,7 +463,7 @@ def test_nothing_heavy_is_loaded_to_know_a_model(tmp_path):
     program = f"""
 import sys
 from arena.config import ModelConfig
-from arena.embedding.local import local_embedder
+from arena.embedding.local.embedder import local_embedder
 local_embedder(ModelConfig(name="m", provider="sentence-transformers", model={str(folder)!r}), {{}})
 print(sorted({{"torch", "onnxruntime", "sentence_transformers"}} & set(sys.modules)))
 """

@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from arena.errors import DataError, LogError
 from arena.experiment.rate_files import rate_files
-from arena.log.append import LineFile
-from arena.log.battle_log import BattleLog, Reply, read_battles, read_failures, read_replies
-from arena.log.compact import CompactIndex, IdSet
-from arena.records import Battle, Failure, Probs, Usage
+from arena.records import Battle, Failure, Probs, Reply, Usage
+from arena.store.append import LineFile
+from arena.store.battle_log import BattleLog
+from arena.store.id_index import CompactIndex, IdSet
+from arena.store.log_lines import read_battles, read_failures, read_replies
 
 BATTLE = Battle(
     id="b1",
@@ -382,7 +383,8 @@ def test_replies_reach_the_disk_before_the_battles_that_rest_on_them(tmp_path, m
 WRITER = """
     import sys
     from pathlib import Path
-    from arena.log.battle_log import BattleLog, Reply
+    from arena.records import Reply
+    from arena.store.battle_log import BattleLog
 
     with BattleLog(Path(sys.argv[1])) as log:
         for number in range(len(log.battle_ids), 10**9):

@@ -12,12 +12,14 @@ import pytest
 from chat_judges import config, exhibit, with_judge
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
 
-from arena.endpoint.client import Api, Endpoint, Outage, Retry
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, Retry
 from arena.endpoint.client import run as run_async
+from arena.endpoint.outage import Outage
 from arena.errors import BudgetSpentError, UnjudgedError
 from arena.judging.budget import Budget
+from arena.judging.capabilities import SHORT, Form
 from arena.judging.chat import Chat
-from arena.judging.dialect import SHORT, Form
 from arena.judging.judge import Judge
 from arena.judging.learned import Learned
 from arena.judging.meter import LONGEST, SLACK, TIMES_LONGER, TRUSTED, Meter

@@ -11,7 +11,7 @@ from loopback import LoopbackServer
 from spenders import USAGES, Manners, Spender, run, run_at_once, write_capped
 
 from arena.experiment.spending import spent_usd
-from arena.log.battle_log import read_battles
+from arena.store.log_lines import read_battles
 
 MANNERS = st.builds(
     Manners,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from arena import rate
-from arena.rating.leaderboard import Leaderboard
-from arena.rating.moves import describe_moves
+from arena.rating.leaderboard_notes import describe_moves
+from arena.rating.leaderboard_records import Leaderboard
 
 
 def leaderboard(*battles: str) -> Leaderboard:

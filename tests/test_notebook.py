@@ -20,9 +20,9 @@ from loopback import LoopbackServer, embeddings
 import arena
 from arena.config import load_config
 from arena.errors import ArenaError, DataError, IncompleteError, UsageError
-from arena.experiment.pipeline import battle
-from arena.log.battle_log import read_battles
+from arena.experiment.live import battle
 from arena.progress import reporter
+from arena.store.log_lines import read_battles
 
 ANIMALS = ("cat", "dog", "owl", "fox", "bee", "elk")
 

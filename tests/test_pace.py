@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from virtual import run_virtually
 
-from arena.endpoint.pace import Gate, Pace
-from arena.endpoint.rate import Rate, duration_s, reset_s
+from arena.endpoint.rate_limit import Gate, Pace, Rate, duration_s, reset_s
 
 
 @dataclass

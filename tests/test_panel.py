@@ -23,7 +23,7 @@ from loopback import Answer, LoopbackServer, chat, verdict
 
 from arena.errors import GateError, UsageError
 from arena.experiment.rate_files import rate_files
-from arena.log.battle_log import read_failures, read_replies
+from arena.store.log_lines import read_failures, read_replies
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 RUN = Path("runs") / "x"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from arena.data.per_query import ShownList, measure_lists, read_lists, write_lists
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
+from arena.store.per_query import ShownList, measure_lists, read_lists, write_lists
 
 DATASET = Dataset(
     name="d",

@@ -21,9 +21,10 @@ from experiments import (
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
-from arena.experiment.pipeline import dry_run
+from arena.experiment.live import dry_run
 from arena.experiment.rate_files import rate_files
-from arena.log.battle_log import BattleLog, read_failures, read_replies
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import read_failures, read_replies
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 

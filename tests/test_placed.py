@@ -13,13 +13,15 @@ from experiments import fair_grader, llm, log_lines, play, write_experiment
 from loopback import LoopbackServer
 from scipy.optimize import minimize
 
-from arena.experiment.rounds import Goal, Race
-from arena.log.lines import row
+from arena.experiment.stopping import Goal, Race
 from arena.rating.battles import load_battles
 from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import Comparisons, fit
-from arena.rating.leaderboard import Leaderboard, RatingSettings, build_leaderboard
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_records import Leaderboard, RatingSettings
 from arena.records import Battle
+from arena.store.log_lines import row
 
 ELO = 400 / np.log(10)
 QUICK = RatingSettings(n_permutations=0)

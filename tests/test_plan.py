@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.experiment.live import InOrder
 from arena.experiment.plan import (
     battle_id,
     count_matchups,
@@ -16,7 +17,6 @@ from arena.experiment.plan import (
     plan_matchups,
     same_lists,
 )
-from arena.experiment.play import InOrder
 from arena.records import Document, Exhibit, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}

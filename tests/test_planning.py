@@ -13,9 +13,8 @@ from scipy import stats
 import arena
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
-from arena.rating.certainty import from_draws, from_sandwich
-from arena.rating.leaderboard import RatingSettings
-from arena.rating.planning import queries_to_separate, query_shares
+from arena.rating.inference import from_draws, from_sandwich, queries_to_separate, query_shares
+from arena.rating.leaderboard_records import RatingSettings
 
 THETA = np.array([-0.5, 0.15, 0.4])
 NEIGHBOURS = (2, 1)

@@ -12,16 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, chat, error
 
-from arena.endpoint.client import Api, Endpoint
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.cache import VerdictCache
-from arena.judging.choice import Choice
-from arena.judging.judge import Judge, qrels_judge
-from arena.judging.judges import open_judge
-from arena.judging.pointwise import TIE_MARGIN, Grade, discounted, grade_of
+from arena.judging.judge import Judge
+from arena.judging.open import open_judge
+from arena.judging.pointwise import TIE_MARGIN, discounted, grade_of
 from arena.judging.prompt import load_prompt
-from arena.records import Document, Exhibit, Query, Usage, Verdict
+from arena.judging.qrels import qrels_judge
+from arena.judging.reply import Choice
+from arena.judging.reply_cache import VerdictCache
+from arena.records import Document, Exhibit, Grade, Query, Usage, Verdict
 
 GRADES = config(kind="pointwise")
 SCALE = ("0", "1", "2", "3")

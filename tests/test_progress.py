@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from arena.progress import Plain, dollars, duration
+from arena.progress import Plain
+from arena.terminal import dollars, duration
 
 
 class Clock:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ConfigError
-from arena.judging.plain_text import cut
 from arena.judging.prompt import (
     Prompt,
+    cut,
     load_prompt,
     parse_prompt,
     render,

@@ -18,18 +18,16 @@ from provider_cases import CASES, KEY, TEXTS, VECTORS, Case, as_base64, reply_to
 from arena.cli import main
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, Provider, ServerProvider
 from arena.embedding.api import ApiEmbedder
-from arena.embedding.dialects import OPENAI
-from arena.embedding.model_prompts import known_prompts, role_prefixes
-from arena.embedding.presets import HOSTED, LOCAL, PRESETS, SERVERS
-from arena.embedding.provider import find_endpoint, request_fields
-from arena.embedding.raw_vectors import BadReplyError, stack_vectors
+from arena.embedding.prompts import known_prompts, role_prefixes
+from arena.embedding.providers import HOSTED, LOCAL, PRESETS, SERVERS, find_endpoint, request_fields
+from arena.embedding.wire_formats import OPENAI, BadReplyError, stack_vectors
 from arena.endpoint.client import Retry
 from arena.errors import ApiError, FatalApiError, UsageError
-from arena.experiment.pipeline import dry_run, retrieve
+from arena.experiment.live import dry_run, retrieve
 from arena.experiment.summary import BattleOptions
 from arena.progress import reporter
 from arena.records import Role
-from arena.vectors.cached import embed_cached
+from arena.vectors.cache import embed_cached
 from arena.vectors.store import VectorStore
 
 HASTY = Retry(attempts=3, base_s=0.002, longest_s=0.01)

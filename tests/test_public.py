@@ -12,9 +12,8 @@ from hub_server import HubServer, use_hub
 
 from arena.config.datasets import DatasetConfig, PublicName
 from arena.data.load import load_dataset
-from arena.data.public import PUBLIC
+from arena.data.public import PUBLIC, from_squad
 from arena.data.rows import Row
-from arena.data.squad import from_squad
 from arena.errors import DataError
 from arena.records import Query
 

@@ -21,9 +21,9 @@ from arena.config.datasets import DatasetConfig
 from arena.data.load import load_dataset
 from arena.errors import UnjudgedError
 from arena.judging.prompt import load_prompt, render_for_queries
-from arena.querying.desk import sample_documents
-from arena.querying.queries import TOKENS_PER_QUERY
-from arena.querying.text import fault, read_queries, screen
+from arena.querying.generate import TOKENS_PER_QUERY
+from arena.querying.screening import fault, read_queries, screen
+from arena.querying.settings import sample_documents
 from arena.records import Document
 
 FISH = ["salmon", "herring", "cod", "eel", "perch", "pike", "carp", "trout", "bream", "tench"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.data.query_files import query_id_of, read_queries, with_own
+from arena.data.queries import query_id_of, read_queries, with_own
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query
 

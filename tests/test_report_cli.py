@@ -20,9 +20,9 @@ from sites import data_of
 
 import arena as package
 from arena.cli import main
-from arena.log.battle_log import read_battles
 from arena.site import watch as watching
 from arena.site.watch import watch
+from arena.store.log_lines import read_battles
 
 
 def arena(*words: str | Path) -> Result:

@@ -23,7 +23,7 @@ from arena.config import ModelConfig
 from arena.errors import ApiError, DataError, FatalApiError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.rerank import with_base
-from arena.retrieval.rerank_api import read_scores
+from arena.retrieval.rerankers import read_scores
 from arena.retrieval.retrieve import retrieve
 
 QUERIES = [f"q{i}" for i in range(4)]

@@ -17,16 +17,15 @@ from arena.config import DatasetConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
 from arena.data.load import load_dataset
 from arena.data.metrics import latency_summary, measure_run
-from arena.data.passages import queries_in_corpus
+from arena.data.passages import passage, queries_in_corpus
 from arena.data.trec import write_run
 from arena.errors import ApiError, DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
-from arena.retrieval import by_vectors
+from arena.retrieval import dense as by_vectors
 from arena.retrieval.bm25 import Bm25Index, tokenize
-from arena.retrieval.job import passage
 from arena.retrieval.retrieve import retrieve
-from arena.vectors import top_k as top_k_module
-from arena.vectors.top_k import CosineIndex
+from arena.vectors import exact as top_k_module
+from arena.vectors.exact import CosineIndex
 
 BM25 = ModelConfig(name="bm25", provider="bm25")
 

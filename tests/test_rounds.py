@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from arena.experiment.plan import plan_matchups
-from arena.experiment.rounds import ROUND, Goal, Race, in_rounds
+from arena.experiment.stopping import ROUND, Goal, Race, in_rounds
 from arena.records import Battle, Winner
 
 

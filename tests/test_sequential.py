@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rated import simulate
 
 from arena.rating.bradley_terry import fit
-from arena.rating.sequential import (
+from arena.rating.inference import (
     FIRST_LOOK,
     all_separated,
+    intervals,
     sequence_half_widths,
     sequence_width,
 )
-from arena.rating.uncertainty import intervals
 
 
 def test_the_sequence_is_about_1_6_times_as_wide_as_an_interval_where_it_is_tightest() -> None:

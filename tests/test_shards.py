@@ -17,7 +17,7 @@ from loopback import Answer, LoopbackServer, verdict
 
 from arena.errors import IncompleteError, UsageError
 from arena.experiment.rate_files import rate_files
-from arena.experiment.shards import Shard, parse_shard
+from arena.store.shards import Shard, parse_shard
 
 RUN = Path("runs") / "x"
 

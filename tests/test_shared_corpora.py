@@ -9,7 +9,7 @@ import ir_measures
 import pytest
 from ir_measures import R, nDCG
 
-from arena.experiment.pipeline import battle
+from arena.experiment.live import battle
 from arena.experiment.rate_files import rate_files
 from arena.progress import reporter
 

@@ -9,8 +9,8 @@ from typing import Any
 from site_browser import Sites, until, visit
 from sites import data_of
 
-from arena.log.battle_log import read_battles
 from arena.site.build import build_site
+from arena.store.log_lines import read_battles
 
 
 def battles(sites: Sites) -> list[Any]:

@@ -16,26 +16,31 @@ from experiments import QUERIES, llm, play, write_experiment
 from loopback import LoopbackServer
 from sites import battles_of, content, data_of, uneven_judge
 
-from arena.auditing.card import audit
+from arena.auditing.audit import audit
 from arena.data.metrics import Latency
-from arena.data.shown import ShownDocument, ShownQuery, read_shown, write_shown
 from arena.errors import DataError, UsageError, WriteError
 from arena.experiment.rate_files import rate_files, write_leaderboard
-from arena.experiment.shards import Shard
-from arena.log.battle_log import read_battles, read_replies
 from arena.rating.battles import Battles, load_battles
-from arena.rating.leaderboard import Row
 from arena.rating.leaderboard_files import read_leaderboard
+from arena.rating.leaderboard_records import Row
 from arena.records import Record, RetrievalStats
 from arena.site import build as building
-from arena.site.against import hold_against
 from arena.site.build import build_site
-from arena.site.chunks import BATTLE_ROWS, MOST_SHOWN, Names, battle_chunks, shown_chunk_size
-from arena.site.filters import FILTERS
-from arena.site.latency import latency_info
+from arena.site.data_files import (
+    BATTLE_ROWS,
+    MOST_SHOWN,
+    Names,
+    battle_chunks,
+    hold_against,
+    shown_chunk_size,
+)
 from arena.site.log_columns import Log, read_log
 from arena.site.model_pages import extreme_queries
-from arena.site.tables import table_rows
+from arena.site.render import FILTERS
+from arena.site.tables import latency_info, table_rows
+from arena.store.log_lines import read_battles, read_replies
+from arena.store.shards import Shard
+from arena.store.texts import ShownDocument, ShownQuery, read_shown, write_shown
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hostile import LONG_NAME
 from site_browser import rows, until, visit
 
 from arena.site.build import build_site
-from arena.site.filters import FILTERS
+from arena.site.render import FILTERS
 
 
 def test_a_header_sorts_and_the_address_keeps_the_order(sites, page):

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import battles_of, content, data_of
 
-from arena.data.shown import ShownDocument, ShownQuery, read_shown, shown_key, write_shown
 from arena.errors import DataError
 from arena.judging.prompt import shown_parts
 from arena.records import Document
 from arena.site.build import build_site
-from arena.site.script import safe_json, script, shown_tree
+from arena.site.data_files import safe_json, script, shown_tree
 from arena.site.secrets import HIDDEN, publishable, settings_text
+from arena.store.texts import ShownDocument, ShownQuery, read_shown, shown_key, write_shown
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u2028\u202e\x00]]>-->"

@@ -13,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.data.passages import Passages
-from arena.embedding.embed import Embedding
+from arena.embedding.embedder import Embedding
 from arena.records import Document, Role
-from arena.retrieval.by_vectors import rank_by_vectors
+from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.job import Job
-from arena.vectors import shortlist
-from arena.vectors.cached import embed_cached
-from arena.vectors.distinct import DistinctTexts
-from arena.vectors.rows import VectorRows
+from arena.vectors import exact as shortlist
+from arena.vectors.cache import embed_cached
+from arena.vectors.digests import DistinctTexts, VectorRows
+from arena.vectors.exact import CosineIndex
 from arena.vectors.store import VectorStore
-from arena.vectors.top_k import CosineIndex
 
 MB = 2**20
 

@@ -10,13 +10,12 @@ import pytest
 from slots import SlotServer
 from virtual import run_virtually
 
-from arena.endpoint.address import is_own
-from arena.endpoint.breaker import Breaker, Outage
-from arena.endpoint.client import Api, Endpoint, Retry, run
-from arena.endpoint.climb import Climb
-from arena.endpoint.pace import Gate, Pace
-from arena.endpoint.rate import Rate
-from arena.endpoint.turns import OWN, Turns
+from arena.endpoint.address import Endpoint, is_own
+from arena.endpoint.client import Api, Retry, run
+from arena.endpoint.concurrency import Climb
+from arena.endpoint.outage import Breaker, Outage
+from arena.endpoint.rate_limit import Gate, Pace, Rate
+from arena.endpoint.timeouts import OWN, Turns
 from arena.errors import ApiError, FatalApiError
 
 

@@ -22,11 +22,11 @@ from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
-from arena.experiment.shards import Shard
 from arena.experiment.spending import open_books, spent_usd
 from arena.judging.meter import LONGEST
-from arena.log.battle_log import read_failures, read_replies
-from arena.log.claims import read_claims
+from arena.store.claims import read_claims
+from arena.store.log_lines import read_failures, read_replies
+from arena.store.shards import Shard
 
 CALL_USD = (100 * 1.0 + 20 * 2.0) / 1e6
 """What the loopback judge reports, at the prices of `llm`."""

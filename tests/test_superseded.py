@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from arena.errors import LogError
-from arena.log import superseded
-from arena.log.battle_log import BattleLog, read_battles
-from arena.log.superseded import set_aside
 from arena.records import Battle
+from arena.store import superseded
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import read_battles
+from arena.store.superseded import set_aside
 
 BATTLE = Battle("b", "d", "q", "m", "n", "tie", "j", "p", "judge")
 PLANNED = {"new-0", "new-1", "new-2"}

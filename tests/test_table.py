@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from arena.data.metrics import Latency
-from arena.rating.leaderboard import (
+from arena.rating.leaderboard_records import (
     Leaderboard,
     ModelFacts,
     MoreQueries,
@@ -20,9 +20,9 @@ from arena.rating.leaderboard import (
     RatingSettings,
     Row,
 )
-from arena.rating.table import Shown, render_leaderboard
-from arena.rating.terminal import short_names
+from arena.rating.leaderboard_table import Shown, render_leaderboard
 from arena.records import Record
+from arena.terminal import short_names
 
 ROW = Row(
     rank=1,
@@ -323,7 +323,9 @@ def test_data_sets_are_titled_with_what_the_first_place_is_worth_there():
 
 
 def test_importing_the_table_does_not_import_rich_or_pandas():
-    code = "import sys, arena.rating.table; print({'rich', 'pandas'} & set(sys.modules))"
+    code = (
+        "import sys, arena.rating.leaderboard_table; print({'rich', 'pandas'} & set(sys.modules))"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

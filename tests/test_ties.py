@@ -11,8 +11,8 @@ from rated import battles, golden, pools, simulate
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
-from arena.rating.counts import Comparisons
-from arena.rating.paired import Layout, OutcomeRule
+from arena.rating.comparisons import Comparisons
+from arena.rating.likelihood import Layout, OutcomeRule
 from arena.rating.ties import Davidson, RaoKupper, _count, fit_davidson, fit_rao_kupper
 
 BOTH = pytest.mark.parametrize("fit", [fit_davidson, fit_rao_kupper])

@@ -12,15 +12,19 @@ from rated import battles, golden, simulate
 
 from arena.errors import UsageError
 from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import Comparisons, Fit, fit
-from arena.rating.certainty import Certainty, from_draws, from_sandwich
-from arena.rating.contrasts import Contrasts, of_matrix
-from arena.rating.ties import fit_davidson
-from arena.rating.uncertainty import (
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.effective_queries import Contrasts, of_matrix
+from arena.rating.fit import Fit
+from arena.rating.inference import (
+    Certainty,
+    from_draws,
+    from_sandwich,
     intervals,
     position_interval,
     win_probabilities,
 )
+from arena.rating.ties import fit_davidson
 
 
 def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:

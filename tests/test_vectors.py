@@ -18,15 +18,14 @@ from loopback import Answer, LoopbackServer, embeddings, error
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.embedding.embed import Embedding
+from arena.embedding.embedder import Embedding
 from arena.endpoint.client import Retry
 from arena.errors import ApiError, DataError, WriteError
 from arena.files import cache_folder
 from arena.records import Role
-from arena.vectors.cached import embed_cached
+from arena.vectors.cache import embed_cached
 from arena.vectors.digests import DigestIndex, digests_of, first_of_each
-from arena.vectors.files import Growing
-from arena.vectors.store import StoredVectors, VectorStore
+from arena.vectors.store import Growing, StoredVectors, VectorStore
 
 
 class Recorder:
@@ -265,9 +264,9 @@ import sys
 from pathlib import Path
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.vectors.files import Growing
+from arena.vectors.store import Growing
 from arena.vectors.store import VectorStore
-from arena.vectors.cached import embed_cached
+from arena.vectors.cache import embed_cached
 
 model = ModelConfig(
     name="m", provider="openai", base_url=sys.argv[1], batch_size=5, concurrency=2

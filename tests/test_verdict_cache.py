@@ -18,10 +18,10 @@ from loopback import Answer, LoopbackServer, chat, verdict
 
 from arena.errors import BudgetSpentError, DataError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.cache import VerdictCache
 from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt
 from arena.judging.reply import ChatReply, Token
+from arena.judging.reply_cache import VerdictCache
 from arena.records import Usage, Verdict
 
 KEY, OTHER = "00" * 16, "ff" * 16
@@ -91,7 +91,7 @@ def test_a_reply_that_waits_to_be_written_is_found_and_written_at_the_end(tmp_pa
 WRITER = """
 import sys
 from pathlib import Path
-from arena.judging.cache import VerdictCache
+from arena.judging.reply_cache import VerdictCache
 from arena.judging.reply import ChatReply
 cache = VerdictCache(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):

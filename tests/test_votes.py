@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from arena.errors import UsageError
 from arena.rating.battles import Battles, from_frame
-from arena.rating.bradley_terry import Comparisons, fit
-from arena.rating.votes import combine, first_scores, only_judge
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.panel_votes import combine, first_scores, only_judge
 
 COLUMNS = ["judge", "query_id", "model_a", "model_b", "winner"]
 

@@ -14,11 +14,12 @@ import pytest
 from loopback import LoopbackServer, chat, error
 from raw_server import RawServer, Request, Sent, http
 
-from arena.endpoint.breaker import Outage
-from arena.endpoint.client import Api, ApiReply, Endpoint, Retry, run
-from arena.endpoint.connection import headers_for
-from arena.endpoint.rate import duration_s
-from arena.endpoint.refusals import retry_after_s
+from arena.endpoint.address import Endpoint
+from arena.endpoint.client import Api, ApiReply, Retry, run
+from arena.endpoint.http_errors import retry_after_s
+from arena.endpoint.outage import Outage
+from arena.endpoint.rate_limit import duration_s
+from arena.endpoint.transport import headers_for
 from arena.errors import ApiError, FatalApiError
 
 HASTY = Retry(base_s=0.002, longest_s=0.01, longest_asked_s=0.01, storm_s=0.01)

@@ -28,23 +28,23 @@ from arena.config import (
     ModelConfig,
     safe_filename,
 )
-from arena.config.problems import problem_lines
-from arena.data.beir import corpus_hash, queries_hash, sample_queries
+from arena.config.section import problem_lines
+from arena.data.beir import queries_hash, sample_queries
+from arena.data.corpus import corpus_hash
 from arena.data.trec import write_run, write_stats
 from arena.endpoint.apart import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
-from arena.experiment.material import Experiment, Material
-from arena.experiment.pipeline import play_prepared
-from arena.experiment.prepare import Prepared, prepare
+from arena.experiment.experiment import Experiment, Material, Prepared, prepare
+from arena.experiment.live import play_prepared
 from arena.experiment.runs import note_short, write_metrics
 from arena.experiment.spending import open_books
 from arena.experiment.summary import BattleOptions, Summary
 from arena.files import write_atomically
-from arena.judging.judges import prompt_name
+from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
-from arena.log.battle_log import read_battles, read_failures
 from arena.progress import Reporter, reporter
 from arena.records import Battle, Dataset, Probs, Run
+from arena.store.log_lines import read_battles, read_failures
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from arena.experiment import pipeline
+from arena.experiment import live as pipeline
 from arena.experiment.summary import BattleOptions, Summary
 from arena.progress import Reporter, reporter
 

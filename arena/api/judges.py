@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 from arena.api.sections import checked
 from arena.config import JudgeConfig
 from arena.digest import content_hash
-from arena.endpoint.refusals import one_line
 from arena.errors import UnjudgedError, UsageError
 from arena.records import Document, Exhibit, JudgeKind, Probs, Query, Side, Verdict
 from arena.redaction import blank
+from arena.terminal import one_line
 
 Answer = Side | Verdict
 JudgeFunction = Callable[[Query, tuple[Document, ...], tuple[Document, ...]], Any]

@@ -8,15 +8,16 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from arena.auditing.card import audit as audit_card
+from arena.auditing.audit import audit as audit_card
 from arena.auditing.records import Audit as PlainAudit
 from arena.errors import UsageError
 from arena.experiment.rate_files import experiment_facts
-from arena.printable import printable
 from arena.rating.battles import from_frame, load_aliases, load_battles
-from arena.rating.leaderboard import Leaderboard as PlainLeaderboard
-from arena.rating.leaderboard import RatingSettings, Row, build_leaderboard
+from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import row_to_json
+from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
+from arena.rating.leaderboard_records import RatingSettings, Row
+from arena.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,14 +17,14 @@ from arena.api.sections import checked
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
-from arena.data.run_lines import run_lines
-from arena.embedding.embed import Embedding
+from arena.data.trec import run_lines
+from arena.embedding.embedder import Embedding
 from arena.endpoint.apart import call_apart
 from arena.errors import UsageError
 from arena.files import cache_folder
 from arena.progress import reporter
 from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
-from arena.retrieval.by_vectors import rank_by_vectors
+from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.job import Job, Rankings
 from arena.retrieval.retrieve import ranked_run
 from arena.retrieval.retrieve import retrieve as retrieve_configured

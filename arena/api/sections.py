@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from arena.config.problems import problem_lines
+from arena.config.section import problem_lines
 from arena.errors import ConfigError
 
 S = TypeVar("S", bound=BaseModel)

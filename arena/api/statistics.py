@@ -11,7 +11,8 @@ import numpy as np
 from arena.errors import UsageError
 from arena.rating.battles import Battles, from_frame
 from arena.rating.elo import EloSettings, elo_ratings, tally
-from arena.rating.leaderboard import RatingSettings, build_leaderboard
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_records import RatingSettings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.coefficients import cohen_kappa
-from arena.auditing.estimates import coefficient, share, sums_by_cluster
-from arena.auditing.records import Figure
-from arena.auditing.words import missing, of_hundred
+from arena.auditing.estimates import (
+    Floats,
+    alpha_sums,
+    coefficient,
+    cohen_kappa,
+    krippendorff_alpha,
+    share,
+    sums_by_cluster,
+)
+from arena.auditing.evidence import QRELS, Evidence
+from arena.auditing.order import winner_of_lower
+from arena.auditing.records import BY_QUERY_ID, Estimate, Figure, Part, missing, of_hundred
+from arena.errors import UsageError
+from arena.rating.battles import NO_DATASET, Battles
+from arena.rating.leaderboard_records import Leaderboard
 
 Signs = NDArray[np.int8]
 """+1, 0 or −1: one model, a tie, the other."""
+
 
 Names = tuple[tuple[str, str], tuple[str, str]]
 """Key and title of the accuracy, key and title of kappa."""
@@ -49,3 +65,288 @@ def agreement_figures(
         return [first, missing(kappa_key, kappa_title, because, "coefficient")]
     meaning = "ties count as a verdict; 1: always the same; 0: no more often than by chance"
     return [first, Figure(kappa_key, kappa_title, "coefficient", kappa, "battles", meaning)]
+
+
+_SAME_NDCG = 1e-9
+
+
+_QRELS: Names = (
+    ("qrels_accuracy", "agrees with the relevance grades"),
+    ("qrels_kappa", "agrees with them beyond chance (Cohen's kappa)"),
+)
+
+
+_RANKS: Names = (
+    ("rank_tau", "ratings rank as nDCG@10 does (Kendall's tau)"),
+    ("rank_rho", "the same by Spearman's rho"),
+)
+
+
+_NO_QRELS = "no relevance grades (qrels) are beside the log"
+
+
+def qrels_figures(evidence: Evidence) -> list[Figure]:
+    """Winners against the sign of the difference in nDCG of the two lists shown."""
+    battles = _not_by_qrels(evidence.judged)
+    difference = ndcg_difference(evidence, battles)
+    if difference is None:
+        return [missing(key, title, _NO_QRELS) for key, title in _QRELS]
+    known = np.flatnonzero(~np.isnan(difference))
+    if not known.size:
+        because = "no battle's query has a relevant document in the qrels"
+        return [missing(key, title, because) for key, title in _QRELS]
+    difference, battles = difference[known], battles.take(known)
+    better, said = np.sign(difference).astype(np.int8), first_won(battles)
+    right = "the list with the higher nDCG"
+    accuracy, kappa = agreement_figures(said, better, battles.query, _QRELS, right)
+    if {battles.judges[code] for code in np.unique(battles.judge)} == {QRELS}:
+        note = "by construction: this judge is the grades themselves, not an LLM"
+        return [replace(accuracy, meaning=note), replace(kappa, meaning=note)]
+    return [replace(accuracy, parts=_by_size(said, better, np.abs(difference))), kappa]
+
+
+def ndcg_difference(evidence: Evidence, battles: Battles) -> NDArray[np.float64] | None:
+    """Take the second list's nDCG from the first's, (n_battles,); NaN where unknown.
+
+    Differences of rounding are 0. None where there are no grades at all.
+    """
+    ndcg = by_side(evidence, battles, "ndcg")
+    if ndcg is None:
+        return None
+    difference = ndcg[0] - ndcg[1]
+    return np.where(np.abs(difference) < _SAME_NDCG, 0.0, difference)
+
+
+def first_won(battles: Battles) -> Signs:
+    """+1 where the list shown first won, −1 where the other did, 0 for a tie."""
+    return np.array([1, -1, 0], np.int8)[battles.winner]
+
+
+def rank_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
+    """Whether ratings rank the models as mean nDCG@10 does."""
+    ndcg = _mean_ndcg(evidence)
+    rows = [row for row in leaderboard.overall if row.model in ndcg]
+    ratings = [row.elo if row.rating is None else row.rating for row in rows]
+    values = [ndcg[row.model] for row in rows]
+    because = ""
+    if not ndcg:
+        because = _NO_QRELS
+    elif len(rows) < 3:
+        because = f"a ranking needs 3 models with an nDCG@10, not {len(rows)}"
+    elif len(set(ratings)) < 2 or len(set(values)) < 2:
+        because = "all models are equally good"
+    if because:
+        return [missing(key, title, because, "coefficient") for key, title in _RANKS]
+    from scipy.stats import kendalltau, spearmanr  # noqa: PLC0415 - a second to import
+
+    meanings = (
+        "1: the same order of models; 0: unrelated; −1: the opposite order",
+        "as tau, but a model that is many ranks off weighs more",
+    )
+    found = (kendalltau(ratings, values), spearmanr(ratings, values))
+    return [
+        Figure(
+            *names,
+            "coefficient",
+            Estimate(float(correlation.statistic), None, None, len(rows), leaderboard.queries),
+            "models",
+            meaning,
+        )
+        for names, correlation, meaning in zip(_RANKS, found, meanings, strict=True)
+    ]
+
+
+def _by_size(said: Signs, truth: Signs, difference: NDArray[np.float64]) -> tuple[Part, ...]:
+    """Accuracy where lists differ more than usual, and where they differ less."""
+    decided = (said != 0) & (truth != 0)
+    if not decided.any():
+        return ()
+    middle = float(np.median(difference[decided]))
+    parts = (
+        (f"nDCG differs by more than {middle:.2f}", decided & (difference > middle)),
+        ("by less", decided & (difference <= middle)),
+    )
+    return tuple(
+        Part(name, float((said == truth)[rows].mean()), int(rows.sum()))
+        for name, rows in parts
+        if rows.any()
+    )
+
+
+def _not_by_qrels(battles: Battles) -> Battles:
+    """The battles of judges that are no grades, where there are any."""
+    by_qrels = np.array([judge == QRELS for judge in battles.judges])[battles.judge]
+    return battles if by_qrels.all() else battles.take(np.flatnonzero(~by_qrels))
+
+
+def _mean_ndcg(evidence: Evidence) -> dict[str, float]:
+    """Model → nDCG@10, the mean over the data sets that have it for some model."""
+    datasets = {dataset for dataset, _ in evidence.ndcg_at_10}
+    found: dict[str, list[float]] = defaultdict(list)
+    for (_, model), value in evidence.ndcg_at_10.items():
+        found[model].append(value)
+    # A mean over fewer data sets than others' would compare data sets, not models.
+    return {m: sum(v) / len(v) for m, v in found.items() if len(v) == len(datasets)}
+
+
+def by_side(
+    evidence: Evidence, battles: Battles, what: Literal["ndcg", "words"]
+) -> tuple[Floats, Floats] | None:
+    """A figure of the list shown first and of the other, (n_battles,) each; NaN where unknown.
+
+    None where nothing is known of any list, or battles do not name their queries.
+    """
+    if not evidence.lists or battles.query_id is None:
+        return None
+    m = len(battles.models)
+    place = {query_id: code for code, query_id in enumerate(battles.query_ids)}
+    table = np.full((len(battles.datasets) * m, len(place)), np.nan)
+    for (dataset, model), shown in evidence.lists.items():
+        if model not in battles.models:
+            continue
+        row = battles.datasets.index(dataset) * m + battles.models.index(model)
+        for query_id, one in shown.items():
+            value = one.ndcg if what == "ndcg" else one.words
+            if value is not None and query_id in place:
+                table[row, place[query_id]] = value
+    if np.isnan(table).all():
+        return None
+    first, second = (
+        table[battles.dataset * m + side, battles.query_id]
+        for side in (battles.model_a, battles.model_b)
+    )
+    return first, second
+
+
+_ALPHA = "panel_alpha", "judges agree beyond chance (Krippendorff's alpha)"
+
+
+_SHARE = "panel_agreement", "two judges of the panel agree"
+
+
+def panel_figures(evidence: Evidence) -> list[Figure]:
+    """Agreement on the same query and models in the same order; a judge's first verdict counts."""
+    battles = evidence.judged
+    m, n_judges = len(battles.models), np.unique(battles.judge).size
+    if n_judges < 2:
+        because = "there is one judge"
+        return [missing(*_ALPHA, because, "coefficient"), missing(*_SHARE, because)]
+    pair = battles.model_a.astype(np.int64) * m + battles.model_b
+    _, unit = np.unique(battles.query * np.int64(m * m) + pair, return_inverse=True)
+    _, rows = np.unique(unit * len(battles.judges) + battles.judge, return_index=True)
+    counts = np.zeros((int(unit.max()) + 1, 3))
+    np.add.at(counts, (unit[rows], battles.winner[rows]), 1)
+    query = np.zeros(len(counts), np.intp)
+    query[unit] = battles.query
+    judges = counts.sum(axis=1)
+    agreement = share((counts * (counts - 1) / 2).sum(axis=1), query, judges * (judges - 1) / 2)
+    if agreement is None:
+        because = f"no two judges judged the same battle{BY_QUERY_ID}"
+        return [missing(*_ALPHA, because, "coefficient"), missing(*_SHARE, because)]
+    return [
+        _alpha(counts[judges >= 2], query[judges >= 2]),
+        Figure(
+            *_SHARE,
+            "share",
+            agreement,
+            "pairs of verdicts",
+            f"in {of_hundred(agreement.value)} cases two judges of a battle say the same",
+        ),
+    ]
+
+
+def _alpha(counts: np.ndarray, query: np.ndarray) -> Figure:
+    sums = sums_by_cluster(alpha_sums(counts), query)
+    estimate = coefficient(sums, krippendorff_alpha, n=len(counts))
+    if estimate is None:
+        return missing(*_ALPHA, "all verdicts are the same", "coefficient")
+    meaning = "1: one mind; 0: as if by chance; from 0.8 on good, below 0.67 doubtful"
+    return Figure(*_ALPHA, "coefficient", estimate, "battles", meaning)
+
+
+_Matchup = tuple[tuple[str, str], str, str]
+"""(data set, query_id), lower model, upper model."""
+
+
+_PEOPLE: Names = (
+    ("people_accuracy", "agrees with people"),
+    ("people_kappa", "agrees with them beyond chance (Cohen's kappa)"),
+)
+
+
+def people_figures(evidence: Evidence) -> list[Figure]:
+    """Winners against people's labels of the same query and models, in either order.
+
+    Several labels of one matchup count as what more than half of them say, else as a tie. Verdicts
+    and labels are counted by the place at which lists were shown: how models are spelt, and so
+    which of two comes first in the alphabet, changes no figure.
+
+    Raises:
+        UsageError: no label is about a battle of the log, or it is not clear of which data set.
+    """
+    if evidence.people is None:
+        because = "no labels of people were given (--labels)"
+        return [missing(key, title, because) for key, title in _PEOPLE]
+    battles, people = evidence.judged, evidence.people
+    with_dataset = people.datasets != (NO_DATASET,)
+    if not with_dataset:
+        _refuse_ambiguous(battles, people)
+    labels = _majority(people, with_dataset=with_dataset)
+    found = [
+        (row, label)
+        for row, (matchup, _) in enumerate(_matchups(battles, with_dataset=with_dataset))
+        if (label := labels.get(matchup)) is not None
+    ]
+    if not found:
+        raise UsageError(
+            f"none of the {len(people):,} labels is about a battle of this log; labels and "
+            "battles must name models, queries and data sets alike"
+        )
+    rows, of_lower = np.array(found, np.intp).T
+    matched = battles.take(rows)
+    truth = np.where(matched.model_a < matched.model_b, of_lower, -of_lower).astype(np.int8)
+    right = "the list that people prefer"
+    return agreement_figures(first_won(matched), truth, matched.query, _PEOPLE, right)
+
+
+def _majority(people: Battles, *, with_dataset: bool) -> dict[_Matchup, int]:
+    """+1, 0 or −1 for the lower model: what more than half of the labels say, else 0."""
+    votes: dict[_Matchup, Counter[int]] = defaultdict(Counter)
+    for matchup, vote in _matchups(people, with_dataset=with_dataset):
+        if matchup[0][1]:  # without a query_id it is about no battle
+            votes[matchup][vote] += 1
+    return {
+        matchup: next((sign for sign in (1, -1) if 2 * count[sign] > count.total()), 0)
+        for matchup, count in votes.items()
+    }
+
+
+def _matchups(battles: Battles, *, with_dataset: bool) -> list[tuple[_Matchup, int]]:
+    """What each battle was about, models by their codes' order, and who won: +1, 0, −1."""
+    models = np.array(battles.models, dtype=object)
+    lower = models[np.minimum(battles.model_a, battles.model_b)]
+    upper = models[np.maximum(battles.model_a, battles.model_b)]
+    about = zip(_asked(battles, with_dataset=with_dataset), lower, upper, strict=True)
+    return list(zip(about, winner_of_lower(battles).tolist(), strict=True))
+
+
+def _asked(battles: Battles, *, with_dataset: bool) -> list[tuple[str, str]]:
+    """Each battle's (data set, query_id); the data set is empty where labels have none."""
+    if battles.query_id is None:
+        return [("", "")] * len(battles)
+    return [
+        (battles.datasets[dataset] if with_dataset else "", battles.query_ids[query_id])
+        for dataset, query_id in zip(battles.dataset, battles.query_id, strict=True)
+    ]
+
+
+def _refuse_ambiguous(battles: Battles, people: Battles) -> None:
+    """Labels without a data set, about a query_id that two data sets of the log have."""
+    labelled = {query_id for _, query_id in _asked(people, with_dataset=False)}
+    home: dict[str, str] = {}
+    for dataset, query_id in sorted(set(_asked(battles, with_dataset=True))):
+        if query_id in labelled and home.setdefault(query_id, dataset) != dataset:
+            raise UsageError(
+                f"query_id {query_id!r} is in {home[query_id]} and in {dataset}, and the labels "
+                "do not say which they mean; add a column dataset"
+            )

@@ -11,12 +11,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from arena.auditing.records import Estimate
+from arena.auditing.records import Estimate, Part
+from arena.rating.battles import Battles
 
 Floats = NDArray[np.float64]
 
+
 LEVEL = 0.95
+
+
 _NORMAL_QUANTILE = 1.959963984540054
+
+
 _DRAWS = 1000
 
 
@@ -103,3 +109,77 @@ def _student_quantile(df: int) -> float:
     from scipy.special import stdtrit  # noqa: PLC0415
 
     return float(stdtrit(df, (1 + LEVEL) / 2))
+
+
+def cohen_kappa(tables: Floats) -> Floats:
+    """κ = (p_o − p_e) / (1 − p_e) of square tables, (draws, c·c) → (draws,).
+
+    p_o is the share on the diagonal, p_e what it would be if the raters' verdicts were
+    independent (Cohen 1960, doi:10.1177/001316446002000104). NaN where both raters only ever say
+    one and the same word.
+    """
+    c = round(np.sqrt(tables.shape[1]))
+    total = tables.sum(axis=1)
+    p = tables.reshape(-1, c, c) / np.where(total > 0, total, np.nan)[:, None, None]
+    observed = np.einsum("dii->d", p)
+    expected = (p.sum(axis=1) * p.sum(axis=2)).sum(axis=1)
+    return _beyond_chance(1 - observed, 1 - expected)
+
+
+def krippendorff_alpha(sums: Floats) -> Floats:
+    """α = 1 − D_o / D_e of nominal verdicts, (draws, 1 + c) of `alpha_sums` → (draws,).
+
+    D_e is the disagreement of two verdicts drawn from all verdicts on all units, without
+    replacement (Hayes and Krippendorff 2007, doi:10.1080/19312450709336664). NaN where all
+    verdicts are the same word.
+    """
+    disagreement, counts = sums[:, 0], sums[:, 1:]
+    n = counts.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = (n**2 - (counts**2).sum(axis=1)) / (n - 1)
+    return _beyond_chance(disagreement, expected)
+
+
+def alpha_sums(counts: NDArray[np.int64] | Floats) -> Floats:
+    """Per unit: its disagreeing ordered pairs over (verdicts − 1), then its verdicts by word.
+
+    Args:
+        counts: how many raters gave a unit each word, (n_units, c). Units with fewer than two
+            verdicts say nothing of agreement and are rows of 0.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    m = counts.sum(axis=1, keepdims=True)
+    paired = np.where(m >= 2, counts, 0)
+    disagreeing = (paired.sum(axis=1) ** 2 - (paired**2).sum(axis=1)) / np.maximum(m[:, 0] - 1, 1)
+    return np.column_stack([disagreeing, paired])
+
+
+def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
+    possible = expected > 1e-12
+    out: Floats = np.where(possible, 1 - observed / np.where(possible, expected, 1), np.nan)
+    return out
+
+
+def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Part, ...]:
+    """The share of each judge of a panel; of one judge, the share on each of its data sets.
+
+    Args:
+        battles: the rows that count.
+        hits: whether each is one, (n_battles,).
+    """
+    if np.unique(battles.judge).size > 1:
+        return shares(battles.judge, battles.judges, hits)
+    if np.unique(battles.dataset).size > 1:
+        return shares(battles.dataset, battles.datasets, hits)
+    return ()
+
+
+def shares(code: ArrayLike, names: tuple[str, ...], hits: ArrayLike) -> tuple[Part, ...]:
+    """The share of hits for each code that occurs, in the order of the codes."""
+    code, hits = np.asarray(code), np.asarray(hits, dtype=np.float64)
+    total = np.bincount(code, minlength=len(names))
+    found = np.bincount(code, hits, minlength=len(names))
+    return tuple(
+        Part(names[c] or "(not named)", float(found[c] / total[c]), int(total[c]))
+        for c in np.flatnonzero(total)
+    )

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config import safe_filename
-from arena.data.kept import read_kept
-from arena.data.per_query import ShownList, read_lists
+from arena.data.json_files import read_kept
 from arena.errors import UsageError
-from arena.log.lines import battle_lines, read_failures
 from arena.rating.battles import Battles, from_frame, load_battles
 from arena.records import Failure
+from arena.store.log_lines import battle_lines, read_failures
+from arena.store.per_query import ShownList, read_lists
 
 if TYPE_CHECKING:
     import pandas as pd

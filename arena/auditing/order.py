@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.estimates import share
+from arena.auditing.estimates import parts_by, share
 from arena.auditing.evidence import Evidence
-from arena.auditing.parts import parts_by
-from arena.auditing.records import Estimate, Figure
-from arena.auditing.words import BY_QUERY_ID, missing, of_hundred
-from arena.rating.battles import MODEL_A, TIE, Battles
-from arena.rating.leaderboard import Leaderboard
+from arena.auditing.records import BY_QUERY_ID, Estimate, Figure, missing, of_hundred
+from arena.rating.battle_columns import MODEL_A, TIE
+from arena.rating.battles import Battles
+from arena.rating.leaderboard_records import Leaderboard
 
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from arena.batch.chunks import URL, is_file_of
-from arena.batch.ledger import Job, Ledger, seconds_since, utc
+from arena.batch.requests import URL, is_file_of
 from arena.batch.results import Reader, Results
-from arena.endpoint.files import FileApi, segment
-from arena.endpoint.refusals import TransientApiError, one_line
+from arena.endpoint.file_api import FileApi, segment
+from arena.endpoint.http_errors import TransientApiError
 from arena.errors import ApiError, FatalApiError
+from arena.store.batch_ledger import Job, Ledger, seconds_since, utc
+from arena.terminal import one_line
 
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a job stays; in each of them some requests may be done, and billed."""

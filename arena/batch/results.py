@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from arena.endpoint.http_errors import refusal
 from arena.endpoint.json_body import read_json
-from arena.endpoint.refusals import one_line, refusal
 from arena.errors import UnjudgedError
 from arena.records import Usage, Verdict
 from arena.redaction import blank_json, may_tell
+from arena.terminal import one_line
 
 Answer = Verdict | UnjudgedError
 Reader = Callable[[Mapping[str, Any], float], Verdict]

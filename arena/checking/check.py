@@ -17,13 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from arena.checking.judges import try_judge
+from arena.checking.probes import Means, kind_of, try_judge, try_model
 from arena.checking.rows import Row, failed
-from arena.checking.tries import Means, kind_of, try_model
 from arena.config import Config
 from arena.data.load import load_dataset
 from arena.errors import UsageError
-from arena.experiment.material import open_experiment
+from arena.experiment.experiment import open_experiment
 from arena.progress import Reporter, Stage
 from arena.records import Dataset
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from arena.endpoint.refusals import one_line
 from arena.errors import ApiError, ArenaError, DataError, UnjudgedError
+from arena.terminal import one_line
 
 Outcome = Literal["ok", "failed", "not tried"]
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from arena.checking.check import Report
 from arena.checking.rows import Row
-from arena.progress import dollars
-from arena.rating.terminal import (
+from arena.terminal import (
     Column,
     Screen,
     count,
+    dollars,
     fitted_table,
     plain_console,
     printable,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from arena.printable import printable_json
+from arena.terminal import printable_json
 
 
 @click.command()
@@ -35,10 +35,11 @@ def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: boo
       arena audit runs/handbook
       arena audit battles.csv --labels people.csv --json
     """
-    from arena.auditing import card, show  # noqa: PLC0415
+    from arena.auditing import report  # noqa: PLC0415
+    from arena.auditing.audit import audit as audit_judge  # noqa: PLC0415
 
-    audited = card.audit(path, labels=labels, aliases=aliases)
+    audited = audit_judge(path, labels=labels, aliases=aliases)
     if as_json:
-        click.echo(printable_json(show.to_json(audited)))
+        click.echo(printable_json(report.to_json(audited)))
     else:
-        show.print_audit(audited)
+        report.print_audit(audited)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from arena.commands.options import CONFIG, QUIET, Amount, echo_lines, echo_path
-from arena.progress import dollars, reporter
+from arena.progress import reporter
+from arena.terminal import dollars
 
 if TYPE_CHECKING:
-    from arena.experiment.batch_settle import Collected
+    from arena.batch.collect import Collected
 
 REQUESTS = click.option(
     "--max-requests",
@@ -78,10 +79,10 @@ def submit(  # noqa: PLR0913  one parameter per option
     Example:
       arena batch submit handbook/arena.toml --max-usd 5
     """
-    from arena.batch.chunks import Limits  # noqa: PLC0415
+    from arena.batch import submit as work  # noqa: PLC0415
+    from arena.batch.requests import Limits  # noqa: PLC0415
+    from arena.batch.submit import open_desk  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch as work  # noqa: PLC0415
-    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     limits = Limits(requests=max_requests, tokens=max_tokens)
@@ -101,8 +102,8 @@ def status(config: Path) -> None:
     Example:
       arena batch status handbook/arena.toml
     """
+    from arena.batch import submit as work  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch as work  # noqa: PLC0415
 
     found = run(work.statuses(config))
     jobs = [f"{job.name}  {job.batch_id or '-'}  {state}" for job, state in found]
@@ -124,10 +125,10 @@ def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, qu
     Example:
       arena batch collect handbook/arena.toml --wait
     """
+    from arena.batch import collect as batch_results  # noqa: PLC0415
     from arena.batch.jobs import Poll  # noqa: PLC0415
+    from arena.batch.submit import open_desk  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch_results  # noqa: PLC0415
-    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     desk = open_desk(config, progress)
@@ -151,9 +152,9 @@ def export(folder: Path, config: Path, max_requests: int, *, quiet: bool) -> Non
       arena batch export requests handbook/arena.toml
       vllm run-batch -i requests/requests-0001.jsonl -o results.jsonl --model MODEL
     """
-    from arena.batch.chunks import Limits  # noqa: PLC0415
-    from arena.experiment import batch as work  # noqa: PLC0415
-    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
+    from arena.batch import submit as work  # noqa: PLC0415
+    from arena.batch.requests import Limits  # noqa: PLC0415
+    from arena.batch.submit import open_desk  # noqa: PLC0415
 
     desk = open_desk(config, reporter(quiet=quiet))
     for path in work.export(desk, folder, Limits(requests=max_requests)):
@@ -179,9 +180,9 @@ def import_(files: Sequence[Path], config: Path, *, quiet: bool) -> None:
     Example:
       arena batch import results.jsonl --config handbook/arena.toml
     """
+    from arena.batch import collect as batch_results  # noqa: PLC0415
+    from arena.batch.submit import open_desk  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
-    from arena.experiment import batch_results  # noqa: PLC0415
-    from arena.experiment.batch_desk import open_desk  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     desk = open_desk(config, progress)

@@ -14,7 +14,7 @@ from arena.errors import UsageError
 from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
-    from arena.experiment.rounds import Goal
+    from arena.experiment.stopping import Goal
     from arena.experiment.summary import BattleOptions
 
 
@@ -69,9 +69,9 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --until separated
       arena battle handbook/arena.toml --report
     """
-    from arena.experiment import pipeline  # noqa: PLC0415
-    from arena.experiment.shards import WHOLE, parse_shard  # noqa: PLC0415
+    from arena.experiment import live as pipeline  # noqa: PLC0415
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
+    from arena.store.shards import WHOLE, parse_shard  # noqa: PLC0415
 
     part = parse_shard(shard) if shard else WHOLE
     goal = _goal(until, until_width)
@@ -119,7 +119,7 @@ def demo(
       arena demo --report
       OPENAI_BASE_URL=http://localhost:8000/v1 arena demo --judge-model qwen3-8b
     """
-    from arena.experiment.demo import demo_config  # noqa: PLC0415
+    from arena.commands.demo import demo_config  # noqa: PLC0415
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
 
     config = folder / "arena.toml"
@@ -129,7 +129,7 @@ def demo(
 
 
 def _goal(until: str | None, width_elo: float | None) -> Goal | None:
-    from arena.experiment.rounds import Goal  # noqa: PLC0415
+    from arena.experiment.stopping import Goal  # noqa: PLC0415
 
     if until and width_elo is not None:
         raise UsageError("--until separated or --until-width ELO, not both")
@@ -140,7 +140,7 @@ def _battle(
     config: Path, progress: Reporter, options: BattleOptions, *, report: bool = False
 ) -> None:
     """Play, then rate what is in the log, even where the run was cut short."""
-    from arena.experiment.material import open_experiment  # noqa: PLC0415
+    from arena.experiment.experiment import open_experiment  # noqa: PLC0415
 
     folder = open_experiment(config).folder
     if not report:
@@ -153,9 +153,9 @@ def _battle(
 
 
 def _play_and_rate(config: Path, progress: Reporter, options: BattleOptions, folder: Path) -> None:
-    from arena.experiment import pipeline  # noqa: PLC0415
+    from arena.experiment import live as pipeline  # noqa: PLC0415
     from arena.experiment.rate_files import last_leaderboard, rate_files  # noqa: PLC0415
-    from arena.rating.moves import describe_moves  # noqa: PLC0415
+    from arena.rating.leaderboard_notes import describe_moves  # noqa: PLC0415
 
     before = last_leaderboard(folder)  # now: a site that is kept up to date rates the log too
     summary = pipeline.battle(config, progress, options)

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from arena.commands.options import Amount
-from arena.printable import printable_json
 from arena.progress import reporter
+from arena.terminal import printable_json
 
 
 @click.command()
@@ -45,7 +45,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
     """
     from arena.checking import check as checks  # noqa: PLC0415
     from arena.checking import table as check_table  # noqa: PLC0415
-    from arena.rating.terminal import screen  # noqa: PLC0415
+    from arena.terminal import screen  # noqa: PLC0415
 
     try:
         report = checks.check(config, reporter(quiet=quiet), data=not no_data, timeout_s=timeout_s)

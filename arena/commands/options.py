@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from arena.printable import printable
+from arena.terminal import printable
 
 
 class Amount(click.FloatRange):
@@ -47,7 +47,7 @@ QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on st
 
 def echo_lines(lines: Iterable[str]) -> None:
     """Print lines to stdout, broken between words where a terminal is narrower."""
-    from arena.rating.terminal import screen, wrapped  # noqa: PLC0415
+    from arena.terminal import screen, wrapped  # noqa: PLC0415
 
     on = screen()
     for line in lines:

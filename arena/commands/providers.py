@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arena.printable import printable_json
+from arena.terminal import printable_json
 
 if TYPE_CHECKING:
-    from arena.embedding.presets import Preset
+    from arena.embedding.providers import Preset
 
 _WIDEST = 100
 _PREFIX = (
@@ -60,7 +60,7 @@ def providers(*, as_json: bool) -> None:
 
 
 def _providers() -> Iterator[_Provider]:
-    from arena.embedding.presets import LOCAL, PRESETS  # noqa: PLC0415
+    from arena.embedding.providers import LOCAL, PRESETS  # noqa: PLC0415
 
     for name, preset in PRESETS.items():
         key_set = bool(os.environ.get(preset.key_env, "").strip()) if preset.key_env else None
@@ -89,7 +89,7 @@ def _roles(preset: Preset) -> str:
 def _table(rows: Sequence[_Provider], width: int) -> str:
     from rich.text import Text  # noqa: PLC0415
 
-    from arena.rating.terminal import empty_table, plain_console  # noqa: PLC0415
+    from arena.terminal import empty_table, plain_console  # noqa: PLC0415
 
     served, local = empty_table(), empty_table()
     local.show_header = False

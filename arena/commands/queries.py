@@ -95,8 +95,8 @@ def queries(  # noqa: PLR0913  one parameter per option
       arena queries handbook/arena.toml --n 300 --max-usd 1
       arena queries --documents docs --model gpt-4.1-mini --out queries
     """
-    from arena.querying.desk import Order  # noqa: PLC0415
-    from arena.querying.queries import estimate_queries, write_queries_for  # noqa: PLC0415
+    from arena.querying.generate import estimate_queries, write_queries_for  # noqa: PLC0415
+    from arena.querying.settings import Order  # noqa: PLC0415
 
     settings = {
         "model": model,

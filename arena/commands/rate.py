@@ -12,11 +12,11 @@ import click
 
 from arena.commands.options import Amount
 from arena.errors import WriteError
-from arena.printable import printable_json
+from arena.terminal import printable_json
 
 if TYPE_CHECKING:
-    from arena.rating.leaderboard import Leaderboard
-    from arena.rating.table import Shown
+    from arena.rating.leaderboard_records import Leaderboard
+    from arena.rating.leaderboard_table import Shown
 
 
 @click.command()
@@ -117,8 +117,8 @@ def rate(  # noqa: PLR0913  one parameter per option
     # without them a large log can be read by several processes.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from arena.experiment.rate_files import rate_files  # noqa: PLC0415
-    from arena.rating.leaderboard import RatingSettings  # noqa: PLC0415
-    from arena.rating.table import Shown  # noqa: PLC0415
+    from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415
+    from arena.rating.leaderboard_table import Shown  # noqa: PLC0415
 
     settings = RatingSettings(soft="auto" if soft else "never", **options)
     leaderboard = rate_files(paths, aliases=aliases, settings=settings)
@@ -150,7 +150,7 @@ def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
 def show(leaderboard: Leaderboard, *, as_json: bool, shown: Shown | None = None) -> None:
     """Print a leaderboard: a table for people, or JSON for programs."""
     from arena.rating.leaderboard_files import to_json  # noqa: PLC0415
-    from arena.rating.table import print_leaderboard  # noqa: PLC0415
+    from arena.rating.leaderboard_table import print_leaderboard  # noqa: PLC0415
 
     if as_json:
         click.echo(printable_json(to_json(leaderboard)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from arena.commands.options import echo_path
-from arena.printable import printable
+from arena.terminal import printable
 
 
 @click.command()

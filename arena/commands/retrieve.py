@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from arena.commands.options import CONFIG, QUIET
-from arena.printable import printable_json
 from arena.progress import reporter
+from arena.terminal import printable_json
 
 
 @click.command()
@@ -27,8 +27,9 @@ def retrieve(config: Path, *, as_json: bool, quiet: bool) -> None:
       arena retrieve handbook/arena.toml
       arena retrieve --json | jq '.[].documents_per_s'
     """
-    from arena.experiment import pipeline, retrieval_table  # noqa: PLC0415
-    from arena.rating.terminal import screen  # noqa: PLC0415
+    from arena.experiment import live as pipeline  # noqa: PLC0415
+    from arena.retrieval import table as retrieval_table  # noqa: PLC0415
+    from arena.terminal import screen  # noqa: PLC0415
 
     runs = pipeline.retrieve(config, reporter(quiet=quiet))
     if as_json:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from arena.config.languages import language_name
 from arena.config.secrets import secret_field
 from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
 
@@ -26,23 +25,40 @@ HostedProvider = Literal[
     "fireworks",
     "nvidia",
 ]
+
+
 ServerProvider = Literal["ollama", "vllm", "tei", "llamacpp", "lmstudio"]
+
+
 LocalProvider = Literal[
     "sentence-transformers", "model2vec", "onnx", "bm25", "wordllama", "minilm", "lsa"
 ]
+
+
 Provider = Literal[HostedProvider, ServerProvider, LocalProvider]
 """Who makes vectors or rankings: hosted APIs, servers of one's own, and what runs right here."""
+
 
 Reranker = Literal["cohere", "jina", "voyage", "tei", "cross-encoder"]
 """Who puts another model's run into a better order: rerank APIs, or a local cross-encoder."""
 
+
 Precision = Literal["float32", "float16", "int8", "binary"]
 """The numbers that an index holds: 4, 2, 1 and 1/8 bytes a dimension."""
 
+
 _OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx")
+
+
 _WAYS: Final = ("provider", "run", "command", "rerank")
+
+
 _OF_VECTORS: Final = frozenset({"dimensions", "precision"})
+
+
 _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
+
+
 _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "document_extra"})
 
 
@@ -197,3 +213,64 @@ class ModelConfig(Section):
             if path.exists():  # else it is a name on the hub
                 return self.model_copy(update={"model": str(path)})
         return self
+
+
+_CODES: Final = {
+    "arabic": "ar",
+    "armenian": "hy",
+    "basque": "eu",
+    "catalan": "ca",
+    "czech": "cs",
+    "danish": "da",
+    "dutch": "nl",
+    "english": "en",
+    "esperanto": "eo",
+    "estonian": "et",
+    "finnish": "fi",
+    "french": "fr",
+    "german": "de",
+    "greek": "el",
+    "hindi": "hi",
+    "hungarian": "hu",
+    "indonesian": "id",
+    "irish": "ga",
+    "italian": "it",
+    "lithuanian": "lt",
+    "nepali": "ne",
+    "norwegian": "no",
+    "persian": "fa",
+    "polish": "pl",
+    "portuguese": "pt",
+    "romanian": "ro",
+    "russian": "ru",
+    "serbian": "sr",
+    "sesotho": "st",
+    "spanish": "es",
+    "swedish": "sv",
+    "tamil": "ta",
+    "turkish": "tr",
+    "yiddish": "yi",
+}
+
+
+LANGUAGES: Final = tuple(_CODES)
+"""Every language that Snowball (https://snowballstem.org) has a stemmer for."""
+
+
+_NAMES: Final = {code: name for name, code in _CODES.items()}
+
+
+_NORWEGIAN: Final = {"nb": "norwegian", "nn": "norwegian"}
+
+
+def language_name(given: str) -> str:
+    """``"no"``, ``"nb-NO"`` and ``"Norwegian"`` → ``"norwegian"``.
+
+    Raises:
+        ValueError: there is no stemmer for it.
+    """
+    word = given.strip().lower()
+    name = {**_NAMES, **_NORWEGIAN}.get(word.replace("_", "-").partition("-")[0], word)
+    if name not in _CODES:
+        raise ValueError(f'no stemmer for "{given}"; known are {", ".join(LANGUAGES)}')
+    return name

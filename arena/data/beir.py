@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from arena.data.corpus_file import collect, corpus_hash
+from arena.data.corpus import collect, corpus_hash
 from arena.data.rows import documents, json_rows, queries, unique
 from arena.data.trec import read_qrels
 from arena.errors import DataError

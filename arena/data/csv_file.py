@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from arena.data.lines import UNREADABLE, numbered_lines, opened, unreadable
+from arena.data.rows import UNREADABLE, numbered_lines, opened, unreadable
 from arena.errors import DataError
 
 SEPARATORS: Final = ",;\t|"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from arena.data.extras import needed
+from arena.data.cleaning import without_data, without_marks
 from arena.data.html_text import page_text
-from arena.data.junk import without_data, without_marks
+from arena.optional import needed
 
 _FRONT_MATTER = re.compile(
     r"\A(?:---[ \t]*\n(.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\n(.*?)^\+\+\+)[ \t]*$\n?",

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from arena.data.corpus_file import collect
-from arena.data.cut import Cut
-from arena.data.cut_all import cut_all
+from arena.data.corpus import collect
 from arena.data.document_files import READERS
+from arena.data.document_passages import cut_all
+from arena.data.file_passages import Cut
 from arena.data.rows import Row
 from arena.errors import DataError
 from arena.progress import Reporter, reporter

@@ -12,8 +12,8 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from arena.data.extras import needed
-from arena.data.junk import is_sign
+from arena.data.cleaning import is_sign
+from arena.optional import needed
 
 
 def _names(words: str) -> frozenset[str]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
 from arena.data.builtin import python_docs
-from arena.data.corpus_file import n_copies
+from arena.data.corpus import n_copies
 from arena.data.passages import queries_in_corpus
-from arena.data.query_files import with_own
+from arena.data.queries import with_own
 from arena.errors import UsageError
 from arena.progress import Reporter
 from arena.records import Dataset
@@ -59,7 +59,7 @@ def _from_source(
     if config.path is not None:
         return load_beir(config.path, config.name, split=None if corpus_alone else config.split)
     if config.hf is not None:
-        from arena.data.hf import HfSource, load_hf  # noqa: PLC0415
+        from arena.data.huggingface import HfSource, load_hf  # noqa: PLC0415
 
         source = HfSource(config.hf, config.split, config.subset, config.revision)
         return load_hf(source, config.name, corpus_alone=corpus_alone)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from arena.data.kept import read_kept
+from arena.data.json_files import read_kept
 from arena.records import Qrels, Run
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.data.corpus_file import documents_of
+from arena.data.corpus import documents_of
 from arena.records import Dataset, Document
 
 T = TypeVar("T")

@@ -7,14 +7,16 @@ those of the makers. A size that none of them gives is None.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from arena.config.datasets import PublicName
-from arena.data.hf import HfSource, load_hf, table_rows
-from arena.data.squad import COLUMNS, from_squad
-from arena.records import Dataset
+from arena.data.huggingface import HfSource, load_hf, table_rows
+from arena.data.rows import Row, row_id, row_text
+from arena.digest import digest
+from arena.errors import DataError
+from arena.records import Dataset, Document, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +134,35 @@ def load_public(
         return load_hf(source, name, corpus_alone=corpus_alone)
     rows, notes = table_rows(source, COLUMNS)
     return replace(from_squad(rows, name), notes=notes)
+
+
+COLUMNS: Final = ("id", "title", "context", "question")
+
+
+def from_squad(rows: Iterable[Row], name: str) -> Dataset:
+    """Make a data set of rows with ``id``, ``context``, ``question`` and perhaps ``title``.
+
+    A document's id is a hash of its text: the same context has the same id in every split and
+    order. A question without words is an error; one whose id is there twice is, too.
+
+    Raises:
+        DataError: naming file and row.
+    """
+    corpus: dict[str, Document] = {}
+    queries: dict[str, Query] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for row in rows:
+        query_id, text = row_id(row, ("id",)), row_text(row, "context")
+        question = row_text(row, "question").strip()
+        if not question:
+            what = f"question {query_id!r} has an empty text"
+            raise DataError(row.path, row.number, what, "a query needs words")
+        if query_id in queries:
+            what = f"id {query_id!r} occurs twice"
+            raise DataError(row.path, row.number, what, "ids must be unique")
+        doc_id = f"c-{digest(text, size=8).hex()}"
+        title = row.fields.get("title")
+        corpus.setdefault(doc_id, Document(doc_id, text, title if isinstance(title, str) else ""))
+        queries[query_id] = Query(query_id, question)
+        qrels[query_id] = {doc_id: 1}
+    return Dataset(name, corpus, queries, qrels)

@@ -9,13 +9,12 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 
 from arena.config.models import ModelConfig
-from arena.embedding.dialects import Answer
-from arena.embedding.embed import Embedding, join_embeddings
-from arena.embedding.model_prompts import role_prefixes
-from arena.embedding.provider import find_endpoint, find_preset, request_fields, served_name
-from arena.embedding.raw_vectors import BadReplyError, stack_vectors
+from arena.embedding.embedder import Embedding, join_embeddings
+from arena.embedding.prompts import role_prefixes
+from arena.embedding.providers import find_endpoint, find_preset, request_fields, served_name
+from arena.embedding.wire_formats import Answer, BadReplyError, stack_vectors
 from arena.endpoint.client import Api, ApiReply, Retry
-from arena.endpoint.in_flight import as_done, new_runner
+from arena.endpoint.concurrency import as_done, new_runner
 from arena.errors import ApiError
 from arena.records import Role
 

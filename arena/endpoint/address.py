@@ -9,9 +9,9 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from arena.config.secrets import secret_in_address
-from arena.endpoint.refusals import one_line
 from arena.errors import FatalApiError
 from arena.redaction import keep_environment, keep_secret
+from arena.terminal import one_line
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 NO_KEY: Final = "none"

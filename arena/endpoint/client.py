@@ -25,17 +25,15 @@ from arena.endpoint.address import (
     shown,
 )
 from arena.endpoint.apart import run_apart, run_here
-from arena.endpoint.breaker import Breaker, Outage
 from arena.endpoint.fare import UNCOUNTED, Bill, Fare
+from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
 from arena.endpoint.json_body import read_json, token_count
-from arena.endpoint.pace import Gate, Pace
-from arena.endpoint.rate import Rate
-from arena.endpoint.refusals import TransientApiError, one_line, refusal, wrapped_refusal
-from arena.endpoint.wire import Wire
+from arena.endpoint.outage import Breaker, Outage
+from arena.endpoint.rate_limit import Gate, Pace, Rate
+from arena.endpoint.transport import Wire
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.redaction import blank_json, may_tell
-
-__all__ = ["Api", "ApiReply", "Endpoint", "Outage", "Retry", "run"]
+from arena.terminal import one_line
 
 T = TypeVar("T")
 

@@ -6,27 +6,32 @@ different one once, and what the log or the cache of verdicts holds is left out.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
-from arena.experiment.gates import controls
-from arena.experiment.known import Known
+from arena.data.passages import passage
+from arena.embedding.providers import HOSTED, PRESETS
+from arena.experiment.experiment import Experiment, Material, Prepared
+from arena.experiment.gate import controls
 from arena.experiment.panel import Seat
 from arena.experiment.plan import same_lists
-from arena.experiment.prepare import Prepared
+from arena.experiment.runs import Wanted, stored_run, wanted_runs
 from arena.experiment.speed import time_left
-from arena.experiment.stand_in import Unretrieved
-from arena.experiment.tokens import ESTIMATED, find_tokenizer, tokens_per_character
-from arena.log.compact import IdSet
-from arena.progress import dollars
-from arena.records import Exhibit
+from arena.judging.judge import Judge
+from arena.judging.reply_cache import VerdictCache
+from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
+from arena.records import Exhibit, Run, ScoredDoc
+from arena.store.id_index import IdSet
+from arena.store.log_lines import battle_lines, verdict_places
+from arena.terminal import dollars
 
 SAMPLED: Final = 200
 """Prompts that a tokenizer reads; the others are taken to have as many tokens a character."""
 
-TOKENS_PER_MESSAGE: Final = 4
-"""What an endpoint adds to a chat message: who speaks, and where it ends."""
 
 TOKENS_PER_REPLY: Final = 150
 """A few sentences on each list, and a verdict."""
@@ -64,6 +69,17 @@ class JudgeEstimate:
             yield f"tokens out   {self.output_tokens:>12,}  {self.output_tokens // n_all} a reply"
             yield f"price        {_price(self.cost_usd)}"
             yield f"time         {self.time}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unretrieved:
+    """A run that is not on disk yet."""
+
+    dataset: str
+    model: str
+    tokens: int  #: of the texts to embed or to rerank, estimated; 0 for models that run here
+    cost_usd: float | None  #: None where the config has no price
+    calls: int = 0  #: queries that a rerank API is asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +257,114 @@ def _price(amount: float | None) -> str:
     if amount is None:
         return f"{'unknown':>12}  the config has no price"
     return f"{dollars(amount):>12}"
+
+
+class Known:
+    """Reads the log of an experiment, without locking it, and a cache of verdicts.
+
+    Args:
+        folder: the experiment's; it may be missing.
+        cache: replies paid for by any experiment; None where there are none.
+    """
+
+    def __init__(self, folder: Path, cache: VerdictCache | None) -> None:
+        self.battle_ids = IdSet()  #: of the battles in the log
+        self._requests = IdSet()
+        self._cache = cache
+        for path in sorted(folder.glob("battles*.jsonl")):
+            for name, _ in battle_lines(path):
+                self.battle_ids.add(name)
+        for path in sorted(folder.glob("replies*.jsonl")):
+            for _, _, request in verdict_places(path):
+                self._requests.add(request)
+
+    def answered(self, judge: Judge, exhibit: Exhibit) -> bool:
+        """Whether a battle's whole request has a reply in the log."""
+        return bool(len(self._requests)) and judge.request_key(exhibit) in self._requests
+
+    def called(self, key: str) -> bool:
+        """Whether a single call has a reply in the cache."""
+        return self._cache is not None and self._cache.get(key) is not None
+
+
+@contextmanager
+def open_known(folder: Path, cache: Path) -> Iterator[Known]:
+    """What is known of an experiment; a cache that does not exist is not made.
+
+    Raises:
+        DataError: a log or the cache is damaged.
+    """
+    with ExitStack() as stack:
+        there = (cache / "verdicts.sqlite").exists()
+        yield Known(folder, stack.enter_context(VerdictCache(cache)) if there else None)
+
+
+def stored_or_stand_in(
+    experiment: Experiment, material: Material
+) -> tuple[list[Run], list[Unretrieved]]:
+    """Every run: from the disk, or made up of random documents where it is not there."""
+    runs: list[Run] = []
+    unretrieved = []
+    for name, dataset in material.datasets.items():
+        found: dict[str, Run] = {}
+        for wanted in wanted_runs(experiment, dataset, material.queries[name]):
+            model = wanted.model
+            run = stored_run(wanted)
+            if run is None:
+                unretrieved.append(_unretrieved(wanted, found.get(model.over or "")))
+                run = _stand_in(wanted)
+            found[model.name] = run
+        runs += [found[model.name] for model in experiment.config.models]
+    return runs, unretrieved
+
+
+def _unretrieved(wanted: Wanted, over: Run | None) -> Unretrieved:
+    """What a run would take; nothing where the model is neither embedded nor reranked by an API."""
+    model = wanted.model
+    server = model.rerank or model.provider
+    if server not in PRESETS:
+        return Unretrieved(wanted.dataset.name, model.name, 0, 0.0)
+    tokens = _to_embed(wanted) if over is None else _to_rerank(wanted, over)
+    price = model.price_per_1m_tokens
+    if price is None and server not in HOSTED:
+        price = 0.0  # a server of one's own
+    if model.rerank == "cohere":
+        price = None  # it bills searches, not tokens
+    return Unretrieved(
+        wanted.dataset.name,
+        model.name,
+        tokens,
+        None if price is None else tokens * price / 1e6,
+        calls=0 if over is None else len(wanted.queries),
+    )
+
+
+def _to_embed(wanted: Wanted) -> int:
+    """Tokens of the corpus and of the queries."""
+    dataset = wanted.dataset
+    n_of_queries = sum(ESTIMATED.count(dataset.queries[name].text) for name in wanted.queries)
+    return n_of_queries + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
+
+
+def _to_rerank(wanted: Wanted, over: Run) -> int:
+    """Tokens of the passages, and of the query once for each: that is how they are billed."""
+    dataset = wanted.dataset
+    n_tokens = 0
+    for name in wanted.queries:
+        ranking = over.rankings[name][: wanted.model.rerank_depth]
+        n_tokens += len(ranking) * ESTIMATED.count(dataset.queries[name].text)
+        n_tokens += sum(ESTIMATED.count(passage(dataset.corpus[d.doc_id])) for d in ranking)
+    return n_tokens
+
+
+def _stand_in(wanted: Wanted) -> Run:
+    draw = random.Random(wanted.model.name)  # noqa: S311
+    doc_ids = list(wanted.dataset.corpus)
+    depth = max(wanted.experiment.config.experiment.top_k, wanted.n_reranked)
+    rankings = {
+        query_id: tuple(
+            ScoredDoc(doc_id, 0.0) for doc_id in draw.sample(doc_ids, min(depth, len(doc_ids)))
+        )
+        for query_id in wanted.queries
+    }
+    return Run(wanted.dataset.name, wanted.model.name, rankings)

@@ -7,20 +7,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from arena.config import JudgeConfig
-from arena.endpoint.client import Api, Endpoint
+from arena.endpoint.client import Api
 from arena.errors import UsageError
-from arena.experiment.play import Outcome, Planned, Referee
-from arena.experiment.prepare import Prepared
-from arena.experiment.shards import WHOLE, Shard
+from arena.experiment.adjudicate import Outcome, Planned, Referee
+from arena.experiment.experiment import Prepared
 from arena.files import cache_folder
 from arena.judging.budget import Budget
-from arena.judging.cache import VerdictCache
-from arena.judging.judge import Judge, qrels_judge
-from arena.judging.judges import open_judge
+from arena.judging.judge import Judge
 from arena.judging.learned import LEARNED, Learned
-from arena.judging.pointwise import Grade
+from arena.judging.open import endpoint_of, open_judge
 from arena.judging.prompt import Prompt
-from arena.records import Matchup
+from arena.judging.qrels import qrels_judge
+from arena.judging.reply_cache import VerdictCache
+from arena.records import Grade, Matchup
+from arena.store.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +118,6 @@ def closed_panel(prepared: Prepared) -> tuple[Seat, ...]:
             _seat(prepared, config, Api(endpoint_of(config)), Purse())
             for config in prepared.config.judges
         ]
-    )
-
-
-def endpoint_of(config: JudgeConfig) -> Endpoint:
-    """Where a judge's requests go."""
-    return Endpoint(
-        config.base_url,
-        config.api_key_env,
-        config.timeout_s,
-        config.concurrency,
-        rpm=config.rpm,
-        tpm=config.tpm,
     )
 
 

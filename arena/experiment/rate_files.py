@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
 from arena.errors import DataError
-from arena.experiment.manifest import read_manifest
 from arena.rating.battles import from_frame, load_aliases, load_battles
-from arena.rating.leaderboard import (
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
+from arena.rating.leaderboard_records import (
     Facts,
     Leaderboard,
     Measured,
     ModelFacts,
     RatingSettings,
-    build_leaderboard,
+    figures_of,
 )
-from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
-from arena.rating.retrieval_figures import figures_of
 from arena.records import RetrievalStats
+from arena.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd

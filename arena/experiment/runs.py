@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
 
 import orjson
 
+from arena.config import RETRIEVAL_DEPTH, ModelConfig
+from arena.data.beir import queries_hash
+from arena.data.corpus import corpus_hash
 from arena.data.metrics import measure_run
-from arena.data.per_query import measure_lists, write_lists
+from arena.data.passages import queries_in_corpus
 from arena.data.trec import read_run, read_stats, write_run, write_stats
+from arena.digest import digest
 from arena.errors import DataError, IncompleteError
-from arena.experiment.material import Experiment, Material
-from arena.experiment.shown_texts import keep_shown
-from arena.experiment.wanted import Wanted, wanted_runs
+from arena.experiment.experiment import Experiment, Material
 from arena.files import cache_folder, write_atomically
+from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
-from arena.records import Run
+from arena.records import Dataset, Run
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
+from arena.store.per_query import measure_lists, write_lists
+from arena.store.texts import ShownDocument, ShownQuery, shown_key, write_shown
+from arena.version import __version__
 
 
 def retrieve_all(experiment: Experiment, material: Material, reporter: Reporter) -> tuple[Run, ...]:
@@ -147,3 +157,173 @@ def write_metrics(experiment: Experiment, material: Material, runs: Sequence[Run
             top_k=top_k,
             document_words=document_words,
         )
+
+
+_FORMAT = "1"
+"""Part of the key: raise it when the same runs would be written otherwise."""
+
+
+def keep_shown(
+    path: Path, dataset: Dataset, runs: Sequence[Run], *, top_k: int, document_words: int
+) -> None:
+    """Write the queries of some runs, their grades, and the documents of all lists.
+
+    A file that already holds just that is left alone.
+
+    Args:
+        path: the shown.jsonl.
+        dataset: what the runs are about.
+        runs: one a model, over the same queries.
+        top_k: documents of each list that a judge sees.
+        document_words: to how many words each title and text is cut.
+    """
+    queries = tuple(_queries(dataset, runs, top_k))
+    key = _key(dataset, queries, document_words)
+    if shown_key(path) != key:
+        write_shown(path, key, _items(dataset, queries, document_words))
+
+
+def _queries(dataset: Dataset, runs: Sequence[Run], top_k: int) -> Iterator[ShownQuery]:
+    for query_id in dict.fromkeys(query_id for run in runs for query_id in run.rankings):
+        yield ShownQuery(
+            query_id=query_id,
+            text=shown_query(dataset.queries[query_id]),
+            relevant=dict(dataset.qrels.get(query_id, {})),
+            lists={
+                run.model: tuple(place.doc_id for place in run.rankings[query_id][:top_k])
+                for run in runs
+                if query_id in run.rankings
+            },
+        )
+
+
+def _items(
+    dataset: Dataset, queries: Sequence[ShownQuery], document_words: int
+) -> Iterator[ShownDocument | ShownQuery]:
+    written: set[str] = set()
+    for query in queries:
+        for doc_id in _shown_in(query):
+            if doc_id not in written:
+                written.add(doc_id)
+                yield ShownDocument(doc_id, *shown_parts(dataset.corpus[doc_id], document_words))
+        yield query
+
+
+def _key(dataset: Dataset, queries: Sequence[ShownQuery], document_words: int) -> str:
+    """Hash of the texts before they are cut, which takes no time beside the cutting."""
+    doc_ids = dict.fromkeys(doc_id for query in queries for doc_id in _shown_in(query))
+    documents = (dataset.corpus[doc_id] for doc_id in doc_ids)
+    texts = (digest(document.title, document.text) for document in documents)
+    return digest(_FORMAT, str(document_words), *map(orjson.dumps, queries), *texts).hex()
+
+
+def _shown_in(query: ShownQuery) -> Iterator[str]:
+    return (doc_id for doc_ids in query.lists.values() for doc_id in doc_ids)
+
+
+_UNRANKING: Final = {
+    "price_per_1m_tokens",
+    "license",
+    "release_date",
+    "batch_size",
+    "concurrency",
+    "api_key_env",
+    "timeout_s",
+    "maker",
+    "about",
+}
+"""Settings of a model that leave its rankings as they are."""
+
+
+_SCRIPT_BYTES: Final = 2**20
+"""A file that a command names is taken for a program up to this size, and else for its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One model's run on one data set."""
+
+    experiment: Experiment
+    model: ModelConfig
+    dataset: Dataset
+    queries: Sequence[str]  #: the sampled query_ids
+
+    @property
+    def path(self) -> Path:
+        """The TREC file; its stats are beside it, as JSON."""
+        return self.experiment.retrieval(self.dataset.name, self.model.name)
+
+    @property
+    def base(self) -> Wanted | None:
+        """The run that this one reorders, if it does."""
+        models = {model.name: model for model in self.experiment.config.models}
+        if self.model.over is None:
+            return None
+        return Wanted(self.experiment, models[self.model.over], self.dataset, self.queries)
+
+    @property
+    def n_reranked(self) -> int:
+        """How many documents of a ranking others rerank at most; 0 where none does."""
+        models = self.experiment.config.models
+        return max((m.rerank_depth for m in models if m.over == self.model.name), default=0)
+
+    @property
+    def depth(self) -> int:
+        """How many documents of a ranking are kept."""
+        return max(self.experiment.config.experiment.top_k, RETRIEVAL_DEPTH, self.n_reranked)
+
+    @property
+    def key(self) -> str:
+        """Hash of everything that the run depends on, as far as it can be seen."""
+        settings = self.model.model_dump(mode="json", exclude=_UNRANKING)
+        if self.base is not None:
+            settings["base"] = self.base.key
+        if self.model.provider == "openai" and self.model.base_url is None:
+            settings["base_url"] = os.environ.get("OPENAI_BASE_URL") or None
+        return digest(
+            __version__,
+            orjson.dumps(settings, option=orjson.OPT_SORT_KEYS),
+            str(self.depth),
+            *self._contents(),
+            corpus_hash(self.dataset.corpus),
+            queries_hash(self.dataset, self.queries),
+            *sorted(queries_in_corpus(self.dataset, self.queries)),
+        ).hex()
+
+    def _contents(self) -> list[bytes]:
+        """Hashes of the run file, of the scripts that a command names, or of a model's folder."""
+        model = self.model
+        if model.has_files:
+            return [_state(Path(model.model or model.name).expanduser())]
+        if model.run is not None:
+            paths = [Path(model.run.replace("{dataset}", self.dataset.name))]
+        else:
+            folder = model.folder or Path()
+            found = [folder / word for word in shlex.split(model.command or "")]
+            paths = [path for path in found if _is_script(path)]
+        return [digest(path.read_bytes()) for path in paths if path.is_file()]
+
+
+def _is_script(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _SCRIPT_BYTES
+    except OSError:
+        return False  # no file's name, but a long option, or a whole program after -c
+
+
+def _state(path: Path) -> bytes:
+    """Which files lie in a folder, by size and time: weights are too large to be read each time."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = [(file, file.stat()) for file in files if file.is_file()]
+    return digest(*(f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in states))
+
+
+def wanted_runs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[Wanted]:
+    """Every model's run on a data set, those that others rerank before those that rerank them."""
+    over: Mapping[str, str | None] = {m.name: m.over for m in experiment.config.models}
+
+    def n_below(model: str | None) -> int:
+        return 0 if model is None else 1 + n_below(over[model])
+
+    models = sorted(experiment.config.models, key=lambda model: n_below(model.over))
+    return [Wanted(experiment, model, dataset, queries) for model in models]

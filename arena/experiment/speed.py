@@ -12,8 +12,8 @@ from typing import Any, Final
 from arena.config import JudgeConfig
 from arena.endpoint.address import is_own
 from arena.endpoint.json_body import read_json
-from arena.experiment.panel import endpoint_of
-from arena.progress import duration
+from arena.judging.open import endpoint_of
+from arena.terminal import duration
 
 SECONDS_PER_CALL: Final = 2.0
 """Of a hosted model that writes a short analysis."""

@@ -19,15 +19,15 @@ from typing import Final
 
 import orjson
 
-from arena.batch.ledger import read_jobs
 from arena.config import UNPRICED, Config
 from arena.errors import ConfigError, DataError
-from arena.experiment.shards import WHOLE, Shard
 from arena.judging.budget import Budget
-from arena.log.battle_log import BattleLog, Reply
-from arena.log.claims import Claims, read_claims
-from arena.log.lines import is_cost
-from arena.records import Usage
+from arena.records import Reply, Usage
+from arena.store.batch_ledger import read_jobs
+from arena.store.battle_log import BattleLog
+from arena.store.claims import Claims, read_claims
+from arena.store.log_lines import is_cost
+from arena.store.shards import WHOLE, Shard
 
 CLAIMS: Final = "spending"
 """What the file of a log's `Claims` is called by."""

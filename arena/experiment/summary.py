@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from arena.errors import BudgetSpentError, IncompleteError
-from arena.experiment.material import Experiment
-from arena.experiment.rounds import Goal
-from arena.experiment.shards import WHOLE, Shard
-from arena.progress import dollars
+from arena.experiment.adjudicate import Outcome
+from arena.experiment.experiment import Experiment
+from arena.experiment.stopping import Goal
+from arena.judging.budget import Budget
+from arena.progress import Reporter, Stage
+from arena.rating.elo import Elo
+from arena.records import Battle
+from arena.store.shards import WHOLE, Shard
+from arena.terminal import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +111,89 @@ class Summary:
             f"{allowed:g} allows; they are in {file}, "
             f"try them again with: {self.options.command(self.experiment)}"
         )
+
+
+SHOWN_EVERY_S: Final = 0.1
+"""Drawing a bar takes longer than settling a battle on a fast endpoint."""
+
+
+class Tally:
+    """Keeps count of the battles in the log, and of this run's failures.
+
+    The ratings are those of a replay of the log, to the last bit: they see the same battles, in
+    the same order, through the same updater. Battles of a panel count one by one.
+
+    Args:
+        budget: what the cost is shown against.
+        shard: the part of the plan that counts.
+    """
+
+    def __init__(self, budget: Budget, *, shard: Shard = WHOLE) -> None:
+        self.judged: Counter[str] = Counter()  #: judge → its battles in the log
+        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Judge → reason → battles of this run without a verdict."""
+        self._budget = budget
+        self._shard = shard
+        self._elo: dict[str, Elo] = {}
+        self._stage: Stage | None = None
+        self._shown_at = 0.0
+
+    @property
+    def n_judged(self) -> int:
+        """Battles in the log."""
+        return self.judged.total()
+
+    @property
+    def ratings(self) -> Mapping[str, float]:
+        """Model → online Elo, the mean over the data sets that it has played on."""
+        found: dict[str, list[float]] = {}
+        for elo in self._elo.values():
+            for model, rating in elo.ratings.items():
+                found.setdefault(model, []).append(rating)
+        return {model: sum(ratings) / len(ratings) for model, ratings in found.items()}
+
+    @contextmanager
+    def shown(self, reporter: Reporter, total: int) -> Iterator[None]:
+        """Report progress towards so many battles, and at the end where it stands."""
+        with reporter.stage("battles", total) as stage:
+            self._stage = stage
+            self._show()
+            try:
+                yield
+            finally:
+                self._show()
+
+    def count(self, battle: Battle) -> None:
+        """Count a battle of the log, unless it belongs to another shard."""
+        if self._shard.holds(battle.id):
+            self.judged[battle.judge] += 1
+            elo = self._elo.setdefault(battle.dataset, Elo())
+            elo.update(battle.model_a, battle.model_b, battle.winner)
+
+    def take(self, outcome: Outcome) -> None:
+        """Count what this run has settled, and show it now and then."""
+        if isinstance(outcome, Battle):
+            self.count(outcome)
+        else:
+            self.failures[outcome.judge][outcome.reason] += 1
+        if time.monotonic() - self._shown_at > SHOWN_EVERY_S:
+            self._show()
+
+    def _show(self) -> None:
+        if self._stage:
+            self._shown_at = time.monotonic()
+            self._stage.update(self.n_judged, str(self))
+
+    def __str__(self) -> str:
+        parts = []
+        spent_usd, max_usd = self._budget.spent_usd, self._budget.max_usd
+        if max_usd is not None:
+            parts.append(f"{dollars(spent_usd)} of {dollars(max_usd)}")
+        elif spent_usd:
+            parts.append(dollars(spent_usd))
+        if n_failed := sum(reasons.total() for reasons in self.failures.values()):
+            parts.append(f"{n_failed:,} failed")
+        if ratings := self.ratings:
+            leader = max(sorted(ratings), key=ratings.__getitem__)
+            parts.append(f"Elo {ratings[leader]:.0f} {leader}")
+        return ", ".join(parts)

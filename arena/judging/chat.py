@@ -16,17 +16,17 @@ from typing import Any, Final, TypeVar
 from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.endpoint.client import Api
-from arena.endpoint.refusals import one_line
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.cache import VerdictCache
-from arena.judging.dialect import SHORT, Dialect, Form, dialect_from
-from arena.judging.doubt import QUESTION, Doubt
+from arena.judging.capabilities import SHORT, Dialect, Form, dialect_from
 from arena.judging.learned import Learned
 from arena.judging.meter import Meter, add_usage, reported
 from arena.judging.prompt_cut import Ceiling
+from arena.judging.refused_calls import QUESTION, Doubt
 from arena.judging.reply import REASONING, ChatReply, chat_reply
+from arena.judging.reply_cache import VerdictCache
 from arena.records import Usage
+from arena.terminal import one_line
 
 T = TypeVar("T")
 Messages = Sequence[Mapping[str, str]]

@@ -22,8 +22,8 @@ from arena.endpoint.fare import Bill
 from arena.endpoint.json_body import token_count
 from arena.judging.budget import Budget, Price, Reservation
 from arena.judging.learned import Facts, Learned
-from arena.progress import dollars
 from arena.records import Usage
+from arena.terminal import dollars
 
 MOST_TOKENS: Final = 10_000_000
 """No request and no reply of a chat has more: whoever says so counts something else."""

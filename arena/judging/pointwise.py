@@ -11,7 +11,6 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,11 +18,10 @@ from arena.config import JudgeConfig
 from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
 from arena.judging.chat import Chat, Messages
-from arena.judging.choice import Choice, read_choice
 from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt, render_document
-from arena.judging.reply import ChatReply
-from arena.records import Document, Exhibit, JudgeKind, Query, Side, Usage, Verdict
+from arena.judging.reply import ChatReply, Choice, read_choice
+from arena.records import Document, Exhibit, Grade, JudgeKind, Query, Side, Usage, Verdict
 
 SCALES: Final[Mapping[str, tuple[str, ...]]] = {
     "binary": ("no", "yes"),
@@ -31,33 +29,15 @@ SCALES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a judge may answer, worst first; the place of an answer is its grade."""
 
+
 TIE_MARGIN: Final = 0.02
 """Share of the greatest difference there can be: all documents of one list perfect, all of the
 other worthless. A share of a fixed sum needs no pass over all battles before the first verdict;
 0.02 is a quarter of the standard deviation of the leads of real models (docs/judges.md)."""
 
+
 _KEPT: Final = 65_536
 """Grades that are kept at hand; a query's battles are played together, so few are missed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grade:
-    """What a judge thinks of one document for one query: one line of grades.jsonl."""
-
-    dataset: str
-    query_id: str
-    doc_id: str
-    grade: float  #: expected value where probabilities are known, else as stated
-    gain: float  #: the grade as a share of the best one, 0 to 1
-    probs: tuple[float, ...] | None  #: of the answers in `SCALES`, worst first
-    reply: str  #: exactly what the judge wrote
-    judge: str  #: the judge's name
-    prompt: str  #: hash of the template
-    input_tokens: int = 0  #: 0 for a reply that was paid for before
-    output_tokens: int = 0
-    cost_usd: float = 0.0
-    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
-    at: str = ""  #: UTC time, ISO 8601
 
 
 def pointwise_judge(

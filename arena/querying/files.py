@@ -19,11 +19,11 @@ from arena.digest import digest
 from arena.errors import DataError, UsageError
 from arena.files import write_atomically
 from arena.judging.budget import Budget
-from arena.log.append import LineFile
-from arena.log.battle_log import lock_log
-from arena.log.claims import Claims, read_claims
-from arena.log.lines import is_cost
-from arena.querying.text import Screened
+from arena.querying.screening import Screened
+from arena.store.append import LineFile
+from arena.store.battle_log import lock_log
+from arena.store.claims import Claims, read_claims
+from arena.store.log_lines import is_cost
 
 QUERIES: Final = "queries.jsonl"
 QRELS: Final = "qrels.tsv"

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, IncompleteError
-from arena.progress import dollars
-from arena.querying.desk import Desk, Order, Sample
 from arena.querying.files import QRELS, QUERIES
-from arena.querying.text import Screened
-from arena.rating.terminal import count
+from arena.querying.screening import Screened
+from arena.querying.settings import Desk, Order, Sample
+from arena.terminal import count, dollars
 
 
 @dataclass(frozen=True, slots=True)

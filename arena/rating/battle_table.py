@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.data.query_files import query_id_of
+from arena.data.queries import query_id_of
 from arena.errors import DataError
 from arena.records import Battle
 

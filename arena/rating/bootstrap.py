@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from arena.errors import UsageError
 from arena.rating.bradley_terry import BradleyTerry
-from arena.rating.counts import Comparisons, Floats, Ints, check, clusters, mean_one, tally
-from arena.rating.fitting import Fit
-from arena.rating.paired import Layout, maximise, regular
+from arena.rating.comparisons import Comparisons, Floats, Ints, check, clusters, mean_one, tally
+from arena.rating.fit import Fit
+from arena.rating.likelihood import Layout, maximise, regular
 
 Singles = npt.NDArray[np.float32]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arena.rating.counts import Comparisons, DisconnectedError, Floats, Ints, count
-from arena.rating.fitting import Fit, estimate
-from arena.rating.paired import Slopes
+from arena.rating.comparisons import Comparisons, DisconnectedError, Floats, Ints, count
+from arena.rating.fit import Fit, estimate
+from arena.rating.likelihood import Slopes
 
 __all__ = ["BradleyTerry", "Comparisons", "DisconnectedError", "Fit", "fit", "to_elo"]
 
@@ -25,7 +25,7 @@ ELO_PER_LOGIT = 400 / math.log(10)
 
 @dataclass(frozen=True, slots=True)
 class BradleyTerry:
-    """The rule of Bradley and Terry over counted battles, an `arena.rating.paired.OutcomeRule`."""
+    """The rule of Bradley and Terry over counted battles, an `arena.rating.likelihood.OutcomeRule`."""
 
     battles: Floats  #: per ordered pair, (m, m)
     points: Floats  #: of the model shown first, (m, m)

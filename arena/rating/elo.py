@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.errors import UsageError
-from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles
+from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
+from arena.rating.battles import Battles
 from arena.records import Record, Winner
 
 SCALE = 400.0

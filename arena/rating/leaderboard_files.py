@@ -14,7 +14,6 @@ import orjson
 from arena.data.metrics import Latency
 from arena.errors import DataError
 from arena.files import write_atomically
-from arena.printable import printable
 from arena.rating.elo import EloSettings
 from arena.rating.leaderboard_records import (
     Leaderboard,
@@ -23,10 +22,11 @@ from arena.rating.leaderboard_records import (
     Pair,
     PositionAdvantage,
     RatingSettings,
+    RetrievalFigures,
     Row,
 )
-from arena.rating.retrieval_figures import RetrievalFigures
 from arena.records import Record
+from arena.terminal import printable
 
 OVERALL = "overall"
 _FORMULA = frozenset("=+-@＝＋－＠")

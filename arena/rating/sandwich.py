@@ -12,15 +12,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from arena.rating.contrasts import (
+from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, clusters, tally
+from arena.rating.effective_queries import (
     Contrasts,
     Gathering,
     Rows,
     effective_queries,
     informations,
 )
-from arena.rating.counts import Comparisons, Counts, Floats, Ints, clusters, tally
-from arena.rating.paired import Layout, OutcomeRule, Slopes, regular
+from arena.rating.likelihood import Layout, OutcomeRule, Slopes, regular
 
 _BLOCK_CELLS = 4_000_000
 """Clusters times parameters held at once: 32 MB, however many queries there are."""

@@ -14,9 +14,9 @@ import numpy as np
 from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.bradley_terry import sigmoid
-from arena.rating.counts import Comparisons, Counts, Floats, Ints, count, tally
-from arena.rating.fitting import Fit, estimate
-from arena.rating.paired import Slopes
+from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, count, tally
+from arena.rating.fit import Fit, estimate
+from arena.rating.likelihood import Slopes
 
 
 @dataclass(frozen=True, slots=True)

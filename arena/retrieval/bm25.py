@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 import numpy as np
 
 from arena.errors import UsageError
-from arena.vectors.top_k import places
+from arena.vectors.exact import places
 
 Stem = Callable[[str], str]
 """A term to what it has in common with its other forms."""
@@ -62,7 +62,7 @@ def stemmer(language: str) -> Stem:
     It sees the accents of a term, which tell one ending from another; what it leaves loses them.
 
     Args:
-        language: a name of `arena.config.languages.LANGUAGES`.
+        language: a name of `arena.config.models.LANGUAGES`.
 
     Raises:
         UsageError: PyStemmer is missing, or too old for this language.

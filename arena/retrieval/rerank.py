@@ -11,9 +11,8 @@ from arena.config import ModelConfig
 from arena.endpoint.client import Retry
 from arena.records import RetrievalStats, Run
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
-from arena.retrieval.rerank_api import ApiReranker
 from arena.retrieval.rerank_cache import RerankCache
-from arena.retrieval.reranker import Candidates, Reranker
+from arena.retrieval.rerankers import ApiReranker, Candidates, Reranker
 
 _WARM_UP = Candidates("warm-up", ("warm-up",))
 """Connections, caches and lazy loading are not latency."""
@@ -79,7 +78,7 @@ def open_reranker(model: ModelConfig, *, retry: Retry | None = None) -> Iterator
         UsageError: a local model cannot be loaded.
     """
     if model.rerank == "cross-encoder":
-        from arena.retrieval.rerank_local import CrossEncoderReranker  # noqa: PLC0415
+        from arena.retrieval.rerankers import CrossEncoderReranker  # noqa: PLC0415
 
         yield CrossEncoderReranker(model)
     else:

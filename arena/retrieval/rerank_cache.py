@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
-from arena.databases import open_database
 from arena.digest import digest
 from arena.errors import DataError
-from arena.retrieval.reranker import Candidates, Reranker, Scores
+from arena.files import open_database
+from arena.retrieval.rerankers import Candidates, Reranker, Scores
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS scores (passage BLOB PRIMARY KEY, score REAL, tokens REAL)

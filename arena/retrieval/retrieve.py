@@ -13,12 +13,12 @@ from pathlib import Path
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.passages import Passages, queries_in_corpus
 from arena.data.trec import read_run, separate_ties
-from arena.embedding.embedders import open_embedder
+from arena.embedding.open import open_embedder
 from arena.errors import ApiError, UsageError
 from arena.records import Dataset, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.bm25 import Bm25Index
-from arena.retrieval.by_vectors import rank_by_vectors
 from arena.retrieval.command import rank_by_command
+from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.job import Job, Rankings
 from arena.retrieval.rerank import rank_by_reranker
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import arena
-from arena.auditing.show import to_json as audit_json
+from arena.auditing.report import to_json as audit_json
 from arena.digest import digest
+from arena.errors import UsageError, WriteError
 from arena.experiment.rate_files import write_leaderboard
-from arena.site import chunks
-from arena.site.against import hold_against
+from arena.site import data_files as chunks
+from arena.site.data_files import hold_against, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
-from arena.site.latency import latencies
 from arena.site.log_columns import NO_REPLY, log_files
-from arena.site.method import method_of
 from arena.site.model_pages import model_pages
-from arena.site.output import Output
-from arena.site.overview import judge_names, model_names, pairs_by_dataset, rated_battles, site_of
+from arena.site.overview import (
+    judge_names,
+    method_of,
+    model_names,
+    pairs_by_dataset,
+    rated_battles,
+    site_of,
+)
 from arena.site.records import Files, Site
 from arena.site.render import Page, assets, render_pages, sources
-from arena.site.script import script, shown_tree
+from arena.site.tables import latencies
+from arena.version import __version__
 
 VERSION: Final = "data/version.js"
 """Which log a site shows; a page that is open during a run asks for it now and then."""
+
 
 _INPUTS: Final = (
     "battles*.jsonl",
@@ -92,7 +99,7 @@ def version_of(path: Path) -> str:
     """Hash of all that a site is made of: what was played, and what draws it."""
     files = ((str(file.relative_to(path)).encode(), file) for file in input_files(path))
     inputs = ((name, _file_hash(file)) for name, file in files)
-    own = (arena.__version__.encode(), *(digest(source) for source in sources()))
+    own = (__version__.encode(), *(digest(source) for source in sources()))
     return digest(*own, *(part for pair in inputs for part in pair)).hex()
 
 
@@ -176,3 +183,78 @@ def _pages(found: Gathered, site: Site) -> Iterator[Page]:
 
 def _audit(found: Gathered) -> dict[str, Any] | None:
     return None if isinstance(found.audit, str) else audit_json(found.audit)
+
+
+_MARK = "data/version.js"
+"""Every site has it, from the start."""
+
+
+_MARKED = b'arena.put("version", '
+
+
+_OURS = ("assets/**/*", "data/*.js", "models/*.html")
+"""What a site leaves behind when it has fewer models or battles than before."""
+
+
+class Output:
+    """Writes files that have changed, each whole or not at all; removes those left over.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        UsageError: it holds files, and no site.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            others = folder.exists() and (folder.is_file() or any(folder.iterdir()))
+        except OSError as error:
+            raise WriteError(folder, error) from None
+        if others and not _is_site(folder):
+            raise UsageError(f"{folder}: holds other files; give an empty folder, or a new one")
+        self.folder = folder
+        self._before = {path for pattern in _OURS for path in folder.glob(pattern)}
+        self._written: set[Path] = set()
+
+    def begin(self) -> None:
+        """Mark the folder as a site's, so that a build that is cut short may be begun again."""
+        if not (self.folder / _MARK).is_file():
+            self.write(_MARK, b"")
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file, unless it holds just that already."""
+        path = self.folder / name
+        self._written.add(path)
+        try:
+            if path.is_file() and path.read_bytes() == data:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            try:
+                unfinished.write_bytes(data)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(path, error) from None
+
+    def holds(self, name: str, text: str) -> bool:
+        """Whether a file that was written before has this in it."""
+        path = self.folder / name
+        return path.is_file() and text.encode() in path.read_bytes()
+
+    def finish(self) -> None:
+        """Remove what an earlier site had and this one has not."""
+        for path in self._before - self._written:
+            if path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def _is_site(folder: Path) -> bool:
+    """Whether a site is in a folder, or the beginning of one: others have a data/version.js too."""
+    mark = folder / _MARK
+    if not mark.is_file():
+        return False
+    content = mark.read_bytes()
+    return not content or content.startswith(_MARKED)

@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from arena.auditing.card import build_audit
+from arena.auditing.audit import build_audit
 from arena.auditing.evidence import read_evidence
 from arena.auditing.records import Audit
 from arena.config import safe_filename
-from arena.data.per_query import read_lists
-from arena.data.shown import ShownTexts, read_shown
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError, WriteError
-from arena.experiment.manifest import read_manifest
 from arena.experiment.rate_files import last_leaderboard, rate_files, write_leaderboard
-from arena.rating.leaderboard import Leaderboard
+from arena.rating.leaderboard_records import Leaderboard
 from arena.records import RetrievalStats
-from arena.site.against import Lists
+from arena.site.data_files import Lists
 from arena.site.log_columns import Log, count_failures, read_log
+from arena.store.manifest import read_manifest
+from arena.store.per_query import read_lists
+from arena.store.texts import ShownTexts, read_shown
 
 Tree = Mapping[str, Any]
 """A JSON object as an experiment's manifest has it."""

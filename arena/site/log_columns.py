@@ -12,13 +12,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.data.lines import unreadable
-from arena.log.battle_log import read_failures
-from arena.log.compact import CompactIndex, IdSet
-from arena.log.lines import parse_battles, verdict_places
+from arena.data.rows import unreadable
+from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battle_table import OWN
-from arena.rating.battles import MODEL_A, MODEL_B, TIE, Battles, load_battles
+from arena.rating.battles import Battles, load_battles
 from arena.records import Battle
+from arena.store.id_index import CompactIndex, IdSet
+from arena.store.log_lines import parse_battles, read_failures, verdict_places
 
 SOURCES = ("judge", "identical", "cache")
 """What the codes of a source mean."""

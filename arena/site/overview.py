@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
+from typing import Any
 
-import arena
 from arena.config import ExperimentConfig, known_price
-from arena.data.shown import ShownTexts
 from arena.rating.battles import Battles
-from arena.rating.leaderboard import Leaderboard, PositionAdvantage, as_rated
-from arena.rating.pairs import head_to_head
-from arena.rating.sentences import separation_lines, summary_lines
-from arena.rating.votes import only_judge
-from arena.site.chunks import Names
+from arena.rating.leaderboard import as_rated, head_to_head
+from arena.rating.leaderboard_notes import separation_lines, summary_lines
+from arena.rating.leaderboard_records import Leaderboard, PositionAdvantage
+from arena.rating.panel_votes import only_judge
+from arena.site.data_files import Names
 from arena.site.gather import Gathered, Tree
-from arena.site.records import Files, JudgeInfo, ModelInfo, PairCells, Site, State
-from arena.site.secrets import settings_text
+from arena.site.records import (
+    Files,
+    JudgeInfo,
+    Method,
+    ModelInfo,
+    PairCells,
+    PromptInfo,
+    Site,
+    State,
+)
+from arena.site.secrets import publishable, settings_text
 from arena.site.tables import rounded, table_rows
+from arena.store.texts import ShownTexts
+from arena.version import __version__
 
 _SHOWN_APART = ("name", "maker", "about", "license", "release_date", "price_per_1m_tokens")
 """Settings of a model that its page says in words of its own."""
 
+
 _LONGEST_FILE = 50
 """Characters; file systems take 255 bytes."""
 
+
 _BARE = "a log alone has no texts of queries and documents; an experiment's folder has"
+
 
 _NO_TEXTS = (
     "the texts of queries and documents are not beside the log; `arena retrieve` with the same "
@@ -50,7 +63,7 @@ def site_of(found: Gathered, names: Names, files: Files, *, version: str) -> Sit
         title=found.title,
         version=version,
         generated_at=details.last_at if details else None,
-        arena=arena.__version__,
+        arena=__version__,
         top_k=_top_k(found),
         state=state_of(found),
         datasets=found.datasets,
@@ -214,3 +227,56 @@ def _chunks(texts: ShownTexts | None, size: int) -> int:
 
 def _figures(advantage: PositionAdvantage | None) -> dict[str, float] | None:
     return None if advantage is None else asdict(advantage)
+
+
+_HASHES = {"corpus_hash": "corpus", "queries_hash": "queries", "qrels_hash": "qrels"}
+
+
+def method_of(found: Gathered) -> Method:
+    """What the last page of the site says; a bare log has little to say of itself."""
+    manifest = found.manifest
+    return Method(
+        manifest={key: value for key, value in manifest.items() if key != "config"},
+        config=publishable(found.config_text) or None,
+        prompts=list(_prompts(found)),
+        commands=_commands(found),
+        versions=_versions(manifest),
+        hashes=dict(_hashes(manifest)),
+        notes=list(manifest.get("notes", ())),
+    )
+
+
+def _prompts(found: Gathered) -> Iterator[PromptInfo]:
+    for judge in found.judges:
+        if prompt := judge.get("prompt"):
+            text = f"# System\n\n{prompt['system']}\n\n# User\n\n{prompt['user']}\n"
+            yield PromptInfo(judge["name"], prompt["hash"], text)
+
+
+def _commands(found: Gathered) -> list[str]:
+    if not found.manifest:
+        return [f"arena rate {found.path.name}", f"arena report {found.path.name}"]
+    folder = f"runs/{found.title}"
+    version = found.manifest.get("arena", __version__)
+    return [
+        f"arena --version            # these figures are of {version}",
+        "arena battle arena.toml    # judges what is not in the log yet",
+        f"arena rate {folder}",
+        f"arena audit {folder}",
+        f"arena report {folder}",
+    ]
+
+
+def _versions(manifest: Mapping[str, Any]) -> dict[str, str]:
+    own = {"arena": manifest.get("arena"), "python": manifest.get("python")}
+    packages = manifest.get("packages", {})
+    return {name: str(version) for name, version in (own | packages).items() if version}
+
+
+def _hashes(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, dataset in manifest.get("datasets", {}).items():
+        for key, label in _HASHES.items():
+            if value := dataset.get(key):
+                yield f"{name}: {label}", value
+    for judge in manifest.get("judges", ()):
+        yield f"judge {judge['name']}", judge["fingerprint"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
-
-from arena.site.filters import FILTERS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,7 +21,7 @@ class Page:
     template: str
     file: str  #: from the root of the site
     current: str  #: the name of this kind of page
-    own: Mapping[str, Any]  #: plain, as `arena.site.script.shown_tree` gives it
+    own: Mapping[str, Any]  #: plain, as `arena.site.data_files.shown_tree` gives it
 
 
 def render_pages(site: Mapping[str, Any], pages: Iterator[Page]) -> Iterator[tuple[str, bytes]]:
@@ -68,3 +68,152 @@ def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
             yield from _files(entry, f"{path}/{entry.name}")
         else:
             yield f"{path}/{entry.name}", entry
+
+
+ABSENT = "–"
+
+
+Row = Mapping[str, Any]
+"""A row of the leaderboard, as the site's data has it."""
+
+
+def fixed(value: float | None, digits: int = 0) -> str:
+    """A number with so many decimals and commas between thousands."""
+    if value is None:
+        return ABSENT
+    rounded = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    return f"{abs(rounded) if rounded == 0 else rounded:,}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share of one, such as 63.5%."""
+    return ABSENT if share is None else f"{fixed(share * 100, 1)}%"
+
+
+def sure(probability: float | None) -> str:
+    """How sure something is; never all sure, for no battles make it so."""
+    if probability is None:
+        return ABSENT
+    if probability < 0.001:
+        return "<0.1%"
+    return ">99.9%" if probability > 0.999 else percent(probability)
+
+
+def milliseconds(value: float | None) -> str:
+    """A time with about three figures: 0.18 ms, 11.0 ms, 113 ms, 80.02 s."""
+    if value is None:
+        return ABSENT
+    if value >= 1000:
+        return f"{fixed(value / 1000, 2)} s"
+    return f"{fixed(value, 2 if value < 10 else 1 if value < 100 else 0)} ms"
+
+
+def size(n_bytes: float) -> str:
+    """Room on a disk or in memory: 384 bytes, 98.3 kB, 1.2 GB."""
+    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
+        if n_bytes >= 1000**power:
+            return f"{fixed(n_bytes / 1000**power, 1)} {unit}"
+    return f"{fixed(n_bytes)} bytes"
+
+
+def dollars(value: float | None) -> str:
+    """A price with two to six decimals: $0.02, $0.125, $0.000061."""
+    if value is None:
+        return ABSENT
+    whole, _, cents = fixed(value, 6).partition(".")
+    return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
+
+
+def ordinal(rank: int | None) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st."""
+    if rank is None:
+        return ABSENT
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ending}"
+
+
+def rating(row: Row) -> str:
+    """A rating and half of its interval: 1512 ± 32."""
+    if row["rating"] is None:
+        return ABSENT
+    if row["lower"] is None or row["upper"] is None:
+        return plain(row["rating"])
+    return f"{plain(row['rating'])} ± {plain((row['upper'] - row['lower']) / 2)}"
+
+
+def plain(value: float | None) -> str:
+    """A rating or a year: no decimals, no commas."""
+    return fixed(value).replace(",", "")
+
+
+def possible_ranks(row: Row) -> str:
+    """Where a model may really stand, in words; empty where its rank is certain or unknown."""
+    lower, upper = row["rank_lower"], row["rank_upper"]
+    if lower is None or lower == upper:
+        return ""
+    return f"may be {ordinal(lower)} to {ordinal(upper)}"
+
+
+def record(row: Row) -> str:
+    """Wins, losses and ties: 508–104–188."""
+    return "–".join(fixed(row[key]) for key in ("wins", "losses", "ties"))
+
+
+def shares(row: Row) -> tuple[float, float, float]:
+    """Wins, ties and losses in per cent of the battles, as they are drawn from left to right."""
+    total = row["wins"] + row["losses"] + row["ties"]
+    return tuple(100 * row[key] / total if total else 0 for key in ("wins", "ties", "losses"))  # type: ignore[return-value]
+
+
+def scale(rows: Iterable[Row]) -> tuple[float, float]:
+    """The lowest and the highest end of the intervals, for drawing all of them on one line."""
+    ends = [row[key] for row in rows for key in ("lower", "upper", "rating")]
+    known = [end for end in ends if end is not None]
+    return (min(known), max(known)) if known else (0, 1)
+
+
+def place(value: float, ends: Sequence[float], width: float = 100) -> str:
+    """Where a value lies between two ends, on a line of this width with a margin of four."""
+    low, high = ends
+    return fixed(4 + (width - 8) * (value - low) / ((high - low) or 1), 1)
+
+
+def as_json(value: object) -> str:
+    """Indented JSON, to be read; the template escapes it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def by_name(models: Iterable[Row]) -> dict[str, Row]:
+    """Models by their names."""
+    return {model["name"]: model for model in models}
+
+
+def by_rank(models: Iterable[Row], rows: Iterable[Row]) -> list[Row]:
+    """Models in the order of a table's rows, then those without a row."""
+    place = {row["model"]: number for number, row in enumerate(rows)}
+    return sorted(models, key=lambda model: place.get(model["name"], len(place)))
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    function.__name__: function
+    for function in (
+        fixed,
+        percent,
+        sure,
+        milliseconds,
+        size,
+        dollars,
+        ordinal,
+        rating,
+        plain,
+        possible_ranks,
+        record,
+        shares,
+        scale,
+        place,
+        by_name,
+        by_rank,
+        as_json,
+    )
+}
+"""For Jinja's environment."""

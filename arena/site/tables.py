@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from arena.rating.leaderboard import ModelFacts, Row
+import numpy as np
+from numpy.typing import NDArray
+
 from arena.rating.leaderboard_files import METRICS, row_to_json
-from arena.site.records import TableRow
+from arena.rating.leaderboard_records import ModelFacts, Row
+from arena.records import RetrievalStats
+from arena.site.records import LatencyInfo, TableRow
 
 _ABSENT = dict.fromkeys((*METRICS, "latency_ms", *(fact.name for fact in fields(ModelFacts))))
+
+
 _FIGURES = 6
 """Significant figures: more than anyone reads, fewer bytes than a float has."""
 
@@ -55,3 +61,73 @@ def _ranks(rows: Sequence[Row], figure: Callable[[Row], float | None]) -> list[i
     return [
         None if value is None else 1 + sum(other > value for other in known) for value in values
     ]
+
+
+Floats = NDArray[np.float64]
+
+
+MOST_SAMPLES = 200
+"""Of one run; fewer where there are many runs, because every page loads them."""
+
+
+_ALL_SAMPLES = 12_000
+
+
+_BINS = 20
+
+
+_FAR = 5
+"""Times the median, from where on one sample would squeeze all others into a bin or two."""
+
+
+def latencies(
+    stats: Mapping[tuple[str, str], RetrievalStats],
+) -> dict[str, dict[str, LatencyInfo]]:
+    """Data set → model → what its search took.
+
+    Args:
+        stats: of each (data set, model).
+    """
+    most = max(min(MOST_SAMPLES, _ALL_SAMPLES // max(len(stats), 1)), 2)
+    found: dict[str, dict[str, LatencyInfo]] = {}
+    for (dataset, model), one in stats.items():
+        found.setdefault(dataset, {})[model] = latency_info(one, most=most)
+    return found
+
+
+def latency_info(stats: RetrievalStats, *, most: int = MOST_SAMPLES) -> LatencyInfo:
+    """One run's samples, at most so many, and their histogram."""
+    samples = np.sort(np.array(stats.latency_ms, np.float64))
+    return LatencyInfo(
+        samples_ms=_short(samples if len(samples) <= most else _quantiles(samples, most)),
+        n_samples=len(samples),
+        histogram=_histogram(samples) if len(samples) else None,
+        documents_per_s=rounded(stats.documents_per_s),
+        bytes_per_vector=rounded(stats.bytes_per_vector),
+        index_bytes=stats.index_bytes,
+        n_documents=stats.n_documents,
+        tokens=stats.tokens,
+        cost_usd=stats.cost_usd,
+        measured_at=stats.measured_at,
+        place=stats.place,
+        without=stats.latency_without,
+    )
+
+
+def _quantiles(samples: Floats, count: int) -> Floats:
+    quantiles: Floats = np.quantile(samples, np.linspace(0, 1, count))
+    return quantiles
+
+
+def _histogram(samples: Floats) -> dict[str, list[float]]:
+    """Counts in bins of the same width; of the same ratio where a few samples are far from all."""
+    n_bins = min(_BINS, len(samples))
+    least, median, most = samples[0], np.median(samples), samples[-1]
+    far = least > 0 and most > _FAR * median
+    bins = np.geomspace(least, most, n_bins + 1) if far else n_bins
+    counts, edges = np.histogram(samples, bins=bins)
+    return {"edges": _short(edges), "counts": counts.tolist()}
+
+
+def _short(values: Floats) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]

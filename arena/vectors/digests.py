@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.data.passages import Selected
+
 Digests = NDArray[np.uint64]
 """``(n, 2)``: the two halves of each digest."""
+
 
 Rows = NDArray[np.int64]
 
@@ -67,3 +71,78 @@ class DigestIndex:
             places[left] -= 1
             left = left[places[left] >= 0]
         return rows
+
+
+Ranking = list[tuple[str, float]]
+
+
+class DistinctTexts:
+    """Documents by the row of their text, so that each row is searched once.
+
+    Args:
+        rows: where each document's text is stored.
+        doc_ids: the documents' names.
+    """
+
+    def __init__(self, rows: Rows, doc_ids: Sequence[str]) -> None:
+        order = np.argsort(rows, kind="stable")
+        starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+        ends = np.append(starts[1:], len(rows))
+        self.rows: Rows = rows[order[starts]]
+        """The distinct ones, ascending."""
+        named = order[starts]
+        self._copies: dict[str, list[str]] = {}
+        for group in np.flatnonzero(ends - starts > 1).tolist():
+            numbers = order[starts[group] : ends[group]].tolist()
+            names = sorted((doc_ids[number], number) for number in numbers)
+            named[group] = names[0][1]
+            self._copies[names[0][0]] = [doc_id for doc_id, _ in names]
+        self.doc_ids: Sequence[str] = Selected(doc_ids, named)
+        """For each row the first of its documents' names."""
+
+    def expanded(self, ranking: Ranking, top_k: int) -> Ranking:
+        """A ranking of rows as one of documents: those of one text tie, in the order of doc_id.
+
+        The ``top_k`` best documents are among those of the ``top_k`` best rows.
+        """
+        if not any(doc_id in self._copies for doc_id, _ in ranking):
+            return ranking
+        documents = (
+            (copy, score)
+            for doc_id, score in ranking
+            for copy in self._copies.get(doc_id, (doc_id,))
+        )
+        return sorted(documents, key=lambda pair: (-pair[1], pair[0]))[:top_k]
+
+
+class VectorRows:
+    """Some rows of a memory map, as if they were an array: a view where they lie side by side.
+
+    Args:
+        stored: the memory map, ``(n_stored, dim)``.
+        rows: which of it, ascending, each once.
+    """
+
+    def __init__(self, stored: NDArray[np.float32], rows: Rows) -> None:
+        self._stored = stored
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n_rows, dim)``."""
+        return len(self._rows), self._stored.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the numbers."""
+        return self._stored.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted: slice | Rows, /) -> NDArray[np.float32]:
+        rows = self._rows[wanted]
+        ascending = isinstance(wanted, slice) and wanted.step in (None, 1)
+        if ascending and len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+            return self._stored[rows[0] : rows[-1] + 1]
+        return self._stored[rows]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config.models import Precision
+from arena.vectors.exact import CosineIndex, Vectors
 from arena.vectors.quantized import BinaryIndex, Int8Index, halved
-from arena.vectors.top_k import CosineIndex, Vectors
 
 
 class Index(Protocol):

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.vectors.shortlist import Floats, Rows, Shortlist
-from arena.vectors.top_k import Vectors
+from arena.vectors.exact import Floats, Rows, Shortlist, Vectors
 
 Doubles = NDArray[np.float64]
 Words = NDArray[np.unsignedinteger[Any]]

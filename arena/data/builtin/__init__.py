@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from arena.data.builtin.stdlib import documents
-from arena.data.lines import numbered_lines
+from arena.data.rows import numbered_lines
 from arena.data.trec import read_qrels
 from arena.records import Dataset, Query
 

@@ -1,5 +1,5 @@
 'use strict';
-// Figures as the pages write them: the same words as the filters of arena/site/filters.py.
+// Figures as the pages write them: the same words as the filters of arena/site/render.py.
 (() => {
   const ABSENT = '–';
   const absent = (value) => value === null || value === undefined;

@@ -1,0 +1,77 @@
+"""The card: everything that a log, and what lies beside it, says of its judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from arena.auditing.agreement import panel_figures, people_figures, qrels_figures, rank_figures
+from arena.auditing.evidence import QRELS, Evidence, frame_evidence, read_evidence
+from arena.auditing.habits import failure_figure, length_figure, tie_figures, transitivity_figure
+from arena.auditing.order import order_figures, repeat_figure
+from arena.auditing.records import Audit
+from arena.auditing.trust import trust
+from arena.rating.battles import load_aliases
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_records import RatingSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def audit(
+    battles: pd.DataFrame | Path | str,
+    *,
+    labels: Path | str | None = None,
+    aliases: Mapping[str, str] | Path | str | None = None,
+) -> Audit:
+    """Say how far the judge of some battles can be trusted.
+
+    Args:
+        battles: an experiment's folder, a file of battles (JSONL, CSV, TSV, Parquet), or a
+            DataFrame, with the columns that `rate` reads; query_id is needed for most figures.
+        labels: a file of people's verdicts with the columns query_id, model_a, model_b, winner
+            and, where the log has several data sets, dataset; the order of the models is free.
+        aliases: other spelling → model, or a TOML file of such lines; for battles and labels.
+
+    Raises:
+        DataError: a file cannot be read as what it should be; names file and line.
+        UsageError: no battle was judged, or no label is about a battle.
+    """
+    names = load_aliases(Path(aliases)) if isinstance(aliases, Path | str) else aliases or {}
+    people = None if labels is None else Path(labels)
+    if isinstance(battles, Path | str):
+        return build_audit(read_evidence(Path(battles), aliases=names, labels=people))
+    return build_audit(frame_evidence(battles, aliases=names, labels=people))
+
+
+def build_audit(evidence: Evidence) -> Audit:
+    """All figures, and what they come to."""
+    log = evidence.log
+    # The same fit as `arena rate` makes, so that both state one position advantage.
+    leaderboard = build_leaderboard(log, settings=RatingSettings(n_permutations=0))
+    figures = (
+        *order_figures(evidence, leaderboard),
+        repeat_figure(evidence),
+        transitivity_figure(evidence),
+        *qrels_figures(evidence),
+        *rank_figures(evidence, leaderboard),
+        *people_figures(evidence),
+        *panel_figures(evidence),
+        length_figure(evidence),
+        *tie_figures(evidence),
+        failure_figure(evidence),
+    )
+    judges = tuple(log.judges[code] for code in np.unique(log.judge))
+    return Audit(
+        trust=trust(figures, by_construction=set(judges) == {QRELS}),
+        judges=judges,
+        battles=len(log),
+        queries=log.n_queries,
+        datasets=tuple(log.datasets[code] for code in np.unique(log.dataset)),
+        figures=figures,
+        notes=log.notes,
+    )

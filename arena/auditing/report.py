@@ -1,0 +1,169 @@
+"""The card as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from arena.auditing.records import Audit, Estimate, Figure
+from arena.rating.leaderboard_table import DEFAULT_WIDTH
+from arena.terminal import count, encodable, plain_console, printable, screen
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_COLOURS = {"believable": "green", "believe with care": "yellow", "do not believe": "red"}
+
+
+_PARTS_SHOWN = 8
+
+
+def to_json(audit: Audit) -> dict[str, Any]:
+    """The card as ``arena audit --json`` prints it; null where a figure is not known."""
+    return {
+        "trust": {**asdict(audit.trust), "decided_by": list(audit.trust.decided_by)},
+        "judges": list(audit.judges),
+        "battles": audit.battles,
+        "queries": audit.queries,
+        "datasets": list(audit.datasets),
+        "figures": {figure.key: _figure_json(figure) for figure in audit.figures},
+        "notes": list(audit.notes),
+    }
+
+
+def print_audit(audit: Audit) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    on = screen()
+    sys.stdout.write(render_audit(audit, width=on.width, colour=on.colour, encoding=on.encoding))
+
+
+def render_audit(
+    audit: Audit, *, width: int | None = None, colour: bool = False, encoding: str = "utf-8"
+) -> str:
+    """The verdict on the judge, each figure with its meaning, and what cannot be known."""
+    console = plain_console(width or DEFAULT_WIDTH, colour=colour)
+    with console.capture() as capture:
+        for line in _head(audit, encoding):
+            console.print(line)
+        console.print()
+        console.print(_known(audit, encoding))
+        console.print()
+        console.print(_unknown(audit, encoding))
+        if audit.notes:
+            console.print()
+            console.print(_notes(audit, encoding))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _head(audit: Audit, encoding: str) -> Iterator[Text]:
+    say = partial(_text, encoding)
+    names = ", ".join(judge or "not named in the log" for judge in audit.judges)
+    judges = "judges" if len(audit.judges) > 1 else "judge"
+    yield say(f"How far to trust the {judges}: {names}", "bold")
+    counts = (
+        count(audit.battles, "battle"),
+        count(audit.queries, "query", "queries"),
+        count(len(audit.datasets), "data set"),
+    )
+    yield say(f"{', '.join(counts)}; 95% intervals, clustered by query")
+    level = say(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
+    yield say("").append(level).append(say(f": {audit.trust.reason}"))
+
+
+def _known(audit: Audit, encoding: str) -> Table:
+    """A row for each figure: value, interval, and what it means."""
+    say = partial(_text, encoding)
+    grid = _grid("right", "left", "left")
+    for figure in audit.figures:
+        estimate = figure.estimate
+        if estimate is not None:
+            said = say("").append(say(f"{figure.title} ", "bold"))
+            said.append(say(f"({estimate.n:,} {figure.of})")).append("\n")
+            said.append(say(_meaning(figure), "dim"))
+            value = say(_value(estimate.value, figure), "bold")
+            grid.add_row(value, say(_interval(estimate, figure)), said)
+    return grid
+
+
+def _unknown(audit: Audit, encoding: str) -> Table:
+    """What cannot be computed, a row for each reason."""
+    say = partial(_text, encoding)
+    reasons: dict[str, list[str]] = {}
+    for figure in audit.figures:
+        if figure.estimate is None:
+            reasons.setdefault(figure.meaning, []).append(figure.title)
+    grid = _grid("left", "left")
+    for because, titles in reasons.items():
+        grid.add_row(say("–"), say(f"{'; '.join(titles)}: because {because}"))
+    return grid
+
+
+def _notes(audit: Audit, encoding: str) -> Table:
+    say = partial(_text, encoding)
+    grid = _grid("left", "left")
+    for note in audit.notes:
+        grid.add_row(say("•"), say(note))
+    return grid
+
+
+def _meaning(figure: Figure) -> str:
+    # One part that is the whole says nothing new.
+    told = [p for p in figure.parts if figure.estimate is None or p.n < figure.estimate.n]
+    parts = [f"{part.name} {_short(part.value, figure)}" for part in told[:_PARTS_SHOWN]]
+    hidden = len(told) - len(parts)
+    more = [f"{hidden} more in --json"] if hidden else []
+    return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
+
+
+def _grid(*justify: Literal["left", "right"]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for side in justify:
+        grid.add_column(justify=side, no_wrap=side == "right")
+    return grid
+
+
+def _value(value: float, figure: Figure) -> str:
+    if figure.unit == "share":
+        return f"{value:.1%}"
+    return f"{value:+.0f} Elo" if figure.unit == "elo" else f"{value:.2f}"
+
+
+def _interval(estimate: Estimate, figure: Figure) -> str:
+    if estimate.lower is None or estimate.upper is None:
+        return ""
+    scale = 100 if figure.unit == "share" else 1
+    shown = {"share": ".0f", "elo": "+.0f", "coefficient": ".2f"}[figure.unit]
+    return f"{scale * estimate.lower:{shown}} to {scale * estimate.upper:{shown}}"
+
+
+def _short(value: float, figure: Figure) -> str:
+    return f"{value:.0%}" if figure.unit == "share" else _value(value, figure)
+
+
+def _text(encoding: str, text: str, style: str = "") -> Text:
+    from rich.text import Text  # noqa: PLC0415 - a Text is never read as markup
+
+    return Text(encodable(printable(text), encoding), style)
+
+
+def _figure_json(figure: Figure) -> dict[str, Any]:
+    estimate = figure.estimate
+    return {
+        "title": figure.title,
+        "unit": figure.unit,
+        "value": estimate and estimate.value,
+        "lower": estimate and estimate.lower,
+        "upper": estimate and estimate.upper,
+        "n": estimate.n if estimate else 0,
+        "of": figure.of,
+        "queries": estimate.n_queries if estimate else 0,
+        "meaning": figure.meaning if estimate else None,
+        "because": None if estimate else figure.meaning,
+        "parts": [asdict(part) for part in figure.parts],
+    }

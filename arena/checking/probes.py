@@ -1,0 +1,311 @@
+"""One tiny call to a model, by the same path that an experiment takes."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.checking.rows import Row, failed
+from arena.config import JudgeConfig, ModelConfig
+from arena.data.trec import read_run
+from arena.embedding.open import open_embedder
+from arena.embedding.providers import PRESETS
+from arena.endpoint.address import is_own
+from arena.endpoint.client import Api, Retry, run
+from arena.errors import ApiError, UnjudgedError, UsageError
+from arena.judging.open import endpoint_of, open_judge, prompt_name
+from arena.judging.prompt import load_prompt
+from arena.records import Dataset, Document, Exhibit, Query, Verdict
+from arena.retrieval.rerank import open_reranker
+from arena.retrieval.rerankers import Candidates
+from arena.retrieval.retrieve import retrieve
+from arena.terminal import dollars
+
+PATIENCE: Final = Retry(attempts=2, first_contact=1)
+"""A check is to say what is wrong, not to wait until it is well."""
+
+
+QUERY: Final = Query("q", "How long may parents stay at home after the birth of a child?")
+
+
+GOOD: Final = Document(
+    "good",
+    "After the birth of a child parents may stay at home for fourteen weeks with full pay, and "
+    "for up to three years without.",
+    title="Parental leave",
+)
+
+
+POOR: Final = Document(
+    "poor",
+    "The printer on the second floor takes paper from the cupboard beside it.",
+    title="Printer",
+)
+
+
+_TINY: Final = Dataset("check", {d.doc_id: d for d in (GOOD, POOR)}, {"q": QUERY}, {})
+
+
+Datasets = Callable[[], Sequence[Dataset] | None]
+"""Waits until the experiment's data sets are loaded; None where they are not to be."""
+
+
+_SAME: Final = 0.9999
+"""Cosine of two vectors of one text, beyond which a model makes no difference between roles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a try may use."""
+
+    folder: Path  #: the arena.toml's
+    cache: Path  #: an empty folder, thrown away afterwards
+    timeout_s: float  #: for each reply
+    top_k: int = 5  #: documents that a judge is shown of each list
+    here: threading.Lock = field(default_factory=threading.Lock)  #: held by one local model at most
+
+
+def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
+    """Have a model rank something.
+
+    Args:
+        model: any kind.
+        datasets: the experiment's, asked for by models that know no other.
+        means: what may be used.
+
+    Raises:
+        ArenaError: it does not work.
+    """
+    model = model.model_copy(update={"timeout_s": min(model.timeout_s, means.timeout_s)})
+    if model.run is not None:
+        return _try_run(model, model.run, datasets)
+    if model.command is not None:
+        return _try_command(model, datasets, means)
+    # Several local models at once might not fit into memory, though each of them does.
+    with means.here if _runs_here(model) else nullcontext():
+        if model.rerank is not None:
+            return _try_reranker(model)
+        if model.provider == "bm25":
+            _, stats = retrieve(model, _TINY, ["q"], cache=means.cache)
+            return Row(model.name, "bm25", "ok", latency_ms=_first(stats.latency_ms))
+        return _try_embedder(model)
+
+
+def kind_of(model: ModelConfig) -> str:
+    """What kind of model it is, in a word or two."""
+    if model.run is not None:
+        return "run file"
+    if model.command is not None:
+        return "command"
+    return f"reranker {model.rerank}" if model.rerank is not None else str(model.provider)
+
+
+def _runs_here(model: ModelConfig) -> bool:
+    if model.rerank is not None:
+        return model.rerank == "cross-encoder"
+    return model.provider not in PRESETS
+
+
+def _try_embedder(model: ModelConfig) -> Row:
+    """One request for documents, the query's text among them, and one for the query."""
+    with open_embedder(model, _TINY.corpus, retry=PATIENCE) as embedder:
+        documents = embedder.embed([GOOD.text, POOR.text, QUERY.text], "document")
+        query = embedder.embed([QUERY.text], "query")
+    dimension = _checked(model, documents.vectors, query.vectors)
+    tokens = [part.tokens for part in (documents, query) if part.tokens is not None]
+    total = sum(tokens) if len(tokens) == 2 else None
+    price = model.price_per_1m_tokens
+    alike = _cosine(documents.vectors[2], query.vectors[0]) > _SAME
+    return Row(
+        model.name,
+        kind_of(model),
+        "ok",
+        dimension=dimension,
+        latency_ms=query.seconds * 1000,
+        prices=() if price is None else (price,),
+        tokens=total,
+        cost_usd=None if price is None or total is None else total * price / 1e6,
+        notes=(f"queries and documents {'alike' if alike else 'told apart'}",),
+    )
+
+
+def _checked(model: ModelConfig, documents: NDArray[np.float32], query: NDArray[np.float32]) -> int:
+    """The dimension of the vectors.
+
+    Raises:
+        ApiError: they are not what was asked for.
+    """
+    if documents.shape[0] != 3 or query.shape[0] != 1:
+        found = f"{documents.shape[0]} vectors for 3 texts, {query.shape[0]} for 1"
+        raise ApiError("garbage", found)
+    dimension = documents.shape[1]
+    if query.shape[1] != dimension:
+        found = f"{query.shape[1]} numbers for a query, {dimension} for a document"
+        raise ApiError("garbage", found)
+    kept = dimension if model.dimensions is None else model.dimensions
+    if dimension < kept:
+        raise ApiError("garbage", f"{dimension} numbers where dimensions = {kept}")
+    for role, vectors in (("document", documents), ("query", query)):
+        if not np.isfinite(vectors).all():
+            raise ApiError("garbage", f"the vector of a {role} holds NaN or an infinity")
+        if not vectors.any(axis=1).all():
+            raise ApiError("garbage", f"the vector of a {role} is all zeros")
+    return int(kept)
+
+
+def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
+    if (loaded := datasets()) is None:
+        missing = [pattern] if "{dataset}" not in pattern and not Path(pattern).is_file() else []
+        if missing:
+            raise UsageError(f"{pattern}: no such file")
+        return Row(model.name, "run file", "not tried", "not tried", "needs the data sets")
+    notes = []
+    for dataset in loaded:
+        path = Path(pattern.replace("{dataset}", dataset.name))
+        found = read_run(
+            path,
+            dataset=dataset,
+            model=model.name,
+            query_ids=list(dataset.queries),
+            complete=False,
+        )
+        answered = sum(bool(found.rankings.get(query_id)) for query_id in dataset.queries)
+        notes.append(f"{dataset.name}: {answered:,} of {len(dataset.queries):,} queries")
+    return Row(model.name, "run file", "ok", notes=tuple(notes))
+
+
+def _try_command(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
+    """A program knows its own corpus alone, so it is asked one query of each data set."""
+    if (loaded := datasets()) is None:
+        return Row(model.name, "command", "not tried", "not tried", "needs the data sets")
+    notes, latency_ms = [], None
+    for dataset in loaded:
+        first = list(dataset.queries)[:1]
+        made, stats = retrieve(model, dataset, first, cache=means.cache)
+        notes.append(f"{dataset.name}: {len(made.rankings[first[0]]):,} documents")
+        latency_ms = latency_ms or _first(stats.latency_ms)
+    return Row(model.name, "command", "ok", latency_ms=latency_ms, notes=tuple(notes))
+
+
+def _try_reranker(model: ModelConfig) -> Row:
+    pair = Candidates((model.query_prefix or "") + QUERY.text, (POOR.text, GOOD.text))
+    with open_reranker(model, retry=PATIENCE) as reranker:
+        ((_, found),) = reranker.score([pair], alone=True)
+    if len(found.scores) != 2 or not all(map(math.isfinite, found.scores)):
+        raise ApiError("garbage", f"{len(found.scores)} scores for 2 documents")
+    poor, good = found.scores
+    price = model.price_per_1m_tokens
+    return Row(
+        model.name,
+        kind_of(model),
+        "ok",
+        latency_ms=found.latency_ms,
+        prices=() if price is None else (price,),
+        tokens=found.tokens,
+        cost_usd=None if price is None or found.tokens is None else found.tokens * price / 1e6,
+        notes=(
+            "scored the right document higher" if good > poor else "WRONG: preferred a printer",
+        ),
+    )
+
+
+def _first(samples: Sequence[float]) -> float | None:
+    return samples[0] if samples else None
+
+
+def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
+
+
+_OF_LENGTH: Final = ("bad_request", "prompt_cut")
+"""Reasons that every prompt as long as this one would meet."""
+
+
+_TOO_SLOW: Final = "too slow to try a prompt as long as the battles'"
+
+
+_PER_WORD: Final = 1.4
+"""Tokens, about."""
+
+
+def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
+    """Have a judge decide a matchup with an obvious answer, by its own prompt.
+
+    Raises:
+        ArenaError: it does not work; an unreadable reply is no verdict.
+    """
+    kind = f"judge {config.kind}"
+    if config.kind == "qrels":
+        if (loaded := datasets()) is None:
+            return Row(config.log_name, kind, "not tried", "not tried", "needs the data sets")
+        if without := [dataset.name for dataset in loaded if not dataset.qrels]:
+            names = ", ".join(without)
+            raise UsageError(f"{names}: has no qrels to judge by; use an LLM judge")
+        return Row(config.log_name, kind, "ok", cost_usd=0.0)
+    config = config.model_copy(update={"timeout_s": min(config.timeout_s, means.timeout_s)})
+    prices = (config.price_per_1m_input_tokens or 0.0, config.price_per_1m_output_tokens or 0.0)
+    try:
+        verdict, remark = run(_verdict(config, means))
+    except UnjudgedError as error:
+        return failed(
+            config.log_name, kind, error, cost_usd=error.cost_usd if config.priced else None
+        )
+    usage, said = verdict.usage, verdict.winner
+    cost_usd = usage.cost_usd if config.priced else None
+    return Row(
+        config.log_name,
+        kind,
+        "ok",
+        latency_ms=usage.latency_ms,
+        prices=prices if config.priced else (),
+        tokens=usage.input_tokens + usage.output_tokens,
+        cost_usd=cost_usd,
+        notes=(
+            "rightly said first" if said == "first" else f"wrongly said {said}",
+            f"{usage.input_tokens:,}+{usage.output_tokens:,} tokens"
+            + ("" if cost_usd is None else f", {dollars(cost_usd)}"),
+            *((remark,) if remark else ()),
+        ),
+    )
+
+
+async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
+    """The verdict on a tiny matchup, and a remark on one as long as the battles'."""
+    until = time.monotonic() + means.timeout_s
+    prompt = load_prompt(prompt_name(config), folder=means.folder)
+    async with Api(endpoint_of(config), retry=PATIENCE) as api:
+        judge = open_judge(config, api, prompt=prompt, top_k=means.top_k)
+        verdict = await judge.judge(Exhibit("check", QUERY, (GOOD,), (POOR,)))
+        if config.priced or not is_own(endpoint_of(config)):
+            return verdict, ""
+        long = _long_exhibit(config, means.top_k)
+        n_tokens = _PER_WORD * sum(len(d.text.split()) for d in (*long.first, *long.second))
+        longer = 1 + n_tokens / max(1, verdict.usage.input_tokens)
+        if longer * verdict.usage.latency_ms / 1000 > until - time.monotonic():
+            return verdict, _TOO_SLOW
+        try:
+            await judge.judge(long)
+        except UnjudgedError as error:
+            if error.reason in _OF_LENGTH:
+                raise
+        return verdict, ""
+
+
+def _long_exhibit(config: JudgeConfig, top_k: int) -> Exhibit:
+    """Lists as long as the experiment's; a pointwise judge reads one document at a time."""
+    words = (GOOD.text + " " + POOR.text).split()
+    text = " ".join(islice(cycle(words), config.document_words))
+    n_documents = 1 if config.kind == "pointwise" else top_k
+    shown = tuple(Document(f"long-{i}", text) for i in range(n_documents))
+    return Exhibit("check", QUERY, shown, shown)

@@ -1,0 +1,333 @@
+"""Corpora of any size: in memory while they are small, else in a file that documents are read from.
+
+The file is a temporary copy without a name: it is gone with the process, and the corpus stays what
+it was whatever becomes of its source. What is left in memory is 20 bytes a document, and 8 more
+while it is read.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import tempfile
+import weakref
+from array import array
+from bisect import bisect_right
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Final, NamedTuple, overload
+
+import numpy as np
+
+from arena.data.rows import Row
+from arena.digest import digest
+from arena.errors import DataError, WriteError
+from arena.files import cache_folder
+from arena.records import Document
+
+_64_BITS: Final = (1 << 64) - 1
+
+
+IN_MEMORY = 200 * 2**20
+"""Characters of ids, titles and texts above which a corpus goes into a file."""
+
+
+class SmallCorpus(dict[str, Document]):
+    """doc_id → document, in memory, with the hash of what is in it; never changed once made."""
+
+    def __init__(self, documents: Mapping[str, Document], content: str, n_copies: int = 0) -> None:
+        super().__init__(documents)
+        self.content = content
+        self.n_copies = n_copies  # documents with title and text of one before them
+
+
+def collect(
+    items: Iterable[tuple[Row, str, Document]], path: Path, *, in_memory: int | None = None
+) -> SmallCorpus | CorpusFile:
+    """Make a corpus of documents as they are read.
+
+    Args:
+        items: the row that each is from, its doc_id, and itself.
+        path: where all of them come from.
+        in_memory: characters above which they go into a temporary file in the cache's folder;
+            `IN_MEMORY` where absent.
+
+    Raises:
+        DataError: a doc_id occurs twice, or there is nothing in ``path`` at all.
+        WriteError: there is no room for the file.
+    """
+    limit = IN_MEMORY if in_memory is None else in_memory
+    stream = iter(items)
+    origins, texts = _Origins(), array("Q")
+    small: dict[str, Document] = {}
+    content, size = 0, 0
+    for row, doc_id, document in stream:
+        if small.setdefault(doc_id, document) is not document:
+            raise _twice(row.path, row.number, doc_id)
+        origins.add(row)
+        texts.append(_text_hash(document))
+        content += _content(document)
+        size += len(doc_id) + len(document.title) + len(document.text)
+        if size > limit:
+            return _spilled(small, stream, _Read(origins, texts, content))
+    if not small:
+        raise DataError(path, None, "is empty", "expected one JSON object a line: _id, text")
+    return SmallCorpus(small, _hex(content), _n_copies(texts))
+
+
+def n_copies(corpus: Mapping[str, Document]) -> int:
+    """How many documents have title and text of one before them; 0 where nobody counted."""
+    return corpus.n_copies if isinstance(corpus, SmallCorpus | CorpusFile) else 0
+
+
+def corpus_hash(corpus: Mapping[str, Document]) -> str:
+    """Address a corpus by the ids, titles and texts in it, whatever their order.
+
+    The sum of its documents' hashes, so that a corpus is addressed while it is read.
+    """
+    if isinstance(corpus, SmallCorpus | CorpusFile):
+        return corpus.content
+    return _hex(sum(map(_content, corpus.values())))
+
+
+def documents_of(corpus: Mapping[str, Document]) -> Sequence[Document]:
+    """The documents by their place in the corpus, without a copy of any."""
+    return corpus.documents if isinstance(corpus, CorpusFile) else list(corpus.values())
+
+
+def _spilled(
+    small: dict[str, Document], stream: Iterator[tuple[Row, str, Document]], read: _Read
+) -> CorpusFile:
+    """The corpus in a file: what is in memory already, and what is still to be read."""
+    folder = cache_folder()
+    origins, texts, content = read
+    starts, hashes = array("Q", [0]), array("Q")
+
+    def write(document: Document) -> None:
+        starts.append(starts[-1] + file.write(encoded(document)))
+        hashes.append(id_hash(document.doc_id))
+
+    with ExitStack() as on_error:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = on_error.enter_context(tempfile.TemporaryFile(dir=folder))
+            for document in small.values():
+                write(document)
+            small.clear()
+            for row, _, document in stream:
+                origins.add(row)
+                texts.append(_text_hash(document))
+                content += _content(document)
+                write(document)
+            file.flush()
+        except OSError as error:
+            raise WriteError(folder, error) from None
+        on_error.pop_all()
+    corpus = CorpusFile(file, starts, hashes, _hex(content), _n_copies(texts))
+    if repeat := corpus.first_repeat():
+        raise _twice(*origins.of(repeat[0]), repeat[1])
+    return corpus
+
+
+class _Origins:
+    """Which file and row each document is from."""
+
+    def __init__(self) -> None:
+        self._numbers = array("Q")
+        self._paths: list[Path] = []
+        self._firsts: list[int] = []  # the place of the first document of each path
+
+    def add(self, row: Row) -> None:
+        if not self._paths or self._paths[-1] is not row.path:
+            self._paths.append(row.path)
+            self._firsts.append(len(self._numbers))
+        self._numbers.append(row.number)
+
+    def of(self, place: int) -> tuple[Path, int]:
+        return self._paths[bisect_right(self._firsts, place) - 1], self._numbers[place]
+
+
+class _Read(NamedTuple):
+    """What is known of the documents that are in memory when a corpus turns out to be large."""
+
+    origins: _Origins
+    texts: array[int]  #: the `_text_hash` of each
+    content: int
+
+
+def _text_hash(document: Document) -> int:
+    """64 bits of title and text, the same as long as this process lives; 0 where there are none."""
+    words = (document.title.strip(), document.text.strip())
+    return hash(words) & _64_BITS if any(words) else 0
+
+
+def _n_copies(texts: array[int]) -> int:
+    filled = np.frombuffer(texts, np.uint64)
+    filled = filled[filled != 0]
+    return len(filled) - len(np.unique(filled))
+
+
+def _content(document: Document) -> int:
+    raw = digest(document.doc_id, document.title, document.text, size=32)
+    return int.from_bytes(raw, "little")
+
+
+def _hex(content: int) -> str:
+    return digest((content % 2**256).to_bytes(32, "little")).hex()
+
+
+def _twice(path: Path, line: int, doc_id: str) -> DataError:
+    return DataError(path, line, f"_id {doc_id!r} occurs twice", "ids must be unique")
+
+
+_READ_AHEAD = 1024
+"""Documents that are read at once when all of them are gone through."""
+
+
+_DISK_64_BITS = (1 << 64) - 1
+
+
+class CorpusFile(Mapping[str, Document]):
+    """doc_id → document; `arena.data.corpus.collect` makes it.
+
+    Args:
+        file: the documents one after the other, as `encoded`.
+        starts: where each begins, and where the last one ends.
+        hashes: the `id_hash` of each.
+        content: the hash of what is in it.
+        n_copies: documents with title and text of one before them.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        starts: array[int],
+        hashes: array[int],
+        content: str,
+        n_copies: int = 0,
+    ) -> None:
+        self._file = file
+        weakref.finalize(self, file.close)
+        self._starts = np.frombuffer(starts, np.uint64)
+        unsorted = np.frombuffer(hashes, np.uint64)
+        self._order = np.argsort(unsorted, kind="stable").astype(np.uint32)
+        self._hashes = unsorted[self._order]
+        self.content = content
+        self.n_copies = n_copies
+        self.documents: Sequence[Document] = _Documents(self)
+        """All of them, by their place in the corpus."""
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, doc_id: str) -> Document:
+        for number in self._places(id_hash(doc_id)):
+            document = self.read(number)
+            if document.doc_id == doc_id:
+                return document
+        raise KeyError(doc_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return (document.doc_id for document in self.values())
+
+    def values(self) -> ValuesView[Document]:
+        """The documents in the order of the corpus."""
+        return _Values(self)
+
+    def items(self) -> ItemsView[str, Document]:
+        """doc_id and document in the order of the corpus."""
+        return _Items(self)
+
+    def read(self, number: int) -> Document:
+        """The document at a place of the corpus."""
+        first, last = self._starts[number : number + 2].tolist()
+        return _decoded(os.pread(self._file.fileno(), last - first, first))
+
+    def read_span(self, first: int, last: int) -> list[Document]:
+        """The documents from one place to before another."""
+        starts = self._starts[first : last + 1].tolist()
+        raw = memoryview(os.pread(self._file.fileno(), starts[-1] - starts[0], starts[0]))
+        bounds = [start - starts[0] for start in starts]
+        return [_decoded(raw[begin:end]) for begin, end in pairwise(bounds)]
+
+    def read_all(self) -> Iterator[Document]:
+        """All documents, a thousand at a time."""
+        for first in range(0, len(self), _READ_AHEAD):
+            yield from self.read_span(first, min(first + _READ_AHEAD, len(self)))
+
+    def first_repeat(self) -> tuple[int, str] | None:
+        """Place and doc_id of the first document whose doc_id occurred before."""
+        same = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
+        repeats = []
+        for key in np.unique(self._hashes[same]).tolist():
+            seen: set[str] = set()
+            for number in self._places(key):
+                doc_id = self.read(number).doc_id
+                if doc_id in seen:
+                    repeats.append((number, doc_id))
+                seen.add(doc_id)
+        return min(repeats, default=None)
+
+    def _places(self, key: int) -> list[int]:
+        """Where documents are whose doc_id has this hash, in the order of the corpus."""
+        first = np.searchsorted(self._hashes, np.uint64(key), "left")
+        last = np.searchsorted(self._hashes, np.uint64(key), "right")
+        return [int(number) for number in self._order[first:last]]
+
+
+def encoded(document: Document) -> bytes:
+    """A document as the file holds it."""
+    # Unlike JSON, marshal takes any string; and nobody else can ever write to the file.
+    return marshal.dumps((document.doc_id, document.text, document.title))
+
+
+def id_hash(doc_id: str) -> int:
+    """64 bits of a doc_id, the same as long as this process lives."""
+    return hash(doc_id) & _DISK_64_BITS
+
+
+class _Documents(Sequence[Document]):
+    def __init__(self, corpus: CorpusFile) -> None:
+        self._corpus = corpus
+
+    def __len__(self) -> int:
+        return len(self._corpus)
+
+    def __iter__(self) -> Iterator[Document]:
+        return self._corpus.read_all()
+
+    @overload
+    def __getitem__(self, place: int) -> Document: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Document]: ...
+    def __getitem__(self, place: int | slice) -> Document | list[Document]:
+        if isinstance(place, slice):
+            places = range(len(self))[place]
+            if places and places.step == 1:
+                return self._corpus.read_span(places.start, places.stop)
+            return [self._corpus.read(number) for number in places]
+        return self._corpus.read(range(len(self))[place])
+
+
+class _Values(ValuesView[Document]):
+    def __init__(self, corpus: CorpusFile) -> None:
+        super().__init__(corpus)
+        self._corpus = corpus
+
+    def __iter__(self) -> Iterator[Document]:
+        return self._corpus.read_all()
+
+
+class _Items(ItemsView[str, Document]):
+    def __init__(self, corpus: CorpusFile) -> None:
+        super().__init__(corpus)
+        self._corpus = corpus
+
+    def __iter__(self) -> Iterator[tuple[str, Document]]:
+        return ((document.doc_id, document) for document in self._corpus.read_all())
+
+
+def _decoded(raw: bytes | memoryview) -> Document:
+    return Document(*marshal.loads(raw))  # noqa: S302

@@ -1,0 +1,82 @@
+"""What every model that runs on this machine is, before and after it is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.config import ModelConfig
+from arena.embedding.prompts import Prompts
+from arena.errors import UsageError
+from arena.records import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The vectors of some texts."""
+
+    vectors: NDArray[np.float32]  #: (n_texts, dim), not always of length 1
+    n_cut: int = 0  #: texts that were too long, so that the model has not read their ends
+
+
+Encode = Callable[[Sequence[str], Role], Encoded]
+"""Texts of a role to vectors; what the model wants before them is put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model that is known, and not loaded before there is something to embed."""
+
+    settings: Mapping[str, object]  #: as `arena.embedding.embedder.Embedder.settings`
+    load: Callable[[], Encode]  #: reads the weights; raises UsageError where they are unusable
+    may_be_cut: bool = False  #: the first numbers of its vectors are vectors too, as it says itself
+
+
+def with_prompts(prompts: Prompts, encode: Callable[[list[str]], Encoded]) -> Encode:
+    """Put the words of its role before each text."""
+
+    def encode_role(texts: Sequence[str], role: Role) -> Encoded:
+        prompt = prompts.query if role == "query" else prompts.document
+        return encode([prompt + text for text in texts])
+
+    return encode_role
+
+
+def prompt_settings(prompts: Prompts) -> dict[str, object]:
+    """The words of each role, as settings of that role alone."""
+    return {"query_prefix": prompts.query, "document_prefix": prompts.document}
+
+
+def needed(model: ModelConfig, module: str, *, extra: str) -> Any:
+    """A module of a package that not everybody installs.
+
+    Raises:
+        UsageError: naming the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise missing(model, module.partition(".")[0], extra=extra) from None
+
+
+def check_installed(model: ModelConfig, package: str, *, extra: str) -> None:
+    """See that a package is there without loading it.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise missing(model, package, extra=extra)
+
+
+def missing(model: ModelConfig, package: str, *, extra: str) -> UsageError:
+    """The error that names the command for an extra."""
+    return UsageError(
+        f"{model.name}: {model.provider or model.rerank} needs {package}, which is not installed; "
+        f'pip install "retrieval-arena[{extra}]"'
+    )

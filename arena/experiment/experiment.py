@@ -1,0 +1,195 @@
+"""One experiment: an arena.toml, its data, and its folder under runs/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from arena.config import Config, load_config, safe_filename
+from arena.data.beir import sample_queries
+from arena.data.load import load_dataset
+from arena.errors import UsageError
+from arena.experiment.plan import battle_id, count_matchups, exhibit_digest, plan_matchups
+from arena.judging.judge import Judge
+from arena.judging.open import prompt_name
+from arena.judging.prompt import Prompt, load_prompt
+from arena.progress import Reporter
+from arena.records import Dataset, Document, Exhibit, Matchup, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What one arena.toml asks for, and where its results are."""
+
+    config: Config
+    source: Path  #: the arena.toml
+    folder: Path  #: runs/<name> beside it
+
+    def retrieval(self, dataset: str, model: str) -> Path:
+        """Where a model's run on a dataset is kept, as a TREC file."""
+        names = safe_filename(dataset), f"{safe_filename(model)}.trec"
+        return self.folder.joinpath("retrieval", *names)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What battles are made of."""
+
+    datasets: Mapping[str, Dataset]
+    queries: Mapping[str, tuple[str, ...]]  #: dataset → its sampled query_ids
+    notes: tuple[str, ...]  #: what a reader of the results should know
+
+
+def open_experiment(path: Path) -> Experiment:
+    """Open the experiment that an arena.toml, or the folder that holds one, describes.
+
+    Raises:
+        ConfigError: the file is missing or has mistakes.
+        UsageError: the folder holds results, not what they were made from; or a file is where
+            the results would go.
+    """
+    source = path / "arena.toml" if path.is_dir() else path
+    if source.with_name("manifest.json").exists():
+        raise UsageError(
+            f"{path}: holds an experiment's results; give the arena.toml that they were made from"
+        )
+    config = load_config(source)
+    folder = source.parent / "runs" / config.experiment.name
+    for place in (folder.parent, folder):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place}: is a file where results would go; move it away")
+    return Experiment(config, source, folder)
+
+
+def load_material(config: Config, reporter: Reporter | None = None) -> Material:
+    """Load the data sets and sample their queries.
+
+    The qrels judge has nothing to say of a query without relevant documents: such queries are
+    left out before sampling, and counted in the notes.
+
+    Args:
+        config: names the data sets.
+        reporter: told how far the loading is, where that takes long.
+
+    Raises:
+        DataError: a data set cannot be read, naming file and line.
+        UsageError: the qrels judge is asked for, and a data set has no qrels.
+    """
+    datasets = {dataset.name: load_dataset(dataset, reporter) for dataset in config.datasets}
+    queries: dict[str, tuple[str, ...]] = {}
+    notes = []
+    for name, dataset in datasets.items():
+        notes += [f"{name}: {note}" for note in dataset.notes]
+        by_qrels = any(judge.kind == "qrels" for judge in config.judges)
+        eligible = _with_qrels(dataset) if by_qrels else dataset
+        if left_out := len(dataset.queries) - len(eligible.queries):
+            notes.append(f"{name}: {left_out} queries have no relevant document and were left out")
+        settings = config.experiment
+        queries[name] = sample_queries(eligible, settings.queries, settings.seed)
+    return Material(datasets, queries, tuple(notes))
+
+
+def _with_qrels(dataset: Dataset) -> Dataset:
+    relevant = {query for query, grades in dataset.qrels.items() if max(grades.values()) > 0}
+    if not relevant:
+        raise UsageError(f"{dataset.name}: has no qrels to judge by; use an LLM judge")
+    queries = {name: query for name, query in dataset.queries.items() if name in relevant}
+    return replace(dataset, queries=queries)
+
+
+class Lists:
+    """The top_k documents that each model shows for each query."""
+
+    def __init__(self, datasets: Mapping[str, Dataset], runs: Iterable[Run], *, top_k: int) -> None:
+        self._datasets = datasets
+        self._runs = {(run.dataset, run.model): run for run in runs}
+        self._top_k = top_k
+        self._digests: dict[tuple[str, str, str], bytes] = {}
+
+    def exhibit(self, matchup: Matchup) -> Exhibit:
+        """What a judge is shown of a matchup."""
+        return Exhibit(
+            dataset=matchup.dataset,
+            query=self._datasets[matchup.dataset].queries[matchup.query_id],
+            first=self._documents(matchup, matchup.model_a),
+            second=self._documents(matchup, matchup.model_b),
+        )
+
+    def battle_id(self, matchup: Matchup, fingerprint: str) -> str:
+        """The battle's id under a judge with this fingerprint."""
+        query = self._datasets[matchup.dataset].queries[matchup.query_id]
+        digests = self._digest(matchup, matchup.model_a), self._digest(matchup, matchup.model_b)
+        return battle_id(matchup, query.text, digests, fingerprint)
+
+    def _documents(self, matchup: Matchup, model: str) -> tuple[Document, ...]:
+        ranking = self._runs[matchup.dataset, model].rankings.get(matchup.query_id, ())
+        corpus = self._datasets[matchup.dataset].corpus
+        return tuple(corpus[scored.doc_id] for scored in ranking[: self._top_k])
+
+    def _digest(self, matchup: Matchup, model: str) -> bytes:
+        key = (matchup.dataset, matchup.query_id, model)
+        if key not in self._digests:
+            self._digests[key] = exhibit_digest(self._documents(matchup, model))
+        return self._digests[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An experiment, ready for battle."""
+
+    experiment: Experiment
+    material: Material
+    runs: Sequence[Run]
+    lists: Lists
+    prompts: Mapping[str, Prompt | None]  #: judge → its template; None for one that is no LLM
+    own_judges: Mapping[str, Judge] = field(default_factory=dict)
+    """Judges that no arena.toml describes, such as functions of the user's, by name."""
+
+    @property
+    def config(self) -> Config:
+        """The experiment's arena.toml."""
+        return self.experiment.config
+
+    @property
+    def matchups(self) -> Iterator[Matchup]:
+        """The whole plan, lazily; every judge plays it."""
+        return plan_matchups(
+            [model.name for model in self.config.models],
+            self.material.queries,
+            orders=self.config.experiment.orders,
+            seed=self.config.experiment.seed,
+        )
+
+    @property
+    def n_matchups(self) -> int:
+        """How many matchups the plan has."""
+        return count_matchups(
+            len(self.config.models), self.material.queries, orders=self.config.experiment.orders
+        )
+
+
+def prepare(
+    experiment: Experiment,
+    material: Material,
+    runs: Sequence[Run],
+    prompts: Mapping[str, Prompt | None],
+) -> Prepared:
+    """Put together what battles need."""
+    lists = Lists(material.datasets, runs, top_k=experiment.config.experiment.top_k)
+    return Prepared(experiment, material, runs, lists, prompts)
+
+
+def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:
+    """Each judge's template, by the judge's name.
+
+    Raises:
+        ConfigError: a template is missing, or not as it should be.
+    """
+    folder = experiment.source.parent
+    return {
+        judge.log_name: None
+        if judge.kind == "qrels"
+        else load_prompt(prompt_name(judge), folder=folder)
+        for judge in experiment.config.judges
+    }

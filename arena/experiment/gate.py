@@ -1,0 +1,80 @@
+"""The controls that every judge passes before its first battle, and what is recorded of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arena.errors import GateError
+from arena.experiment.experiment import Prepared
+from arena.experiment.manifest_writer import write_manifest
+from arena.experiment.panel import Seat
+from arena.experiment.summary import BattleOptions
+from arena.judging.gate import check_gate, control_exhibits, hold_gate
+from arena.progress import Reporter
+from arena.records import Exhibit
+from arena.store.battle_log import BattleLog
+from arena.store.manifest import Gate, known_gates
+
+
+async def pass_gates(
+    prepared: Prepared,
+    seats: Sequence[Seat],
+    log: BattleLog,
+    options: BattleOptions,
+    reporter: Reporter,
+) -> None:
+    """Test each judge that has judged nothing yet, and write the manifest with the results.
+
+    Raises:
+        GateError: a judge failed; the first of them, once all are in the manifest.
+        FatalApiError, BudgetSpentError: as a judge raises them.
+    """
+    gates: dict[str, Gate] = {}
+    refused: list[GateError] = []
+    for seat in seats:
+        known = known_gates(prepared.experiment.folder).get(seat.judge.fingerprint)
+        if why := _skipped(prepared, seat, log, options, known):
+            gates[seat.judge.name] = {**(known or {}), "skipped": why}
+            continue
+        report = await hold_gate(seat.judge, controls(prepared))
+        gates[seat.judge.name] = report.as_dict()
+        reporter.say(f"gate: {seat.judge.name}: {'; '.join(report.lines())}")
+        try:
+            check_gate(report, seat.config)
+        except GateError as error:
+            refused.append(error)
+    write_manifest(prepared, seats, gates)
+    if refused:
+        raise refused[0]
+
+
+def controls(prepared: Prepared) -> list[Exhibit]:
+    """The matchups with an obvious answer, each to be shown in both orders."""
+    settings = prepared.config.experiment
+    return control_exhibits(
+        prepared.material.datasets,
+        prepared.material.queries,
+        prepared.runs,
+        top_k=settings.top_k,
+        seed=settings.seed,
+    )
+
+
+def _skipped(
+    prepared: Prepared, seat: Seat, log: BattleLog, options: BattleOptions, known: Gate | None
+) -> str:
+    """Why a judge is not tested; empty if it is to be."""
+    if not seat.judge.is_llm:
+        return "no LLM"
+    if not seat.config.gate:
+        return "gate = false"
+    if not options.gate:
+        return "--no-gate"
+    if known and known.get("passed"):
+        return "passed before"
+    if len(log.battle_ids) and any(
+        prepared.lists.battle_id(matchup, seat.judge.fingerprint) in log.battle_ids
+        for matchup in prepared.matchups
+    ):
+        return "its battles are in the log"
+    return ""

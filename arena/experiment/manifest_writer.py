@@ -1,0 +1,97 @@
+"""Write manifest.json: what was run, with what, so that anyone can run it again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from arena.data import file_passages as cut
+from arena.data.beir import qrels_hash, queries_hash
+from arena.data.corpus import corpus_hash
+from arena.files import parse_toml, write_atomically
+from arena.store.manifest import Gate, read_manifest
+from arena.version import __version__
+
+if TYPE_CHECKING:
+    from arena.experiment.experiment import Prepared
+    from arena.experiment.panel import Seat
+
+PACKAGES: Final = (
+    "openai",
+    "numpy",
+    "pandas",
+    "bm25s",
+    "ir_measures",
+    "onnxruntime",
+    *cut.PACKAGES,  # these decide what passages of documents are
+)
+"""Those whose version could show in a result."""
+
+
+def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str, Gate]) -> None:
+    """Record what an experiment is made of, and keep a copy of its arena.toml.
+
+    Args:
+        prepared: the experiment.
+        seats: its judges.
+        gates: judge → how it did in its controls, or why it was not asked.
+    """
+    experiment, material = prepared.experiment, prepared.material
+    source = experiment.source.read_bytes()
+    path = experiment.folder / "manifest.json"
+    before = read_manifest(experiment.folder) if path.exists() else {}
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    manifest = {
+        "experiment": experiment.config.experiment.name,
+        "arena": __version__,
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "begun_at": before.get("begun_at", now),
+        "resumed_at": now,
+        "planned": prepared.n_matchups * len(seats),
+        "config": parse_toml(source),
+        "judges": [_judge(seat, gates[seat.judge.name]) for seat in seats],
+        "datasets": {
+            name: {
+                "documents": len(dataset.corpus),
+                "queries": len(material.queries[name]),
+                "corpus_hash": corpus_hash(dataset.corpus),
+                "queries_hash": queries_hash(dataset, material.queries[name]),
+                "qrels_hash": qrels_hash(dataset.qrels),
+            }
+            for name, dataset in material.datasets.items()
+        },
+        "notes": list(material.notes),
+    }
+    write_atomically(experiment.folder / "arena.toml", [source])
+    write_atomically(path, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def _judge(seat: Seat, gate: Gate) -> dict[str, Any]:
+    judge, prompt = seat.judge, seat.prompt
+    return {
+        "name": judge.name,
+        "kind": seat.config.kind,
+        "is_llm": judge.is_llm,
+        "fingerprint": judge.fingerprint,
+        "prompt": prompt
+        and {
+            "name": prompt.name,
+            "hash": prompt.hash,
+            "system": prompt.system,
+            "user": prompt.user,
+        },
+        "gate": gate,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,73 @@
+"""A judge that knows the qrels: the list with the higher DCG wins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from arena.digest import content_hash
+from arena.errors import UnjudgedError
+from arena.judging.chat import Messages
+from arena.judging.judge import Judge
+from arena.records import Document, Exhibit, JudgeKind, Qrels, Side, Verdict
+
+_SAME_DCG = 1e-9
+"""Two sums of the same gains may differ by so much, added up in another order."""
+
+
+def qrels_judge(qrels: Mapping[str, Qrels], top_k: int) -> Judge:
+    """A judge that knows the relevance grades and compares the DCG of the two lists.
+
+    DCG = Σ max(grade, 0) / log2(rank + 1) over the first ``top_k`` ranks, the gain of
+    trec_eval's nDCG (Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418); the ideal
+    is the same for both lists, so the comparison is that of nDCG.
+
+    Args:
+        qrels: dataset → its relevance grades.
+        top_k: ranks that count.
+    """
+    return _QrelsJudge(qrels, top_k)
+
+
+def dcg(documents: Sequence[Document], grades: Mapping[str, int], top_k: int) -> float:
+    """Discounted cumulative gain of a list with linear gains; ungraded documents gain nothing."""
+    return math.fsum(
+        max(grades.get(document.doc_id, 0), 0) / math.log2(rank + 1)
+        for rank, document in enumerate(documents[:top_k], start=1)
+    )
+
+
+class _QrelsJudge:
+    name = "qrels"
+    prompt = ""
+    is_llm = False
+    kind: JudgeKind = "qrels"
+
+    def __init__(self, qrels: Mapping[str, Qrels], top_k: int) -> None:
+        self._qrels = qrels
+        self._top_k = top_k
+        graded = {
+            dataset: {query_id: dict(grades) for query_id, grades in rows.items()}
+            for dataset, rows in qrels.items()
+        }
+        self.fingerprint = content_hash("qrels", top_k, graded)
+
+    def request_key(self, exhibit: Exhibit) -> str:
+        lists = [
+            [d.doc_id for d in side[: self._top_k]] for side in (exhibit.first, exhibit.second)
+        ]
+        return content_hash(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
+
+    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+        del exhibit
+        return {}
+
+    async def judge(self, exhibit: Exhibit) -> Verdict:
+        query_id = exhibit.query.query_id
+        grades = self._qrels.get(exhibit.dataset, {}).get(query_id)
+        if not grades:
+            detail = f"dataset {exhibit.dataset} has no qrels for query {query_id}"
+            raise UnjudgedError("no_qrels", detail)
+        lead = dcg(exhibit.first, grades, self._top_k) - dcg(exhibit.second, grades, self._top_k)
+        winner: Side = "first" if lead > 0 else "second"
+        return Verdict("tie" if abs(lead) < _SAME_DCG else winner)

@@ -1,0 +1,87 @@
+"""Whose fault it is that calls are refused: that of single requests, or of all of them.
+
+A wrong name of the model, a refused key or a broken server may all come as a status 400 or 500 of
+every single battle. So after a few refusals in a row that say the same, the shortest question there
+is goes to the same endpoint. If even that is refused, no battle can be judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from arena.errors import ApiError, FatalApiError
+
+ENOUGH: Final = 3
+"""Equal refusals in a row that raise a doubt; twice as many after each that was unfounded."""
+
+
+QUESTION: Final = "Answer with the word yes."
+
+
+_ABOUT_TEXTS: Final = ("refusal",)
+"""Reasons that are about what was sent, and about nothing else."""
+
+
+_VARIABLE = re.compile(r"\S*\d\S*")
+"""What differs from refusal to refusal: numbers of tokens, names of requests, times."""
+
+
+class Doubt:
+    """Counts refusals, and finds out what they mean.
+
+    Args:
+        ask: sends `QUESTION`; raises an `ApiError` if it is refused.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[None]]) -> None:
+        self._ask = ask
+        self._enough = ENOUGH
+        self._n = 0
+        self._said = ""
+        self._asking: asyncio.Task[FatalApiError | None] | None = None
+
+    def answered(self) -> None:
+        """Note a call that was answered."""
+        self._n = 0
+
+    async def refused(self, error: ApiError) -> None:
+        """Note a call that failed for good.
+
+        Raises:
+            FatalApiError: all others will, too.
+        """
+        if error.reason in _ABOUT_TEXTS:
+            return
+        said = _alike(error)
+        self._n = self._n + 1 if said == self._said else 1
+        self._said = said
+        if self._n < self._enough:
+            return
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._find_out(error))
+        asking = self._asking
+        fatal = await asyncio.shield(asking)
+        if self._asking is asking:
+            self._asking = None
+        if fatal:
+            raise fatal
+
+    async def _find_out(self, error: ApiError) -> FatalApiError | None:
+        try:
+            await self._ask()
+        except FatalApiError as fatal:
+            return fatal
+        except ApiError as refusal:
+            if refusal.reason == error.reason:
+                what = f"even the shortest call is refused like all others: {error.detail}"
+                return FatalApiError(error.reason, f"{what}; check model, base_url and key")
+        self._n = 0
+        self._enough *= 2
+        return None
+
+
+def _alike(error: ApiError) -> str:
+    return f"{error.reason} {_VARIABLE.sub('#', error.detail)}"

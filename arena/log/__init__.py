@@ -1,1 +1,0 @@
-"""The log of an experiment, which no crash can spoil."""

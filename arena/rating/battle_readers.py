@@ -1,0 +1,368 @@
+"""Battle files of any make, read once into columns of integer codes.
+
+JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all become a
+`BattleTable`; what the columns mean is decided in `arena.rating.battles`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, islice, repeat, takewhile
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from arena.data.csv_file import csv_records
+from arena.data.json_text import parse_json
+from arena.data.rows import UNREADABLE, is_plain, opened, unreadable
+from arena.errors import DataError, UsageError
+from arena.rating.battle_table import (
+    HINT,
+    OPTIONAL,
+    OWN,
+    OWN_OPTIONAL,
+    REQUIRED,
+    BattleTable,
+    Coder,
+    Column,
+    check_header,
+    checked,
+    coded_columns,
+    hashable,
+    is_query_text,
+    join_columns,
+    query_columns,
+)
+from arena.rating.forked import map_forked, usable_processes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KNOWN = frozenset((*REQUIRED, *OPTIONAL))
+"""The columns by which the separator of a CSV file is found."""
+
+
+_CHUNK_ROWS = 1 << 14
+
+
+def read_table(path: Path) -> BattleTable:
+    """Read one battle file; its suffix says how, and ``.gz`` after it is no matter.
+
+    Raises:
+        DataError: the file is missing, empty, malformed or lacks a required column.
+        UsageError: the suffix is not known, or pyarrow is needed and not installed.
+    """
+    readers: dict[str, Callable[[Path], BattleTable]] = {
+        ".jsonl": read_jsonl,
+        ".ndjson": read_jsonl,
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".parquet": _read_parquet,
+    }
+    reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    if not path.exists():
+        raise DataError(path, None, "No such file or directory")
+    if reader is None:
+        raise UsageError(
+            f"{path}: cannot tell what kind of file this is; "
+            f"give an experiment folder or a file ending in {', '.join(readers)}"
+        )
+    try:
+        return reader(path)
+    except UNREADABLE as error:
+        raise unreadable(path, None, error) from None
+
+
+def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTable:
+    """Read a data frame; "lines" in messages are row positions, from 0.
+
+    Raises:
+        DataError: no rows, or a required column is missing or holds unhashable values.
+    """
+    import pandas as pd  # noqa: PLC0415 - half a second, and only data frames need it
+
+    names = [str(name) for name in frame.columns]
+    check_header(source, None, names)
+    columns = {}
+    for name in coded_columns(names):
+        try:
+            codes, values = pd.factorize(frame[name])
+        except (TypeError, ValueError) as error:
+            raise DataError(source, None, f"column {name!r}: {error}", HINT) from None
+        distinct = (*np.asarray(values, dtype=object).tolist(), None)
+        # pandas marks a missing cell with -1: here it is the last value, None.
+        coded: NDArray[np.int32] = np.where(codes < 0, len(distinct) - 1, codes).astype(np.int32)
+        columns[name] = Column(coded, distinct)
+    ids = frame["id"].tolist() if OWN.issubset(names) else ()
+    return checked(BattleTable(source, columns, line_of=int, ids=ids))
+
+
+def _read_csv(path: Path) -> BattleTable:
+    records = csv_records(path, KNOWN)
+    line, header = next(records, (0, []))
+    check_header(str(path), line, header)
+    places = {name: header.index(name) for name in coded_columns(header)}
+    coder, ids = Coder(places), list[str]()
+    while rows := list(islice(records, _CHUNK_ROWS)):
+        for name, place in places.items():
+            coder.add(name, (row[place] or None for _, row in rows), len(rows))
+        if OWN.issubset(header):
+            ids += [row[header.index("id")] for _, row in rows]
+    return checked(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
+
+
+def _csv_line(path: Path, row: int) -> int:
+    return next(islice(csv_records(path, KNOWN), row + 1, None), (0, []))[0]
+
+
+def _read_parquet(path: Path) -> BattleTable:
+    try:
+        from pyarrow import ArrowException, parquet  # noqa: PLC0415
+    except ImportError:
+        raise UsageError(
+            f'{path}: reading Parquet needs pyarrow; pip install "retrieval-arena[parquet]"'
+        ) from None
+    try:
+        names = parquet.read_schema(path).names
+        check_header(str(path), None, names)
+        own = OWN.issubset(names)
+        coded = coded_columns(names)
+        table = parquet.read_table(path, columns=[*coded, *(["id"] if own else [])])
+        columns = {name: _parquet_column(table.column(name), name) for name in coded}
+        ids = table.column("id").to_pylist() if own else ()
+    except (ArrowException, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(path, None, f"not readable as Parquet: {words}") from None
+    return checked(BattleTable(str(path), columns, line_of=lambda row: row + 1, ids=ids))
+
+
+def _parquet_column(column: Any, name: str) -> Column:
+    """A column of Parquet, never by way of numbers that could round it.
+
+    Args:
+        column: a ``pyarrow.ChunkedArray``.
+        name: what it is called.
+    """
+    if is_query_text(name):  # which may be a list of turns, or an object
+        coder = Coder([name])
+        coder.add(name, map(hashable, column.to_pylist()), len(column))
+        return coder.columns().get(name) or Column(np.zeros(len(column), np.int32), (None,))
+    chunks = column.dictionary_encode().unify_dictionaries().chunks
+    values = chunks[0].dictionary.to_pylist() if chunks else []
+    # A missing cell has no index: here it is the last value, None.
+    codes = [
+        chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False) for chunk in chunks
+    ]
+    return Column(
+        np.concatenate([*codes, np.zeros(0)]).astype(np.int32), (*map(_cell, values), None)
+    )
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bytes):  # words that were not declared as such
+        return value.decode("utf-8")
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+_CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
+
+
+_SPAN_BYTES = 1 << 24
+"""Less than this is read sooner than another process is started."""
+
+
+_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
+
+
+_ROUNDED = float(1 << 63)
+"""From here on orjson gives a whole number that is not exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read, and how."""
+
+    path: Path
+    names: tuple[str, ...]  #: of the columns that are coded
+    own: bool  #: whether arena wrote the file
+    exact: bool = False  #: whether some whole number is too long for the fast parser
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What the lines of one stretch of a file say."""
+
+    columns: dict[str, Column]
+    n_rows: int
+    ids: list[Any]
+    probs: list[Any]  #: empty if no row has any
+    unfinished: bool  #: whether it ends in half a line that was not read
+
+
+def read_jsonl(path: Path) -> BattleTable:
+    """Read a log of one JSON object to a line.
+
+    Raises:
+        DataError: a line is no battle; names it.
+        OSError: the file cannot be read.
+    """
+    first = _first_row(path)
+    own = OWN.issubset(first)
+    others = OWN_OPTIONAL if own else query_columns(first)
+    names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
+    collecting = gc.isenabled()
+    gc.disable()  # rows hold no cycles, and to look for some takes a tenth of the time
+    try:
+        reading, parts = _Reading(path, names, own), _cut(path)
+        spans = map_forked(partial(_read_span, reading), parts)
+        if any(map(_is_rounded, spans)):
+            spans = map_forked(partial(_read_span, replace(reading, exact=True)), parts)
+    finally:
+        if collecting:
+            gc.enable()
+    unfinished = f"{path}: the last line is unfinished and was not read"
+    probs = any(span.probs for span in spans)
+    table = BattleTable(
+        str(path),
+        join_columns([(span.columns, span.n_rows) for span in spans]),
+        line_of=partial(_line_of, path),
+        ids=[battle_id for span in spans for battle_id in span.ids],
+        probs=[p for s in spans for p in s.probs or [None] * s.n_rows] if probs else (),
+        notes=(unfinished,) if any(span.unfinished for span in spans) else (),
+    )
+    return checked(table)
+
+
+def _cut(path: Path) -> list[tuple[int, int]]:
+    """Stretches of about equal length, from the start of a line to the end of a line."""
+    if not is_plain(path):
+        return [(0, sys.maxsize)]
+    size = path.stat().st_size
+    n_spans = min(usable_processes(), size // _SPAN_BYTES) if size > _SPAN_BYTES else 1
+    ends = [0]
+    with path.open("rb") as file:
+        for span in range(1, n_spans):
+            file.seek(max(size * span // n_spans, ends[-1]))
+            file.readline()
+            ends.append(file.tell())
+    return list(zip(ends, (*ends[1:], size), strict=True))
+
+
+def _read_span(reading: _Reading, span: tuple[int, int]) -> _Span:
+    names, own = reading.names, reading.own
+    wanted = (*names, "probs", "id") if own else (*names, "probs")
+    coder, start, unfinished = Coder(names), span[0], False
+    ids: list[Any] = []
+    probs: list[Any] = []
+    n_rows = 0
+    with opened(reading.path) as file:
+        if start:
+            file.seek(start)
+        # The last line may have grown past the end meanwhile: then it is read, and all is read.
+        while start < span[1] and (chunk := file.read(min(_CHUNK_BYTES, span[1] - start))):
+            if not chunk.endswith(b"\n"):
+                chunk += file.readline()
+            lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
+            if own and lines[-1]:
+                # The log cuts such a tail off and judges the battle again: so it is not there.
+                unfinished = True
+                lines.pop()
+            try:
+                columns, count = _cells(_rows(lines, exact=reading.exact), wanted)
+                for name in names:
+                    cells = columns.get(name)
+                    asked = cells is not None and is_query_text(name)
+                    coder.add(name, map(hashable, cells or ()) if asked else cells, count)
+            except (orjson.JSONDecodeError, AttributeError, TypeError):
+                raise _bad_line(reading.path, lines, start) from None
+            if own:
+                ids += columns.get("id") or [None] * count
+            probs += columns.get("probs") or [None] * count
+            n_rows += count
+            start += len(chunk)
+    return _Span(coder.columns(), n_rows, ids, probs if any(probs) else [], unfinished)
+
+
+def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
+    filled = list(filter(bytes.strip, lines))
+    if not exact:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return list(map(orjson.loads, filled))
+    return [parse_json(line).value for line in filled]
+
+
+def _is_rounded(span: _Span) -> bool:
+    """Whether a whole number was too long to stay exact."""
+    return any(
+        type(value) is float and abs(value) >= _ROUNDED
+        for column in span.columns.values()
+        for value in column.distinct
+    )
+
+
+def _cells(
+    rows: Sequence[dict[str, Any]], names: Sequence[str]
+) -> tuple[dict[str, tuple[Any, ...]], int]:
+    """The columns that any of the rows has, None where a row lacks it; and the number of rows."""
+    present = [n for n in names if n in REQUIRED or any(map(dict.__contains__, rows, repeat(n)))]
+    try:
+        cells = list(map(itemgetter(*present), rows))
+    except KeyError:
+        cells = [tuple(map(row.get, present)) for row in rows]
+    return dict(zip(present, zip(*cells, strict=True), strict=bool(rows))), len(rows)
+
+
+def _first_row(path: Path) -> dict[str, Any]:
+    """The first row: its keys tell a log of ours from others."""
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix(_MARK) if number == 1 else line
+            if not text.strip():
+                continue
+            try:
+                row = parse_json(text).value
+            except orjson.JSONDecodeError:
+                row = None
+            if not isinstance(row, dict):
+                raise DataError(path, number, "not a JSON object", "expected one battle to a line")
+            check_header(str(path), number, row)
+            return row
+    return {}
+
+
+def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
+    """Find what a chunk of lines, that starts at this byte of the file, stumbled over."""
+    with opened(path) as file:
+        sizes = accumulate(map(len, file))
+        before = sum(1 for _ in takewhile(start.__ge__, sizes)) if start else 0
+    for number, line in enumerate(lines, before + 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line.removeprefix(_MARK)).value
+        except orjson.JSONDecodeError as error:
+            # Its own "line 1 column 5" would be taken for a line of the file.
+            what = f"not valid JSON: {str(error).partition(':')[0]}"
+            return DataError(path, number, what, "mend or remove the line")
+        if not isinstance(row, dict):
+            return DataError(path, number, "not a JSON object", HINT)
+        for name in coded_columns(row):
+            if not is_query_text(name) and isinstance(row.get(name), list | dict):
+                return DataError(path, number, f'"{name}" is a list or an object', "give a word")
+    return DataError(path, None, "cannot be read as battles", HINT)
+
+
+def _line_of(path: Path, row: int) -> int:
+    with opened(path) as file:
+        filled = (number for number, line in enumerate(file, 1) if not line.isspace())
+        return next(islice(filled, row, None), 0)

@@ -1,0 +1,234 @@
+"""Battles as integer codes, and the counts that every rating model needs of them.
+
+For all models here the counts of (pair, position, outcome) are sufficient: one pass over the
+battles, and what follows no longer depends on how many there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from arena.errors import UsageError
+
+Floats = npt.NDArray[np.float64]
+
+
+Ints = npt.NDArray[np.intp]
+
+
+_SHOWN = 6
+"""How many groups, and members of a group, an error message lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Battles as parallel arrays of length n; models and clusters are codes from 0."""
+
+    first: Ints  #: the model shown first
+    second: Ints  #: the model shown second
+    score: Floats  #: of the first: 1 won, 0.5 tie, 0 lost, or a probability in between
+    cluster: Ints  #: the query; battles that share one are not independent
+    n_models: int  #: codes run from 0 to n_models - 1
+    weight: Floats | None = None  #: relative weight, above 0; only ratios matter; 1 where absent
+    stratum: Ints | None = None  #: the data set, of which every query has one; one where absent
+    placed: npt.NDArray[np.bool_] | None = None
+    """Whether a judge saw one list first; everywhere where absent."""
+
+    @property
+    def n_layers(self) -> int:
+        """1, or 2 where the second holds the battles of which no list was shown first."""
+        return 1 if self.placed is None or self.placed.all() else 2
+
+    @property
+    def pair(self) -> Ints:
+        """The code of each battle's ordered pair: first * n_models + second; layers by m²."""
+        m = self.n_models
+        first, second = (np.asarray(side, dtype=np.intp) for side in (self.first, self.second))
+        pair = first * m + second
+        if self.placed is not None and self.n_layers > 1:
+            pair += m * m * ~self.placed
+        return pair
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one pass over the battles leaves; row shown first, column second; (layers, m, m) each.
+
+    The battles of the second layer have no first place: of them rows and columns are only sides.
+    """
+
+    battles: Floats  #: total weight
+    points: Floats  #: total weight times score, of the row
+    pair: Ints  #: of each battle, so that nobody computes it twice, (n,)
+    weight: Floats | None  #: of each battle, scaled to a mean of 1, (n,)
+
+
+class DisconnectedError(UsageError):
+    """Wins and ties do not connect the models both ways, so some ratings would be infinite.
+
+    ``groups`` are the strongly connected parts of the win graph, those that reach the most
+    models first; within a group ratings exist, between groups they do not.
+    """
+
+    def __init__(
+        self, groups: Sequence[Sequence[int]], models: Sequence[str] | None = None
+    ) -> None:
+        self.groups = tuple(tuple(group) for group in groups)
+        shown = [
+            _enumerate([str(code if models is None else models[code]) for code in group])
+            for group in self.groups[:_SHOWN]
+        ]
+        more = len(self.groups) - len(shown)
+        super().__init__(
+            f"no finite ratings across {len(self.groups)} groups of models: "
+            + " | ".join(shown)
+            + (f" | and {more} more" if more > 0 else "")
+            + "; between two groups all wins go one way, or there are no battles: "
+            "play more battles between them, or give a prior"
+        )
+
+    def named(self, models: Sequence[str]) -> DisconnectedError:
+        """The same error with names in place of codes."""
+        return DisconnectedError(self.groups, models)
+
+
+def check(comparisons: Comparisons) -> None:
+    """Refuse battles that cannot be rated.
+
+    Raises:
+        UsageError: no battles, columns of different lengths, or a value out of its range.
+    """
+    columns = {
+        "first": comparisons.first,
+        "second": comparisons.second,
+        "score": comparisons.score,
+        "cluster": comparisons.cluster,
+    }
+    for name in ("weight", "stratum", "placed"):
+        if (column := getattr(comparisons, name)) is not None:
+            columns[name] = column
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UsageError(f"the columns of the battles differ in length: {lengths}")
+    if not len(comparisons.first):
+        raise UsageError("no battles to rate; play some first")
+    last = comparisons.n_models - 1
+    for name, least, most in (
+        ("first", 0, last),
+        ("second", 0, last),
+        ("score", 0, 1),
+        ("cluster", 0, np.inf),
+    ):
+        low, high = columns[name].min(), columns[name].max()
+        if not (low >= least and high <= most):  # NaN fails here too
+            raise UsageError(f"{name} must be {least} to {most}, got {low} to {high}")
+    if comparisons.weight is not None:
+        low, high = comparisons.weight.min(), comparisons.weight.max()
+        if not (low > 0 and high < np.inf):
+            raise UsageError(
+                f"weight must be positive and finite, got {low} to {high}; "
+                "leave out battles that do not count"
+            )
+
+
+def count(comparisons: Comparisons) -> Counts:
+    """Check the battles and count them per ordered pair.
+
+    Raises:
+        UsageError: no battles, arrays of different lengths, a code or score out of range, a
+            model against itself, or a negative or missing weight.
+    """
+    check(comparisons)
+    m, pair, weight = comparisons.n_models, comparisons.pair, mean_one(comparisons.weight)
+    score = np.asarray(comparisons.score, dtype=np.float64)
+    shape = (comparisons.n_layers, m, m)
+    battles = tally(pair, weight, shape[0] * m * m).reshape(shape)
+    points = score if weight is None else score * weight
+    alone = np.diagonal(battles.sum(axis=0))
+    if alone.any():
+        code = int(np.flatnonzero(alone)[0])
+        raise UsageError(f"model {code} is in a battle against itself; remove that battle")
+    return Counts(
+        battles=battles,
+        points=tally(pair, points, battles.size).reshape(shape),
+        pair=pair,
+        weight=weight,
+    )
+
+
+def mean_one(weight: Floats | None) -> Floats | None:
+    """Weights scaled to a mean of 1, so that priors weigh the same whatever their unit."""
+    return None if weight is None else np.asarray(weight / weight.mean(), dtype=np.float64)
+
+
+def tally(code: Ints, weight: Floats | None, size: int) -> Floats:
+    """Total weight per code from 0 to size - 1; how many there are of each without weights."""
+    return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """The queries of the battles, counted from 0, those of a data set one after the other."""
+
+    code: Ints  #: of each battle, (n,)
+    starts: tuple[int, ...]  #: the first query of each data set, and the number of all
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+        return self.starts[-1]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many queries each data set has."""
+        return tuple(end - start for start, end in pairwise(self.starts))
+
+
+def clusters(comparisons: Comparisons) -> Clusters:
+    """Count the queries that occur, data set by data set."""
+    code: Ints = np.asarray(comparisons.cluster, dtype=np.intp)
+    if int(code.max()) >= 2 * len(code) + 1000:
+        code = np.unique(code, return_inverse=True)[1]
+    present = np.bincount(code) > 0
+    if not present.all():
+        code = (np.cumsum(present) - 1)[code]
+    n = int(np.count_nonzero(present))
+    if comparisons.stratum is None:
+        return Clusters(code, (0, n))
+    stratum = np.zeros(n, dtype=np.intp)
+    stratum[code] = comparisons.stratum
+    order = np.argsort(stratum, kind="stable")
+    place = np.empty(n, dtype=np.intp)
+    place[order] = np.arange(n)
+    starts = np.flatnonzero(np.diff(stratum[order], prepend=-1))
+    return Clusters(place[code], (*starts.tolist(), n))
+
+
+def connected_groups(counts: Counts) -> list[list[int]]:
+    """Split the models into the strongly connected components of "scored against".
+
+    One group means that the Bradley-Terry estimate is finite (Ford 1957,
+    doi:10.2307/2308513). Groups that reach the most models come first.
+    """
+    won, lost = (side.sum(axis=0) for side in (counts.points, counts.battles - counts.points))
+    scored = (won > 0) | (lost > 0).T
+    reach = (scored | np.eye(len(scored), dtype=bool)).astype(np.float32)
+    while not reach.all():
+        further = (reach @ reach > 0).astype(np.float32)
+        if np.array_equal(further, reach):
+            break
+        reach = further
+    mutual = (reach > 0) & (reach.T > 0)
+    heads = np.flatnonzero(np.argmax(mutual, axis=1) == np.arange(len(mutual)))
+    heads = heads[np.argsort(-reach[heads].sum(axis=1), kind="stable")]
+    return [np.flatnonzero(mutual[head]).tolist() for head in heads]
+
+
+def _enumerate(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,346 @@
+"""How sure ratings are: intervals and win probabilities.
+
+Everything is clustered by query. Variances and degrees of freedom are those of each comparison by
+itself, `arena.rating.effective_queries`: they go by the queries that it rests on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.polynomial import Chebyshev
+from numpy.typing import NDArray
+
+from arena.errors import UsageError
+from arena.rating.comparisons import Floats, Ints
+from arena.rating.effective_queries import of_matrix
+from arena.rating.fit import Fit
+
+
+def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Pointwise confidence intervals of theta: lower and upper, logits, (m,) each."""
+    half = _reach(fit, level)[: len(fit.theta)] * fit.standard_error
+    return fit.theta - half, fit.theta + half
+
+
+def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of the first-position advantage γ, logits; (0, 0) if not fitted."""
+    half = float(_reach(fit, level)[-1]) * fit.position_se
+    return fit.position - half, fit.position + half
+
+
+def win_probabilities(fit: Fit) -> Floats:
+    """How sure it is that the row is better than the column, (m, m); 0.5 on the diagonal."""
+    difference, se = fit.theta[:, None] - fit.theta[None, :], fit.difference_se
+    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
+    return student_cdf(t, fit.difference_df)
+
+
+def tail_of(level: float) -> float:
+    """What an interval of this level leaves on either side.
+
+    Raises:
+        UsageError: a level that is none.
+    """
+    _check_level(level)
+    return (1 - level) / 2
+
+
+def _reach(fit: Fit, level: float) -> Floats:
+    """Standard errors to either side of each parameter, (s,)."""
+    return student_quantile(tail_of(level), np.diagonal(fit.contrasts.df))
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise UsageError(f"level must be between 0 and 1, got {level}")
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """How sure ratings are; models are codes, as in the fit."""
+
+    lower: Floats  #: pointwise intervals of theta, logits, (m,)
+    upper: Floats
+    p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
+    better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
+    tail: float  #: below it falls P(T beyond) of a further difference that would be sure, too
+
+    @property
+    def rank_lower(self) -> Ints:
+        """The best rank of each model that no sure difference rules out, (m,)."""
+        lower: Ints = 1 + self.better.sum(axis=0)
+        return lower
+
+    @property
+    def rank_upper(self) -> Ints:
+        """The worst such rank, (m,)."""
+        upper: Ints = len(self.better) - self.better.sum(axis=1)
+        return upper
+
+
+def from_sandwich(fit: Fit, *, level: float) -> Certainty:
+    """By the clustered covariance and Student's t."""
+    lower, upper = intervals(fit, level=level)
+    better, tail = _surely_better(fit, fit.difference_se, level)
+    return Certainty(lower, upper, win_probabilities(fit), better, tail)
+
+
+def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
+    """By Bayesian bootstrap draws of theta, (n, m).
+
+    Draws of few queries spread too little, and normal ones would want Student's t: so what each
+    percentile is away from the mean draw is stretched by the ratio of the two (after Hesterberg
+    2015, arXiv:1411.5279), for each comparison by the queries that it rests on. P(better) is the
+    share of draws, taken for a normal one and made Student's in the same way.
+    """
+    m, tail = draws.shape[1], tail_of(level)
+    known = fit.contrasts
+    widening = np.sqrt(known.variance / np.maximum(known.drawn, 1e-300))[:m, :m]
+    reach = student_quantile(tail, np.diagonal(known.df)[:m])
+    stretch = reach / NormalDist().inv_cdf(1 - tail) * np.diagonal(widening)
+    middle = draws.mean(axis=0)
+    lower, upper = middle + stretch * (np.quantile(draws, [tail, 1 - tail], axis=0) - middle)
+    above, se = np.zeros((m, m)), np.zeros((m, m))
+    for j in range(m - 1):
+        drawn = draws[:, j, None] - draws[:, j + 1 :]
+        above[j, j + 1 :] = np.count_nonzero(drawn > 0, axis=0)
+        se[j, j + 1 :] = drawn.std(axis=0, ddof=1)
+    p_better = _student_share(above, len(draws), widening, fit.difference_df)
+    better, at_once = _surely_better(fit, widening * (se + se.T), level)
+    return Certainty(lower, upper, p_better, better, at_once)
+
+
+def _surely_better(fit: Fit, se: Floats, level: float) -> tuple[NDArray[np.bool_], float]:
+    """Who is surely better than whom, all pairs at once, and the tail that is left for others.
+
+    Each difference by its own Student's t, the largest against the level shared out over all
+    pairs, the next over those that are left, until one fails (Holm 1979, *Scandinavian Journal
+    of Statistics* 6, 65-70): right however the differences hang together, which few queries
+    cannot tell. Ranks that leave out all sure differences are those of Mogstad, Romano, Shaikh
+    and Wilhelm (2024, doi:10.1093/restud/rdad006).
+    """
+    difference, pairs = _differences(fit.theta), np.triu_indices(len(fit.theta), 1)
+    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
+    beyond = student_cdf(-np.abs(t[pairs]), fit.difference_df[pairs])
+    order, n = np.argsort(beyond, kind="stable"), len(beyond)
+    shared = tail_of(level) / (n - np.arange(n))
+    n_sure = int(np.argmin(np.append(beyond[order] <= shared, False)))
+    sure = np.zeros(difference.shape, np.bool_)
+    first, second = (side[order[:n_sure]] for side in pairs)
+    sure[first, second] = sure[second, first] = True
+    return sure & (difference > 0), tail_of(level) / max(n - n_sure, 1)
+
+
+def _student_share(above: Floats, n: int, widening: Floats, df: Floats) -> Floats:
+    """From counts of n normal draws above 0, (m, m), rows before columns, to P(better)."""
+    p_better = np.full(above.shape, 0.5)
+    pairs = np.triu_indices(len(above), 1)
+    # Not one of n draws means fewer than one in n, not never.
+    share = np.clip(above[pairs], 0.5, n - 0.5) / n
+    normal = np.array([NormalDist().inv_cdf(one) for one in share.tolist()])
+    p_better[pairs] = student_cdf(normal / widening[pairs], df[pairs])
+    p_better.T[pairs] = 1 - p_better[pairs]
+    return p_better
+
+
+def _differences(theta: Floats) -> Floats:
+    difference: Floats = theta[:, None] - theta[None, :]
+    return difference
+
+
+POWER = 0.8
+"""How often a difference of the size seen now shall separate, once the queries are played."""
+
+
+_STEPS = 20
+"""Of the search for Q', in which c depends on Q' a little."""
+
+
+def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: float) -> Floats:
+    """How many queries in all would separate each pair of models, (n_pairs,); inf if equal.
+
+    Two ratings separate when they differ by c standard errors, and the standard error is now
+    s√(Q/Q') after Q' queries, so that with probability `POWER`, if they differ by d as it seems,
+
+        Q' = Q ((c + z_power) s / d)²
+
+    which is the usual formula for the size of a sample (Chow, Shao and Wang 2008, *Sample Size
+    Calculations in Clinical Research*, chapter 3) with the c of all differences at once in place
+    of z. c falls with Q' as Student's t does, whose degrees of freedom grow as the queries do.
+
+    Args:
+        fit: ratings and their clustered covariance, of at least two queries.
+        pairs: codes of models.
+        tail: what c leaves on either side, as `arena.rating.inference.Certainty` has it.
+    """
+    places = tuple(np.array(pairs, dtype=np.intp).T)
+    distance = np.abs(fit.theta[places[0]] - fit.theta[places[1]])
+    se, effective = fit.difference_se[places], fit.difference_df[places] + 1
+    needed = np.full(len(pairs), np.inf)
+    # Beyond this no number of queries is worth naming, and its square may be too large for one.
+    apart = np.flatnonzero(distance > 1e-9 * se)
+    one = fit.n_clusters * (se[apart] / distance[apart]) ** 2
+    growth = np.ones(len(apart))
+    for _ in range(_STEPS):
+        reach = student_quantile(tail, effective[apart] * growth - 1)
+        growth = one * (reach + NormalDist().inv_cdf(POWER)) ** 2 / fit.n_clusters
+    needed[apart] = growth * fit.n_clusters
+    return needed
+
+
+def query_shares(fit: Fit) -> Floats:
+    """Which part of the variance of each difference only more queries reduce, (m, m).
+
+    σ_q²/Q over the whole, 0 to 1: what clustering by query adds to independent battles.
+    """
+    whole = of_matrix(fit.covariance)
+    if fit.independent is None:
+        return np.ones_like(whole)
+    alone = of_matrix(fit.independent)
+    ratio = np.divide(alone, whole, out=np.zeros_like(whole), where=whole > 0)
+    shares: Floats = 1 - np.minimum(ratio, 1)
+    return shares
+
+
+TIGHTEST_AT: Final = 50
+"""Queries at which the sequence is narrowest; it is hardly wider at half or four times as many."""
+
+
+FIRST_LOOK: Final = 20
+"""Queries before which nothing is concluded: the sequence is asymptotic in their number."""
+
+
+def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
+    """Half-width of the confidence sequence after so many queries, in standard errors.
+
+    √(2(tρ²+1)/(tρ²) · ln(√(tρ²+1)/α)) for t queries, with ρ chosen so that it is narrowest at
+    `TIGHTEST_AT` (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Theorem 2.2 and Eq. 24,
+    arXiv:2103.06476). Infinite before `FIRST_LOOK`.
+    """
+    alpha = 1 - level
+    rho_squared = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / TIGHTEST_AT
+    grown = n_queries * rho_squared + 1
+    width: Floats = np.sqrt(2 * grown / (grown - 1) * np.log(np.sqrt(grown) / alpha))
+    # Effective queries of a design that is even in all but rounding are no fewer than its own.
+    return np.where(n_queries < FIRST_LOOK - 1e-6, np.inf, width)
+
+
+def all_separated(fit: Fit, *, level: float = 0.95) -> bool:
+    """Whether each model is surely better than the next one in the ranking.
+
+    Who is next to whom is read from the same data, so the level is shared out over all pairs
+    (Bonferroni): the whole order is right with probability ``level``, at whatever moment this
+    first says so. Of queries those count that a difference rests on.
+    """
+    m = len(fit.theta)
+    order = np.argsort(-fit.theta)
+    neighbours = order[:-1], order[1:]
+    queries = fit.difference_df[neighbours] + 1
+    width = sequence_width(queries, level=1 - (1 - level) / (m * (m - 1) / 2))
+    gaps = fit.theta[order[:-1]] - fit.theta[order[1:]]
+    return bool(np.all(gaps > width * fit.difference_se[neighbours]))
+
+
+def sequence_half_widths(fit: Fit, *, level: float = 0.95) -> Floats:
+    """Half-widths of all ratings, at all moments and for all models at once; logits, (m,)."""
+    level = 1 - (1 - level) / len(fit.theta)
+    halves: Floats = sequence_width(fit.rating_df + 1, level=level) * fit.standard_error
+    return halves
+
+
+_MAX_DF: Final = 10_000.0
+"""Above this Student's t and the normal differ by less than the figures that are shown."""
+
+
+_NODES: Final = 48
+
+
+_FAR: Final = 40.0
+"""So far out nothing is left of a t with more than thirty degrees of freedom."""
+
+
+_FEW: Final = 4.0
+
+
+_GRID_STEPS: Final = 60
+
+
+_DEGREE: Final = 30
+
+
+def student_cdf(t: Floats, df: Floats) -> Floats:
+    """P(T ≤ t), of arrays that broadcast together."""
+    t, df = np.broadcast_arrays(t, np.clip(df, 1.0, _MAX_DF))
+    reach = np.where(df > 30, np.minimum(np.abs(t), _FAR), np.abs(t))
+    half = _mass(np.arctan(reach / np.sqrt(df)), df)
+    out: Floats = np.clip(0.5 + np.sign(t) * half, 0.0, 1.0)
+    return out
+
+
+def student_quantile(tail: float, df: Floats) -> Floats:
+    """How far out t leaves ``tail``, between 0 and ½, beyond it; one for each ``df``."""
+    # Its logarithm is smooth in 1/df: solved at a few degrees of freedom, it is known at all.
+    series = Chebyshev.interpolate(
+        lambda inverse: np.log(_solved(tail, 1 / inverse)), _DEGREE, domain=[1 / _MAX_DF, 1.0]
+    )
+    reach: Floats = np.exp(series(1 / np.clip(df, 1.0, _MAX_DF)))
+    return reach
+
+
+def _solved(tail: float, df: Floats) -> Floats:
+    left = np.full_like(df, np.pi / 2)
+    # The logarithm of the tail is concave in that of the angle that is left, and nearly linear.
+    for _ in range(_GRID_STEPS):
+        beyond = _beyond(left, df)
+        slope = left * np.sin(left) ** (df - 1) / (_whole(df) * beyond)
+        step = np.maximum(np.log(tail / beyond), -2.0) / slope  # else a long tail overshoots
+        left *= np.exp(step)
+        if np.abs(step).max() < 1e-12:
+            break
+    reach: Floats = np.sqrt(df) / np.tan(left)
+    return reach
+
+
+def _mass(phi: Floats, df: Floats) -> Floats:
+    """P(0 ≤ arctan(T/√df) ≤ φ)."""
+    nodes, weights = _gauss()
+    out = np.zeros_like(phi)
+    for node, weight in zip(nodes, weights, strict=True):
+        out += weight * np.cos(phi * node) ** (df - 1)
+    mass: Floats = phi * out / _whole(df)
+    return mass
+
+
+def _beyond(left: Floats, df: Floats) -> Floats:
+    """P(arctan(T/√df) ≥ π/2 − left); good to its own size where the difference from ½ is not."""
+    nodes, weights = _gauss()
+    few = np.minimum(df, _FEW)
+    out = np.zeros_like(left)
+    for node, weight in zip(nodes, weights, strict=True):
+        # With u = left·v^(1/df) what is integrated over v is smooth, also where df is near 1.
+        out += weight * np.sinc(left * node ** (1 / few) / np.pi) ** (few - 1)
+    small = left**few * out / (few * _whole(few))
+    beyond: Floats = np.where(df <= few, small, 0.5 - _mass(np.pi / 2 - left, df))
+    return beyond
+
+
+def _whole(df: Floats) -> Floats:
+    """∫ cos^(df−1) over [−π/2, π/2]."""
+    degrees, back = np.unique(df, return_inverse=True)
+    log = [math.lgamma(d / 2) - math.lgamma((d + 1) / 2) for d in degrees.tolist()]
+    whole: Floats = (math.sqrt(math.pi) * np.exp(log))[back].reshape(df.shape)
+    return whole
+
+
+@cache
+def _gauss() -> tuple[list[float], list[float]]:
+    """Nodes and weights of Gauss's rule on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()

@@ -1,0 +1,266 @@
+"""The leaderboard as text for a terminal: colours only where one reads it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from arena.rating.leaderboard_notes import separation_lines, summary_lines, with_half_width
+from arena.rating.leaderboard_records import Leaderboard, Pair, Row
+from arena.terminal import (
+    Column,
+    Screen,
+    count,
+    fitted_table,
+    plain_console,
+    printable,
+    screen,
+    short_names,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+DEFAULT_WIDTH = 100
+
+
+_NOTHING = {"", "0"}
+"""What no column is shown for, such as a price where everything runs right here."""
+
+
+_HEAD = 20
+"""Cells that the name of a data set may take above its column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column; shown where it fits and where any row has something to say in it."""
+
+    head: str
+    cell: Callable[[Row], str]
+    gives_way: int = 0  #: the highest is left out first where not all fit; 0 never is
+    kind: Literal["figure", "name"] = "figure"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What to show besides the overall table."""
+
+    by_dataset: bool = False  #: a full table for each data set, instead of its ratings alone
+    matrix: bool = False  #: every model against every other
+
+
+def render_leaderboard(
+    leaderboard: Leaderboard,
+    *,
+    width: int | None = None,
+    colour: bool = False,
+    encoding: str = "utf-8",
+    shown: Shown | None = None,
+) -> str:
+    """The overall table, the ratings per data set, what would separate neighbours, and the notes.
+
+    Args:
+        leaderboard: what to show.
+        width: of the terminal, in columns; without one tables take 100, and lines are whole.
+        colour: emphasise with ANSI escapes; else the text is plain.
+        encoding: what the terminal can show; signs that it lacks are spelt in ASCII.
+        shown: what more to show.
+    """
+    on = Screen(width, colour, encoding)
+    return _render(leaderboard, on, shown or Shown())
+
+
+def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    sys.stdout.write(_render(leaderboard, screen(), shown or Shown()))
+
+
+def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
+    from rich.text import Text  # noqa: PLC0415
+
+    console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
+    with console.capture() as capture:
+        for line in summary_lines(leaderboard):
+            console.print(Text(wrapped(line, on)), soft_wrap=True)
+        for title, table in _tables(leaderboard, on, shown):
+            console.print()
+            if title:
+                console.print(Text(wrapped(title, on)), soft_wrap=True)
+            console.print(table)
+        notes = [*separation_lines(leaderboard), *map(printable, leaderboard.notes)]
+        if notes:
+            console.print()
+        for note in notes:
+            console.print(Text(wrapped(note, on, lead="• ")), soft_wrap=True)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tuple[str, Table]]:
+    """Each table with its title; the overall one has none."""
+    yield "", _table(leaderboard.overall, on)
+    if len(leaderboard.datasets) > 1 and not shown.by_dataset:
+        yield "", _by_dataset(leaderboard, on)
+    if shown.by_dataset:
+        for name, rows in leaderboard.datasets.items():
+            place = leaderboard.position_by_dataset.get(name)
+            worth = f": shown first is worth {with_half_width(place)} Elo" if place else ""
+            yield printable(name) + worth, _table(rows, on)
+    if shown.matrix:
+        yield from matrices(leaderboard, on, default_width=DEFAULT_WIDTH)
+
+
+def _table(rows: Sequence[Row], on: Screen) -> Table:
+    columns = [
+        Column(column.head, cells, column.kind, column.gives_way)
+        for column in _COLUMNS
+        if {*(cells := [column.cell(row) for row in rows])} - _NOTHING
+    ]
+    return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
+
+
+def _by_dataset(leaderboard: Leaderboard, on: Screen) -> Table:
+    """The rating (or Elo, if that ranks) per data set: as many data sets as fit."""
+    rated = any(row.rating is not None for rows in leaderboard.datasets.values() for row in rows)
+    by_rating = rated and leaderboard.settings.rank_by == "rating"
+    values = {
+        name: {row.model: row.rating if by_rating else row.elo for row in rows}
+        for name, rows in leaderboard.datasets.items()
+    }
+    heads = short_names(leaderboard.datasets, _HEAD, on.encoding)
+    models = [row.model for row in leaderboard.overall]
+    columns = [Column("rating by data set" if by_rating else "Elo by data set", models, "name")]
+    columns += [
+        Column(heads[name], [_number(own.get(model)) for model in models], gives_way=number)
+        for number, (name, own) in enumerate(values.items())
+    ]
+    table = fitted_table(columns, on, default_width=DEFAULT_WIDTH)
+    hidden = len(columns) - len(table.columns)
+    if hidden:
+        table.caption = f"and {count(hidden, 'more data set')}: widen the terminal"
+        table.caption_justify = "left"
+    return table
+
+
+def _place(row: Row) -> str:
+    return f"{row.rank}{'*' if row.rank_lower == 1 and row.rank_upper != 1 else ''}"
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _rating(row: Row) -> str:
+    if row.rating is None or row.lower is None or row.upper is None:
+        return _number(row.rating)
+    return f"{row.rating:.0f} ±{(row.upper - row.lower) / 2:.0f}"
+
+
+def _ranks(row: Row) -> str:
+    return "" if row.rank_lower is None else f"{row.rank_lower}–{row.rank_upper}"
+
+
+def _elo(row: Row) -> str:
+    return _number(row.elo) + ("" if row.elo_order_sd is None else f" ~{row.elo_order_sd:.0f}")
+
+
+def _record(row: Row) -> str:
+    return f"{row.record.wins}/{row.record.losses}/{row.record.ties}"
+
+
+def _metric(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(row.metrics.get(name), 3)
+
+
+def _latency(name: str) -> Callable[[Row], str]:
+    return lambda row: "" if row.latency is None else _milliseconds(getattr(row.latency, name))
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _price(row: Row) -> str:
+    price = row.facts.price_per_1m_tokens
+    return "" if price is None else f"{price:g}"
+
+
+_COLUMNS = (
+    _Column("#", _place),
+    _Column("model", lambda row: row.model, kind="name"),
+    _Column("rating", _rating),
+    _Column("ranks", _ranks, gives_way=1),
+    _Column("Elo ~sd", _elo, gives_way=4),
+    _Column("W/L/T", _record, gives_way=3),
+    _Column("win", lambda row: f"{row.record.win_rate:.1%}", gives_way=2),
+    _Column("nDCG@10", _metric("ndcg@10"), gives_way=5),
+    _Column("nDCG@5", _metric("ndcg@5"), gives_way=10),
+    _Column("recall@5", _metric("recall@5"), gives_way=12),
+    _Column("recall@10", _metric("recall@10"), gives_way=9),
+    _Column("judged@10", _metric("judged@10"), gives_way=13),
+    _Column("p50 ms", _latency("p50_ms"), gives_way=6),
+    _Column("p90 ms", _latency("p90_ms"), gives_way=11),
+    _Column("p99 ms", _latency("p99_ms"), gives_way=14),
+    _Column("$/1M", _price, gives_way=7),
+    _Column("dim", lambda row: str(row.facts.dimension or ""), gives_way=8),
+)
+
+
+def matrices(
+    leaderboard: Leaderboard, on: Screen, *, default_width: int
+) -> Iterator[tuple[str, Table]]:
+    """Wins/losses/ties of row against column, and how sure the row is to be better, in percent."""
+    both = [side for pair in leaderboard.pairs for side in (pair, _turned(pair))]
+    yield (
+        "wins/losses/ties of row against column",
+        _matrix(leaderboard, {(p.a, p.b): _counts(p) for p in both}, on, default_width),
+    )
+    if any(pair.p_better is not None for pair in leaderboard.pairs):
+        yield (
+            "% sure that row is better than column",
+            _matrix(leaderboard, {(p.a, p.b): _percent(p) for p in both}, on, default_width),
+        )
+
+
+def _matrix(
+    leaderboard: Leaderboard, cells: Mapping[tuple[str, str], str], on: Screen, default_width: int
+) -> Table:
+    models = [row.model for row in leaderboard.overall]
+    columns = [
+        Column("", [str(place) for place in range(1, len(models) + 1)]),
+        Column("", models, "name"),
+    ]
+    columns += [
+        Column(str(place), [cells.get((row, column), "·") for row in models], gives_way=place)
+        for place, column in enumerate(models, 1)
+    ]
+    table = fitted_table(columns, on, default_width=default_width)
+    hidden = len(columns) - len(table.columns)
+    if hidden:
+        more = count(hidden, "more model")
+        table.caption = f"and {more}: widen the terminal, or --json"
+        table.caption_justify = "left"
+    return table
+
+
+def _turned(pair: Pair) -> Pair:
+    """The same pair, from the side of the lower-ranked model."""
+    p_better = None if pair.p_better is None else 1 - pair.p_better
+    return replace(pair, a=pair.b, b=pair.a, wins=pair.losses, losses=pair.wins, p_better=p_better)
+
+
+def _counts(pair: Pair) -> str:
+    if not pair.wins + pair.losses + pair.ties:
+        return "–"
+    return f"{pair.wins}/{pair.losses}/{pair.ties}"
+
+
+def _percent(pair: Pair) -> str:
+    if pair.p_better is None:
+        return ""
+    # Never certain: an estimate of 99.97% is not 100%.
+    sure = 100 * pair.p_better
+    return "<1" if sure < 0.5 else ">99" if sure >= 99.5 else f"{sure:.0f}"

@@ -1,0 +1,192 @@
+"""batches.jsonl: every step of every batch job, on disk before the next step is taken.
+
+A chunk of requests is recorded before it is uploaded, the upload before a job is created from
+it, the job once the provider has named it, and its end once its results are in the log. After
+a crash between any two of them the next run knows what may have happened, and asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+
+from arena.errors import DataError
+from arena.progress import Reporter
+from arena.store.append import LineFile
+
+LEDGER: Final = "batches.jsonl"
+
+
+FILES: Final = "batches"
+"""The folder with the input files of jobs that are not collected yet."""
+
+
+_REMEDY: Final = "restore it; deleting it forgets jobs that are paid for"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One chunk of requests, and how far it has come."""
+
+    name: str  #: number and hash; the provider keeps it with the job
+    sha256: str  #: of the input file
+    fingerprint: str  #: of the judge that the requests are meant for
+    judge: str  #: its name
+    requests: Mapping[str, str] = field(repr=False)  #: battle id → key of its request
+    tokens: int  #: of the prompts, estimated
+    cost_usd: float  #: estimated, at the price of a batch
+    at: str  #: UTC time when it was recorded, ISO 8601
+    dialect: Mapping[str, Any] = field(default_factory=dict)  #: how its requests were worded
+    file_id: str | None = None  #: once it is uploaded
+    batch_id: str | None = None  #: once the job is created
+    ended: str | None = None  #: how, once it is collected or given up
+    refusal: str = ""  #: what the provider said it does not know, if anything
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its battles may still be judged by it."""
+        return self.ended is None
+
+
+class Ledger:
+    """The jobs of one experiment, open for writing; a context manager.
+
+    Raises:
+        LogError: the file cannot be opened or written.
+        DataError: a line is damaged; names file and line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = LineFile(folder / LEDGER)  # cuts a torn tail before the lines are read
+        try:
+            self.jobs = read_jobs(folder)
+        except DataError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    @property
+    def open_jobs(self) -> list[Job]:
+        """The jobs that are not collected, oldest first."""
+        return [job for job in self.jobs.values() if job.is_open]
+
+    def path(self, job: Job) -> Path:
+        """Where a job's input file is until it is collected."""
+        return self.folder / FILES / f"{job.name}.jsonl"
+
+    def name(self, sha256: str) -> str:
+        """What the next job is called."""
+        return f"{len(self.jobs) + 1:04}-{sha256[:12]}"
+
+    def add(self, job: Job) -> None:
+        """Record a chunk before it is uploaded.
+
+        Raises:
+            LogError: it cannot be written.
+        """
+        steps = {"file_id", "batch_id", "ended", "refusal"}
+        self._record("chunk", {n: getattr(job, n) for n in Job.__slots__ if n not in steps})
+        self.jobs[job.name] = job
+
+    def step(self, job: Job, **change: str) -> Job:
+        """Record how far a job has come: its file_id, its batch_id, or how it ended.
+
+        Raises:
+            LogError: it cannot be written.
+        """
+        self._record("step", {"name": job.name, **change, "at": now()})
+        self.jobs[job.name] = replace(job, **change)  # type: ignore[arg-type]
+        return self.jobs[job.name]
+
+    def _record(self, event: str, values: Mapping[str, Any]) -> None:
+        line = orjson.dumps({"event": event, **values}, option=orjson.OPT_APPEND_NEWLINE)
+        self._file.append(line)
+        self._file.sync()
+
+
+def read_jobs(folder: Path) -> dict[str, Job]:
+    """Every job of an experiment by name, oldest first; nothing is locked or written.
+
+    Raises:
+        DataError: a line is damaged; names file and line.
+    """
+    jobs: dict[str, Job] = {}
+    path = folder / LEDGER
+    for number, event in _events(path):
+        try:
+            if event.pop("event") == "chunk":
+                jobs[event["name"]] = _job(event)
+            else:
+                del event["at"]
+                name = event.pop("name")
+                jobs[name] = replace(jobs[name], **event)
+        except (LookupError, TypeError, AttributeError):
+            raise DataError(path, number, "not a line of this ledger", _REMEDY) from None
+    return jobs
+
+
+def _job(event: dict[str, Any]) -> Job:
+    job = Job(**event)
+    requests = job.requests.items()
+    if not (
+        all(isinstance(text, str) for text in (job.name, job.sha256, job.judge, job.at))
+        and all(isinstance(name, str) and isinstance(key, str) for name, key in requests)
+        and all(isinstance(number, int | float) for number in (job.tokens, job.cost_usd))
+    ):
+        raise TypeError
+    return job
+
+
+def now() -> str:
+    """This moment, as the log writes it."""
+    return utc(datetime.now(UTC).timestamp())
+
+
+def utc(seconds: float) -> str:
+    """A moment in seconds since 1970, as the log writes it."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_since(at: str) -> float | None:
+    """How long ago a moment was that the log has written; None where it is none."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield number, orjson.loads(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        raise DataError(path, number, "not JSON", _REMEDY) from None
+
+
+def warn_of_jobs(folder: Path, reporter: Reporter) -> None:
+    """Say that battles are under way in batch jobs, before they are judged live as well."""
+    waiting = [job for job in read_jobs(folder).values() if job.is_open]
+    if waiting:
+        n_requests = sum(len(job.requests) for job in waiting)
+        reporter.say(
+            f"warning: {n_requests:,} requests are under way in {len(waiting)} batch jobs "
+            f"({folder / LEDGER}) and will be paid for twice; `arena batch collect` first"
+        )

@@ -1,0 +1,250 @@
+"""The log of an experiment: append-only JSONL that a crash cannot corrupt.
+
+``replies.jsonl`` is the record of what was paid for, written the moment a verdict arrives;
+``battles.jsonl`` follows in plan order; ``failures.jsonl`` holds what could not be judged. Every
+record is handed to the system at once, so killing the process loses none, and to the disk within
+a second, so neither does a power cut (group commit: one fsync for up to 256 records).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import orjson
+
+from arena.errors import LogError
+from arena.records import Battle, Failure, Reply
+from arena.store.append import LineFile, sync_names, unwritable
+from arena.store.id_index import CompactIndex, IdSet
+from arena.store.log_lines import parse_battles, parse_reply, row, verdict_places
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+GROUP: Final = 256
+"""Records that are brought to the disk together, at most."""
+
+
+INTERVAL_S: Final = 0.5
+"""Longest wait for such a group; the fsync itself must fit into the rest of the second."""
+
+
+LOCK_WAIT_S: Final = 1.0
+"""Longest wait for another writer that is just leaving."""
+
+
+_KINDS: Final = ("replies", "battles", "failures")
+"""In the order of flushing: a battle does not reach the disk before the reply it rests on."""
+
+
+_OFFSET_BITS: Final = 48
+
+
+class BattleLog:
+    """The log of one experiment, open for writing by this process alone; a context manager.
+
+    Args:
+        folder: the experiment's; created where it is missing.
+        shard: write ``battles-<shard>.jsonl`` and so on, beside the other shards.
+        seen: is called with each battle that is in the folder already, once, in log order.
+
+    Raises:
+        LogError: another process writes this log, or the folder cannot be written.
+        DataError: a log file is damaged; names file and line.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shard: str | None = None,
+        seen: Callable[[Battle], None] | None = None,
+    ) -> None:
+        self.battle_ids = IdSet()  #: of all battles in the folder, the other shards' included
+        suffix = f"-{shard}" if shard else ""
+        self._lock = lock_log(folder, suffix)
+        self._files: dict[str, LineFile] = {}
+        self._replies = _ReplyIndex()
+        try:
+            for kind in _KINDS:
+                self._files[kind] = LineFile(folder / f"{kind}{suffix}.jsonl")
+            sync_names(folder)
+            for path in sorted(folder.glob("battles*.jsonl")):
+                for battle in parse_battles(path):
+                    if self.battle_ids.add(battle.id) and seen:
+                        seen(battle)
+            for path in sorted(folder.glob("replies*.jsonl")):
+                self._replies.load(path)
+        except BaseException:
+            self._release()
+            raise
+        self._news = threading.Condition()
+        self._flushing = threading.Lock()
+        self._unsynced = 0
+        self._closed = False
+        self._broken: LogError | None = None
+        self._syncer = threading.Thread(target=self._sync_regularly, daemon=True)
+        self._syncer.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
+        """What was paid for a battle before: its last reply with a verdict, if there is one."""
+        reply = self._replies.last(f"id {id}")
+        return reply if reply and reply.id == id else None
+
+    def reply_to(self, request_key: str) -> Reply | None:
+        """What was answered to the same request: the last reply with a verdict, if any."""
+        reply = self._replies.last(f"request {request_key}")
+        return reply if reply and reply.request == request_key else None
+
+    def write_reply(self, reply: Reply) -> None:
+        """Record what was paid for.
+
+        Raises:
+            LogError: it cannot be written; it is kept, and tried again with the next record.
+        """
+        offset = self._write("replies", reply)
+        if reply.winner:
+            self._replies.add(self._files["replies"].path, offset, reply.id, reply.request)
+
+    def write_battle(self, battle: Battle) -> None:
+        """Record a judged battle, unless it is in the log already.
+
+        Raises:
+            LogError: as `write_reply`.
+        """
+        if self.battle_ids.add(battle.id):
+            self._write("battles", battle)
+
+    def write_failure(self, failure: Failure) -> None:
+        """Record a matchup that could not be judged; a later run tries it again.
+
+        Raises:
+            LogError: as `write_reply`.
+        """
+        self._write("failures", failure)
+
+    def flush(self) -> None:
+        """Bring everything written so far to the disk.
+
+        Raises:
+            LogError: the disk does not take it.
+        """
+        with self._flushing:
+            with self._news:
+                self._unsynced = 0
+                for file in self._files.values():
+                    file.write()
+            for file in self._files.values():
+                file.sync()
+
+    def close(self) -> None:
+        """Flush, and let others write the log; closing twice does no harm.
+
+        Raises:
+            LogError: the disk did not take everything.
+        """
+        if self._closed:
+            return
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        self._syncer.join()
+        try:
+            self.flush()
+            if self._broken:
+                raise self._broken
+        finally:
+            self._release()
+
+    def _write(self, kind: str, record: Battle | Failure | Reply) -> int:
+        line = orjson.dumps(row(record), option=orjson.OPT_APPEND_NEWLINE)
+        with self._news:
+            if self._broken:
+                raise self._broken
+            offset = self._files[kind].append(line)
+            self._unsynced += 1
+            if self._unsynced in (1, GROUP):
+                self._news.notify_all()
+        return offset
+
+    def _sync_regularly(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._unsynced or self._closed)
+                self._news.wait_for(lambda: self._unsynced >= GROUP or self._closed, INTERVAL_S)
+                if self._closed:
+                    return
+            try:
+                self.flush()
+            except LogError as error:
+                # The next record is refused: nobody must believe that this one is safe.
+                self._broken = error
+                return
+
+    def _release(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._lock.release()
+
+
+class _ReplyIndex:
+    """Where in which file each verdict stands, by battle id and by request; no reply is held."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+        self._places = CompactIndex()
+
+    def load(self, path: Path) -> None:
+        for offset, name, request in verdict_places(path):
+            self.add(path, offset, name, request)
+
+    def add(self, path: Path, offset: int, name: str, request: str) -> None:
+        if path not in self._paths:
+            self._paths.append(path)
+        place = self._paths.index(path) << _OFFSET_BITS | offset
+        self._places.set(f"id {name}", place)
+        self._places.set(f"request {request}", place)
+
+    def last(self, key: str) -> Reply | None:
+        """Read the last reply that was added under a key, or under one of the same hash."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        path = self._paths[place >> _OFFSET_BITS]
+        with path.open("rb") as file:
+            file.seek(place & ((1 << _OFFSET_BITS) - 1))
+            return parse_reply(file.readline(), path, None)
+
+
+def lock_log(folder: Path, suffix: str) -> BaseFileLock:
+    """Make sure that no other process writes this log.
+
+    Raises:
+        LogError: another one does, or the folder cannot be written.
+    """
+    import filelock  # noqa: PLC0415
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / f".battles{suffix}.lock", thread_local=False)
+        lock.acquire(timeout=LOCK_WAIT_S)
+    except filelock.Timeout:
+        raise LogError(
+            f"{folder}: another arena is writing this log; wait until it is done, or stop it"
+        ) from None
+    except NotImplementedError:
+        raise LogError(
+            f"{folder}: this file system has no locks; put the experiment on a local disk"
+        ) from None
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return lock

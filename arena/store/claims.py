@@ -1,0 +1,84 @@
+"""The most that a run may have spent, on disk before each call is sent.
+
+What a reply has cost stands in the log from the moment it arrives. What was on the wire when a
+process was killed stands nowhere, and may be billed all the same; so before a call is sent, the
+sum that the log would show if every call under way cost the most that it can is written here. The
+file is there while a run is under way, or after one that was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+
+import orjson
+
+from arena.errors import DataError
+from arena.store.append import unwritable
+from arena.store.log_lines import is_cost
+
+
+class Claims:
+    """The sums of one log, by judge; open for writing by the process that writes the log.
+
+    Args:
+        path: of the file; it appears with the first claim.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._usd: dict[str, float] = {}
+        self._file: FileIO | None = None
+        self._size = 0
+
+    def keep(self, judge: str, usd: float) -> None:
+        """Take over what an earlier run claimed, or has spent, for when there is more to claim."""
+        self._usd[judge] = usd
+
+    def put(self, judge: str, usd: float) -> None:
+        """Claim so much for a judge, in the place of what was claimed before.
+
+        Raises:
+            LogError: it cannot be written, so nothing may be sent.
+        """
+        self._usd[judge] = usd
+        line = orjson.dumps(self._usd)
+        # As long as the last one, so that one write replaces it whole, and a kill tears nothing.
+        line = line.ljust(self._size - 1) + b"\n"
+        try:
+            if self._file is None:
+                self._file = FileIO(self._path, "w")
+            self._file.seek(0)
+            self._size = self._file.write(line)
+        except OSError as error:
+            raise unwritable(self._path, error) from None
+
+    def close(self, *, settled: bool) -> None:
+        """Let go of the file, and remove it if the log says by itself what was spent."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if settled:
+            self._path.unlink(missing_ok=True)
+
+
+def read_claims(path: Path) -> Mapping[str, float]:
+    """Judge → dollars; empty where there is no such file, or nothing in it yet.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        raw = path.read_bytes()
+        found = orjson.loads(raw) if raw.strip() else {}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or not all(map(is_cost, found.values())):
+        remedy = "delete it; calls that were under way when a run was killed are then not counted"
+        raise DataError(path, None, "not the sums that a run may have spent", remedy)
+    return found

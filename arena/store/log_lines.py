@@ -1,0 +1,216 @@
+"""The lines of the log: how each record is written, and how it is read back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import orjson
+
+from arena.errors import DataError
+from arena.records import Battle, Failure, Probs, Reply, Side, Usage
+from arena.store.id_index import IdSet
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+_REMEDY: Final = "delete the damaged line, and what it held is made again"
+
+
+_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplyLine:
+    """A `Reply` as it stands in the file, its usage not nested."""
+
+    id: str
+    request: str
+    reply: str
+    winner: Side | None
+    probs: Probs | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
+    latency_ms: float = 0.0
+    estimated: bool = False
+    at: str = ""
+    judge: str = ""
+
+
+def is_cost(value: object) -> bool:
+    """Whether this is what something has cost: a number, finite and not negative."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 <= value < math.inf
+
+
+def row(record: Battle | Failure | Reply) -> dict[str, Any]:
+    """A record as the object that its line holds.
+
+    ``probs`` is left out where there are none, ``kind`` of a judge that reads two lists, and
+    ``estimated`` where the cost is known.
+
+    Raises:
+        ValueError: its cost is none, and the line could not be read again.
+    """
+    values = {f.name: getattr(record, f.name) for f in fields(record)}
+    if isinstance(record, Reply):
+        del values["usage"]
+        values |= {f.name: getattr(record.usage, f.name) for f in fields(Usage)}
+    if values.get("probs", "") is None:
+        del values["probs"]
+    if values.get("kind") == "pairwise":
+        del values["kind"]
+    if not values.get("estimated", True):
+        del values["estimated"]
+    if not is_cost(values["cost_usd"]):
+        raise ValueError(f"a cost of {values['cost_usd']}")
+    return values
+
+
+def read_battles(path: Path) -> Iterator[Battle]:
+    """Yield the battles of a log in its order, each id once, without an unfinished last line.
+
+    Raises:
+        DataError: a line is no battle; names file and line.
+    """
+    seen = IdSet()
+    for battle in parse_battles(path):
+        if seen.add(battle.id):
+            yield battle
+
+
+def parse_battles(path: Path) -> Iterator[Battle]:
+    """Yield the battle in each line of a log.
+
+    Raises:
+        DataError: a line is no battle; names file and line.
+    """
+    for number, _, line in _lines(path):
+        yield _parsed(Battle, line, path, number)
+
+
+def read_failures(path: Path) -> Iterator[Failure]:
+    """Yield the last failure of each id; those judged later have a battle in the log.
+
+    Raises:
+        DataError: a line is no failure; names file and line.
+    """
+    found = (_parsed(Failure, line, path, number) for number, _, line in _lines(path))
+    yield from {failure.id: failure for failure in found}.values()
+
+
+def read_replies(path: Path) -> Iterator[Reply]:
+    """Yield everything that was paid for, in the order in which it came.
+
+    A battle id may have several replies, of which only the last can be readable.
+
+    Raises:
+        DataError: a line is no reply; names file and line.
+    """
+    seen = IdSet()  # logs that were merged may hold the same line twice
+    for number, _, line in _lines(path):
+        if seen.add(line.decode("latin-1")):  # which keeps every byte, and is quick
+            yield parse_reply(line, path, number)
+
+
+def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
+    """The reply in a line of replies.jsonl.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = _parsed(_ReplyLine, line, path, number)
+    usage = Usage(
+        found.input_tokens,
+        found.output_tokens,
+        found.cached_tokens,
+        found.cost_usd,
+        found.latency_ms,
+        found.estimated,
+    )
+    return Reply(
+        id=found.id,
+        request=found.request,
+        reply=found.reply,
+        winner=found.winner,
+        probs=found.probs,
+        usage=usage,
+        at=found.at,
+        judge=found.judge,
+    )
+
+
+def battle_lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield each line of a log of battles, and the battle's id, without looking at the rest.
+
+    Raises:
+        DataError: a line has no id; names file and line.
+    """
+    for number, _, line in _lines(path):
+        yield _object(line, path, number, "id")["id"], line
+
+
+def verdict_places(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield offset, battle id and request of each reply that has a verdict.
+
+    Raises:
+        DataError: a line is no reply; names file and line.
+    """
+    for number, offset, line in _lines(path):
+        found = _object(line, path, number, "id", "request")
+        if found.get("winner"):
+            yield offset, found["id"], found["request"]
+
+
+def _object(line: bytes, path: Path, number: int, *names: str) -> dict[str, Any]:
+    """The object in a line, looked at no closer than that it has these texts."""
+    try:
+        found = orjson.loads(line)
+        if all(isinstance(found[name], str) for name in names):
+            return found  # type: ignore[no-any-return]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        pass
+    raise DataError(path, number, f"not a line with {' and '.join(names)}", _REMEDY)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, offset and bytes of each finished line that is not blank."""
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n") and not line.isspace():
+                    yield number, offset, line
+                offset += len(line)
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+
+
+def _parsed(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    try:
+        return _adapter(kind).validate_json(line, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = f'"{where}": {first["msg"]}' if where else first["msg"]
+        raise DataError(path, number, f"not a line of this log: {what}", _REMEDY) from None
+
+
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """The reader of a record, built once."""
+    if kind not in _ADAPTERS:
+        from pydantic import TypeAdapter  # noqa: PLC0415
+
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

@@ -1,0 +1,59 @@
+"""Battles that an experiment's present configuration would not play."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+from arena.files import write_atomically
+from arena.store.append import LineFile, sync_names
+from arena.store.battle_log import lock_log
+from arena.store.log_lines import battle_lines
+
+SUPERSEDED = "superseded.jsonl"
+
+
+def set_aside(folder: Path, planned: Container[str]) -> int:
+    """Move battles that are not planned out of the log, into superseded.jsonl beside it.
+
+    They are written there before they leave the log: a crash in between leaves them in both,
+    and the next run moves them again. Lines are moved as they are, one at a time.
+
+    Args:
+        folder: the experiment's.
+        planned: ids of the battles that stay, in whichever shard.
+
+    Returns:
+        How many were moved.
+
+    Raises:
+        LogError: another process writes a log that they are in, or superseded.jsonl cannot be
+            written.
+        WriteError: the log cannot be written anew; it is as it was.
+        DataError: a line of the log is damaged.
+    """
+    logs = sorted(folder.glob("battles*.jsonl"))
+    # Most runs find nothing stale, and wait for nobody: shards are started together.
+    return sum(_move(log, planned) for log in logs if _has_stale(log, planned))
+
+
+def _has_stale(log: Path, planned: Container[str]) -> bool:
+    return any(name not in planned for name, _ in battle_lines(log))
+
+
+def _move(log: Path, planned: Container[str]) -> int:
+    moved = 0
+    with lock_log(log.parent, log.stem.removeprefix("battles")):
+        with lock_log(log.parent, "-superseded"):
+            aside = LineFile(log.with_name(SUPERSEDED))
+            try:
+                for name, line in battle_lines(log):
+                    if name not in planned:
+                        aside.append(line)
+                        moved += 1
+                aside.sync()
+                sync_names(log.parent)  # the file may be new, and its lines leave the log now
+            finally:
+                aside.close()
+        write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
+    return moved

@@ -1,0 +1,381 @@
+"""Tables and lines for a terminal of any width and encoding."""
+
+from __future__ import annotations
+
+import codecs
+import itertools
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from arena.redaction import blank
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = [
+    "Column",
+    "Screen",
+    "count",
+    "empty_table",
+    "fitted_table",
+    "listing",
+    "plain_console",
+    "printable",
+    "screen",
+    "short_names",
+    "wrapped",
+]
+
+
+_GAP = 2
+"""Blanks between two columns."""
+
+
+_ANY_WIDTH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What text is shown on."""
+
+    width: int | None = None  #: columns; None where nobody reads it on a terminal
+    colour: bool = False  #: ANSI escapes are understood, and wanted
+    encoding: str = "utf-8"
+
+
+def screen() -> Screen:
+    """Stdout, as it is now: colours only where a terminal shows them and NO_COLOR is not set."""
+    encoding = sys.stdout.encoding or "utf-8"
+    if not sys.stdout.isatty():
+        return Screen(encoding=encoding)
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Screen(shutil.get_terminal_size().columns, colour, encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table; figures and words are never cut, what others wrote may be."""
+
+    head: str
+    cells: Sequence[str]
+    kind: Literal["figure", "word", "name", "prose"] = "figure"
+    """Figures stand on the right; names are cut in the middle, and prose is broken into lines."""
+    gives_way: int = 0  #: the highest is left out first on a narrow terminal; 0 never is
+    styles: Sequence[str] = ()  #: of the cells; as the rest of the table where absent
+
+    @property
+    def need(self) -> int:
+        """Cells of a terminal that it takes to show all of it."""
+        from rich.cells import cell_len  # noqa: PLC0415
+
+        return max(map(cell_len, [self.head, *self.cells]))
+
+    @property
+    def bends(self) -> bool:
+        """Whether it may be narrower than what it says."""
+        return self.kind in ("name", "prose")
+
+
+def plain_console(width: int, *, colour: bool) -> Console:
+    """A console whose output can be captured; no text is taken for markup or an emoji."""
+    from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
+
+    return Console(
+        width=width,
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: 1 query, 1,200 queries."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas; people's logs have a judge per person, so only the first few."""
+    hidden = len(names) - most
+    return ", ".join(names[:most]) + (f" and {hidden:,} more" if hidden > 0 else "")
+
+
+def wrapped(line: str, on: Screen, *, lead: str = "") -> str:
+    """A line as wide as the screen at most, broken between words; whole where there is no screen.
+
+    Args:
+        line: of any length; a word that is longer than the screen is broken too.
+        on: where it is shown.
+        lead: stands before the line, such as a bullet, and what follows is indented by as much.
+    """
+    from rich.text import Text  # noqa: PLC0415
+
+    line, lead = encodable(line, on.encoding), encodable(lead, on.encoding)
+    if on.width is None:
+        return lead + line
+    room = max(on.width - len(lead), 1)
+    lines = Text(line).wrap(plain_console(room, colour=False), room)
+    return f"\n{' ' * len(lead)}".join([lead + lines[0].plain, *(one.plain for one in lines[1:])])
+
+
+def short_names(names: Iterable[str], width: int, encoding: str = "utf-8") -> dict[str, str]:
+    """Each name in at most so many cells: cut in the middle, and no two of them alike.
+
+    Names of a family often differ in their middle only. Where cutting makes some alike, they begin
+    where they begin to differ; where that does not help either, they are numbered.
+
+    Args:
+        names: as they are; equal ones are one.
+        width: cells of a terminal; at least 8, so that a number has room.
+        encoding: what the terminal can show.
+    """
+    whole = {name: _readable(name, encoding) for name in names}
+    shown = {name: _cut(text, width, encoding) for name, text in whole.items()}
+    for alike in _alike(shown):
+        start = _common([whole[name] for name in alike])
+        for name in alike:
+            shown[name] = _cut(encodable("…", encoding) + whole[name][start:], width, encoding)
+    taken = set(shown.values())
+    for alike in _alike(shown):
+        for name in alike:
+            marks = (f" #{number}" for number in itertools.count(1))
+            numbered = (_cut(whole[name], width - len(m), encoding) + m for m in marks)
+            shown[name] = next(one for one in numbered if one not in taken)
+            taken.add(shown[name])
+    return shown
+
+
+def empty_table() -> Table:
+    """A table without lines."""
+    from rich.table import Table  # noqa: PLC0415
+
+    return Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+
+
+def fitted_table(columns: Sequence[Column], on: Screen, *, default_width: int) -> Table:
+    """A table without lines that is no wider than the screen.
+
+    Columns that may give way are left out until names have room; then names share what is left.
+    """
+    width = on.width or default_width
+    columns = _fitting([_encoded(column, on.encoding) for column in columns], width)
+    table = empty_table()
+    shown = []
+    for column, room in zip(columns, _rooms(columns, width), strict=True):
+        side: Literal["left", "right"] = "right" if column.kind == "figure" else "left"
+        prose = column.kind == "prose"
+        table.add_column(column.head, justify=side, no_wrap=not prose, max_width=room)
+        shown.append(_cells(column, room, on.encoding))
+    for cells in zip(*shown, strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _encoded(column: Column, encoding: str) -> Column:
+    if column.kind == "name":
+        whole = short_names(column.cells, _ANY_WIDTH, encoding)
+        cells = [whole[cell] for cell in column.cells]
+    else:
+        cells = [encodable(cell, encoding) for cell in column.cells]
+    return replace(column, head=encodable(column.head, encoding), cells=cells)
+
+
+def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that are shown: of those that may give way, as many as leave names room."""
+    least = 20 if width >= 60 else 12
+    needs = [min(column.need, least) if column.bends else column.need for column in columns]
+    lacking = sum(need + _GAP for need in needs) - _GAP - width
+    left_out = set()
+    for at in sorted(range(len(columns)), key=lambda at: -columns[at].gives_way):
+        if lacking > 0 and columns[at].gives_way:
+            left_out.add(at)
+            lacking -= needs[at] + _GAP
+    return [column for at, column in enumerate(columns) if at not in left_out]
+
+
+def _rooms(columns: Sequence[Column], width: int) -> list[int]:
+    """How wide each column may be: those that bend share what the others leave."""
+    left = width - _GAP * (len(columns) - 1) - sum(c.need for c in columns if not c.bends)
+    rooms = {id(column): column.need for column in columns}
+    bending = sorted((column for column in columns if column.bends), key=lambda c: c.need)
+    for number, column in enumerate(bending):
+        rooms[id(column)] = max(min(column.need, left // (len(bending) - number)), 8)
+        left -= rooms[id(column)]
+    return [rooms[id(column)] for column in columns]
+
+
+def _cells(column: Column, room: int, encoding: str) -> list[Text]:
+    from rich.text import Text  # noqa: PLC0415
+
+    styles = column.styles or [""] * len(column.cells)
+    cells = column.cells
+    if column.kind == "name":
+        short = short_names(cells, room, encoding)
+        cells = [short[cell] for cell in cells]
+    overflow: Literal["fold", "ellipsis"] = "fold" if column.kind == "prose" else "ellipsis"
+    return [
+        Text(cell, style=style, no_wrap=column.kind != "prose", overflow=overflow)
+        for cell, style in zip(cells, styles, strict=True)
+    ]
+
+
+def _readable(name: str, encoding: str) -> str:
+    shown = printable(name).strip() or ascii(name)
+    return encodable(shown, encoding)
+
+
+def _alike(shown: Mapping[str, str]) -> list[list[str]]:
+    """Groups of names that are shown alike."""
+    groups: dict[str, list[str]] = {}
+    for name, text in shown.items():
+        groups.setdefault(text, []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _common(texts: Sequence[str]) -> int:
+    """How many characters all of them begin with."""
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), len(first))
+
+
+def _cut(text: str, width: int, encoding: str) -> str:
+    """The beginning and the end of a text, as many cells as it may take."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    if cell_len(text) <= width:
+        return text
+    dots = encodable("…", encoding)
+    room = max(width - len(dots), 2)
+    head = _begin(text, room - room // 2)
+    tail = _begin(text[::-1], room // 2)[::-1]
+    while tail and cell_len(tail[0]) == 0:
+        tail = tail[1:]  # an accent of a letter that is cut away
+    return f"{head}{dots}{tail}"
+
+
+def _begin(text: str, room: int) -> str:
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    at = used = 0
+    while at < len(text) and used + cell_len(text[at]) <= room:
+        used += cell_len(text[at])
+        at += 1
+    return text[:at]
+
+
+_SHOWN = 300
+"""Characters of an endpoint's own message that are shown."""
+
+
+def one_line(text: str) -> str:
+    """Foreign text fit for one line of a terminal or a file: short, no control characters or keys.
+
+    Keys go before the text is cut, or the first half of one would be left.
+    """
+    # An endpoint may send a megabyte; no more is looked at than could be shown.
+    seen = blank(text[: 20 * _SHOWN])
+    if len(text) > 20 * _SHOWN:
+        seen = seen[:-_SHOWN]  # which may begin a key
+    line = " ".join("".join(c if c.isprintable() else " " for c in seen).split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+
+
+_PLAINER: Final = {
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "±": "+-",
+    "•": "*",
+    "·": ".",
+    "×": "x",
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+"""What arena itself writes, in ASCII; anything else that cannot be encoded is escaped."""
+
+
+_ERRORS: Final = "arena-plainer"
+
+
+_UNSEEN: Final = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+
+
+def printable(text: str) -> str:
+    """One line of text from elsewhere, without what could move a cursor or turn its direction.
+
+    Controls, format characters, lone surrogates and what no font has are left out; white space of
+    any kind is a space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c.isspace() else ""
+        for c in text
+        if c.isprintable() or c.isspace()
+    )
+
+
+def printable_json(tree: object) -> bytes:
+    """Indented JSON in UTF-8 in which nothing can move a cursor: such characters are escapes."""
+    import orjson  # noqa: PLC0415 - `arena --help` needs none
+
+    text = orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode()
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+def encodable(text: str, encoding: str) -> str:
+    """The same text in characters that an encoding has: signs in ASCII, all others as escapes."""
+    return text.encode(encoding, _ERRORS).decode(encoding)
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr write what their encoding lacks as `encodable` does, and never fail."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors=_ERRORS)
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAINER.get(c) or _escape(c) for c in lacking), error.end
+
+
+def _escape(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode("ascii")
+
+
+codecs.register_error(_ERRORS, _plainer)
+
+
+def duration(seconds: float) -> str:
+    """``95`` → ``1:35``; ``7322`` → ``2:02:02``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def dollars(amount: float) -> str:
+    """``1234.5`` → ``$1,234.50``; less than ten cents are shown to a hundredth of a cent."""
+    return f"${amount:,.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"
