@@ -108,7 +108,7 @@ class Matchup:
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class JudgeInput:
     """What is put before a judge: a query and two lists, best first, and no model's name.
 
     The doc ids inside serve judges that know relevance grades; a prompt never shows them.

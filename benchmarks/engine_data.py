@@ -9,7 +9,7 @@ from typing import Any
 
 from arena.judging.pairwise import SCHEMA
 from arena.judging.prompt import load_prompt, render
-from arena.records import Document, Exhibit, Query
+from arena.records import Document, JudgeInput, Query
 
 N_MODELS = 10
 N_DOCUMENTS = 2000
@@ -20,7 +20,7 @@ def body() -> dict[str, Any]:
     """A request of about 5 kB, with two lists of five documents of sixty words."""
     dice = random.Random(2)
     documents = tuple(Document(f"d{i}", _text(dice), f"title {i}") for i in range(10))
-    exhibit = Exhibit("d", Query("q", "what is it?"), documents[:5], documents[5:])
+    exhibit = JudgeInput("d", Query("q", "what is it?"), documents[:5], documents[5:])
     messages = render(load_prompt("pairwise"), exhibit, document_words=300)
     asked = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": SCHEMA}}
     return {

@@ -38,7 +38,7 @@ from arena.rating.bradley_terry import BradleyTerry, fit
 from arena.rating.comparisons import count
 from arena.rating.elo import elo_ratings
 from arena.rating.inference import from_sandwich
-from arena.rating.likelihood import Layout, maximise
+from arena.rating.likelihood import Parameters, maximise
 
 SLOW_S = 5.0
 """A job that takes longer is timed once."""
@@ -53,7 +53,7 @@ Measure = Callable[[list[Job]], list[float]]
 def own_jobs(forms: Forms) -> dict[str, Job]:
     """What each row is measured against."""
     fitted = fit(forms.comparisons)
-    layout = Layout(N_MODELS, position=True, tie=False, prior=0.0)
+    layout = Parameters(N_MODELS, position=True, tie=False, prior=0.0)
 
     def ratings() -> object:
         counts = count(forms.comparisons)

@@ -15,7 +15,7 @@ from arena.endpoint.client import Api, Retry, run
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import Prompt, load_prompt
-from arena.records import Document, Exhibit, Query
+from arena.records import Document, JudgeInput, Query
 
 T = TypeVar("T")
 HASTY = Retry(base_s=0.002, longest_s=0.01)
@@ -63,9 +63,9 @@ def with_judge(
     return run(story())
 
 
-def exhibit(first: str = "a", second: str = "b", query: str = "q1") -> Exhibit:
+def exhibit(first: str = "a", second: str = "b", query: str = "q1") -> JudgeInput:
     """Two lists of documents, one for each letter; a document's text holds ``[letter]``."""
-    return Exhibit(
+    return JudgeInput(
         "d",
         Query(query, f"why {query}?"),
         tuple(Document(name, f"text of [{name}]") for name in first),

@@ -15,7 +15,7 @@ from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncat
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, ApiReply, Retry, run
 from arena.endpoint.http_errors import TransientApiError, refusal, retry_after_s
-from arena.endpoint.outage import Outage
+from arena.endpoint.outage import OutagePolicy
 from arena.errors import ApiError, FatalApiError
 from arena.terminal import one_line
 
@@ -242,7 +242,7 @@ def test_an_endpoint_that_is_not_there_is_given_up_soon_and_named():
 
 def test_a_web_page_in_place_of_an_endpoint_is_no_outage_to_wait_out():
     page = Answer(200, {"Content-Type": "text/html"}, b"<html>Welcome</html>")
-    patient = Retry(base_s=0.002, longest_s=0.01, outage=Outage(pause_s=600))
+    patient = Retry(base_s=0.002, longest_s=0.01, outage=OutagePolicy(pause_s=600))
 
     async def story(base_url: str) -> list[BaseException | ApiReply]:
         async with Api(Endpoint(base_url), retry=patient) as api:
@@ -361,7 +361,9 @@ def test_an_outage_says_what_the_endpoint_answered():
 
     async def many() -> None:
         retry = Retry(
-            base_s=0.002, longest_s=0.01, outage=Outage(pause_s=0.01, quiet_s=0, longest_quiet_s=0)
+            base_s=0.002,
+            longest_s=0.01,
+            outage=OutagePolicy(pause_s=0.01, quiet_s=0, longest_quiet_s=0),
         )
         async with Api(Endpoint(server.base_url), retry=retry, on_event=hear) as api:
             await api.post("/chat/completions", BODY)
@@ -375,7 +377,7 @@ def test_an_outage_says_what_the_endpoint_answered():
 
 
 def test_failures_of_an_outage_are_no_attempts_of_their_calls():
-    quick = Outage(enough=20, pause_s=0.05, quiet_s=0, longest_quiet_s=0)
+    quick = OutagePolicy(enough=20, pause_s=0.05, quiet_s=0, longest_quiet_s=0)
     retry = Retry(attempts=1, base_s=0.002, longest_s=0.01, outage=quick)
 
     async def many(base_url: str) -> list[ApiReply | BaseException]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_battles import ALIASES
 
 from arena.auditing.audit import audit
-from arena.auditing.records import Estimate, Figure
+from arena.auditing.records import AuditMetric, Estimate
 from arena.auditing.report import render_audit, to_json
 from arena.auditing.trust import LIMITS, trust
 from arena.cli import main
@@ -473,7 +473,7 @@ def test_no_figure_is_ever_nan_and_shares_stay_within_their_intervals(frame):
 
 def a_figure(key, value, *, lower=None, upper=None, n=100):
     unit = "coefficient" if key == "panel_alpha" else "share"
-    return Figure(key, key, unit, Estimate(value, lower, upper, n, 20), "x", "means")
+    return AuditMetric(key, key, unit, Estimate(value, lower, upper, n, 20), "x", "means")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from arena.batch import submit as batch
 from arena.batch.collect import Collected
 from arena.batch.jobs import Poll, is_overdue
 from arena.batch.requests import Limits, Request, cut, request_line
-from arena.batch.submit import Order, open_desk
+from arena.batch.submit import SubmitOptions, open_batch_run
 from arena.cli import main
 from arena.endpoint import file_api as files
 from arena.errors import (
@@ -67,12 +67,12 @@ def experiment(folder: Path, server: BatchServer, extra: str = "") -> Path:
 
 
 def submit(config: Path, n_requests: int = 5, **options: Any) -> batch.Submitted:
-    order = Order(limits=Limits(requests=n_requests), **options)
-    return asyncio.run(batch.submit(open_desk(config, QUIET), order, QUIET))
+    order = SubmitOptions(limits=Limits(requests=n_requests), **options)
+    return asyncio.run(batch.submit(open_batch_run(config, QUIET), order, QUIET))
 
 
 def collect(config: Path, **options: Any) -> Collected:
-    return asyncio.run(batch_results.collect(open_desk(config, QUIET), QUIET, **options))
+    return asyncio.run(batch_results.collect(open_batch_run(config, QUIET), QUIET, **options))
 
 
 def folder_of(config: Path) -> Path:
@@ -394,7 +394,7 @@ def test_a_whole_job_that_fails_says_why_and_is_asked_again(
     quiet = QUIET
     reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": quiet.stage})()
 
-    asyncio.run(batch_results.collect(open_desk(config, QUIET), reporter))
+    asyncio.run(batch_results.collect(open_batch_run(config, QUIET), reporter))
     server.status = "completed"
     submit(config)
 
@@ -411,7 +411,7 @@ def test_results_for_unknown_requests_are_ignored_with_a_note(
     said: list[str] = []
     reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": QUIET.stage})()
 
-    done = asyncio.run(batch_results.collect(open_desk(config, QUIET), reporter))
+    done = asyncio.run(batch_results.collect(open_batch_run(config, QUIET), reporter))
 
     assert done.n_judged == N_BATTLES
     assert "1 results are for requests that were not in it" in "\n".join(said)
@@ -486,7 +486,7 @@ def test_a_job_that_is_not_done_is_waited_for(tmp_path: Path, server: BatchServe
     with pytest.raises(IncompleteError, match="in_progress, 0 of 5 done"):
         early.check()
 
-    desk = open_desk(config, QUIET)
+    desk = open_batch_run(config, QUIET)
     asyncio.run(batch_results.wait(desk, Poll(0.01, 0.02), QUIET))
 
     assert collect(config).n_judged == N_BATTLES
@@ -709,7 +709,7 @@ def test_exported_files_are_the_same_every_time_and_valid_jsonl(
     tmp_path: Path, server: BatchServer
 ) -> None:
     config = experiment(tmp_path, server)
-    desk = open_desk(config, QUIET)
+    desk = open_batch_run(config, QUIET)
 
     once = batch.export(desk, tmp_path / "once", Limits(requests=5))
     again = batch.export(desk, tmp_path / "again", Limits(requests=5))
@@ -742,7 +742,7 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
     tmp_path: Path, server: BatchServer
 ) -> None:
     config = experiment(tmp_path, server)
-    desk = open_desk(config, QUIET)
+    desk = open_batch_run(config, QUIET)
     [requests] = batch.export(desk, tmp_path / "out", Limits())
     lines = [vllm_line(line) for line in requests.read_text().splitlines()]
     results = tmp_path / "results.jsonl"
@@ -759,7 +759,7 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
 
 def test_importing_twice_writes_no_failure_twice(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
-    desk = open_desk(config, QUIET)
+    desk = open_batch_run(config, QUIET)
     [requests] = batch.export(desk, tmp_path / "out", Limits())
     lines = [vllm_line(line) for line in requests.read_text().splitlines()]
     lines[0] = lines[0].replace("verdict", "nothing")
@@ -781,7 +781,7 @@ def test_a_provider_that_is_down_for_a_while_is_waited_for(
     submit(config)
     server.faults["GET /v1/batches/batch-1"] = ["500"] * 6
 
-    desk = open_desk(config, QUIET)
+    desk = open_batch_run(config, QUIET)
     asyncio.run(batch_results.wait(desk, Poll(0.01, 0.02), QUIET))
 
     assert collect(config).n_judged == N_BATTLES
@@ -795,7 +795,7 @@ def test_a_file_that_holds_no_results_is_refused_in_one_line(
     page.write_bytes(PAGE)
 
     with pytest.raises(DataError, match="holds no results"):
-        asyncio.run(batch_results.import_files(open_desk(config, QUIET), [page], QUIET))
+        asyncio.run(batch_results.import_files(open_batch_run(config, QUIET), [page], QUIET))
 
 
 @pytest.mark.parametrize("kind", ["qrels", "pointwise"])
@@ -805,7 +805,7 @@ def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(
     config = write_experiment(tmp_path, judge=f'kind = "{kind}"\nmodel = "m"')
 
     with pytest.raises(UsageError, match="use `arena battle`"):
-        open_desk(config, QUIET)
+        open_batch_run(config, QUIET)
 
 
 def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchServer) -> None:

@@ -21,7 +21,7 @@ from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replie
 from arena.batch import jobs
 from arena.batch.collect import Collected
 from arena.batch.results import Results
-from arena.batch.submit import open_desk
+from arena.batch.submit import open_batch_run
 from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
 from arena.progress import reporter
@@ -219,7 +219,7 @@ def test_a_job_that_never_ends_is_followed_until_it_is_long_overdue(
     server.view = lambda batch: batch | {"status": ["completed"]}
 
     quiet = reporter(quiet=True)
-    asyncio.run(batch_results.wait(open_desk(config, quiet), jobs.Poll(0.01, 0.02), quiet))
+    asyncio.run(batch_results.wait(open_batch_run(config, quiet), jobs.Poll(0.01, 0.02), quiet))
 
     assert "['completed']" in why_waiting(collect(config))
 
@@ -374,7 +374,7 @@ def test_a_download_is_bounded_in_time(
 
 def test_a_reply_in_the_log_is_not_asked_for_again(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
-    desk = open_desk(config, reporter(quiet=True))
+    desk = open_batch_run(config, reporter(quiet=True))
     (postal,) = desk.judges.values()
     lists, kept = desk.prepared.lists, next(iter(desk.prepared.matchups))
     name = lists.battle_id(kept, postal.judge.fingerprint)

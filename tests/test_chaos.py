@@ -14,9 +14,9 @@ from chaos import ChaosServer, Faults
 from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, Retry, run
-from arena.endpoint.outage import Outage
+from arena.endpoint.outage import OutagePolicy
 from arena.errors import FatalApiError
-from arena.experiment.adjudicate import Outcome, Referee
+from arena.experiment.adjudicate import BattleResult, BattleRunner
 from arena.experiment.experiment import Lists
 from arena.experiment.live import play
 from arena.experiment.plan import plan_matchups
@@ -33,7 +33,7 @@ HASTY = Retry(
     base_s=0.005,
     longest_s=0.05,
     storm_s=0.05,
-    outage=Outage(pause_s=0.1, longest_pause_s=0.2, quiet_s=0.05, longest_quiet_s=0.05),
+    outage=OutagePolicy(pause_s=0.1, longest_pause_s=0.2, quiet_s=0.05, longest_quiet_s=0.05),
 )
 
 
@@ -56,9 +56,9 @@ def battle(folder: Path, server: ChaosServer, **endpoint: Any) -> list[str]:
         async with Api(where, retry=HASTY, on_event=said.append) as api:
             judge = llm_judge(JudgeConfig(model="m"), load_prompt("pairwise"), api)
             with BattleLog(folder) as log:
-                referee = Referee(lists(), judge, log)
+                referee = BattleRunner(lists(), judge, log)
 
-                def emit(outcome: Outcome) -> None:
+                def emit(outcome: BattleResult) -> None:
                     if isinstance(outcome, Battle):
                         log.write_battle(outcome)
                     else:

@@ -16,7 +16,7 @@ from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.judge import Judge
 from arena.judging.prompt_cut import LEAST, SEEN, Ceiling, least_words
 from arena.judging.refused_calls import ENOUGH, QUESTION
-from arena.records import Document, Exhibit, Query
+from arena.records import Document, JudgeInput, Query
 
 
 def one_after_another(server: LoopbackServer, n: int, **settings: Any) -> list[Any]:
@@ -176,9 +176,9 @@ def test_a_text_has_no_more_words_than_characters(text):
     assert 0 <= least_words(text) <= len(text) + 1
 
 
-def long_exhibit(name: str) -> Exhibit:
+def long_exhibit(name: str) -> JudgeInput:
     documents = tuple(Document(f"{name}{i}", f"{name} {ENGLISH * 15}") for i in range(5))
-    return Exhibit("d", Query("q", f"why {name}?"), documents, documents[::-1])
+    return JudgeInput("d", Query("q", f"why {name}?"), documents, documents[::-1])
 
 
 def test_a_verdict_on_a_prompt_that_was_cut_is_a_failure_that_is_not_kept(tmp_path):

@@ -9,9 +9,9 @@ from chat_judges import asked, config, with_judge, word
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, GateError
-from arena.judging.gate import GateReport, check_gate, control_exhibits, hold_gate
+from arena.judging.gate import GateReport, check_gate, control_exhibits, run_gate
 from arena.judging.reply_cache import VerdictCache
-from arena.records import Dataset, Document, Exhibit, Query, Run, ScoredDoc
+from arena.records import Dataset, Document, JudgeInput, Query, Run, ScoredDoc
 
 N = 10
 
@@ -39,13 +39,13 @@ def ranked(model: str, kinds: tuple[str, ...] = ("good", "poor")) -> Run:
 RUNS = [ranked("one"), ranked("two"), ranked("three", ("poor",))]
 
 
-def controls(data: Dataset, runs: list[Run] = RUNS, **options: Any) -> list[Exhibit]:
+def controls(data: Dataset, runs: list[Run] = RUNS, **options: Any) -> list[JudgeInput]:
     found = control_exhibits({"d": data}, {"d": list(data.queries)}, runs, top_k=3, **options)
     assert all(control.first and len(control.first) == len(control.second) for control in found)
     return found
 
 
-def ids(control: Exhibit) -> tuple[list[str], list[str]]:
+def ids(control: JudgeInput) -> tuple[list[str], list[str]]:
     return [d.doc_id for d in control.first], [d.doc_id for d in control.second]
 
 
@@ -169,10 +169,10 @@ def test_too_few_queries_block_nothing_and_say_so(n_queries):
     check_gate(report, config())
 
 
-def held(answer: Any, found: list[Exhibit], **options: Any) -> GateReport:
+def held(answer: Any, found: list[JudgeInput], **options: Any) -> GateReport:
     settings = config(price_per_1m_input_tokens=1, **options)
     with LoopbackServer(answer) as server:
-        return with_judge(server, settings, lambda judge: hold_gate(judge, found))
+        return with_judge(server, settings, lambda judge: run_gate(judge, found))
 
 
 def able(body: dict[str, Any], attempt: int) -> Answer:
@@ -240,7 +240,7 @@ def test_a_judge_of_documents_is_tested_too_and_pays_each_document_once(tmp_path
                 report = with_judge(
                     server,
                     config(kind="pointwise"),
-                    lambda judge: hold_gate(judge, found),
+                    lambda judge: run_gate(judge, found),
                     cache=cache,
                 )
             assert len(server.requests) == 16
@@ -290,7 +290,7 @@ def test_where_controls_fail_for_several_reasons_the_figures_tell_them():
 def test_what_is_refused_whatever_is_asked_stops_the_gate_in_the_servers_words(answer):
     with LoopbackServer(lambda body, attempt: answer) as server:
         with pytest.raises(FatalApiError) as caught:
-            with_judge(server, config(), lambda judge: hold_gate(judge, controls(dataset())))
+            with_judge(server, config(), lambda judge: run_gate(judge, controls(dataset())))
 
         assert json.loads(answer.body)["error"]["message"] in str(caught.value)
         assert len(server.requests) <= 60

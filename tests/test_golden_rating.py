@@ -17,7 +17,7 @@ from rated import GOLDEN_BATTLES, SCORE
 from scipy import stats
 
 import arena
-from arena.experiment.stopping import Goal, Race
+from arena.experiment.stopping import StoppingMonitor, StoppingRule
 from arena.rating.battles import from_frame
 from arena.rating.elo import elo_order_samples
 from arena.rating.leaderboard_records import Leaderboard, RatingSettings
@@ -212,7 +212,7 @@ def test_pairs_separate_by_their_students_t_shared_out_over_those_that_are_left(
 def test_a_run_stops_by_the_published_sequence_shared_out_over_all_pairs():
     rng = np.random.default_rng(2)
     strength = np.array([0.0, 1.2, 2.4])
-    race, rows, decided, due = Race(Goal()), [], [], []
+    race, rows, decided, due = StoppingMonitor(StoppingRule()), [], [], []
     for query in range(70):
         on_query = strength + rng.normal(0, 0.4, 3)
         for a, b in permutations(range(3), 2):

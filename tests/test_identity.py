@@ -15,7 +15,7 @@ from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
-from arena.judging.capabilities import Form
+from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat
 from arena.retrieval.rerank_cache import RerankCache
 from arena.retrieval.rerankers import ApiReranker, Candidates
@@ -25,7 +25,7 @@ HOST = "https://judge.example/v1"
 
 def fingerprint(url: str) -> str:
     settings = config(base_url=url)
-    return Chat(settings, Api(Endpoint(url, "K")), Form({"type": "object"})).fingerprint
+    return Chat(settings, Api(Endpoint(url, "K")), ResponseFormat({"type": "object"})).fingerprint
 
 
 def embedder(url: str) -> ModelConfig:

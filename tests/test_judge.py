@@ -14,12 +14,12 @@ from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, Retry, run
 from arena.errors import FatalApiError, UnjudgedError
-from arena.judging.capabilities import Dialect
+from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import Judge
 from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
 from arena.judging.qrels import dcg, qrels_judge
-from arena.records import Document, Exhibit, Query, Verdict
+from arena.records import Document, JudgeInput, Query, Verdict
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)
 KEY = "sk-planted-0123456789abcdef"
@@ -31,8 +31,8 @@ def config(**settings: Any) -> JudgeConfig:
     return JudgeConfig(**{"model": "judge-1", **settings})
 
 
-def exhibit(first: str = "a", second: str = "b") -> Exhibit:
-    return Exhibit(
+def exhibit(first: str = "a", second: str = "b") -> JudgeInput:
+    return JudgeInput(
         "d",
         Query("q1", "why?"),
         tuple(Document(name, f"text of {name}") for name in first),
@@ -270,16 +270,16 @@ def test_a_schema_gives_way_to_json_mode_first():
     ],
 )
 def test_a_refusal_that_names_no_field_changes_nothing(refusal):
-    assert Dialect().after(refusal) == Dialect()
+    assert ServerCapabilities().after(refusal) == ServerCapabilities()
 
 
 @given(st.lists(st.sampled_from([*NAMED, "not supported", "at least 16", "?!", "ünknown"])))
 def test_whatever_refusals_say_only_so_many_fields_can_be_dropped(words):
-    dialect, n_changes = Dialect(), 0
+    dialect, n_changes = ServerCapabilities(), 0
     while (after := dialect.after(" ".join(words))) != dialect:
         dialect, n_changes = after, n_changes + 1
         assert n_changes <= 8
-    assert Dialect().joined(dialect) == dialect.joined(Dialect()) == dialect
+    assert ServerCapabilities().joined(dialect) == dialect.joined(ServerCapabilities()) == dialect
 
 
 def test_a_field_that_is_named_in_an_echoed_text_is_sent_again_to_the_next_battle():
@@ -330,7 +330,7 @@ def test_requests_have_one_key_if_and_only_if_they_are_the_same():
     long = " ".join(map(str, range(20)))
 
     def key(text: str, doc_id: str = "a") -> str:
-        return judge.request_key(Exhibit("d", Query("q", "?"), (Document(doc_id, text),), ()))
+        return judge.request_key(JudgeInput("d", Query("q", "?"), (Document(doc_id, text),), ()))
 
     assert key("x", "a") == key("x", "b")
     assert key(long + " end") == key(long + " other end")
@@ -365,7 +365,7 @@ def test_the_qrels_judge_prefers_the_higher_dcg():
 def test_the_qrels_judge_leaves_queries_without_qrels_unjudged():
     for query in (Query("q2", "?"), Query("q3", "?")):
         with pytest.raises(UnjudgedError, match="no_qrels: dataset d has no qrels for query"):
-            asyncio.run(qrels_judge(QRELS, 5).judge(Exhibit("d", query, (), ())))
+            asyncio.run(qrels_judge(QRELS, 5).judge(JudgeInput("d", query, (), ())))
 
 
 def test_the_qrels_judge_is_no_llm():

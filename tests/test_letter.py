@@ -13,7 +13,7 @@ from loopback import Answer, LoopbackServer, as_json, chat, error
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
-from arena.judging.capabilities import SHORT, Dialect, Form
+from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities
 from arena.judging.judge import Judge, RequestJudge
 from arena.judging.pairwise import winner_by_probs
 from arena.judging.reply import ChatReply, read_choice
@@ -330,8 +330,10 @@ def test_the_tie_margin_makes_another_battle_and_prices_do_not():
 
 
 def test_a_dialect_asks_for_words_without_a_schema_and_for_objects_without_logprobs():
-    words = Dialect().fields(Form(labels=("yes", "no")), temperature=0, max_tokens=100)
-    objects = Dialect().fields(Form(schema={}), temperature=0, max_tokens=100)
+    words = ServerCapabilities().fields(
+        ResponseFormat(labels=("yes", "no")), temperature=0, max_tokens=100
+    )
+    objects = ServerCapabilities().fields(ResponseFormat(schema={}), temperature=0, max_tokens=100)
 
     assert set(words) == {"temperature", "max_tokens", "logprobs", "top_logprobs"}
     assert set(objects) == {"temperature", "max_tokens", "response_format"}

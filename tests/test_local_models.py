@@ -19,7 +19,7 @@ from arena.data.metrics import measure_run
 from arena.embedding.local.embedder import LocalEmbedder, local_embedder
 from arena.errors import DataError, UsageError
 from arena.experiment.experiment import Experiment
-from arena.experiment.runs import Wanted
+from arena.experiment.runs import RunSpec
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
 
@@ -301,7 +301,7 @@ def wanted(folder: Path, **options: object) -> str:
     config = parse_config(tree, folder / "arena.toml")
     dataset = Dataset("d", {"d": Document("d", "t")}, {"q": Query("q", "t")}, {})
     experiment = Experiment(config, folder / "arena.toml", folder / "runs" / "x")
-    return Wanted(experiment, config.models[0], dataset, ["q"]).key
+    return RunSpec(experiment, config.models[0], dataset, ["q"]).key
 
 
 def test_a_run_is_made_again_when_its_model_s_folder_has_changed(tmp_path):

@@ -15,10 +15,10 @@ from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncat
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, Retry
 from arena.endpoint.client import run as run_async
-from arena.endpoint.outage import Outage
+from arena.endpoint.outage import OutagePolicy
 from arena.errors import BudgetSpentError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.capabilities import SHORT, Form
+from arena.judging.capabilities import SHORT, ResponseFormat
 from arena.judging.chat import Chat
 from arena.judging.judge import Judge
 from arena.judging.learned import Learned
@@ -224,7 +224,11 @@ def asked(
     async def story() -> None:
         endpoint = Endpoint(server.base_url, None)
         async with Api(endpoint, retry=retry, on_event=said.append) as api:
-            form = Form(labels=("a", "b")) if settings.pop("short", False) else Form(schema={})
+            form = (
+                ResponseFormat(labels=("a", "b"))
+                if settings.pop("short", False)
+                else ResponseFormat(schema={})
+            )
             chat_model = Chat(config(**PRICES, **settings), api, form, budget=budget)
             for number in range(n):
                 messages = [{"role": "user", "content": f"question {number}"}]
@@ -318,7 +322,7 @@ def test_the_probe_of_an_outage_is_paid_for() -> None:
         answered += 1
         return chat("fine")
 
-    outage = Outage(enough=1, pause_s=0.01, quiet_s=0, longest_quiet_s=0)
+    outage = OutagePolicy(enough=1, pause_s=0.01, quiet_s=0, longest_quiet_s=0)
     budget, _, said = asked(script, n=2, retry=Retry(base_s=0.001, outage=outage))
 
     assert any("works again" in line for line in said)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from virtual import run_virtually
 
-from arena.endpoint.rate_limit import Gate, Pace, Rate, duration_s, reset_s
+from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate, duration_s, reset_s
 
 
 @dataclass
@@ -39,11 +39,11 @@ class Capped:
 
 
 async def overnight(
-    pace: Pace, *, per_s: float, latency_s: float, n_calls: int
+    pace: LimiterSettings, *, per_s: float, latency_s: float, n_calls: int
 ) -> tuple[float, float]:
     """Rate of answers once the pace is found, and requests sent for each answer."""
     clock, dice = asyncio.get_running_loop().time, random.Random(1)
-    gate, endpoint = Gate(pace, Rate(clock=clock)), Capped(per_s, latency_s, clock)
+    gate, endpoint = ConcurrencyLimiter(pace, Rate(clock=clock)), Capped(per_s, latency_s, clock)
     answered: list[float] = []
     calls = iter(range(n_calls))
 
@@ -68,7 +68,9 @@ async def overnight(
 
 
 @pytest.mark.parametrize("latency_s", [0.005, 0.2])
-@pytest.mark.parametrize("pace", [Pace(), Pace.fixed(512)], ids=["auto", "512"])
+@pytest.mark.parametrize(
+    "pace", [LimiterSettings(), LimiterSettings.fixed(512)], ids=["auto", "512"]
+)
 def test_a_capped_endpoint_is_used_to_its_cap_with_few_requests_too_many(pace, latency_s):
     rate, requests_per_call = run_virtually(
         overnight(pace, per_s=300, latency_s=latency_s, n_calls=9_000)
@@ -81,7 +83,7 @@ def test_a_capped_endpoint_is_used_to_its_cap_with_few_requests_too_many(pace, l
 def test_without_a_cap_the_limit_doubles_to_its_ceiling():
     async def story() -> float:
         loop = asyncio.get_running_loop()
-        gate = Gate(Pace(), Rate(clock=loop.time))
+        gate = ConcurrencyLimiter(LimiterSettings(), Rate(clock=loop.time))
 
         async def call() -> None:
             async with gate:
@@ -179,14 +181,14 @@ def test_durations_are_read_as_endpoints_write_them(text, seconds):
     assert duration_s(text) == seconds
 
 
-def gate(**settings: Any) -> Gate:
-    return Gate(Pace(**{"start": 100, **settings}))
+def gate(**settings: Any) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(LimiterSettings(**{"start": 100, **settings}))
 
 
 def test_few_refusals_leave_the_rate_and_a_shower_cuts_it():
     async def story() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        tolerant = Gate(Pace(), Rate(clock=loop.time))
+        tolerant = ConcurrencyLimiter(LimiterSettings(), Rate(clock=loop.time))
         for _ in range(20):
             await tolerant.clear()
             await asyncio.sleep(0.01)
@@ -207,7 +209,9 @@ def test_few_refusals_leave_the_rate_and_a_shower_cuts_it():
 def test_a_storm_pauses_everyone():
     async def story() -> float:
         loop = asyncio.get_running_loop()
-        stormy = Gate(Pace(window=10, cut_share=1.1), Rate(clock=loop.time))
+        stormy = ConcurrencyLimiter(
+            LimiterSettings(window=10, cut_share=1.1), Rate(clock=loop.time)
+        )
         for _ in range(4):
             stormy.refused(retry_after_s=7.0)
         await asyncio.gather(*(stormy.clear() for _ in range(5)))
@@ -218,7 +222,7 @@ def test_a_storm_pauses_everyone():
 
 def test_one_early_refusal_pauses_nobody():
     async def story() -> float:
-        busy = Gate(Pace(), Rate(clock=asyncio.get_running_loop().time))
+        busy = ConcurrencyLimiter(LimiterSettings(), Rate(clock=asyncio.get_running_loop().time))
         busy.refused(60.0)
         began = busy.rate.clock()
         await busy.clear()
@@ -230,7 +234,7 @@ def test_one_early_refusal_pauses_nobody():
 @pytest.mark.parametrize("asked_s", [86_400.0, 1e300, math.inf])
 def test_no_storm_pauses_everyone_for_longer_than_ten_minutes(asked_s):
     async def story() -> float:
-        busy = Gate(Pace(), Rate(clock=asyncio.get_running_loop().time))
+        busy = ConcurrencyLimiter(LimiterSettings(), Rate(clock=asyncio.get_running_loop().time))
         for _ in range(40):
             busy.refused(asked_s)
         began = busy.rate.clock()
@@ -310,7 +314,7 @@ def test_a_cancelled_call_gives_its_place_back():
 
 
 def test_a_call_that_ends_while_it_stood_aside_gives_back_one_place_and_not_two():
-    async def stood_aside(narrow: Gate) -> None:
+    async def stood_aside(narrow: ConcurrencyLimiter) -> None:
         async with narrow:
             await narrow.step_aside(asyncio.sleep(3600))
 
@@ -341,7 +345,7 @@ def test_replies_that_are_overdue_lower_the_number_in_flight():
 
 
 def test_a_number_in_flight_that_the_user_set_is_never_lowered():
-    fixed = Gate(Pace.fixed(64))
+    fixed = ConcurrencyLimiter(LimiterSettings.fixed(64))
     for _ in range(50):
         fixed.overdue(0.0)
 

@@ -13,7 +13,7 @@ from experiments import fair_grader, llm, log_lines, play, write_experiment
 from loopback import LoopbackServer
 from scipy.optimize import minimize
 
-from arena.experiment.stopping import Goal, Race
+from arena.experiment.stopping import StoppingMonitor, StoppingRule
 from arena.rating.battles import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
@@ -184,7 +184,7 @@ def test_a_run_of_grades_is_not_kept_waiting_for_what_the_first_place_is_worth(
     kind, source, decided
 ):
     # Hardly ever is b shown first: its place can hardly be told from its worth, if it has one.
-    rng, race = np.random.default_rng(1), Race(Goal())
+    rng, race = np.random.default_rng(1), StoppingMonitor(StoppingRule())
     for query in range(120):
         a, b = ("b", "a") if query % 30 == 0 else ("a", "b")
         wins = "model_a" if (rng.random() < 0.8) == (a == "a") else "model_b"

@@ -17,7 +17,7 @@ from arena.experiment.plan import (
     plan_matchups,
     same_lists,
 )
-from arena.records import Document, Exhibit, Matchup, Query
+from arena.records import Document, JudgeInput, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}
 MODELS = ["alpha", "beta", "gamma", "delta"]
@@ -166,8 +166,8 @@ def test_lists_are_the_same_when_a_reader_could_not_tell_them_apart() -> None:
     query = Query("q", "why")
     one, two = Document("1", "x"), Document("2", "x")
 
-    assert same_lists(Exhibit("d", query, (one,), (two,)))
-    assert same_lists(Exhibit("d", query, (), ()))
-    assert not same_lists(Exhibit("d", query, (one,), (one, two)))
-    assert not same_lists(Exhibit("d", query, (one,), (Document("1", "y"),)))
-    assert not same_lists(Exhibit("d", query, (one,), (Document("1", "x", title="y"),)))
+    assert same_lists(JudgeInput("d", query, (one,), (two,)))
+    assert same_lists(JudgeInput("d", query, (), ()))
+    assert not same_lists(JudgeInput("d", query, (one,), (one, two)))
+    assert not same_lists(JudgeInput("d", query, (one,), (Document("1", "y"),)))
+    assert not same_lists(JudgeInput("d", query, (one,), (Document("1", "x", title="y"),)))

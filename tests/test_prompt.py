@@ -16,16 +16,16 @@ from arena.judging.prompt import (
     render,
     render_document,
 )
-from arena.records import Document, Exhibit, Query
+from arena.records import Document, JudgeInput, Query
 
 PLAIN = Prompt("plain", "System.", "{{query}}\n1:\n{{first}}\n2:\n{{second}}")
 
 
-def exhibit(*, first: list[Document], second: list[Document], query: str = "why?") -> Exhibit:
-    return Exhibit("d", Query("q1", query), tuple(first), tuple(second))
+def exhibit(*, first: list[Document], second: list[Document], query: str = "why?") -> JudgeInput:
+    return JudgeInput("d", Query("q1", query), tuple(first), tuple(second))
 
 
-def user_part(shown: Exhibit, *, words: int = 300) -> str:
+def user_part(shown: JudgeInput, *, words: int = 300) -> str:
     return render(PLAIN, shown, document_words=words)[1]["content"]
 
 

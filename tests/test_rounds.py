@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from arena.experiment.plan import plan_matchups
-from arena.experiment.stopping import ROUND, Goal, Race, in_rounds
+from arena.experiment.stopping import ROUND, StoppingMonitor, StoppingRule, in_rounds
 from arena.records import Battle, Winner
 
 
@@ -16,9 +16,9 @@ def battle(query: int, a: str, b: str, winner: Winner) -> Battle:
     return Battle(name, "docs", f"q{query}", a, b, winner, "judge", "", "judge")
 
 
-def race(n_queries: int, win_rate: float, goal: Goal | None = None) -> Race:
+def race(n_queries: int, win_rate: float, goal: StoppingRule | None = None) -> StoppingMonitor:
     """``good`` beats ``bad`` at a rate, home and away."""
-    rng, found = np.random.default_rng(0), Race(goal or Goal())
+    rng, found = np.random.default_rng(0), StoppingMonitor(goal or StoppingRule())
     for query in range(n_queries):
         for a, b in (("good", "bad"), ("bad", "good")):
             good_wins = rng.random() < win_rate
@@ -46,14 +46,18 @@ def test_a_clear_difference_is_decided_and_a_small_one_is_not_yet() -> None:
 
 
 def test_a_width_is_reached_with_more_queries() -> None:
-    goal = Goal(width_elo=40)
+    goal = StoppingRule(width_elo=40)
 
     assert not race(30, win_rate=0.6, goal=goal).decided()
     assert race(400, win_rate=0.6, goal=goal).decided()
 
 
 def test_a_large_data_set_outvotes_no_small_one() -> None:
-    rng, one, both = np.random.default_rng(0), Race(Goal()), Race(Goal())
+    rng, one, both = (
+        np.random.default_rng(0),
+        StoppingMonitor(StoppingRule()),
+        StoppingMonitor(StoppingRule()),
+    )
     for dataset, n_queries, win_rate in (("large", 200, 0.8), ("small", 40, 0.2)):
         for query in range(n_queries):
             first_wins = rng.random() < win_rate
@@ -69,7 +73,7 @@ def test_a_large_data_set_outvotes_no_small_one() -> None:
 
 def test_nothing_is_decided_by_a_handful_of_queries_or_by_none() -> None:
     assert not race(10, win_rate=0.9).decided()
-    assert not Race(Goal()).decided()
+    assert not StoppingMonitor(StoppingRule()).decided()
 
 
 def test_a_model_that_won_everything_is_played_on() -> None:
@@ -77,8 +81,12 @@ def test_a_model_that_won_everything_is_played_on() -> None:
 
 
 def test_a_small_data_set_that_has_run_out_keeps_a_run_undecided() -> None:
-    rng, parted, width = np.random.default_rng(0), Race(Goal()), Race(Goal(width_elo=400))
-    alone = Race(Goal())
+    rng, parted, width = (
+        np.random.default_rng(0),
+        StoppingMonitor(StoppingRule()),
+        StoppingMonitor(StoppingRule(width_elo=400)),
+    )
+    alone = StoppingMonitor(StoppingRule())
     for dataset, n_queries in (("large", 150), ("small", 8)):
         for query in range(n_queries):
             for a, b in (("good", "bad"), ("bad", "good")):

@@ -13,8 +13,8 @@ from virtual import run_virtually
 from arena.endpoint.address import Endpoint, is_own
 from arena.endpoint.client import Api, Retry, run
 from arena.endpoint.concurrency import Climb
-from arena.endpoint.outage import Breaker, Outage
-from arena.endpoint.rate_limit import Gate, Pace, Rate
+from arena.endpoint.outage import CircuitBreaker, OutagePolicy
+from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
 from arena.endpoint.timeouts import OWN, Turns
 from arena.errors import ApiError, FatalApiError
 
@@ -129,7 +129,10 @@ class Queue:
 async def climbed(slots: int, call_s: float, n_calls: int) -> tuple[int, int, float]:
     """The last and the highest limit, and the time that all calls took."""
     loop = asyncio.get_running_loop()
-    gate, server = Gate(Pace.own(), Rate(clock=loop.time)), Queue(slots, call_s)
+    gate, server = (
+        ConcurrencyLimiter(LimiterSettings.own(), Rate(clock=loop.time)),
+        Queue(slots, call_s),
+    )
     limits = []
 
     async def call() -> None:
@@ -228,7 +231,7 @@ def test_a_server_that_answers_nothing_is_waited_for_so_long(own, waits_s):
 
 def test_a_late_call_gives_its_place_back_and_takes_it_again_before_others():
     async def story() -> list[str]:
-        gate, order = Gate(Pace.fixed(1)), []
+        gate, order = ConcurrencyLimiter(LimiterSettings.fixed(1)), []
         resend = asyncio.Event()
 
         async def late() -> None:
@@ -252,7 +255,7 @@ def test_a_late_call_gives_its_place_back_and_takes_it_again_before_others():
 
 def test_a_call_that_ends_while_it_stands_aside_takes_nobodys_place():
     async def story() -> int:
-        gate = Gate(Pace.fixed(1))
+        gate = ConcurrencyLimiter(LimiterSettings.fixed(1))
 
         async def late() -> None:
             async with gate:
@@ -280,8 +283,8 @@ def test_an_endpoint_that_answered_lately_is_not_down(answered_before_s, took_s,
         async def probe() -> bool:
             return True
 
-        outage = Outage(enough=3, quiet_s=0.02)
-        breaker = Breaker(outage, probe=probe, on_event=None)
+        outage = OutagePolicy(enough=3, quiet_s=0.02)
+        breaker = CircuitBreaker(outage, probe=probe, on_event=None)
         if answered_before_s is not None:
             breaker.answered(took_s)
             await asyncio.sleep(answered_before_s)

@@ -22,7 +22,7 @@ from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
-from arena.experiment.spending import open_books, spent_usd
+from arena.experiment.spending import open_budgets_and_log, spent_usd
 from arena.judging.meter import LONGEST
 from arena.store.claims import read_claims
 from arena.store.log_lines import read_failures, read_replies
@@ -170,7 +170,7 @@ def test_each_shard_may_spend_its_part_and_pays_its_part_of_what_was_spent_befor
     bill("replies-1of4", 0.8)
     config = load_config(write_experiment(tmp_path / "x", judge=llm("http://x/v1", "max_usd = 6")))
 
-    books = open_books(config, tmp_path, max_usd=5.0, shard=Shard(1, 2))
+    books = open_budgets_and_log(config, tmp_path, max_usd=5.0, shard=Shard(1, 2))
 
     assert spent_usd(tmp_path)["judge-1"] == pytest.approx(3.55)
     assert books.whole.max_usd == 2.5
@@ -363,7 +363,7 @@ def test_another_run_that_ended_meanwhile_is_counted(tmp_path: Path) -> None:
     folder = tmp_path / RUN
     folder.mkdir(parents=True)
 
-    books = open_books(config, folder, max_usd=5.0)
+    books = open_budgets_and_log(config, folder, max_usd=5.0)
     (folder / "replies.jsonl").write_text('{"judge": "judge-1", "cost_usd": 4.5}\n')
     books.begin()
 

@@ -12,7 +12,7 @@ from rated import battles, golden, pools, simulate
 from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.comparisons import Comparisons
-from arena.rating.likelihood import Layout, OutcomeRule
+from arena.rating.likelihood import OutcomeRule, Parameters
 from arena.rating.ties import Davidson, RaoKupper, _count, fit_davidson, fit_rao_kupper
 
 BOTH = pytest.mark.parametrize("fit", [fit_davidson, fit_rao_kupper])
@@ -43,7 +43,7 @@ def test_rao_kupper_agrees_with_scipy():
 def test_slopes_are_the_derivatives_of_the_likelihood(kind):
     _counts, outcomes = _count(golden())
     rule: OutcomeRule = kind(outcomes)
-    layout = Layout(5, position=True, tie=True, prior=0)
+    layout = Parameters(5, position=True, tie=True, prior=0)
     beta = np.array([-1.0, -0.2, 0.1, 0.4, 0.7, 0.3, 0.9])
 
     def value(x: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from raw_server import RawServer, Request, Sent, http
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, ApiReply, Retry, run
 from arena.endpoint.http_errors import retry_after_s
-from arena.endpoint.outage import Outage
+from arena.endpoint.outage import OutagePolicy
 from arena.endpoint.rate_limit import duration_s
 from arena.endpoint.transport import headers_for
 from arena.errors import ApiError, FatalApiError
@@ -364,7 +364,9 @@ def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPat
 
 def test_an_outage_of_broken_answers_is_waited_out() -> None:
     """Answers that no client can read are an outage like any other."""
-    retry = Retry(base_s=0.002, longest_s=0.01, outage=Outage(enough=5, pause_s=0.02, quiet_s=0))
+    retry = Retry(
+        base_s=0.002, longest_s=0.01, outage=OutagePolicy(enough=5, pause_s=0.02, quiet_s=0)
+    )
 
     async def many(base_url: str) -> list[ApiReply]:
         async with Api(Endpoint(base_url), retry=retry) as api:

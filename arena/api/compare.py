@@ -34,10 +34,10 @@ from arena.data.corpus import corpus_hash
 from arena.data.trec import write_run, write_stats
 from arena.endpoint.apart import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
-from arena.experiment.experiment import Experiment, Material, Prepared, prepare
+from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment, prepare
 from arena.experiment.live import play_prepared
 from arena.experiment.runs import note_short, write_metrics
-from arena.experiment.spending import open_books
+from arena.experiment.spending import open_budgets_and_log
 from arena.experiment.summary import BattleOptions, Summary
 from arena.files import write_atomically
 from arena.judging.open import prompt_name
@@ -127,7 +127,7 @@ def compare(  # noqa: PLR0913  all but two are options
             folder = Path(log).expanduser()
         _check_folder(folder)
         prepared = _prepared(list(runs), judges, plan, folder)
-        open_books(prepared.config, folder, max_usd=max_usd)  # a cap that cannot be held
+        open_budgets_and_log(prepared.config, folder, max_usd=max_usd)  # a cap that cannot be held
         telling = reporter(quiet=not progress)
         _write_inputs(prepared, runs, telling)
         options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
@@ -152,7 +152,7 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"log: {own} is a file of yours; give a folder for the results alone")
 
 
-def _play(prepared: Prepared, telling: Reporter, options: BattleOptions) -> Summary:
+def _play(prepared: PreparedExperiment, telling: Reporter, options: BattleOptions) -> Summary:
     """Judge what is left, in a thread of its own: the caller's may run an event loop already."""
     stops: list[asyncio.Event] = []
 
@@ -171,7 +171,7 @@ def _play(prepared: Prepared, telling: Reporter, options: BattleOptions) -> Summ
 
 def _prepared(
     runs: list[ModelRun], judges: Sequence[JudgeConfig | OwnJudge], plan: _Plan, folder: Path
-) -> Prepared:
+) -> PreparedExperiment:
     datasets = _datasets(runs)
     models = list(dict.fromkeys(run.model for run in runs))
     _check_complete(runs, datasets, models)
@@ -187,7 +187,7 @@ def _prepared(
     }
     own = {judge.name: judge for judge in judges if isinstance(judge, OwnJudge)}
     kept = [_only(run.run, sampled[run.dataset]) for run in runs]
-    material = Material(datasets, sampled, notes)
+    material = ExperimentData(datasets, sampled, notes)
     return replace(prepare(experiment, material, kept, prompts), own_judges=own)
 
 
@@ -322,7 +322,9 @@ def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -
     return ModelConfig(name=name, run=f"retrieval/{{dataset}}/{safe_filename(name)}.trec")
 
 
-def _write_inputs(prepared: Prepared, runs: Sequence[ModelRun], telling: Reporter) -> None:
+def _write_inputs(
+    prepared: PreparedExperiment, runs: Sequence[ModelRun], telling: Reporter
+) -> None:
     """Keep beside the log what it is about: the runs, what they took, and an arena.toml."""
     experiment = prepared.experiment
     stats = {(run.dataset, run.model): run.stats for run in runs}
@@ -335,7 +337,7 @@ def _write_inputs(prepared: Prepared, runs: Sequence[ModelRun], telling: Reporte
     write_atomically(experiment.source, [_toml(prepared).encode()])
 
 
-def _toml(prepared: Prepared) -> str:
+def _toml(prepared: PreparedExperiment) -> str:
     """An arena.toml that says what was compared."""
     config = prepared.config
     lines = [_FIRST_LINE]

@@ -12,7 +12,7 @@ from arena.api.sections import checked
 from arena.config import JudgeConfig
 from arena.digest import content_hash
 from arena.errors import UnjudgedError, UsageError
-from arena.records import Document, Exhibit, JudgeKind, Probs, Query, Side, Verdict
+from arena.records import Document, JudgeInput, JudgeKind, Probs, Query, Side, Verdict
 from arena.redaction import blank
 from arena.terminal import one_line
 
@@ -42,7 +42,7 @@ class Judge(Protocol):
     def fingerprint(self) -> str:
         """A hash of every setting that could change a verdict: another one judges anew."""
 
-    async def judge(self, exhibit: Exhibit, /) -> Verdict:
+    async def judge(self, exhibit: JudgeInput, /) -> Verdict:
         """Judge a query and two lists.
 
         Raises:
@@ -62,7 +62,7 @@ class OwnJudge:
 
     def __init__(
         self,
-        ask: Callable[[Exhibit], Any],
+        ask: Callable[[JudgeInput], Any],
         *,
         name: str,
         fingerprint: str,
@@ -77,7 +77,7 @@ class OwnJudge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = asyncio.Semaphore(concurrency)
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         """The same for the same query and lists."""
         lists = [
             [(d.doc_id, d.title, d.text) for d in side] for side in (exhibit.first, exhibit.second)
@@ -85,12 +85,12 @@ class OwnJudge:
         query = (exhibit.query.query_id, exhibit.query.text)
         return content_hash(self.fingerprint, exhibit.dataset, query, lists)
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Any]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Any]:
         """Nothing: no endpoint is asked."""
         del exhibit
         return {}
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         """Ask, and see that the answer is one.
 
         Raises:

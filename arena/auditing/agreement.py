@@ -18,9 +18,9 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.evidence import QRELS, Evidence
+from arena.auditing.evidence import QRELS, AuditInput
 from arena.auditing.order import winner_of_lower
-from arena.auditing.records import BY_QUERY_ID, Estimate, Figure, Part, missing, of_hundred
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
 from arena.errors import UsageError
 from arena.rating.battles import NO_DATASET, Battles
 from arena.rating.leaderboard_records import Leaderboard
@@ -39,7 +39,7 @@ def agreement_figures(
     query: NDArray[np.int32],
     names: Names,
     right: str,
-) -> list[Figure]:
+) -> list[AuditMetric]:
     """Accuracy where both have a winner, and kappa over winners and ties.
 
     Args:
@@ -56,7 +56,9 @@ def agreement_figures(
         first = missing(accuracy_key, accuracy_title, "no battle has a winner on both sides")
     else:
         meaning = f"{of_hundred(accuracy.value)} decided battles go to {right}; a coin gives 50"
-        first = Figure(accuracy_key, accuracy_title, "share", accuracy, "decided battles", meaning)
+        first = AuditMetric(
+            accuracy_key, accuracy_title, "share", accuracy, "decided battles", meaning
+        )
     cells = np.zeros((len(said), 9))
     cells[np.arange(len(said)), 3 * (said + 1) + truth + 1] = 1
     kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(said))
@@ -64,7 +66,7 @@ def agreement_figures(
         because = "all verdicts are the same"
         return [first, missing(kappa_key, kappa_title, because, "coefficient")]
     meaning = "ties count as a verdict; 1: always the same; 0: no more often than by chance"
-    return [first, Figure(kappa_key, kappa_title, "coefficient", kappa, "battles", meaning)]
+    return [first, AuditMetric(kappa_key, kappa_title, "coefficient", kappa, "battles", meaning)]
 
 
 _SAME_NDCG = 1e-9
@@ -85,7 +87,7 @@ _RANKS: Names = (
 _NO_QRELS = "no relevance grades (qrels) are beside the log"
 
 
-def qrels_figures(evidence: Evidence) -> list[Figure]:
+def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
     """Winners against the sign of the difference in nDCG of the two lists shown."""
     battles = _not_by_qrels(evidence.judged)
     difference = ndcg_difference(evidence, battles)
@@ -105,7 +107,7 @@ def qrels_figures(evidence: Evidence) -> list[Figure]:
     return [replace(accuracy, parts=_by_size(said, better, np.abs(difference))), kappa]
 
 
-def ndcg_difference(evidence: Evidence, battles: Battles) -> NDArray[np.float64] | None:
+def ndcg_difference(evidence: AuditInput, battles: Battles) -> NDArray[np.float64] | None:
     """Take the second list's nDCG from the first's, (n_battles,); NaN where unknown.
 
     Differences of rounding are 0. None where there are no grades at all.
@@ -122,7 +124,7 @@ def first_won(battles: Battles) -> Signs:
     return np.array([1, -1, 0], np.int8)[battles.winner]
 
 
-def rank_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
+def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
     """Whether ratings rank the models as mean nDCG@10 does."""
     ndcg = _mean_ndcg(evidence)
     rows = [row for row in leaderboard.overall if row.model in ndcg]
@@ -145,7 +147,7 @@ def rank_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
     )
     found = (kendalltau(ratings, values), spearmanr(ratings, values))
     return [
-        Figure(
+        AuditMetric(
             *names,
             "coefficient",
             Estimate(float(correlation.statistic), None, None, len(rows), leaderboard.queries),
@@ -179,7 +181,7 @@ def _not_by_qrels(battles: Battles) -> Battles:
     return battles if by_qrels.all() else battles.take(np.flatnonzero(~by_qrels))
 
 
-def _mean_ndcg(evidence: Evidence) -> dict[str, float]:
+def _mean_ndcg(evidence: AuditInput) -> dict[str, float]:
     """Model → nDCG@10, the mean over the data sets that have it for some model."""
     datasets = {dataset for dataset, _ in evidence.ndcg_at_10}
     found: dict[str, list[float]] = defaultdict(list)
@@ -190,7 +192,7 @@ def _mean_ndcg(evidence: Evidence) -> dict[str, float]:
 
 
 def by_side(
-    evidence: Evidence, battles: Battles, what: Literal["ndcg", "words"]
+    evidence: AuditInput, battles: Battles, what: Literal["ndcg", "words"]
 ) -> tuple[Floats, Floats] | None:
     """A figure of the list shown first and of the other, (n_battles,) each; NaN where unknown.
 
@@ -224,7 +226,7 @@ _ALPHA = "panel_alpha", "judges agree beyond chance (Krippendorff's alpha)"
 _SHARE = "panel_agreement", "two judges of the panel agree"
 
 
-def panel_figures(evidence: Evidence) -> list[Figure]:
+def panel_figures(evidence: AuditInput) -> list[AuditMetric]:
     """Agreement on the same query and models in the same order; a judge's first verdict counts."""
     battles = evidence.judged
     m, n_judges = len(battles.models), np.unique(battles.judge).size
@@ -245,7 +247,7 @@ def panel_figures(evidence: Evidence) -> list[Figure]:
         return [missing(*_ALPHA, because, "coefficient"), missing(*_SHARE, because)]
     return [
         _alpha(counts[judges >= 2], query[judges >= 2]),
-        Figure(
+        AuditMetric(
             *_SHARE,
             "share",
             agreement,
@@ -255,13 +257,13 @@ def panel_figures(evidence: Evidence) -> list[Figure]:
     ]
 
 
-def _alpha(counts: np.ndarray, query: np.ndarray) -> Figure:
+def _alpha(counts: np.ndarray, query: np.ndarray) -> AuditMetric:
     sums = sums_by_cluster(alpha_sums(counts), query)
     estimate = coefficient(sums, krippendorff_alpha, n=len(counts))
     if estimate is None:
         return missing(*_ALPHA, "all verdicts are the same", "coefficient")
     meaning = "1: one mind; 0: as if by chance; from 0.8 on good, below 0.67 doubtful"
-    return Figure(*_ALPHA, "coefficient", estimate, "battles", meaning)
+    return AuditMetric(*_ALPHA, "coefficient", estimate, "battles", meaning)
 
 
 _Matchup = tuple[tuple[str, str], str, str]
@@ -274,7 +276,7 @@ _PEOPLE: Names = (
 )
 
 
-def people_figures(evidence: Evidence) -> list[Figure]:
+def people_figures(evidence: AuditInput) -> list[AuditMetric]:
     """Winners against people's labels of the same query and models, in either order.
 
     Several labels of one matchup count as what more than half of them say, else as a tie. Verdicts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena.auditing.agreement import panel_figures, people_figures, qrels_figures, rank_figures
-from arena.auditing.evidence import QRELS, Evidence, frame_evidence, read_evidence
+from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence
 from arena.auditing.habits import failure_figure, length_figure, tie_figures, transitivity_figure
 from arena.auditing.order import order_figures, repeat_figure
 from arena.auditing.records import Audit
@@ -48,7 +48,7 @@ def audit(
     return build_audit(frame_evidence(battles, aliases=names, labels=people))
 
 
-def build_audit(evidence: Evidence) -> Audit:
+def build_audit(evidence: AuditInput) -> Audit:
     """All figures, and what they come to."""
     log = evidence.log
     # The same fit as `arena rate` makes, so that both state one position advantage.

@@ -26,7 +26,7 @@ QRELS = "qrels"
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AuditInput:
     """A log and what lies beside it; None or empty where that is not known."""
 
     log: Battles  #: all battles
@@ -48,7 +48,7 @@ class _Ndcg:
     ndcg_at_10: float
 
 
-def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None) -> Evidence:
+def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None) -> AuditInput:
     """Read an experiment's folder, or a file of battles, and people's labels.
 
     Raises:
@@ -60,7 +60,7 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
     judged = battles if same is None else battles.take(np.flatnonzero(~same))
     if not len(judged):
         raise UsageError(f"{path}: no judge decided any of these battles: all lists are identical")
-    return Evidence(
+    return AuditInput(
         log=battles,
         judged=judged,
         identical=same,
@@ -73,11 +73,11 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
 
 def frame_evidence(
     frame: pd.DataFrame, *, aliases: Mapping[str, str], labels: Path | None
-) -> Evidence:
+) -> AuditInput:
     """Take battles from a data frame, and people's labels from a file."""
     battles = from_frame(frame, aliases=aliases)
     people = None if labels is None else _people(labels, aliases)
-    return Evidence(battles, battles, people=people)
+    return AuditInput(battles, battles, people=people)
 
 
 def _people(path: Path, aliases: Mapping[str, str]) -> Battles:

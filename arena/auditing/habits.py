@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from arena.auditing.agreement import by_side
 from arena.auditing.estimates import share, shares
-from arena.auditing.evidence import Evidence
+from arena.auditing.evidence import AuditInput
 from arena.auditing.order import winner_of_lower
-from arena.auditing.records import BY_QUERY_ID, Figure, Part, missing, of_hundred
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Part, missing, of_hundred
 from arena.rating.battle_columns import MODEL_A, TIE
 from arena.rating.battles import Battles
 
@@ -19,13 +19,13 @@ _MUCH_LONGER = 1.5
 """From this ratio of words on, the difference in length is large."""
 
 
-def tie_figures(evidence: Evidence) -> list[Figure]:
+def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
     """Ties that a judge gave; and those of identical lists, which nobody was asked about."""
     judged, log = evidence.judged, evidence.log
     ties = judged.winner == TIE
     estimate = share(ties, judged.query)
     ratio = 0.0 if estimate is None else estimate.value
-    given = Figure(
+    given = AuditMetric(
         "tie_rate",
         "ties given by the judge",
         "share",
@@ -42,10 +42,10 @@ def tie_figures(evidence: Evidence) -> list[Figure]:
     ratio = 0.0 if alike is None else alike.value
     meaning = f"in {of_hundred(ratio)} battles both models found the same; no judge was asked"
     parts = shares(log.dataset, log.datasets, same)
-    return [given, Figure(key, title, "share", alike, "battles", meaning, parts)]
+    return [given, AuditMetric(key, title, "share", alike, "battles", meaning, parts)]
 
 
-def failure_figure(evidence: Evidence) -> Figure:
+def failure_figure(evidence: AuditInput) -> AuditMetric:
     """Matchups that have no verdict, by reason."""
     key, title = "failure_rate", "no readable verdict"
     if evidence.failures is None:
@@ -63,10 +63,10 @@ def failure_figure(evidence: Evidence) -> Figure:
     meaning = f"{of_hundred(len(clusters) / len(failed))} matchups have no verdict; " + (
         "they are in no other figure" if clusters else "nothing is left out"
     )
-    return Figure(key, title, "share", estimate, "matchups", meaning, parts)
+    return AuditMetric(key, title, "share", estimate, "matchups", meaning, parts)
 
 
-def length_figure(evidence: Evidence) -> Figure:
+def length_figure(evidence: AuditInput) -> AuditMetric:
     """How often the list with more words wins."""
     key, title = "longer_preference", "the longer list wins"
     battles = evidence.judged
@@ -93,7 +93,7 @@ def length_figure(evidence: Evidence) -> Figure:
         f"{of_hundred(estimate.value)} decided battles go to the list with more words; far from "
         "50, length may be judged instead of content, or good documents be long"
     )
-    return Figure(key, title, "share", estimate, "decided battles", meaning, tuple(parts))
+    return AuditMetric(key, title, "share", estimate, "decided battles", meaning, tuple(parts))
 
 
 def _cluster_codes(battles: Battles) -> dict[tuple[str, str], int]:
@@ -117,7 +117,7 @@ CHANCE = 0.25
 (Kendall and Babington Smith 1940, doi:10.1093/biomet/31.3-4.324)."""
 
 
-def transitivity_figure(evidence: Evidence) -> Figure:
+def transitivity_figure(evidence: AuditInput) -> AuditMetric:
     """The share of triads that go round in a circle; those with a tie are left out.
 
     Between two models stands the mean of all battles of one judge on one query, home and away.
@@ -139,7 +139,7 @@ def transitivity_figure(evidence: Evidence) -> Figure:
         f"{of_hundred(value)} triads have A over B, B over C and C over A; chance alone gives "
         f"{100 * CHANCE:.0f}"
     )
-    return Figure(key, title, "share", estimate, "triads", meaning)
+    return AuditMetric(key, title, "share", estimate, "triads", meaning)
 
 
 def _tournaments(battles: Battles) -> list[tuple[int, Singles]]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.auditing.estimates import parts_by, share
-from arena.auditing.evidence import Evidence
-from arena.auditing.records import BY_QUERY_ID, Estimate, Figure, missing, of_hundred
+from arena.auditing.evidence import AuditInput
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, missing, of_hundred
 from arena.rating.battle_columns import MODEL_A, TIE
 from arena.rating.battles import Battles
 from arena.rating.leaderboard_records import Leaderboard
@@ -44,7 +44,7 @@ def swapped(battles: Battles) -> Swapped:
     return Swapped(battles, there[i], back[j], reversal, tie_change)
 
 
-def order_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
+def order_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
     """Reversals, changes to or from a tie, consistency, and the preference for a place."""
     pairs = swapped(evidence.judged)
     return [
@@ -74,7 +74,7 @@ def order_figures(evidence: Evidence, leaderboard: Leaderboard) -> list[Figure]:
     ]
 
 
-def repeat_figure(evidence: Evidence) -> Figure:
+def repeat_figure(evidence: AuditInput) -> AuditMetric:
     """How often the same question gets the same verdict again."""
     battles = evidence.judged
     group, forward = _matchup(battles)
@@ -91,7 +91,7 @@ def repeat_figure(evidence: Evidence) -> Figure:
     if estimate is None:
         return missing(key, title, f"no battle was judged twice in the same order{BY_QUERY_ID}")
     meaning = f"{of_hundred(estimate.value)} repeats get the verdict that they got before"
-    return Figure(key, title, "share", estimate, "repeats", meaning)
+    return AuditMetric(key, title, "share", estimate, "repeats", meaning)
 
 
 def winner_of_lower(battles: Battles) -> NDArray[np.int8]:
@@ -120,12 +120,12 @@ def _occurrence(code: Ints) -> Ints:
     return out
 
 
-def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str) -> Figure:
+def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str) -> AuditMetric:
     battles = pairs.battles
     estimate = share(hits, battles.query[pairs.home])
     if estimate is None:
         return missing(key, title, f"no pair was judged in both orders{BY_QUERY_ID}")
-    return Figure(
+    return AuditMetric(
         key,
         title,
         "share",
@@ -136,7 +136,7 @@ def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str
     )
 
 
-def _first_preference(battles: Battles) -> Figure:
+def _first_preference(battles: Battles) -> AuditMetric:
     decided = battles.take(np.flatnonzero(battles.winner != TIE))
     first = decided.winner == MODEL_A
     estimate = share(first, decided.query)
@@ -148,7 +148,9 @@ def _first_preference(battles: Battles) -> Figure:
     if not fair:
         meaning += " only where models take turns, and here they do not: the better may come first"
     parts = parts_by(decided, first)
-    return Figure(key, title, "share", estimate, "decided battles", meaning, parts, decides=fair)
+    return AuditMetric(
+        key, title, "share", estimate, "decided battles", meaning, parts, decides=fair
+    )
 
 
 def _one_sided(battles: Battles) -> float:
@@ -163,7 +165,7 @@ def _one_sided(battles: Battles) -> float:
     return float(np.abs(surplus).sum() / len(battles))
 
 
-def _position_elo(leaderboard: Leaderboard) -> Figure:
+def _position_elo(leaderboard: Leaderboard) -> AuditMetric:
     key, title = "position_elo", "being shown first is worth"
     advantage = leaderboard.position_advantage
     if advantage is None:
@@ -176,7 +178,7 @@ def _position_elo(leaderboard: Leaderboard) -> Figure:
         f"as if the list shown {to} were of a model {abs(advantage.elo):.0f} Elo better; "
         "`arena rate` removes this from the ratings"
     )
-    return Figure(key, title, "elo", estimate, "battles", meaning)
+    return AuditMetric(key, title, "elo", estimate, "battles", meaning)
 
 
 def _why_no_advantage(leaderboard: Leaderboard) -> str:

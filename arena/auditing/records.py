@@ -32,7 +32,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class AuditMetric:
     """One line of the card; either an estimate with its meaning, or why there is none."""
 
     key: str  #: stable, for programs
@@ -63,10 +63,10 @@ class Audit:
     battles: int
     queries: int
     datasets: tuple[str, ...]
-    figures: tuple[Figure, ...]  #: in the order of the card
+    figures: tuple[AuditMetric, ...]  #: in the order of the card
     notes: tuple[str, ...] = ()  #: what else a reader should know, one line each
 
-    def figure(self, key: str) -> Figure:
+    def figure(self, key: str) -> AuditMetric:
         """The figure with this key; a KeyError if there is no such figure."""
         return {figure.key: figure for figure in self.figures}[key]
 
@@ -84,6 +84,6 @@ def of_hundred(share: float) -> str:
     return f"{percent:.0f} of 100"
 
 
-def missing(key: str, title: str, because: str, unit: Unit = "share") -> Figure:
+def missing(key: str, title: str, because: str, unit: Unit = "share") -> AuditMetric:
     """The figure that cannot be had, and why."""
-    return Figure(key, title, unit, None, "", because)
+    return AuditMetric(key, title, unit, None, "", because)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena.auditing.records import Audit, Estimate, Figure
+from arena.auditing.records import Audit, AuditMetric, Estimate
 from arena.rating.leaderboard_table import DEFAULT_WIDTH
 from arena.terminal import count, encodable, plain_console, printable, screen
 
@@ -110,7 +110,7 @@ def _notes(audit: Audit, encoding: str) -> Table:
     return grid
 
 
-def _meaning(figure: Figure) -> str:
+def _meaning(figure: AuditMetric) -> str:
     # One part that is the whole says nothing new.
     told = [p for p in figure.parts if figure.estimate is None or p.n < figure.estimate.n]
     parts = [f"{part.name} {_short(part.value, figure)}" for part in told[:_PARTS_SHOWN]]
@@ -128,13 +128,13 @@ def _grid(*justify: Literal["left", "right"]) -> Table:
     return grid
 
 
-def _value(value: float, figure: Figure) -> str:
+def _value(value: float, figure: AuditMetric) -> str:
     if figure.unit == "share":
         return f"{value:.1%}"
     return f"{value:+.0f} Elo" if figure.unit == "elo" else f"{value:.2f}"
 
 
-def _interval(estimate: Estimate, figure: Figure) -> str:
+def _interval(estimate: Estimate, figure: AuditMetric) -> str:
     if estimate.lower is None or estimate.upper is None:
         return ""
     scale = 100 if figure.unit == "share" else 1
@@ -142,7 +142,7 @@ def _interval(estimate: Estimate, figure: Figure) -> str:
     return f"{scale * estimate.lower:{shown}} to {scale * estimate.upper:{shown}}"
 
 
-def _short(value: float, figure: Figure) -> str:
+def _short(value: float, figure: AuditMetric) -> str:
     return f"{value:.0%}" if figure.unit == "share" else _value(value, figure)
 
 
@@ -152,7 +152,7 @@ def _text(encoding: str, text: str, style: str = "") -> Text:
     return Text(encodable(printable(text), encoding), style)
 
 
-def _figure_json(figure: Figure) -> dict[str, Any]:
+def _figure_json(figure: AuditMetric) -> dict[str, Any]:
     estimate = figure.estimate
     return {
         "title": figure.title,

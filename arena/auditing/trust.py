@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from arena.auditing.records import Estimate, Figure, Level, Trust
+from arena.auditing.records import AuditMetric, Estimate, Level, Trust
 
 ENOUGH, ENOUGH_QUERIES = 20, 5
 """Observations, and queries that they are of, below which a figure decides nothing."""
@@ -61,7 +61,7 @@ LIMITS: Mapping[str, Limit] = {
 """A coin reverses 50% of swapped pairs, is right in 50%, and closes 25% of triads to a circle."""
 
 
-def trust(figures: Sequence[Figure], *, by_construction: bool) -> Trust:
+def trust(figures: Sequence[AuditMetric], *, by_construction: bool) -> Trust:
     """The worst that any figure says decides.
 
     Args:
@@ -98,19 +98,19 @@ def trust(figures: Sequence[Figure], *, by_construction: bool) -> Trust:
     return Trust("believable", tested, "every figure that can be computed is within its limits")
 
 
-def _estimate(figure: Figure) -> Estimate:
+def _estimate(figure: AuditMetric) -> Estimate:
     if figure.estimate is None:
         raise ValueError(f"{figure.key} has no estimate")
     return figure.estimate
 
 
-def _open(figure: Figure) -> str:
+def _open(figure: AuditMetric) -> str:
     estimate = _estimate(figure)
     span = f"anything from {estimate.lower:.0%} to {estimate.upper:.0%}"
     return f"{figure.title}: {estimate.value:.0%}, which may be {span}"
 
 
-def _why(figure: Figure, level: Level) -> str:
+def _why(figure: AuditMetric, level: Level) -> str:
     limit, estimate = LIMITS[figure.key], figure.estimate
     refused = level == "do not believe"
     bound = limit.refuse if refused else limit.care

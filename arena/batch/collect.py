@@ -13,7 +13,7 @@ from pathlib import Path
 
 from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
 from arena.batch.results import Answer, Results
-from arena.batch.submit import Desk, Postal
+from arena.batch.submit import BatchRun, Postal
 from arena.endpoint.file_api import FileApi
 from arena.errors import (
     ApiError,
@@ -23,21 +23,21 @@ from arena.errors import (
     UnjudgedError,
     UsageError,
 )
-from arena.experiment.adjudicate import Referee, set_aside_others
+from arena.experiment.adjudicate import BattleRunner, move_stale_battles
 from arena.experiment.experiment import Experiment
 from arena.experiment.manifest_writer import write_manifest
-from arena.experiment.spending import open_books
+from arena.experiment.spending import open_budgets_and_log
 from arena.judging.chat import Messages
 from arena.judging.judge import Judge
 from arena.progress import Reporter
-from arena.records import Battle, Exhibit, Reply, Usage, Verdict
+from arena.records import Battle, JudgeInput, Reply, Usage, Verdict
 from arena.store.batch_ledger import Job, Ledger, now, read_jobs, utc
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_failures, read_replies
 from arena.store.manifest import known_gates
 
 
-async def wait(desk: Desk, poll: Poll, reporter: Reporter) -> None:
+async def wait(desk: BatchRun, poll: Poll, reporter: Reporter) -> None:
     """Wait until every job has ended; nothing is locked meanwhile.
 
     Raises:
@@ -50,7 +50,7 @@ async def wait(desk: Desk, poll: Poll, reporter: Reporter) -> None:
             await follow(ours, api, poll, reporter.say)
 
 
-async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None) -> Collected:
+async def collect(desk: BatchRun, reporter: Reporter, *, give_up: str | None = None) -> Collected:
     """Write into the log what every job that has ended brought back.
 
     Args:
@@ -64,10 +64,10 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
         UsageError: no job has the name to give up.
     """
     folder = desk.experiment.folder
-    set_aside_others(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, desk.judges, reporter)
     _write_manifest(desk)
     with BattleLog(folder) as log, Ledger(folder) as ledger:
-        open_books(desk.experiment.config, folder).settle(log)
+        open_budgets_and_log(desk.experiment.config, folder).settle(log)
         if give_up is not None:
             _give_up(ledger, log, give_up)
         done = Collected(desk.experiment)
@@ -94,7 +94,7 @@ async def collect(desk: Desk, reporter: Reporter, *, give_up: str | None = None)
 
 
 async def _fetch_ended(
-    desk: Desk, ledger: Ledger, done: Collected, reporter: Reporter
+    desk: BatchRun, ledger: Ledger, done: Collected, reporter: Reporter
 ) -> list[tuple[Job, State, Results]]:
     """The jobs that have ended, with their results; the others are noted as waited for."""
     ended: list[tuple[Job, State, Results]] = []
@@ -126,7 +126,7 @@ async def _fetch_ended(
     return ended
 
 
-async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) -> Collected:
+async def import_files(desk: BatchRun, paths: Sequence[Path], reporter: Reporter) -> Collected:
     """Write into the log what a model of one's own answered to exported files.
 
     Replies cost what the config says, without the discount of a provider's batch job.
@@ -140,13 +140,13 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
     files = [_read_file(path) for path in paths]
     # The same files are the same delivery, so that to import them twice changes nothing.
     at = utc(max(path.stat().st_mtime for path in paths))
-    set_aside_others(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, desk.judges, reporter)
     _write_manifest(desk)
     refused: dict[str, Refused] = {}
     known: set[str] = set()
     strays: set[str] = set()
     with BattleLog(folder) as log:
-        open_books(desk.experiment.config, folder).settle(log)
+        open_budgets_and_log(desk.experiment.config, folder).settle(log)
         for postal in desk.judges.values():
             results = Results()
             for raw in files:
@@ -167,7 +167,7 @@ async def import_files(desk: Desk, paths: Sequence[Path], reporter: Reporter) ->
     return done
 
 
-def _write_manifest(desk: Desk) -> None:
+def _write_manifest(desk: BatchRun) -> None:
     """Record what the experiment is made of now, and what is known of its judges' controls."""
     known = known_gates(desk.experiment.folder)
     unasked = {"skipped": "judged by files of requests"}
@@ -176,7 +176,7 @@ def _write_manifest(desk: Desk) -> None:
 
 
 def _planned_requests(
-    desk: Desk, postal: Postal, log: BattleLog, names: Iterable[str]
+    desk: BatchRun, postal: Postal, log: BattleLog, names: Iterable[str]
 ) -> dict[str, str]:
     """Battle id → key of its request, for those names that are planned and not judged."""
     wanted, lists = set(names), desk.prepared.lists
@@ -308,12 +308,12 @@ class Delivery:
 
 
 async def settle(
-    desk: Desk, log: BattleLog, refused: Mapping[str, Refused], done: Collected
+    desk: BatchRun, log: BattleLog, refused: Mapping[str, Refused], done: Collected
 ) -> None:
     """Write every battle that needs no further request, and every failure, in plan order."""
     failed_at = _failed_at(desk.experiment.folder) if refused else {}
     for postal in desk.judges.values():
-        referee = Referee(desk.prepared.lists, Answered(postal.judge, refused), log)
+        referee = BattleRunner(desk.prepared.lists, Answered(postal.judge, refused), log)
         done.n_planned += desk.prepared.n_matchups
         n_open = 0
         for planned in referee.unplayed(desk.prepared.matchups):
@@ -397,15 +397,15 @@ class Answered:
         self._judge = judge
         self._refused = refused
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         """As the judge itself."""
         return self._judge.request_key(exhibit)
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         """As the judge itself."""
         return self._judge.calls(exhibit)
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         """Fail as the request did.
 
         Raises:

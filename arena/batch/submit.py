@@ -19,22 +19,22 @@ from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError, UsageError
-from arena.experiment.adjudicate import set_aside_others
+from arena.experiment.adjudicate import move_stale_battles
 from arena.experiment.experiment import (
     Experiment,
-    Prepared,
-    load_material,
+    PreparedExperiment,
+    load_data,
     load_prompts,
     open_experiment,
     prepare,
 )
-from arena.experiment.gate import pass_gates
-from arena.experiment.panel import Seat, closed_panel, open_panel
+from arena.experiment.gate import check_judges
+from arena.experiment.panel import ConfiguredJudge, closed_panel, open_panel
 from arena.experiment.plan import same_lists
 from arena.experiment.runs import retrieve_all
-from arena.experiment.spending import Books, open_books
+from arena.experiment.spending import Budgets, open_budgets_and_log
 from arena.experiment.summary import BattleOptions
-from arena.judging.capabilities import Dialect
+from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter
@@ -44,7 +44,7 @@ from arena.terminal import dollars
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SubmitOptions:
     """How much to submit, and in what portions."""
 
     max_usd: float | None = None  #: all judges and all runs together, work under way included
@@ -73,7 +73,7 @@ class Submitted:
             raise IncompleteError(self.halted)
 
 
-async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
+async def submit(desk: BatchRun, order: SubmitOptions, reporter: Reporter) -> Submitted:
     """Ask, by batch jobs, for every battle that is neither in the log nor asked for already.
 
     Jobs that an earlier run was stopped in the middle of are finished first.
@@ -86,17 +86,17 @@ async def submit(desk: Desk, order: Order, reporter: Reporter) -> Submitted:
     """
     experiment = desk.experiment
     done = Submitted(experiment)
-    set_aside_others(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, desk.judges, reporter)
     with ExitStack() as stack:
         log = stack.enter_context(BattleLog(experiment.folder))
         ledger = stack.enter_context(Ledger(experiment.folder))
-        books = open_books(experiment.config, experiment.folder, max_usd=order.max_usd)
+        books = open_budgets_and_log(experiment.config, experiment.folder, max_usd=order.max_usd)
         books.begin()
         stack.callback(books.settle, log)
         async with open_panel(
             desk.prepared, budgets=books.own, on_grade=lambda _grade: None, say=reporter.say
         ) as seats:
-            await pass_gates(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
+            await check_judges(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
         purse = _Purse(books, order, done, ledger.open_jobs)
         # The judges that were asked: they know by now what their endpoint takes.
         for postal in map(by_post, seats):
@@ -144,7 +144,7 @@ async def _status(job: Job, config: JudgeConfig | None) -> str:
             return str(error)
 
 
-def export(desk: Desk, folder: Path, limits: Limits) -> list[Path]:
+def export(desk: BatchRun, folder: Path, limits: Limits) -> list[Path]:
     """Write the input files for every battle that is not in the log, and send nothing.
 
     Raises:
@@ -186,7 +186,9 @@ def record_chunk(ledger: Ledger, chunk: list[Request], postal: Postal) -> Job:
 class _Purse:
     """What may still be submitted: money, and tokens under way."""
 
-    def __init__(self, books: Books, order: Order, done: Submitted, jobs: Iterable[Job]) -> None:
+    def __init__(
+        self, books: Budgets, order: SubmitOptions, done: Submitted, jobs: Iterable[Job]
+    ) -> None:
         self._books = books
         self._max_tokens = order.max_tokens
         self._done = done
@@ -249,12 +251,12 @@ class Postal:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class BatchRun:
     """An experiment, ready to be judged by post."""
 
-    prepared: Prepared
+    prepared: PreparedExperiment
     judges: Mapping[str, Postal]  #: by the fingerprint of the judge
-    seats: tuple[Seat, ...]  #: the same judges, as the manifest names them
+    seats: tuple[ConfiguredJudge, ...]  #: the same judges, as the manifest names them
 
     @property
     def experiment(self) -> Experiment:
@@ -262,7 +264,7 @@ class Desk:
         return self.prepared.experiment
 
 
-def open_desk(path: Path, reporter: Reporter) -> Desk:
+def open_batch_run(path: Path, reporter: Reporter) -> BatchRun:
     """Load an experiment, retrieve what is missing, and seat its judges.
 
     Raises:
@@ -274,17 +276,17 @@ def open_desk(path: Path, reporter: Reporter) -> Desk:
         if config.kind != "pairwise":  # found before an hour of embedding
             raise _unpostable(config)
     prompts = load_prompts(experiment)
-    material = load_material(experiment.config, reporter)
+    material = load_data(experiment.config, reporter)
     for note in material.notes:
         reporter.say(f"note: {note}")
     runs = retrieve_all(experiment, material, reporter)
     prepared = prepare(experiment, material, runs, prompts)
     seats = closed_panel(prepared)
     judges = {seat.judge.fingerprint: by_post(seat) for seat in seats}
-    return Desk(prepared, judges, seats)
+    return BatchRun(prepared, judges, seats)
 
 
-def by_post(seat: Seat) -> Postal:
+def by_post(seat: ConfiguredJudge) -> Postal:
     """The judge of a seat, as one that can be asked by post.
 
     Raises:
@@ -295,7 +297,7 @@ def by_post(seat: Seat) -> Postal:
     return Postal(seat.config, seat.judge)
 
 
-def unasked(desk: Desk, postal: Postal, log: BattleLog, ledger: Ledger) -> Iterator[Request]:
+def unasked(desk: BatchRun, postal: Postal, log: BattleLog, ledger: Ledger) -> Iterator[Request]:
     """A request for each battle that needs one, in plan order; wholly equal ones once."""
     waiting = [job for job in ledger.open_jobs if job.fingerprint == postal.judge.fingerprint]
     asked = {key for job in waiting for key in job.requests.values()}
@@ -326,13 +328,15 @@ def recall(postal: Postal, jobs: Iterable[Job]) -> None:
     """
     ours = [job for job in jobs if job.fingerprint == postal.judge.fingerprint]
     begun = postal.judge.dialect
-    refused: dict[Dialect, Dialect] = {}
+    refused: dict[ServerCapabilities, ServerCapabilities] = {}
     for job in ours:
         if job.refusal:
-            postal.judge.dialect = spoken = Dialect(**job.dialect)
+            postal.judge.dialect = spoken = ServerCapabilities(**job.dialect)
             if postal.judge.learn(job.refusal):
                 refused[spoken] = postal.judge.dialect
-    known = Dialect(**ours[-1].dialect) if ours and begun == Dialect() else begun
+    known = (
+        ServerCapabilities(**ours[-1].dialect) if ours and begun == ServerCapabilities() else begun
+    )
     while known in refused:
         known = refused[known]
     postal.judge.dialect = known

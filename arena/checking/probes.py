@@ -25,7 +25,7 @@ from arena.endpoint.client import Api, Retry, run
 from arena.errors import ApiError, UnjudgedError, UsageError
 from arena.judging.open import endpoint_of, open_judge, prompt_name
 from arena.judging.prompt import load_prompt
-from arena.records import Dataset, Document, Exhibit, Query, Verdict
+from arena.records import Dataset, Document, JudgeInput, Query, Verdict
 from arena.retrieval.rerank import open_reranker
 from arena.retrieval.rerankers import Candidates
 from arena.retrieval.retrieve import retrieve
@@ -286,7 +286,7 @@ async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
     prompt = load_prompt(prompt_name(config), folder=means.folder)
     async with Api(endpoint_of(config), retry=PATIENCE) as api:
         judge = open_judge(config, api, prompt=prompt, top_k=means.top_k)
-        verdict = await judge.judge(Exhibit("check", QUERY, (GOOD,), (POOR,)))
+        verdict = await judge.judge(JudgeInput("check", QUERY, (GOOD,), (POOR,)))
         if config.priced or not is_own(endpoint_of(config)):
             return verdict, ""
         long = _long_exhibit(config, means.top_k)
@@ -302,10 +302,10 @@ async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
         return verdict, ""
 
 
-def _long_exhibit(config: JudgeConfig, top_k: int) -> Exhibit:
+def _long_exhibit(config: JudgeConfig, top_k: int) -> JudgeInput:
     """Lists as long as the experiment's; a pointwise judge reads one document at a time."""
     words = (GOOD.text + " " + POOR.text).split()
     text = " ".join(islice(cycle(words), config.document_words))
     n_documents = 1 if config.kind == "pointwise" else top_k
     shown = tuple(Document(f"long-{i}", text) for i in range(n_documents))
-    return Exhibit("check", QUERY, shown, shown)
+    return JudgeInput("check", QUERY, shown, shown)

@@ -81,13 +81,15 @@ def submit(  # noqa: PLR0913  one parameter per option
     """
     from arena.batch import submit as work  # noqa: PLC0415
     from arena.batch.requests import Limits  # noqa: PLC0415
-    from arena.batch.submit import open_desk  # noqa: PLC0415
+    from arena.batch.submit import open_batch_run  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     limits = Limits(requests=max_requests, tokens=max_tokens)
-    order = work.Order(max_usd=max_usd, max_tokens=max_tokens, limits=limits, gate=not no_gate)
-    done = run(work.submit(open_desk(config, progress), order, progress))
+    order = work.SubmitOptions(
+        max_usd=max_usd, max_tokens=max_tokens, limits=limits, gate=not no_gate
+    )
+    done = run(work.submit(open_batch_run(config, progress), order, progress))
     cost = f", {dollars(done.at_most_usd)} at most" if done.at_most_usd else ""
     echo_lines([f"{done.n_requests:,} requests submitted in {done.n_jobs} jobs{cost}"])
     done.check()
@@ -127,11 +129,11 @@ def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, qu
     """
     from arena.batch import collect as batch_results  # noqa: PLC0415
     from arena.batch.jobs import Poll  # noqa: PLC0415
-    from arena.batch.submit import open_desk  # noqa: PLC0415
+    from arena.batch.submit import open_batch_run  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
-    desk = open_desk(config, progress)
+    desk = open_batch_run(config, progress)
     if waits:
         run(batch_results.wait(desk, Poll(poll_s, 10 * poll_s), progress))
     _finish(run(batch_results.collect(desk, progress, give_up=give_up)))
@@ -154,9 +156,9 @@ def export(folder: Path, config: Path, max_requests: int, *, quiet: bool) -> Non
     """
     from arena.batch import submit as work  # noqa: PLC0415
     from arena.batch.requests import Limits  # noqa: PLC0415
-    from arena.batch.submit import open_desk  # noqa: PLC0415
+    from arena.batch.submit import open_batch_run  # noqa: PLC0415
 
-    desk = open_desk(config, reporter(quiet=quiet))
+    desk = open_batch_run(config, reporter(quiet=quiet))
     for path in work.export(desk, folder, Limits(requests=max_requests)):
         echo_path(path)
 
@@ -181,11 +183,11 @@ def import_(files: Sequence[Path], config: Path, *, quiet: bool) -> None:
       arena batch import results.jsonl --config handbook/arena.toml
     """
     from arena.batch import collect as batch_results  # noqa: PLC0415
-    from arena.batch.submit import open_desk  # noqa: PLC0415
+    from arena.batch.submit import open_batch_run  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
-    desk = open_desk(config, progress)
+    desk = open_batch_run(config, progress)
     _finish(run(batch_results.import_files(desk, files, progress)))
 
 

@@ -14,7 +14,7 @@ from arena.errors import UsageError
 from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
-    from arena.experiment.stopping import Goal
+    from arena.experiment.stopping import StoppingRule
     from arena.experiment.summary import BattleOptions
 
 
@@ -128,12 +128,12 @@ def demo(
     _battle(config, reporter(quiet=quiet), BattleOptions(max_usd=max_usd), report=report)
 
 
-def _goal(until: str | None, width_elo: float | None) -> Goal | None:
-    from arena.experiment.stopping import Goal  # noqa: PLC0415
+def _goal(until: str | None, width_elo: float | None) -> StoppingRule | None:
+    from arena.experiment.stopping import StoppingRule  # noqa: PLC0415
 
     if until and width_elo is not None:
         raise UsageError("--until separated or --until-width ELO, not both")
-    return Goal(width_elo) if until or width_elo is not None else None
+    return StoppingRule(width_elo) if until or width_elo is not None else None
 
 
 def _battle(

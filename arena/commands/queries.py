@@ -96,7 +96,7 @@ def queries(  # noqa: PLR0913  one parameter per option
       arena queries --documents docs --model gpt-4.1-mini --out queries
     """
     from arena.querying.generate import estimate_queries, write_queries_for  # noqa: PLC0415
-    from arena.querying.settings import Order  # noqa: PLC0415
+    from arena.querying.settings import GenerationOptions  # noqa: PLC0415
 
     settings = {
         "model": model,
@@ -105,7 +105,9 @@ def queries(  # noqa: PLR0913  one parameter per option
         "price_per_1m_input_tokens": price_in,
         "price_per_1m_output_tokens": price_out,
     }
-    asked = Order(**order, model={key: v for key, v in settings.items() if v not in (None, "")})
+    asked = GenerationOptions(
+        **order, model={key: v for key, v in settings.items() if v not in (None, "")}
+    )
     progress = reporter(quiet=quiet)
     if dry_run:
         echo_lines(estimate_queries(asked, progress).lines())

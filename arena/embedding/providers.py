@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, ServerProvider
-from arena.embedding.wire_formats import COHERE, GEMINI, OLLAMA, OPENAI, TEI, Dialect, Fields
+from arena.embedding.wire_formats import COHERE, GEMINI, OLLAMA, OPENAI, TEI, Fields, WireFormat
 from arena.endpoint.address import OPENAI_URL, Endpoint
 from arena.errors import UsageError
 from arena.records import Role
@@ -31,7 +31,7 @@ class Preset:
     base_url: str | None  #: None: the arena.toml must say it
     key_env: str | None  #: the variable that holds the key; None for servers of one's own
     docs: str  #: where the request is documented
-    dialect: Dialect = OPENAI
+    dialect: WireFormat = OPENAI
     key_header: str = "Authorization"
     query: Fields = field(default_factory=dict)  #: what says in a request that texts are queries
     document: Fields = field(default_factory=dict)  #: the same for documents

@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class WireFormat:
     """The shape of an API's requests and replies."""
 
     ask: Callable[[str, Sequence[str], Fields], tuple[str, dict[str, Any]]]
@@ -116,19 +116,19 @@ def _read_tei(reply: Mapping[str, Any]) -> Answer:
     return Answer(_list(reply.get("data")), None)
 
 
-OPENAI: Final = Dialect(_ask_openai, _read_openai)
+OPENAI: Final = WireFormat(_ask_openai, _read_openai)
 
 
-COHERE: Final = Dialect(_ask_cohere, _read_cohere)
+COHERE: Final = WireFormat(_ask_cohere, _read_cohere)
 
 
-GEMINI: Final = Dialect(_ask_gemini, _read_gemini)
+GEMINI: Final = WireFormat(_ask_gemini, _read_gemini)
 
 
-OLLAMA: Final = Dialect(_ask_ollama, _read_ollama, in_v1=False)
+OLLAMA: Final = WireFormat(_ask_ollama, _read_ollama, in_v1=False)
 
 
-TEI: Final = Dialect(_ask_tei, _read_tei, in_v1=False)
+TEI: Final = WireFormat(_ask_tei, _read_tei, in_v1=False)
 
 
 def _list(found: object) -> list[object]:

@@ -28,9 +28,9 @@ from arena.endpoint.apart import run_apart, run_here
 from arena.endpoint.fare import UNCOUNTED, Bill, Fare
 from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
 from arena.endpoint.json_body import read_json, token_count
-from arena.endpoint.outage import Breaker, Outage
-from arena.endpoint.rate_limit import Gate, Pace, Rate
-from arena.endpoint.transport import Wire
+from arena.endpoint.outage import CircuitBreaker, OutagePolicy
+from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
+from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line
@@ -56,7 +56,9 @@ class Retry:
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
     storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
-    outage: Outage = field(default_factory=Outage)  #: when the endpoint is down, and what then
+    outage: OutagePolicy = field(
+        default_factory=OutagePolicy
+    )  #: when the endpoint is down, and what then
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +103,14 @@ class Api:
         self._endpoint = endpoint
         self._on_event = on_event
         self._retry = retry or Retry()
-        self._wire: Wire | None = None
+        self._wire: Transport | None = None
         self._sample: _Call | None = None
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
-        self._gate = Gate(replace(_pace(endpoint), pause_s=self._retry.storm_s), rate)
-        self._breaker = Breaker(self._retry.outage, probe=self._probe, on_event=on_event)
+        self._gate = ConcurrencyLimiter(replace(_pace(endpoint), pause_s=self._retry.storm_s), rate)
+        self._breaker = CircuitBreaker(self._retry.outage, probe=self._probe, on_event=on_event)
 
     @property
     def base_url(self) -> str:
@@ -122,7 +124,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         self._key_place = key_place(self._endpoint)
-        self._wire = Wire(self._endpoint)
+        self._wire = Transport(self._endpoint)
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -369,13 +371,13 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return run_apart(coroutine)
 
 
-def _pace(endpoint: Endpoint) -> Pace:
+def _pace(endpoint: Endpoint) -> LimiterSettings:
     """How fast an endpoint is asked before anything is known of it."""
     if endpoint.concurrency != "auto":
-        return Pace.fixed(endpoint.concurrency)
+        return LimiterSettings.fixed(endpoint.concurrency)
     if is_own(endpoint):
-        return Pace.own()
-    return Pace(slow_s=endpoint.timeout_s / 4, overdue_s=endpoint.timeout_s / 2)
+        return LimiterSettings.own()
+    return LimiterSettings(slow_s=endpoint.timeout_s / 4, overdue_s=endpoint.timeout_s / 2)
 
 
 def _error(state: tenacity.RetryCallState) -> TransientApiError:

@@ -12,8 +12,8 @@ from arena.terminal import duration
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
-    """The settings of a `Breaker`."""
+class OutagePolicy:
+    """The settings of a `CircuitBreaker`."""
 
     enough: int = 12  #: failures since the last answer, at least
     pause_s: float = 30.0  #: before the first probe; doubles from probe to probe
@@ -22,7 +22,7 @@ class Outage:
     longest_quiet_s: float = 20.0  #: but no longer than this
 
 
-class Breaker:
+class CircuitBreaker:
     """Holds every request back while the endpoint is down.
 
     A probe asks again what was answered last: a request that the endpoint cannot digest must
@@ -36,7 +36,7 @@ class Breaker:
 
     def __init__(
         self,
-        outage: Outage,
+        outage: OutagePolicy,
         *,
         probe: Callable[[], Awaitable[bool]],
         on_event: Callable[[str], None] | None,

@@ -20,8 +20,8 @@ from arena.endpoint.concurrency import Climb
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """The settings of a `Gate`."""
+class LimiterSettings:
+    """The settings of a `ConcurrencyLimiter`."""
 
     start: int = 16  #: requests in flight at first
     floor: int = 1  #: requests in flight at least
@@ -38,17 +38,17 @@ class Pace:
     climbs: bool = False  #: double the limit only as long as that answers more calls a second
 
     @classmethod
-    def fixed(cls, limit: int) -> Pace:
+    def fixed(cls, limit: int) -> LimiterSettings:
         """Always ``limit`` requests in flight; only the rate still adapts, and a storm pauses."""
         return cls(start=limit, floor=limit, ceiling=limit)
 
     @classmethod
-    def own(cls) -> Pace:
+    def own(cls) -> LimiterSettings:
         """For a server of one's own, which may work on one call at a time and queue the others."""
         return cls(start=2, slow_s=math.inf, overdue_s=math.inf, climbs=True)
 
 
-class Share:
+class SlidingWindow:
     """How many of the last so many calls were of a kind."""
 
     def __init__(self, window: int) -> None:
@@ -82,7 +82,7 @@ class Share:
         self._n = 0
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Lets so many calls through at once as the endpoint takes; use it as ``async with gate:``.
 
     A call keeps its place while it waits for a retry, so that refused calls lower the pressure
@@ -90,16 +90,16 @@ class Gate:
     (`enter`) under the limit of then.
     """
 
-    def __init__(self, pace: Pace, rate: Rate | None = None) -> None:
+    def __init__(self, pace: LimiterSettings, rate: Rate | None = None) -> None:
         self.rate = rate or Rate()  #: of the requests that pass
         self._clock = self.rate.clock
         self._pace = pace
         self._limit = float(pace.start)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._since_cut = Share(pace.window)
-        self._lately = Share(pace.window)
-        self._since_late = Share(pace.window)
+        self._since_cut = SlidingWindow(pace.window)
+        self._lately = SlidingWindow(pace.window)
+        self._since_late = SlidingWindow(pace.window)
         self._rate_cut_at = self._limit_cut_at = -math.inf
         self._cut_limit = math.inf
         self._climb = Climb(pace.ceiling) if pace.climbs else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LONGEST_CONNECT_S: Final = 10.0
 
 
-class Wire:
+class Transport:
     """An open client; to be closed.
 
     Args:

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from arena.errors import UnjudgedError
-from arena.experiment.experiment import Lists, Prepared
+from arena.experiment.experiment import Lists, PreparedExperiment
 from arena.experiment.plan import same_lists
 from arena.judging.judge import Judge
 from arena.progress import Reporter
 from arena.records import (
     Battle,
-    Exhibit,
     Failure,
+    JudgeInput,
     Matchup,
     Reply,
     Side,
@@ -38,7 +38,7 @@ from arena.store.superseded import SUPERSEDED, set_aside
 WINNERS: Final[Mapping[Side, Winner]] = {"first": "model_a", "second": "model_b", "tie": "tie"}
 
 
-Outcome = Battle | Failure
+BattleResult = Battle | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Planned:
     matchup: Matchup
 
 
-class Referee:
+class BattleRunner:
     """Settles battles: by identity, by a reply already paid for, or by asking the judge."""
 
     def __init__(self, lists: Lists, judge: Judge, log: BattleLog) -> None:
@@ -65,7 +65,7 @@ class Referee:
             if name not in self._log.battle_ids:
                 yield Planned(name, matchup)
 
-    async def settle(self, planned: Planned) -> Outcome:
+    async def settle(self, planned: Planned) -> BattleResult:
         """Find the winner of one battle.
 
         Raises:
@@ -81,7 +81,7 @@ class Referee:
             return self._failure(planned, error)
         return self._battle(planned, verdict, source)
 
-    async def _verdict(self, name: str, exhibit: Exhibit) -> tuple[Verdict, Source]:
+    async def _verdict(self, name: str, exhibit: JudgeInput) -> tuple[Verdict, Source]:
         if self._judge.kind == "qrels":  # takes no time and costs nothing: no reply is kept
             return await self._judge.judge(exhibit), "judge"
         request = self._judge.request_key(exhibit)
@@ -97,7 +97,7 @@ class Referee:
         verdict = await self._ask(name, request, exhibit)
         return verdict, _source(cost_nothing=verdict.cached)
 
-    async def _ask(self, name: str, request: str, exhibit: Exhibit) -> Verdict:
+    async def _ask(self, name: str, request: str, exhibit: JudgeInput) -> Verdict:
         """Ask the judge; whoever wants the same request meanwhile gets the same answer."""
         asking = self._asking[request] = asyncio.get_running_loop().create_future()
         asking.add_done_callback(_seen)
@@ -193,8 +193,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_aside_others(
-    prepared: Prepared,
+def move_stale_battles(
+    prepared: PreparedExperiment,
     fingerprints: Collection[str],
     reporter: Reporter,
     *,

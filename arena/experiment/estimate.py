@@ -15,16 +15,16 @@ from typing import Final
 
 from arena.data.passages import passage
 from arena.embedding.providers import HOSTED, PRESETS
-from arena.experiment.experiment import Experiment, Material, Prepared
+from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
 from arena.experiment.gate import controls
-from arena.experiment.panel import Seat
+from arena.experiment.panel import ConfiguredJudge
 from arena.experiment.plan import same_lists
-from arena.experiment.runs import Wanted, stored_run, wanted_runs
+from arena.experiment.runs import RunSpec, run_specs, stored_run
 from arena.experiment.speed import time_left
 from arena.judging.judge import Judge
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
-from arena.records import Exhibit, Run, ScoredDoc
+from arena.records import JudgeInput, Run, ScoredDoc
 from arena.store.id_index import IdSet
 from arena.store.log_lines import battle_lines, verdict_places
 from arena.terminal import dollars
@@ -72,7 +72,7 @@ class JudgeEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Unretrieved:
+class MissingRun:
     """A run that is not on disk yet."""
 
     dataset: str
@@ -87,7 +87,7 @@ class Estimate:
     """What is left to do, and about what it takes."""
 
     judges: Sequence[JudgeEstimate]
-    unretrieved: Sequence[Unretrieved] = ()
+    unretrieved: Sequence[MissingRun] = ()
     max_usd: float | None = None  #: the cap on what judges cost
     spent_usd: float = 0.0  #: of it, by earlier runs
 
@@ -154,7 +154,11 @@ class Estimate:
 
 
 def estimate(
-    prepared: Prepared, seats: Sequence[Seat], known: Known, *, gate: bool = True
+    prepared: PreparedExperiment,
+    seats: Sequence[ConfiguredJudge],
+    known: PaidReplies,
+    *,
+    gate: bool = True,
 ) -> tuple[JudgeEstimate, ...]:
     """Estimate each judge's work from the very prompts that it would read.
 
@@ -167,7 +171,9 @@ def estimate(
     return tuple(_estimate(prepared, seat, known, gate=gate) for seat in seats)
 
 
-def _estimate(prepared: Prepared, seat: Seat, known: Known, *, gate: bool) -> JudgeEstimate:
+def _estimate(
+    prepared: PreparedExperiment, seat: ConfiguredJudge, known: PaidReplies, *, gate: bool
+) -> JudgeEstimate:
     bill = _Bill(seat, known)
     n_unplayed = n_free = 0
     for matchup in prepared.matchups:
@@ -207,7 +213,7 @@ def _estimate(prepared: Prepared, seat: Seat, known: Known, *, gate: bool) -> Ju
 class _Bill:
     """The calls that a judge is still to make, and what they come to."""
 
-    def __init__(self, seat: Seat, known: Known) -> None:
+    def __init__(self, seat: ConfiguredJudge, known: PaidReplies) -> None:
         self.keys = IdSet()
         self.tokenizer = find_tokenizer(seat.config.model)
         self._seat = seat
@@ -215,7 +221,7 @@ class _Bill:
         self._n_characters = self._n_messages = 0
         self._sample: list[str] = []
 
-    def add(self, exhibit: Exhibit) -> bool:
+    def add(self, exhibit: JudgeInput) -> bool:
         """Add the calls that this takes; False if it takes none that is not on the bill."""
         if self._known.answered(self._seat.judge, exhibit):
             return False
@@ -259,7 +265,7 @@ def _price(amount: float | None) -> str:
     return f"{dollars(amount):>12}"
 
 
-class Known:
+class PaidReplies:
     """Reads the log of an experiment, without locking it, and a cache of verdicts.
 
     Args:
@@ -278,7 +284,7 @@ class Known:
             for _, _, request in verdict_places(path):
                 self._requests.add(request)
 
-    def answered(self, judge: Judge, exhibit: Exhibit) -> bool:
+    def answered(self, judge: Judge, exhibit: JudgeInput) -> bool:
         """Whether a battle's whole request has a reply in the log."""
         return bool(len(self._requests)) and judge.request_key(exhibit) in self._requests
 
@@ -288,7 +294,7 @@ class Known:
 
 
 @contextmanager
-def open_known(folder: Path, cache: Path) -> Iterator[Known]:
+def open_paid_replies(folder: Path, cache: Path) -> Iterator[PaidReplies]:
     """What is known of an experiment; a cache that does not exist is not made.
 
     Raises:
@@ -296,18 +302,18 @@ def open_known(folder: Path, cache: Path) -> Iterator[Known]:
     """
     with ExitStack() as stack:
         there = (cache / "verdicts.sqlite").exists()
-        yield Known(folder, stack.enter_context(VerdictCache(cache)) if there else None)
+        yield PaidReplies(folder, stack.enter_context(VerdictCache(cache)) if there else None)
 
 
-def stored_or_stand_in(
-    experiment: Experiment, material: Material
-) -> tuple[list[Run], list[Unretrieved]]:
+def stored_or_placeholder_runs(
+    experiment: Experiment, material: ExperimentData
+) -> tuple[list[Run], list[MissingRun]]:
     """Every run: from the disk, or made up of random documents where it is not there."""
     runs: list[Run] = []
     unretrieved = []
     for name, dataset in material.datasets.items():
         found: dict[str, Run] = {}
-        for wanted in wanted_runs(experiment, dataset, material.queries[name]):
+        for wanted in run_specs(experiment, dataset, material.queries[name]):
             model = wanted.model
             run = stored_run(wanted)
             if run is None:
@@ -318,19 +324,19 @@ def stored_or_stand_in(
     return runs, unretrieved
 
 
-def _unretrieved(wanted: Wanted, over: Run | None) -> Unretrieved:
+def _unretrieved(wanted: RunSpec, over: Run | None) -> MissingRun:
     """What a run would take; nothing where the model is neither embedded nor reranked by an API."""
     model = wanted.model
     server = model.rerank or model.provider
     if server not in PRESETS:
-        return Unretrieved(wanted.dataset.name, model.name, 0, 0.0)
+        return MissingRun(wanted.dataset.name, model.name, 0, 0.0)
     tokens = _to_embed(wanted) if over is None else _to_rerank(wanted, over)
     price = model.price_per_1m_tokens
     if price is None and server not in HOSTED:
         price = 0.0  # a server of one's own
     if model.rerank == "cohere":
         price = None  # it bills searches, not tokens
-    return Unretrieved(
+    return MissingRun(
         wanted.dataset.name,
         model.name,
         tokens,
@@ -339,14 +345,14 @@ def _unretrieved(wanted: Wanted, over: Run | None) -> Unretrieved:
     )
 
 
-def _to_embed(wanted: Wanted) -> int:
+def _to_embed(wanted: RunSpec) -> int:
     """Tokens of the corpus and of the queries."""
     dataset = wanted.dataset
     n_of_queries = sum(ESTIMATED.count(dataset.queries[name].text) for name in wanted.queries)
     return n_of_queries + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
 
 
-def _to_rerank(wanted: Wanted, over: Run) -> int:
+def _to_rerank(wanted: RunSpec, over: Run) -> int:
     """Tokens of the passages, and of the query once for each: that is how they are billed."""
     dataset = wanted.dataset
     n_tokens = 0
@@ -357,7 +363,7 @@ def _to_rerank(wanted: Wanted, over: Run) -> int:
     return n_tokens
 
 
-def _stand_in(wanted: Wanted) -> Run:
+def _stand_in(wanted: RunSpec) -> Run:
     draw = random.Random(wanted.model.name)  # noqa: S311
     doc_ids = list(wanted.dataset.corpus)
     depth = max(wanted.experiment.config.experiment.top_k, wanted.n_reranked)

@@ -15,7 +15,7 @@ from arena.judging.judge import Judge
 from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter
-from arena.records import Dataset, Document, Exhibit, Matchup, Run
+from arena.records import Dataset, Document, JudgeInput, Matchup, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ExperimentData:
     """What battles are made of."""
 
     datasets: Mapping[str, Dataset]
@@ -62,7 +62,7 @@ def open_experiment(path: Path) -> Experiment:
     return Experiment(config, source, folder)
 
 
-def load_material(config: Config, reporter: Reporter | None = None) -> Material:
+def load_data(config: Config, reporter: Reporter | None = None) -> ExperimentData:
     """Load the data sets and sample their queries.
 
     The qrels judge has nothing to say of a query without relevant documents: such queries are
@@ -87,7 +87,7 @@ def load_material(config: Config, reporter: Reporter | None = None) -> Material:
             notes.append(f"{name}: {left_out} queries have no relevant document and were left out")
         settings = config.experiment
         queries[name] = sample_queries(eligible, settings.queries, settings.seed)
-    return Material(datasets, queries, tuple(notes))
+    return ExperimentData(datasets, queries, tuple(notes))
 
 
 def _with_qrels(dataset: Dataset) -> Dataset:
@@ -107,9 +107,9 @@ class Lists:
         self._top_k = top_k
         self._digests: dict[tuple[str, str, str], bytes] = {}
 
-    def exhibit(self, matchup: Matchup) -> Exhibit:
+    def exhibit(self, matchup: Matchup) -> JudgeInput:
         """What a judge is shown of a matchup."""
-        return Exhibit(
+        return JudgeInput(
             dataset=matchup.dataset,
             query=self._datasets[matchup.dataset].queries[matchup.query_id],
             first=self._documents(matchup, matchup.model_a),
@@ -135,11 +135,11 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedExperiment:
     """An experiment, ready for battle."""
 
     experiment: Experiment
-    material: Material
+    material: ExperimentData
     runs: Sequence[Run]
     lists: Lists
     prompts: Mapping[str, Prompt | None]  #: judge → its template; None for one that is no LLM
@@ -171,13 +171,13 @@ class Prepared:
 
 def prepare(
     experiment: Experiment,
-    material: Material,
+    material: ExperimentData,
     runs: Sequence[Run],
     prompts: Mapping[str, Prompt | None],
-) -> Prepared:
+) -> PreparedExperiment:
     """Put together what battles need."""
     lists = Lists(material.datasets, runs, top_k=experiment.config.experiment.top_k)
-    return Prepared(experiment, material, runs, lists, prompts)
+    return PreparedExperiment(experiment, material, runs, lists, prompts)
 
 
 def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:

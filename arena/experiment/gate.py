@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena.errors import GateError
-from arena.experiment.experiment import Prepared
+from arena.experiment.experiment import PreparedExperiment
 from arena.experiment.manifest_writer import write_manifest
-from arena.experiment.panel import Seat
+from arena.experiment.panel import ConfiguredJudge
 from arena.experiment.summary import BattleOptions
-from arena.judging.gate import check_gate, control_exhibits, hold_gate
+from arena.judging.gate import check_gate, control_exhibits, run_gate
 from arena.progress import Reporter
-from arena.records import Exhibit
+from arena.records import JudgeInput
 from arena.store.battle_log import BattleLog
 from arena.store.manifest import Gate, known_gates
 
 
-async def pass_gates(
-    prepared: Prepared,
-    seats: Sequence[Seat],
+async def check_judges(
+    prepared: PreparedExperiment,
+    seats: Sequence[ConfiguredJudge],
     log: BattleLog,
     options: BattleOptions,
     reporter: Reporter,
@@ -36,7 +36,7 @@ async def pass_gates(
         if why := _skipped(prepared, seat, log, options, known):
             gates[seat.judge.name] = {**(known or {}), "skipped": why}
             continue
-        report = await hold_gate(seat.judge, controls(prepared))
+        report = await run_gate(seat.judge, controls(prepared))
         gates[seat.judge.name] = report.as_dict()
         reporter.say(f"gate: {seat.judge.name}: {'; '.join(report.lines())}")
         try:
@@ -48,7 +48,7 @@ async def pass_gates(
         raise refused[0]
 
 
-def controls(prepared: Prepared) -> list[Exhibit]:
+def controls(prepared: PreparedExperiment) -> list[JudgeInput]:
     """The matchups with an obvious answer, each to be shown in both orders."""
     settings = prepared.config.experiment
     return control_exhibits(
@@ -61,7 +61,11 @@ def controls(prepared: Prepared) -> list[Exhibit]:
 
 
 def _skipped(
-    prepared: Prepared, seat: Seat, log: BattleLog, options: BattleOptions, known: Gate | None
+    prepared: PreparedExperiment,
+    seat: ConfiguredJudge,
+    log: BattleLog,
+    options: BattleOptions,
+    known: Gate | None,
 ) -> str:
     """Why a judge is not tested; empty if it is to be."""
     if not seat.judge.is_llm:

@@ -16,23 +16,28 @@ from arena.data.trec import read_stats
 from arena.endpoint.client import run
 from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
-from arena.experiment.adjudicate import Outcome, Planned, Referee, set_aside_others
-from arena.experiment.estimate import Estimate, estimate, open_known, stored_or_stand_in
+from arena.experiment.adjudicate import BattleResult, BattleRunner, Planned, move_stale_battles
+from arena.experiment.estimate import (
+    Estimate,
+    estimate,
+    open_paid_replies,
+    stored_or_placeholder_runs,
+)
 from arena.experiment.experiment import (
     Experiment,
-    Material,
-    Prepared,
-    load_material,
+    ExperimentData,
+    PreparedExperiment,
+    load_data,
     load_prompts,
     open_experiment,
     prepare,
 )
-from arena.experiment.gate import pass_gates
-from arena.experiment.panel import Panel, Seat, closed_panel, open_panel
+from arena.experiment.gate import check_judges
+from arena.experiment.panel import ConfiguredJudge, JudgePanel, closed_panel, open_panel
 from arena.experiment.runs import retrieve_all
-from arena.experiment.spending import Books, open_books
-from arena.experiment.stopping import Race, in_rounds
-from arena.experiment.summary import BattleOptions, Summary, Tally
+from arena.experiment.spending import Budgets, open_budgets_and_log
+from arena.experiment.stopping import StoppingMonitor, in_rounds
+from arena.experiment.summary import BattleOptions, LiveStats, Summary
 from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 from arena.records import Battle
@@ -77,7 +82,7 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     options = options or BattleOptions()
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
-    open_books(experiment.config, experiment.folder, max_usd=options.max_usd)
+    open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
     warn_of_jobs(experiment.folder, reporter)
     material = _load(experiment, reporter)
     try:
@@ -100,11 +105,11 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
 class _Session:
     """What is open while battles are judged."""
 
-    seats: Sequence[Seat]
+    seats: Sequence[ConfiguredJudge]
     n_planned: int  #: battles of this shard, of all judges
-    books: Books
-    tally: Tally
-    race: Race | None  #: towards what is to be decided, if anything is
+    books: Budgets
+    tally: LiveStats
+    race: StoppingMonitor | None  #: towards what is to be decided, if anything is
     log: BattleLog
     stop: asyncio.Event  #: set by a signal, or by what makes going on useless
 
@@ -114,7 +119,7 @@ Stopping = Callable[[Reporter], AbstractContextManager[asyncio.Event]]
 
 
 async def play_prepared(
-    prepared: Prepared,
+    prepared: PreparedExperiment,
     reporter: Reporter,
     options: BattleOptions,
     *,
@@ -124,7 +129,7 @@ async def play_prepared(
     capped = None
     async with _session(prepared, reporter, options, stopping) as session:
         try:
-            await pass_gates(prepared, session.seats, session.log, options, reporter)
+            await check_judges(prepared, session.seats, session.log, options, reporter)
             await _play(prepared, session, reporter, options)
         except BudgetSpentError as error:
             capped = error
@@ -148,20 +153,20 @@ async def play_prepared(
 
 @asynccontextmanager
 async def _session(
-    prepared: Prepared, reporter: Reporter, options: BattleOptions, stopping: Stopping
+    prepared: PreparedExperiment, reporter: Reporter, options: BattleOptions, stopping: Stopping
 ) -> AsyncIterator[_Session]:
     """Open judges and log; at the end, whatever it is, all that was paid for is in the log."""
     folder, shard = prepared.experiment.folder, options.shard
-    books = open_books(prepared.config, folder, max_usd=options.max_usd, shard=shard)
-    tally = Tally(books.whole, shard=shard)
-    race = Race(options.until) if options.until else None
+    books = open_budgets_and_log(prepared.config, folder, max_usd=options.max_usd, shard=shard)
+    tally = LiveStats(books.whole, shard=shard)
+    race = StoppingMonitor(options.until) if options.until else None
     async with AsyncExitStack() as stack:
         grades = stack.enter_context(GradeBook(folder, shard))
         seats = await stack.enter_async_context(
             open_panel(prepared, budgets=books.own, on_grade=grades.write, say=reporter.say)
         )
         judges = [seat.judge.fingerprint for seat in seats]
-        n_planned = set_aside_others(prepared, judges, reporter, shard=shard)
+        n_planned = move_stale_battles(prepared, judges, reporter, shard=shard)
         seen = partial(_count, tally, race)
         log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
         books.begin()
@@ -172,12 +177,12 @@ async def _session(
 
 
 async def _play(
-    prepared: Prepared, session: _Session, reporter: Reporter, options: BattleOptions
+    prepared: PreparedExperiment, session: _Session, reporter: Reporter, options: BattleOptions
 ) -> None:
     """Judge what is left, or as much of it as the options allow."""
     tally, race = session.tally, session.race
-    referees = [Referee(prepared.lists, seat.judge, session.log) for seat in session.seats]
-    panel = Panel(referees, shard=options.shard)
+    referees = [BattleRunner(prepared.lists, seat.judge, session.log) for seat in session.seats]
+    panel = JudgePanel(referees, shard=options.shard)
     left = min(session.n_planned - tally.n_judged, options.limit or session.n_planned)
     n_datasets = len(prepared.material.datasets)
     rounds = in_rounds(prepared.matchups, n_datasets) if race else iter([prepared.matchups])
@@ -196,7 +201,7 @@ async def _play(
         reporter.say(str(race))
 
 
-def _workers(seats: Sequence[Seat]) -> int:
+def _workers(seats: Sequence[ConfiguredJudge]) -> int:
     """Battles under way at most: a judge that is no LLM has as many as its section states, or 1."""
     if any(seat.judge.is_llm for seat in seats):
         return WORKERS
@@ -204,14 +209,14 @@ def _workers(seats: Sequence[Seat]) -> int:
     return max((count for count in stated if isinstance(count, int)), default=1)
 
 
-async def _halt(stop: asyncio.Event, seats: Sequence[Seat]) -> None:
+async def _halt(stop: asyncio.Event, seats: Sequence[ConfiguredJudge]) -> None:
     """Once a run is to stop, send nothing that waits to be sent: only what is on the wire."""
     await stop.wait()
     for seat in seats:
         seat.api.halt()
 
 
-def _record(session: _Session, outcome: Outcome) -> None:
+def _record(session: _Session, outcome: BattleResult) -> None:
     if isinstance(outcome, Battle):
         session.log.write_battle(outcome)
         if session.race:
@@ -221,7 +226,7 @@ def _record(session: _Session, outcome: Outcome) -> None:
     session.tally.take(outcome)
 
 
-def _count(tally: Tally, race: Race | None, battle: Battle) -> None:
+def _count(tally: LiveStats, race: StoppingMonitor | None, battle: Battle) -> None:
     tally.count(battle)
     if race:
         race.count(battle)
@@ -238,17 +243,17 @@ def dry_run(
     options = options or BattleOptions()
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)
-    books = open_books(experiment.config, experiment.folder, max_usd=options.max_usd)
+    books = open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
     material = _load(experiment, progress or reporter(quiet=True))
-    runs, unretrieved = stored_or_stand_in(experiment, material)
+    runs, unretrieved = stored_or_placeholder_runs(experiment, material)
     prepared = prepare(experiment, material, runs, prompts)
-    with open_known(experiment.folder, cache_folder()) as known:
+    with open_paid_replies(experiment.folder, cache_folder()) as known:
         judges = estimate(prepared, closed_panel(prepared), known, gate=options.gate)
     return Estimate(judges, unretrieved, books.whole.max_usd, books.whole.spent_usd)
 
 
-def _load(experiment: Experiment, reporter: Reporter) -> Material:
-    material = load_material(experiment.config, reporter)
+def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
+    material = load_data(experiment.config, reporter)
     for note in material.notes:
         reporter.say(f"note: {note}")
     return material
@@ -261,13 +266,13 @@ WINDOW: Final = 20_000
 class InOrder:
     """Pass outcomes on in the order of their positions, whatever order they come in."""
 
-    def __init__(self, emit: Callable[[Outcome], None], *, window: int = WINDOW) -> None:
+    def __init__(self, emit: Callable[[BattleResult], None], *, window: int = WINDOW) -> None:
         self._emit = emit
         self._window = window
-        self._waiting: dict[int, Outcome] = {}
+        self._waiting: dict[int, BattleResult] = {}
         self._next = 0
 
-    def put(self, position: int, outcome: Outcome) -> None:
+    def put(self, position: int, outcome: BattleResult) -> None:
         """Take the outcome of one position; each position comes once."""
         if position < self._next:
             self._emit(outcome)  # a straggler that the others no longer waited for
@@ -283,7 +288,7 @@ class InOrder:
 class Settles(Protocol):
     """Whoever finds the winners of planned battles."""
 
-    async def settle(self, planned: Planned) -> Outcome:
+    async def settle(self, planned: Planned) -> BattleResult:
         """Find the winner of one battle.
 
         Raises:
@@ -296,7 +301,7 @@ async def play(
     referee: Settles,
     *,
     workers: int,
-    emit: Callable[[Outcome], None],
+    emit: Callable[[BattleResult], None],
     stop: asyncio.Event,
 ) -> None:
     """Settle everything that is planned; ``emit`` gets each outcome, in plan order.

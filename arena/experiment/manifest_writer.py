@@ -18,8 +18,8 @@ from arena.store.manifest import Gate, read_manifest
 from arena.version import __version__
 
 if TYPE_CHECKING:
-    from arena.experiment.experiment import Prepared
-    from arena.experiment.panel import Seat
+    from arena.experiment.experiment import PreparedExperiment
+    from arena.experiment.panel import ConfiguredJudge
 
 PACKAGES: Final = (
     "openai",
@@ -33,7 +33,9 @@ PACKAGES: Final = (
 """Those whose version could show in a result."""
 
 
-def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str, Gate]) -> None:
+def write_manifest(
+    prepared: PreparedExperiment, seats: Sequence[ConfiguredJudge], gates: Mapping[str, Gate]
+) -> None:
     """Record what an experiment is made of, and keep a copy of its arena.toml.
 
     Args:
@@ -72,7 +74,7 @@ def write_manifest(prepared: Prepared, seats: Sequence[Seat], gates: Mapping[str
     write_atomically(path, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
 
 
-def _judge(seat: Seat, gate: Gate) -> dict[str, Any]:
+def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:
     judge, prompt = seat.judge, seat.prompt
     return {
         "name": judge.name,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from arena.config import JudgeConfig
 from arena.endpoint.client import Api
 from arena.errors import UsageError
-from arena.experiment.adjudicate import Outcome, Planned, Referee
-from arena.experiment.experiment import Prepared
+from arena.experiment.adjudicate import BattleResult, BattleRunner, Planned
+from arena.experiment.experiment import PreparedExperiment
 from arena.files import cache_folder
 from arena.judging.budget import Budget
 from arena.judging.judge import Judge
@@ -24,7 +24,7 @@ from arena.store.shards import WHOLE, Shard
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ConfiguredJudge:
     """One judge of an experiment."""
 
     config: JudgeConfig
@@ -33,17 +33,17 @@ class Seat:
     api: Api  #: its endpoint; never used by a judge that is no LLM
 
 
-class Panel:
+class JudgePanel:
     """The referees of several judges as one; a single judge is a panel of one.
 
     Judges take turns matchup by matchup, so that a run cut short has heard all of them about
     the same battles.
     """
 
-    def __init__(self, referees: Sequence[Referee], *, shard: Shard = WHOLE) -> None:
+    def __init__(self, referees: Sequence[BattleRunner], *, shard: Shard = WHOLE) -> None:
         self._referees = referees
         self._shard = shard
-        self._asked: dict[str, Referee] = {}  #: battle id → whose it is, while it is under way
+        self._asked: dict[str, BattleRunner] = {}  #: battle id → whose it is, while it is under way
 
     def unplayed(self, matchups: Iterable[Matchup]) -> Iterator[Planned]:
         """Yield, in plan order, what of the shard is not in the log, once for each judge."""
@@ -54,7 +54,7 @@ class Panel:
                         self._asked[planned.id] = referee
                         yield planned
 
-    async def settle(self, planned: Planned) -> Outcome:
+    async def settle(self, planned: Planned) -> BattleResult:
         """Find the winner of one battle, by the judge that it was planned for.
 
         Raises:
@@ -75,12 +75,12 @@ class Purse:
 
 @asynccontextmanager
 async def open_panel(
-    prepared: Prepared,
+    prepared: PreparedExperiment,
     *,
     budgets: Mapping[str, Budget],
     on_grade: Callable[[Grade], None],
     say: Callable[[str], None],
-) -> AsyncIterator[tuple[Seat, ...]]:
+) -> AsyncIterator[tuple[ConfiguredJudge, ...]]:
     """Open every judge's endpoint, and the cache of verdicts that experiments share.
 
     Args:
@@ -107,7 +107,7 @@ async def open_panel(
         yield _different(seats)
 
 
-def closed_panel(prepared: Prepared) -> tuple[Seat, ...]:
+def closed_panel(prepared: PreparedExperiment) -> tuple[ConfiguredJudge, ...]:
     """The judges by name and fingerprint alone: they are not to be asked anything.
 
     Raises:
@@ -121,7 +121,7 @@ def closed_panel(prepared: Prepared) -> tuple[Seat, ...]:
     )
 
 
-def _different(seats: Sequence[Seat]) -> tuple[Seat, ...]:
+def _different(seats: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]:
     """The seats, if no two of them would share their battles.
 
     Raises:
@@ -139,14 +139,16 @@ def _different(seats: Sequence[Seat]) -> tuple[Seat, ...]:
     return tuple(seats)
 
 
-def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Seat:
+def _seat(
+    prepared: PreparedExperiment, config: JudgeConfig, api: Api, purse: Purse
+) -> ConfiguredJudge:
     if own := prepared.own_judges.get(config.log_name):
-        return Seat(config, None, own, api)
+        return ConfiguredJudge(config, None, own, api)
     top_k = prepared.config.experiment.top_k
     prompt = prepared.prompts[config.log_name]
     if prompt is None:
         qrels = {name: dataset.qrels for name, dataset in prepared.material.datasets.items()}
-        return Seat(config, None, qrels_judge(qrels, top_k), api)
+        return ConfiguredJudge(config, None, qrels_judge(qrels, top_k), api)
     judge = open_judge(
         config,
         api,
@@ -157,4 +159,4 @@ def _seat(prepared: Prepared, config: JudgeConfig, api: Api, purse: Purse) -> Se
         learned=purse.learned,
         on_grade=purse.on_grade,
     )
-    return Seat(config, prompt, judge, api)
+    return ConfiguredJudge(config, prompt, judge, api)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, zip_longest
 
 from arena.digest import digest
-from arena.records import Document, Exhibit, Matchup, Orders
+from arena.records import Document, JudgeInput, Matchup, Orders
 
 
 def plan_matchups(
@@ -73,7 +73,7 @@ def battle_id(
     return digest(*names, query_text, *digests, fingerprint).hex()
 
 
-def same_lists(exhibit: Exhibit) -> bool:
+def same_lists(exhibit: JudgeInput) -> bool:
     """Whether a judge could not tell the two lists apart: such a battle is a tie without a call."""
     return [(d.title, d.text) for d in exhibit.first] == [(d.title, d.text) for d in exhibit.second]
 

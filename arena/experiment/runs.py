@@ -19,7 +19,7 @@ from arena.data.passages import queries_in_corpus
 from arena.data.trec import read_run, read_stats, write_run, write_stats
 from arena.digest import digest
 from arena.errors import DataError, IncompleteError
-from arena.experiment.experiment import Experiment, Material
+from arena.experiment.experiment import Experiment, ExperimentData
 from arena.files import cache_folder, write_atomically
 from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
@@ -31,7 +31,9 @@ from arena.store.texts import ShownDocument, ShownQuery, shown_key, write_shown
 from arena.version import __version__
 
 
-def retrieve_all(experiment: Experiment, material: Material, reporter: Reporter) -> tuple[Run, ...]:
+def retrieve_all(
+    experiment: Experiment, material: ExperimentData, reporter: Reporter
+) -> tuple[Run, ...]:
     """Every model's run on every dataset: read where it is still valid, else made.
 
     Raises:
@@ -49,12 +51,12 @@ def retrieve_all(experiment: Experiment, material: Material, reporter: Reporter)
 
 
 def _retrieve_all(
-    experiment: Experiment, material: Material, reporter: Reporter
+    experiment: Experiment, material: ExperimentData, reporter: Reporter
 ) -> tuple[Run, ...]:
     runs: list[Run] = []
     for name, dataset in material.datasets.items():
         made: dict[str, Run] = {}
-        for wanted in wanted_runs(experiment, dataset, material.queries[name]):
+        for wanted in run_specs(experiment, dataset, material.queries[name]):
             over = made.get(wanted.model.over or "")
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, over=over)
             for note in read_stats(wanted.path.with_suffix(".json")).notes:
@@ -65,7 +67,7 @@ def _retrieve_all(
     return tuple(runs)
 
 
-def stored_run(wanted: Wanted) -> Run | None:
+def stored_run(wanted: RunSpec) -> Run | None:
     """The run on disk, if it is what this configuration would retrieve."""
     path, dataset = wanted.path, wanted.dataset
     try:
@@ -82,7 +84,7 @@ def stored_run(wanted: Wanted) -> Run | None:
         return None  # missing or damaged: it is made again, from what is cached
 
 
-def _kept(wanted: Wanted) -> Run | None:
+def _kept(wanted: RunSpec) -> Run | None:
     """The run on disk where it is valid; its cost is that at the price of today's arena.toml."""
     run = stored_run(wanted)
     if run is not None:
@@ -94,7 +96,7 @@ def _kept(wanted: Wanted) -> Run | None:
     return run
 
 
-def _retrieve(wanted: Wanted, reporter: Reporter, *, over: Run | None) -> Run:
+def _retrieve(wanted: RunSpec, reporter: Reporter, *, over: Run | None) -> Run:
     model, dataset, queries = wanted.model, wanted.dataset, wanted.queries
     settings = wanted.experiment.config.experiment
     n_steps = len(dataset.corpus) + len(queries)
@@ -120,7 +122,7 @@ def _retrieve(wanted: Wanted, reporter: Reporter, *, over: Run | None) -> Run:
 
 
 def note_short(
-    experiment: Experiment, material: Material, runs: Sequence[Run], reporter: Reporter
+    experiment: Experiment, material: ExperimentData, runs: Sequence[Run], reporter: Reporter
 ) -> None:
     """Say which lists a judge will see shorter than others."""
     for run in runs:
@@ -133,7 +135,7 @@ def note_short(
             reporter.say(f"note: {run.dataset}: {run.model} ranks {few}{none}")
 
 
-def write_metrics(experiment: Experiment, material: Material, runs: Sequence[Run]) -> None:
+def write_metrics(experiment: Experiment, material: ExperimentData, runs: Sequence[Run]) -> None:
     """Beside the runs of each dataset, what its qrels say of them, and what judges are shown."""
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)
@@ -240,7 +242,7 @@ _SCRIPT_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RunSpec:
     """One model's run on one data set."""
 
     experiment: Experiment
@@ -254,12 +256,12 @@ class Wanted:
         return self.experiment.retrieval(self.dataset.name, self.model.name)
 
     @property
-    def base(self) -> Wanted | None:
+    def base(self) -> RunSpec | None:
         """The run that this one reorders, if it does."""
         models = {model.name: model for model in self.experiment.config.models}
         if self.model.over is None:
             return None
-        return Wanted(self.experiment, models[self.model.over], self.dataset, self.queries)
+        return RunSpec(self.experiment, models[self.model.over], self.dataset, self.queries)
 
     @property
     def n_reranked(self) -> int:
@@ -318,7 +320,7 @@ def _state(path: Path) -> bytes:
     return digest(*(f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in states))
 
 
-def wanted_runs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[Wanted]:
+def run_specs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[RunSpec]:
     """Every model's run on a data set, those that others rerank before those that rerank them."""
     over: Mapping[str, str | None] = {m.name: m.over for m in experiment.config.models}
 
@@ -326,4 +328,4 @@ def wanted_runs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]
         return 0 if model is None else 1 + n_below(over[model])
 
     models = sorted(experiment.config.models, key=lambda model: n_below(model.over))
-    return [Wanted(experiment, model, dataset, queries) for model in models]
+    return [RunSpec(experiment, model, dataset, queries) for model in models]

@@ -99,7 +99,7 @@ def charges(folder: Path, *, shard: Shard = WHOLE) -> dict[str, Charged]:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Budgets:
     """What a run may spend, and what it has spent."""
 
     whole: Budget  #: of all judges together
@@ -169,9 +169,9 @@ class Books:
         return before.own_usd + (budget.spent_usd - before.usd if budget else 0.0)
 
 
-def open_books(
+def open_budgets_and_log(
     config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
-) -> Books:
+) -> Budgets:
     """What all judges together may spend, and within it each of them by its own ``max_usd``.
 
     Nothing is written before `Books.begin`.
@@ -202,12 +202,12 @@ def open_books(
         for judge, cap in own.items()
     }
     claims = Claims(folder / f"{CLAIMS}{_suffix(shard)}.json")
-    books = Books(whole, budgets, folder, shard, before, claims, read_at)
+    books = Budgets(whole, budgets, folder, shard, before, claims, read_at)
     _charge(books)
     return books
 
 
-def _charge(books: Books) -> None:
+def _charge(books: Budgets) -> None:
     """Charge each cap with what was spent before, and with what jobs under way may cost."""
     posted: defaultdict[str, float] = defaultdict(float)
     for job in read_jobs(books.folder).values():

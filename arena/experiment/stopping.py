@@ -27,7 +27,7 @@ _FIRST_SCORE: Final[dict[Winner, float]] = {"model_a": 1.0, "model_b": 0.0, "tie
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class StoppingRule:
     """What is to be decided before a run stops of its own accord."""
 
     width_elo: float | None = None
@@ -51,13 +51,13 @@ class Goal:
         return f"every rating is known to ±{self.width_elo:g} Elo"
 
 
-class Race:
+class StoppingMonitor:
     """The battles judged so far, and whether they decide what is to be decided.
 
     Verdicts of a panel count one by one; they share their query's cluster.
     """
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: StoppingRule) -> None:
         self._goal = goal
         self._models: dict[str, int] = {}
         self._datasets: dict[str, int] = {}

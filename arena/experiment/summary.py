@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from arena.errors import BudgetSpentError, IncompleteError
-from arena.experiment.adjudicate import Outcome
+from arena.experiment.adjudicate import BattleResult
 from arena.experiment.experiment import Experiment
-from arena.experiment.stopping import Goal
+from arena.experiment.stopping import StoppingRule
 from arena.judging.budget import Budget
 from arena.progress import Reporter, Stage
 from arena.rating.elo import Elo
@@ -31,7 +31,7 @@ class BattleOptions:
     max_usd: float | None = None  #: the most that all judges and all runs together may cost
     shard: Shard = WHOLE  #: the part of the plan to play
     gate: bool = True  #: whether judges must pass their controls first
-    until: Goal | None = None  #: stop of one's own accord once this is decided
+    until: StoppingRule | None = None  #: stop of one's own accord once this is decided
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """The command line that goes on where this run ended."""
@@ -117,7 +117,7 @@ SHOWN_EVERY_S: Final = 0.1
 """Drawing a bar takes longer than settling a battle on a fast endpoint."""
 
 
-class Tally:
+class LiveStats:
     """Keeps count of the battles in the log, and of this run's failures.
 
     The ratings are those of a replay of the log, to the last bit: they see the same battles, in
@@ -170,7 +170,7 @@ class Tally:
             elo = self._elo.setdefault(battle.dataset, Elo())
             elo.update(battle.model_a, battle.model_b, battle.winner)
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: BattleResult) -> None:
         """Count what this run has settled, and show it now and then."""
         if isinstance(outcome, Battle):
             self.count(outcome)

@@ -50,7 +50,7 @@ class Reservation:
 
 
 @dataclass(slots=True)
-class Cap:
+class Limit:
     """One sum that must not be passed, and what counts towards it; US dollars."""
 
     max_usd: float | None  #: None: none
@@ -106,8 +106,8 @@ class Budget:
         within: Budget | None = None,
         turn: Turn | None = None,
     ) -> None:
-        self.cap = Cap(max_usd, spent_usd, committed_usd)
-        self.caps: tuple[Cap, ...] = (self.cap, *(within.caps if within else ()))
+        self.cap = Limit(max_usd, spent_usd, committed_usd)
+        self.caps: tuple[Limit, ...] = (self.cap, *(within.caps if within else ()))
         self.waiting: set[asyncio.Future[None]] = within.waiting if within else set()
         self.on_change: Callable[[], None] | None = None
         """Called before a call is sent, and after what it cost is known."""
@@ -179,7 +179,7 @@ class Budget:
                 await turn.aclose()  # judges of this process share a cap, too
         return now.most_usd
 
-    def _tight(self, price: Price) -> list[Cap]:
+    def _tight(self, price: Price) -> list[Limit]:
         """The caps that have no room for the most that a call can cost.
 
         Raises:
@@ -224,5 +224,5 @@ class Budget:
                 self.on_change()
 
 
-def _spent(cap: Cap, usd: float) -> BudgetSpentError:
+def _spent(cap: Limit, usd: float) -> BudgetSpentError:
     return BudgetSpentError(cap.gone_usd, cap.max_usd or 0.0, usd)

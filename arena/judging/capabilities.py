@@ -44,7 +44,7 @@ _TOO_SHORT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ResponseFormat:
     """What a judge is to write: a JSON object of this schema, or else one of these words."""
 
     schema: Mapping[str, Any] | None = None
@@ -53,7 +53,7 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class ServerCapabilities:
     """The optional fields of a chat request that a server takes."""
 
     temperature: bool = True
@@ -62,7 +62,9 @@ class Dialect:
     alternatives: Literal[0, 5, 10] = 10  #: ``top_logprobs``; some servers give no more than 5
     short: bool = True  #: takes a limit of `SHORT` tokens, and answers within it
 
-    def fields(self, form: Form, *, temperature: float, max_tokens: int) -> dict[str, Any]:
+    def fields(
+        self, form: ResponseFormat, *, temperature: float, max_tokens: int
+    ) -> dict[str, Any]:
         """The optional fields, as far as the server takes them."""
         fields: dict[str, Any] = {}
         if self.temperature:
@@ -78,7 +80,7 @@ class Dialect:
             fields["response_format"] = {"type": "json_object"}
         return fields
 
-    def after(self, refusal: str, form: Form | None = None) -> Dialect:
+    def after(self, refusal: str, form: ResponseFormat | None = None) -> ServerCapabilities:
         """The dialect to try next after a refusal that names a field; itself if it names none.
 
         Whatever the words around the name are, and in whatever language: the next of ever fewer
@@ -107,18 +109,18 @@ class Dialect:
             return self._with_another_limit(too_short=bool(too_short))
         return self
 
-    def _with_another_limit(self, *, too_short: bool) -> Dialect:
+    def _with_another_limit(self, *, too_short: bool) -> ServerCapabilities:
         if too_short:
             return replace(self, short=False)
         if self.length == "max_tokens":
             return replace(self, length="max_completion_tokens")
         return replace(self, length=None)
 
-    def joined(self, other: Dialect) -> Dialect:
+    def joined(self, other: ServerCapabilities) -> ServerCapabilities:
         """What both take: the least of either."""
         length = self.length if self.length != "max_tokens" else other.length
         answer = self.answer if self.answer != "json_schema" else other.answer
-        return Dialect(
+        return ServerCapabilities(
             temperature=self.temperature and other.temperature,
             length=length if other.length is not None else None,
             answer=answer if other.answer is not None else None,
@@ -127,12 +129,12 @@ class Dialect:
         )
 
 
-def dialect_from(facts: Mapping[str, Any]) -> Dialect:
+def dialect_from(facts: Mapping[str, Any]) -> ServerCapabilities:
     """The dialect that an earlier run wrote down as its fields; a fresh one if that is none."""
     try:
         return _DIALECT.validate_python(facts)
     except ValidationError:
-        return Dialect()
+        return ServerCapabilities()
 
 
-_DIALECT: Final = TypeAdapter(Dialect)
+_DIALECT: Final = TypeAdapter(ServerCapabilities)

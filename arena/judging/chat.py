@@ -18,7 +18,7 @@ from arena.digest import digest
 from arena.endpoint.client import Api
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.capabilities import SHORT, Dialect, Form, dialect_from
+from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities, dialect_from
 from arena.judging.learned import Learned
 from arena.judging.meter import Meter, add_usage, reported
 from arena.judging.prompt_cut import Ceiling
@@ -53,7 +53,7 @@ class Chat:
         self,
         config: JudgeConfig,
         api: Api,
-        form: Form,
+        form: ResponseFormat,
         *,
         budget: Budget | None = None,
         cache: VerdictCache | None = None,
@@ -228,13 +228,13 @@ class Chat:
             self._check_read(messages, answer.body, reply)
             return reply
 
-    def _request(self, messages: Messages, dialect: Dialect) -> dict[str, Any]:
+    def _request(self, messages: Messages, dialect: ServerCapabilities) -> dict[str, Any]:
         fields = dialect.fields(
             self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
         )
         return {"model": self._config.model, "messages": messages, **fields}
 
-    def _without(self, dialect: Dialect, refusal: ApiError) -> Dialect | None:
+    def _without(self, dialect: ServerCapabilities, refusal: ApiError) -> ServerCapabilities | None:
         """The dialect to ask in once more after a refusal; None if that would not help."""
         if refusal.reason != "bad_request":
             return None
@@ -271,13 +271,13 @@ class Chat:
                 estimated=reply.usage.estimated,
             )
 
-    def _speak(self, dialect: Dialect) -> None:
+    def _speak(self, dialect: ServerCapabilities) -> None:
         """Use this dialect from now on, in later runs too."""
         if dialect != self.dialect:
             self.dialect = dialect
             self._learned.change(self.fingerprint, _DIALECT, lambda _: asdict(dialect))
 
-    def _limit(self, dialect: Dialect | None = None) -> int | None:
+    def _limit(self, dialect: ServerCapabilities | None = None) -> int | None:
         """The limit on a reply's tokens, as it is sent; None where the endpoint takes none."""
         spoken = dialect or self.dialect
         if spoken.length is None:

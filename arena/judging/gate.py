@@ -19,7 +19,7 @@ from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.errors import GateError, UnjudgedError
 from arena.judging.judge import Judge
-from arena.records import Dataset, Document, Exhibit, Run, Verdict
+from arena.records import Dataset, Document, JudgeInput, Run, Verdict
 
 LEAST_ACCURACY: Final = 0.8
 """Share of the controls' verdicts that must be right; a coin gets a half or less."""
@@ -84,8 +84,8 @@ def control_exhibits(  # noqa: PLR0913, the material, and how much of it
     top_k: int,
     n: int = 8,
     seed: int = 42,
-) -> list[Exhibit]:
-    """Matchups whose first list obviously wins; `hold_gate` shows them in both orders.
+) -> list[JudgeInput]:
+    """Matchups whose first list obviously wins; `run_gate` shows them in both orders.
 
     The first list holds the query's relevant documents, best first, or where it has no qrels the
     top documents that most models agree on; the second holds another query's, none of which any
@@ -111,7 +111,7 @@ def control_exhibits(  # noqa: PLR0913, the material, and how much of it
     return list(islice((control for control in turns if control is not None), n))
 
 
-async def hold_gate(judge: Judge, controls: Sequence[Exhibit]) -> GateReport:
+async def run_gate(judge: Judge, controls: Sequence[JudgeInput]) -> GateReport:
     """Ask a judge about controls, in both orders.
 
     Raises:
@@ -197,7 +197,7 @@ def _share(values: Sequence[bool]) -> float | None:
 
 def _controls(
     dataset: Dataset, query_ids: Sequence[str], runs: Sequence[Run], top_k: int, seed: int
-) -> Iterator[Exhibit]:
+) -> Iterator[JudgeInput]:
     """Every usable control of a data set, in an order drawn by the seed."""
     drawn = sorted(query_ids, key=lambda name: digest("control", str(seed), dataset.name, name))
     answers = {name: found for name in drawn if (found := _answers(dataset, name, runs, top_k))}
@@ -210,7 +210,7 @@ def _controls(
             alike = any(_shown(dataset.corpus[doc_id]) in shown for doc_id in bad)
             if other != name and not alike and near.isdisjoint(bad):
                 length = min(len(good), len(bad))
-                yield Exhibit(
+                yield JudgeInput(
                     dataset=dataset.name,
                     query=dataset.queries[name],
                     first=tuple(dataset.corpus[doc_id] for doc_id in good[:length]),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from arena.judging.capabilities import Dialect
+from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Messages
-from arena.records import Exhibit, JudgeKind, Verdict
+from arena.records import JudgeInput, JudgeKind, Verdict
 
 
 class Judge(Protocol):
@@ -37,13 +37,13 @@ class Judge(Protocol):
     def kind(self) -> JudgeKind:
         """How it judges; only a pairwise judge is shown one list before the other."""
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         """The same for two exhibits if and only if the whole request would be the same."""
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         """What a verdict asks of an endpoint: key in the cache of verdicts → chat messages."""
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         """Judge an exhibit.
 
         Raises:
@@ -57,9 +57,9 @@ class Judge(Protocol):
 class RequestJudge(Judge, Protocol):
     """A judge that asks one chat request a battle, which others may send for it."""
 
-    dialect: Dialect  #: what its endpoint takes, as far as it is known
+    dialect: ServerCapabilities  #: what its endpoint takes, as far as it is known
 
-    def request(self, exhibit: Exhibit) -> dict[str, Any]:
+    def request(self, exhibit: JudgeInput) -> dict[str, Any]:
         """The body of the chat request that asks for a verdict."""
 
     def by_post_usd(self, n_bytes: int) -> float:

@@ -9,7 +9,7 @@ from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import ConfigError
 from arena.judging.budget import Budget
-from arena.judging.capabilities import Form
+from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat
 from arena.judging.judge import Judge
 from arena.judging.learned import Learned
@@ -63,7 +63,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
         raise ConfigError(prompt.name, [f'a prompt for kind = "{config.kind}" needs {needs}'])
     if not pointwise and config.answer == "json":
         return llm_judge(config, prompt, api, budget=budget, cache=cache, learned=learned)
-    form = Form(labels=SCALES[config.scale] if pointwise else tuple(LETTERS))
+    form = ResponseFormat(labels=SCALES[config.scale] if pointwise else tuple(LETTERS))
     chat = Chat(config, api, form, budget=budget, cache=cache, learned=learned)
     if pointwise:
         return pointwise_judge(config, prompt, chat, top_k=top_k, on_grade=on_grade)

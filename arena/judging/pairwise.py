@@ -10,7 +10,7 @@ from arena.config import JudgeConfig
 from arena.digest import content_hash, digest
 from arena.endpoint.client import Api
 from arena.judging.budget import Budget
-from arena.judging.capabilities import Dialect, Form
+from arena.judging.capabilities import ResponseFormat, ServerCapabilities
 from arena.judging.chat import Chat, Messages
 from arena.judging.judge import RequestJudge
 from arena.judging.learned import Learned
@@ -18,7 +18,7 @@ from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply import ChatReply, read_choice
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.verdict import read_verdict
-from arena.records import Exhibit, JudgeKind, Probs, Side, Verdict
+from arena.records import JudgeInput, JudgeKind, Probs, Side, Verdict
 
 Reader = Callable[[ChatReply], tuple[Side, Probs | None]]
 """The winner in a reply, with probabilities where it has them; an UnjudgedError if unreadable."""
@@ -51,33 +51,33 @@ class ListJudge:
         self._reader = read
 
     @property
-    def dialect(self) -> Dialect:
+    def dialect(self) -> ServerCapabilities:
         """What the endpoint is known to take."""
         return self._chat.dialect
 
     @dialect.setter
-    def dialect(self, known: Dialect) -> None:
+    def dialect(self, known: ServerCapabilities) -> None:
         self._chat.dialect = known
 
     def learn(self, refusal: str) -> bool:
         """See `RequestJudge`."""
         return self._chat.learn(refusal)
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         """See `Judge`."""
         return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         """See `Judge`."""
         messages = self._messages(exhibit)
         return {self._chat.key(messages): messages}
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         """See `Judge`."""
         found, reply = await self._chat.ask(self._messages(exhibit), self._reader)
         return _verdict(found, reply)
 
-    def request(self, exhibit: Exhibit) -> dict[str, Any]:
+    def request(self, exhibit: JudgeInput) -> dict[str, Any]:
         """See `RequestJudge`."""
         return self._chat.request(self._messages(exhibit))
 
@@ -128,7 +128,9 @@ def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
     """
-    chat = Chat(config, api, Form(schema=SCHEMA), budget=budget, cache=cache, learned=learned)
+    chat = Chat(
+        config, api, ResponseFormat(schema=SCHEMA), budget=budget, cache=cache, learned=learned
+    )
     return ListJudge(config, prompt, chat, read=_winner, reading="pairwise")
 
 

@@ -21,7 +21,7 @@ from arena.judging.chat import Chat, Messages
 from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt, render_document
 from arena.judging.reply import ChatReply, Choice, read_choice
-from arena.records import Document, Exhibit, Grade, JudgeKind, Query, Side, Usage, Verdict
+from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict
 
 SCALES: Final[Mapping[str, tuple[str, ...]]] = {
     "binary": ("no", "yes"),
@@ -104,7 +104,7 @@ class _PointwiseJudge:
             top_k,
         )
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         asked = exhibit.query
         lists = [
             [self._chat.key(self._messages(asked, document)) for document in side[: self._top_k]]
@@ -112,12 +112,12 @@ class _PointwiseJudge:
         ]
         return digest(self.fingerprint, json.dumps(lists)).hex()
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
         found = (self._messages(exhibit.query, document) for document in shown)
         return {self._chat.key(messages): messages for messages in found}
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
         documents = list({document.doc_id: document for document in shown}.values())
         # All of them are waited for, so that what was paid for is known even where one fails.
@@ -149,7 +149,7 @@ class _PointwiseJudge:
             return "tie"
         return "first" if lead > 0 else "second"
 
-    async def _gain(self, exhibit: Exhibit, document: Document) -> tuple[float, Usage]:
+    async def _gain(self, exhibit: JudgeInput, document: Document) -> tuple[float, Usage]:
         """A document's gain, and what it cost this battle to know it."""
         place = (exhibit.dataset, exhibit.query.query_id, document.doc_id)
         if place in self._gains:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from arena.digest import digest
 from arena.errors import ConfigError
-from arena.records import Document, Exhibit, Query
+from arena.records import Document, JudgeInput, Query
 
 PLACEHOLDERS = ("query", "first", "second")
 """Of a template that shows two lists."""
@@ -118,7 +118,7 @@ def parse_prompt(text: str, *, name: str, source: str) -> Prompt:
     return Prompt(name=name, system=system, user=user)
 
 
-def render(prompt: Prompt, exhibit: Exhibit, *, document_words: int) -> list[dict[str, str]]:
+def render(prompt: Prompt, exhibit: JudgeInput, *, document_words: int) -> list[dict[str, str]]:
     """Put an exhibit into a prompt, as chat messages.
 
     No model's name, score or doc_id gets in. What two battles have in common comes first: the
@@ -144,10 +144,10 @@ class Renderer:
     def __init__(self, prompt: Prompt, *, document_words: int) -> None:
         self._prompt = prompt
         self._document_words = document_words
-        self._exhibit: Exhibit | None = None
+        self._exhibit: JudgeInput | None = None
         self._messages: list[dict[str, str]] = []
 
-    def __call__(self, exhibit: Exhibit) -> list[dict[str, str]]:
+    def __call__(self, exhibit: JudgeInput) -> list[dict[str, str]]:
         """The exhibit as chat messages; see `render`."""
         if exhibit is not self._exhibit:
             self._messages = render(self._prompt, exhibit, document_words=self._document_words)

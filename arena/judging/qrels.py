@@ -9,7 +9,7 @@ from arena.digest import content_hash
 from arena.errors import UnjudgedError
 from arena.judging.chat import Messages
 from arena.judging.judge import Judge
-from arena.records import Document, Exhibit, JudgeKind, Qrels, Side, Verdict
+from arena.records import Document, JudgeInput, JudgeKind, Qrels, Side, Verdict
 
 _SAME_DCG = 1e-9
 """Two sums of the same gains may differ by so much, added up in another order."""
@@ -52,17 +52,17 @@ class _QrelsJudge:
         }
         self.fingerprint = content_hash("qrels", top_k, graded)
 
-    def request_key(self, exhibit: Exhibit) -> str:
+    def request_key(self, exhibit: JudgeInput) -> str:
         lists = [
             [d.doc_id for d in side[: self._top_k]] for side in (exhibit.first, exhibit.second)
         ]
         return content_hash(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
 
-    def calls(self, exhibit: Exhibit) -> Mapping[str, Messages]:
+    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         del exhibit
         return {}
 
-    async def judge(self, exhibit: Exhibit) -> Verdict:
+    async def judge(self, exhibit: JudgeInput) -> Verdict:
         query_id = exhibit.query.query_id
         grades = self._qrels.get(exhibit.dataset, {}).get(query_id)
         if not grades:

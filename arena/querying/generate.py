@@ -21,7 +21,7 @@ from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnjudgedError, UsageError
 from arena.experiment.speed import time_left
 from arena.judging.budget import Budget
-from arena.judging.capabilities import Form
+from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Messages
 from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of
@@ -39,7 +39,14 @@ from arena.querying.files import (
 )
 from arena.querying.report import Estimate, Result
 from arena.querying.screening import read_queries, reply_schema, screen
-from arena.querying.settings import LEAST_WORDS, Desk, Order, Sample, open_desk, sample_documents
+from arena.querying.settings import (
+    LEAST_WORDS,
+    GenerationOptions,
+    QueryDesk,
+    Sample,
+    open_desk,
+    sample_documents,
+)
 from arena.records import Document
 from arena.signals import interruptible
 from arena.terminal import dollars
@@ -49,7 +56,7 @@ TOKENS_PER_QUERY: Final = 25
 """Of a reply, with its share of the JSON around it."""
 
 
-def estimate_queries(order: Order, reporter: Reporter) -> Estimate:
+def estimate_queries(order: GenerationOptions, reporter: Reporter) -> Estimate:
     """What `write_queries_for` would take; asks no endpoint anything.
 
     Raises:
@@ -82,7 +89,7 @@ def estimate_queries(order: Order, reporter: Reporter) -> Estimate:
     )
 
 
-def write_queries_for(order: Order, reporter: Reporter) -> Result:
+def write_queries_for(order: GenerationOptions, reporter: Reporter) -> Result:
     """Ask about every document that has no reply yet, then write the queries that are fit for use.
 
     Ctrl-C finishes what is under way; a second one leaves at once, and loses no reply either.
@@ -106,7 +113,7 @@ def write_queries_for(order: Order, reporter: Reporter) -> Result:
     return result
 
 
-def _sample(desk: Desk, order: Order, reporter: Reporter) -> Sample:
+def _sample(desk: QueryDesk, order: GenerationOptions, reporter: Reporter) -> Sample:
     dataset = load_corpus(desk.dataset, reporter)
     for note in dataset.notes:
         reporter.say(f"note: {note}")
@@ -119,7 +126,7 @@ def _sample(desk: Desk, order: Order, reporter: Reporter) -> Sample:
     return sample
 
 
-def _result(order: Order, desk: Desk, sample: Sample, asking: Asking) -> Result:
+def _result(order: GenerationOptions, desk: QueryDesk, sample: Sample, asking: Asking) -> Result:
     known = asking.answers.known
     replies = [
         (document, known[key].queries or ())
@@ -170,7 +177,7 @@ WORKERS: Final = 1024
 """Calls under way at most; `arena.endpoint` finds how many at once the endpoint takes."""
 
 
-def messages_for(desk: Desk, order: Order, document: Document) -> Messages:
+def messages_for(desk: QueryDesk, order: GenerationOptions, document: Document) -> Messages:
     """What the model is asked about a document."""
     return render_for_queries(
         desk.prompt,
@@ -180,9 +187,11 @@ def messages_for(desk: Desk, order: Order, document: Document) -> Messages:
     )
 
 
-def open_chat(desk: Desk, order: Order, api: Api, budget: Budget | None = None) -> Chat:
+def open_chat(
+    desk: QueryDesk, order: GenerationOptions, api: Api, budget: Budget | None = None
+) -> Chat:
     """The model, told what form its reply is to have."""
-    form = Form(schema=reply_schema(order.per_document), name="queries")
+    form = ResponseFormat(schema=reply_schema(order.per_document), name="queries")
     return Chat(desk.model, api, form, budget=budget, learned=Learned(desk.out / LEARNED))
 
 
@@ -191,8 +200,8 @@ class Asking:
 
     def __init__(
         self,
-        desk: Desk,
-        order: Order,
+        desk: QueryDesk,
+        order: GenerationOptions,
         answers: Answers,
         budget: Budget,
         say: Callable[[str], None],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, IncompleteError
 from arena.querying.files import QRELS, QUERIES
 from arena.querying.screening import Screened
-from arena.querying.settings import Desk, Order, Sample
+from arena.querying.settings import GenerationOptions, QueryDesk, Sample
 from arena.terminal import count, dollars
 
 
@@ -46,8 +46,8 @@ class Estimate:
 class Result:
     """How a run ended."""
 
-    order: Order
-    desk: Desk
+    order: GenerationOptions
+    desk: QueryDesk
     sample: Sample
     screened: Screened
     n_answered: int  #: documents with a reply, earlier runs' too

@@ -35,7 +35,7 @@ _ENDPOINT: Final = {"base_url", "api_key_env", "rpm", "tpm"}
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class GenerationOptions:
     """What the command line says."""
 
     config: Path  #: an arena.toml; one that is not there matters only where it is needed
@@ -77,7 +77,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class QueryDesk:
     """The same with everything found."""
 
     dataset: DatasetConfig
@@ -109,7 +109,7 @@ class Sample:
         )
 
 
-def open_desk(order: Order) -> Desk:
+def open_desk(order: GenerationOptions) -> QueryDesk:
     """Find the corpus, the model, the prompt and the folder.
 
     Raises:
@@ -128,7 +128,7 @@ def open_desk(order: Order) -> Desk:
         needs = ", ".join(f"{{{{{word}}}}}" for word in QUERIES_PLACEHOLDERS)
         raise ConfigError(order.prompt, [f"a prompt for queries needs {needs}"])
     dataset = _own_dataset(order, folder) if own else _dataset(order, config)
-    return Desk(dataset, model, prompt, order.out or _out(dataset, folder), max_usd)
+    return QueryDesk(dataset, model, prompt, order.out or _out(dataset, folder), max_usd)
 
 
 def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int) -> Sample:
@@ -153,7 +153,7 @@ def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int
     return Sample(tuple(kept), len(corpus), n_short, n_documents)
 
 
-def _model(order: Order, config: Config | None) -> JudgeConfig:
+def _model(order: GenerationOptions, config: Config | None) -> JudgeConfig:
     """The first judge that is a language model, with what the command line says of it."""
     given = dict(order.model)
     judges = config.judges if config else ()
@@ -172,7 +172,7 @@ def _model(order: Order, config: Config | None) -> JudgeConfig:
         raise ConfigError("arena queries", problem_lines(error, given, lambda _: ())) from None
 
 
-def _own_dataset(order: Order, folder: Path) -> DatasetConfig:
+def _own_dataset(order: GenerationOptions, folder: Path) -> DatasetConfig:
     if order.dataset is not None or (order.documents is not None and order.beir is not None):
         raise UsageError("one of --dataset, --documents and --path, not two of them")
     source = order.documents or order.beir or Path()
@@ -183,7 +183,7 @@ def _own_dataset(order: Order, folder: Path) -> DatasetConfig:
     return DatasetConfig(name=name, documents=source, queries=out / QUERIES)
 
 
-def _dataset(order: Order, config: Config | None) -> DatasetConfig:
+def _dataset(order: GenerationOptions, config: Config | None) -> DatasetConfig:
     datasets = {dataset.name: dataset for dataset in config.datasets} if config else {}
     if order.dataset is None and len(datasets) == 1:
         return next(iter(datasets.values()))

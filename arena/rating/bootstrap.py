@@ -12,7 +12,7 @@ from arena.errors import UsageError
 from arena.rating.bradley_terry import BradleyTerry
 from arena.rating.comparisons import Comparisons, Floats, Ints, check, clusters, mean_one, tally
 from arena.rating.fit import Fit
-from arena.rating.likelihood import Layout, maximise, regular
+from arena.rating.likelihood import Parameters, maximise, regularized
 
 Singles = npt.NDArray[np.float32]
 
@@ -61,7 +61,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
     check(comparisons)
     rng = np.random.default_rng(seed)
     m = len(fit.theta)
-    layout = Layout(
+    layout = Parameters(
         m, fit.position_fitted, tie=False, prior=fit.prior, n_layers=comparisons.n_layers
     )
     tables, starts = _tabulate(comparisons, rng)
@@ -120,13 +120,13 @@ def _tabulate(
     return tables, starts
 
 
-def _refit(draws: _Tables, centre: Floats, layout: Layout, fit: Fit) -> Floats:
+def _refit(draws: _Tables, centre: Floats, layout: Parameters, fit: Fit) -> Floats:
     """The parameters of every draw, (n, size)."""
     shape, precision = (layout.n_layers, layout.n_models, layout.n_models), layout.precision
     start = np.append(fit.theta, fit.position)[: layout.size]
     mean = draws.battles.mean(axis=0).reshape(shape).astype(np.float64)
     slopes = BradleyTerry(mean, np.zeros(shape)).slopes(layout.margins(start), 0.0)
-    chord = np.linalg.inv(regular(layout.hessian(slopes), layout))
+    chord = np.linalg.inv(regularized(layout.hessian(slopes), layout))
     beta = np.tile(start, (len(centre), 1))
     active = np.arange(len(centre))
     for _ in range(_CHORD_STEPS):
@@ -143,7 +143,7 @@ def _refit(draws: _Tables, centre: Floats, layout: Layout, fit: Fit) -> Floats:
     return beta
 
 
-def _gradient(draws: _Tables, active: Ints, beta: Floats, layout: Layout) -> Floats:
+def _gradient(draws: _Tables, active: Ints, beta: Floats, layout: Parameters) -> Floats:
     """Of the log-likelihood of the active draws, (active, size), without priors."""
     m = layout.n_models
     half = beta.astype(np.float32) / 2  # σ(d) = (1 + tanh(d/2)) / 2, and tanh is the fast one

@@ -15,7 +15,7 @@ import numpy as np
 
 from arena.rating.comparisons import Comparisons, DisconnectedError, Floats, Ints, count
 from arena.rating.fit import Fit, estimate
-from arena.rating.likelihood import Slopes
+from arena.rating.likelihood import Derivatives
 
 __all__ = ["BradleyTerry", "Comparisons", "DisconnectedError", "Fit", "fit", "to_elo"]
 
@@ -25,7 +25,7 @@ ELO_PER_LOGIT = 400 / math.log(10)
 
 @dataclass(frozen=True, slots=True)
 class BradleyTerry:
-    """The rule of Bradley and Terry over counted battles, an `arena.rating.likelihood.OutcomeRule`."""
+    """The rule of Bradley and Terry over counted battles, an `OutcomeRule`."""
 
     battles: Floats  #: per ordered pair, (m, m)
     points: Floats  #: of the model shown first, (m, m)
@@ -35,10 +35,10 @@ class BradleyTerry:
         """There is no tie parameter."""
         return None
 
-    def slopes(self, margin: Floats, eta: float) -> Slopes:  # noqa: ARG002
+    def slopes(self, margin: Floats, eta: float) -> Derivatives:  # noqa: ARG002
         """Of Σ points·d − battles·ln(1 + eᵈ)."""
         expected = sigmoid(margin)
-        return Slopes(
+        return Derivatives(
             value=float(np.sum(self.points * margin - self.battles * np.logaddexp(0, margin))),
             margin=self.points - self.battles * expected,
             curvature=self.battles * expected * (1 - expected),

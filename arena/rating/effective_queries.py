@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from arena.rating.comparisons import Floats, Ints, tally
-from arena.rating.likelihood import Layout
+from arena.rating.likelihood import Parameters
 
 _MOST_GROUPS: Final = 1000
 """More queries than this are pooled: it makes a number in the thousands one of a thousand."""
@@ -113,7 +113,7 @@ def of_matrix(covariance: Floats) -> Floats:
     return found
 
 
-def informations(rows: Rows, layout: Layout, cells: Floats) -> Iterator[Floats]:
+def informations(rows: Rows, layout: Parameters, cells: Floats) -> Iterator[Floats]:
     """Yield Σ w² p(1−p) x xᵀ of each query, (some queries, s, s) at a time.
 
     Args:

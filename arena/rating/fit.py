@@ -16,7 +16,7 @@ from arena.rating.comparisons import (
     connected_groups,
 )
 from arena.rating.effective_queries import Contrasts
-from arena.rating.likelihood import Layout, OutcomeRule, maximise
+from arena.rating.likelihood import OutcomeRule, Parameters, maximise
 from arena.rating.sandwich import sandwich
 
 
@@ -91,7 +91,7 @@ def estimate(
         raise UsageError(f"prior must be 0 or more, got {prior}")
     if prior == 0 and len(groups := connected_groups(counts)) > 1:
         raise DisconnectedError(groups)
-    layout = Layout(
+    layout = Parameters(
         n_models=comparisons.n_models,
         position=position and position_identifiable(counts.battles),
         tie=rule.tie_start is not None,

@@ -23,7 +23,7 @@ _MAX_ITERATIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Slopes:
+class Derivatives:
     """A log-likelihood and its derivatives at one point; cells are those of `Counts`."""
 
     value: float  #: the log-likelihood
@@ -41,7 +41,7 @@ class OutcomeRule(Protocol):
     def tie_start(self) -> float | None:
         """Where the search for η starts; None for a rule without one."""
 
-    def slopes(self, margin: Floats, eta: float) -> Slopes:
+    def slopes(self, margin: Floats, eta: float) -> Derivatives:
         """The log-likelihood of the battles and its derivatives; −inf where η is out of range."""
 
     def row_scores(
@@ -51,7 +51,7 @@ class OutcomeRule(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Parameters:
     """Which parameters there are: θ (m), then γ if fitted, then η if the rule has one."""
 
     n_models: int
@@ -77,7 +77,7 @@ class Layout:
         """The tie parameter; 0 where there is none."""
         return float(beta[-1]) if self.tie else 0.0
 
-    def slopes(self, rule: OutcomeRule, beta: Floats) -> Slopes:
+    def slopes(self, rule: OutcomeRule, beta: Floats) -> Derivatives:
         """The log-likelihood and its derivatives at ``beta``."""
         return rule.slopes(self.margins(beta), self.eta(beta))
 
@@ -90,7 +90,7 @@ class Layout:
             diagonal[self.n_models] = POSITION_PRECISION
         return diagonal
 
-    def gradient(self, slopes: Slopes) -> Floats:
+    def gradient(self, slopes: Derivatives) -> Floats:
         """Of the log-likelihood without priors, (size,)."""
         parts = [self.along(slopes.margin)]
         if self.tie:
@@ -118,7 +118,7 @@ class Layout:
             out[..., m, m] = first.sum(axis=(-1, -2))
         return out
 
-    def hessian(self, slopes: Slopes) -> Floats:
+    def hessian(self, slopes: Derivatives) -> Floats:
         """Of the negative log-likelihood without priors, (size, size)."""
         out = np.zeros((self.size, self.size))
         s = self.n_models + self.position
@@ -132,8 +132,8 @@ class Layout:
 
 
 def maximise(
-    rule: OutcomeRule, layout: Layout, *, centre: Floats | float = 0.0
-) -> tuple[Floats, Slopes]:
+    rule: OutcomeRule, layout: Parameters, *, centre: Floats | float = 0.0
+) -> tuple[Floats, Derivatives]:
     """Newton's method with step halving from θ = 0: the parameters and the slopes there.
 
     ``centre`` is the mean of the priors, (size,) or 0.
@@ -148,7 +148,7 @@ def maximise(
     slopes = layout.slopes(rule, beta)
     for _ in range(_MAX_ITERATIONS):
         gradient = layout.gradient(slopes) - precision * (beta - centre)
-        step = np.linalg.solve(regular(layout.hessian(slopes), layout), gradient)
+        step = np.linalg.solve(regularized(layout.hessian(slopes), layout), gradient)
         value = slopes.value - precision @ (beta - centre) ** 2 / 2
         for _halving in range(40):
             trial = beta + step
@@ -168,7 +168,7 @@ def maximise(
     )
 
 
-def regular(hessian: Floats, layout: Layout) -> Floats:
+def regularized(hessian: Floats, layout: Parameters) -> Floats:
     """Add the priors, and what fixes the mean of θ, to a Hessian that is blind to it."""
     m = layout.n_models
     out = hessian + np.diag(layout.precision)

@@ -20,7 +20,7 @@ from arena.rating.effective_queries import (
     effective_queries,
     informations,
 )
-from arena.rating.likelihood import Layout, OutcomeRule, Slopes, regular
+from arena.rating.likelihood import Derivatives, OutcomeRule, Parameters, regularized
 
 _BLOCK_CELLS = 4_000_000
 """Clusters times parameters held at once: 32 MB, however many queries there are."""
@@ -38,7 +38,7 @@ class Covariances:
 
 
 def sandwich(
-    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Layout, beta: Floats
+    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Parameters, beta: Floats
 ) -> Covariances:
     """Covariance of all parameters, clustered by query.
 
@@ -54,7 +54,7 @@ def sandwich(
     """
     slopes = layout.slopes(rule, beta)
     hessian = layout.hessian(slopes)
-    bread = np.linalg.inv(regular(hessian, layout)).astype(np.float64, copy=False)
+    bread = np.linalg.inv(regularized(hessian, layout)).astype(np.float64, copy=False)
     margin, tie = row_scores(comparisons, counts, rule, layout, beta)
     played = counts.battles > 0
     own = np.divide(slopes.curvature, counts.battles, out=np.zeros(played.shape), where=played)
@@ -83,7 +83,7 @@ class _Found:
     contrasts: Gathering
 
 
-def _gather(datasets: Iterator[Rows], layout: Layout, own: Floats, bread: Floats) -> _Found:
+def _gather(datasets: Iterator[Rows], layout: Parameters, own: Floats, bread: Floats) -> _Found:
     """Add up the data sets; ``own`` is the information of one battle in each cell."""
     s, n_clusters = layout.n_models + layout.position, 0
     meat, squares, queries = np.zeros(bread.shape), np.zeros((s, s)), np.zeros(layout.size)
@@ -102,7 +102,7 @@ def _gather(datasets: Iterator[Rows], layout: Layout, own: Floats, bread: Floats
 
 
 def row_scores(
-    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Layout, beta: Floats
+    comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Parameters, beta: Floats
 ) -> tuple[Floats, Floats | None]:
     """∂ℓ/∂d and ∂ℓ/∂η of each battle, times its weight, (n,); None without η."""
     margins, eta = layout.margins(beta), layout.eta(beta)
@@ -112,7 +112,7 @@ def row_scores(
     return margin * counts.weight, None if tie is None else tie * counts.weight
 
 
-def _squares(counts: Counts, layout: Layout, margin: Floats, tie: Floats | None) -> Floats:
+def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | None) -> Floats:
     """Σ g gᵀ over single battles, (size, size).
 
     A battle's g is a number times e_first − e_second, so the sum has the form of a Hessian.
@@ -122,7 +122,7 @@ def _squares(counts: Counts, layout: Layout, margin: Floats, tie: Floats | None)
         return tally(counts.pair, value, counts.battles.size).reshape(counts.battles.shape)
 
     curvature = cells(margin**2)
-    slopes = Slopes(value=0.0, margin=np.zeros_like(curvature), curvature=curvature)
+    slopes = Derivatives(value=0.0, margin=np.zeros_like(curvature), curvature=curvature)
     if tie is not None:
         slopes = replace(slopes, tie_margin=cells(margin * tie), tie_tie=float(tie @ tie))
     return layout.hessian(slopes)
@@ -142,7 +142,7 @@ def _guarded(
     return half @ half.T, np.zeros_like(bread)
 
 
-def score_outer(rows: Rows, layout: Layout) -> tuple[Floats, Floats]:
+def score_outer(rows: Rows, layout: Parameters) -> tuple[Floats, Floats]:
     """Σ_q (g_q − ḡ)(g_q − ḡ)ᵀ, and the number of queries that touch each parameter.
 
     ḡ is the mean over the queries of the data set: nothing for a single one.

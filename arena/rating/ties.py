@@ -16,7 +16,7 @@ from arena.rating import bradley_terry
 from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, count, tally
 from arena.rating.fit import Fit, estimate
-from arena.rating.likelihood import Slopes
+from arena.rating.likelihood import Derivatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class Davidson:
         """A third of the battles between equals are ties, ν = 1."""
         return 0.0
 
-    def slopes(self, margin: Floats, eta: float) -> Slopes:
+    def slopes(self, margin: Floats, eta: float) -> Derivatives:
         """Of Σ (W − L)d/2 + Tη − N ln Z, Z = e^(d/2) + e^(−d/2) + ν."""
         wins, ties, losses = self.outcomes.wins, self.outcomes.ties, self.outcomes.losses
         battles = wins + ties + losses
         log_z = np.logaddexp(np.logaddexp(margin / 2, -margin / 2), eta)
         win, loss, tie = _exp(margin / 2 - log_z), _exp(-margin / 2 - log_z), _exp(eta - log_z)
         lead = win - loss
-        return Slopes(
+        return Derivatives(
             value=float(np.sum((wins - losses) * margin / 2 + ties * eta - battles * log_z)),
             margin=(wins - losses - battles * lead) / 2,
             curvature=battles / 4 * (win + loss - lead**2),
@@ -76,17 +76,17 @@ class RaoKupper:
         """A third of the battles between equals are ties, h = ln 2."""
         return math.log(2)
 
-    def slopes(self, margin: Floats, eta: float) -> Slopes:
+    def slopes(self, margin: Floats, eta: float) -> Derivatives:
         """Of Σ (W + T) ln σ(d − h) + (L + T) ln σ(−d − h) + T ln(e^(2h) − 1)."""
         if eta <= 0:
-            return Slopes(value=-math.inf, margin=margin, curvature=margin)
+            return Derivatives(value=-math.inf, margin=margin, curvature=margin)
         ties = self.outcomes.ties
         not_lost, not_won = self.outcomes.wins + ties, self.outcomes.losses + ties
         win, loss = sigmoid(margin - eta), sigmoid(-margin - eta)
         up, down = not_lost * (1 - win), not_won * (1 - loss)
         n_ties, tilt = float(ties.sum()), 1 / -math.expm1(-2 * eta)
         value = not_lost * np.logaddexp(0, eta - margin) + not_won * np.logaddexp(0, eta + margin)
-        return Slopes(
+        return Derivatives(
             value=n_ties * (2 * eta - math.log(tilt)) - float(np.sum(value)),
             margin=up - down,
             curvature=up * win + down * loss,

@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.auditing.agreement import first_won, ndcg_difference
-from arena.auditing.evidence import Evidence
+from arena.auditing.evidence import AuditInput
 from arena.auditing.order import swapped
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
@@ -264,7 +264,7 @@ def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.
 
 def _disagrees(battles: Battles, lists: Lists) -> NDArray[np.int8]:
     out = np.full(len(battles), UNKNOWN, np.int8)
-    difference = ndcg_difference(Evidence(battles, battles, lists=lists), battles)
+    difference = ndcg_difference(AuditInput(battles, battles, lists=lists), battles)
     if difference is not None:
         said, better = first_won(battles), np.sign(np.nan_to_num(difference))
         decided = (said != 0) & (better != 0)
