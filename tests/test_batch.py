@@ -862,7 +862,9 @@ def test_a_line_is_the_same_for_the_same_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "overdue"), [("no moment", True), ("2020-01-01T00:00:00.000Z", True), (now(), False)]
+    ("at", "overdue"),
+    [("no moment", True), ("2020-01-01T00:00:00.000Z", True), (now(), False)],
+    ids=["no moment", "long ago", "now"],
 )
 def test_a_job_of_two_days_ago_or_of_no_known_day_is_waited_for_no_more(
     at: str, *, overdue: bool
