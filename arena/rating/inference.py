@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -286,12 +286,16 @@ def student_cdf(t: Floats, df: Floats) -> Floats:
 
 def student_quantile(tail: float, df: Floats) -> Floats:
     """How far out t leaves ``tail``, between 0 and ½, beyond it; one for each ``df``."""
-    # Its logarithm is smooth in 1/df: solved at a few degrees of freedom, it is known at all.
-    series = Chebyshev.interpolate(
+    reach: Floats = np.exp(_series(tail)(1 / np.clip(df, 1.0, _MAX_DF)))
+    return reach
+
+
+@lru_cache(maxsize=64)
+def _series(tail: float) -> Chebyshev:
+    """The logarithm of the quantile in 1/df: smooth, so that a few solutions tell all."""
+    return Chebyshev.interpolate(
         lambda inverse: np.log(_solved(tail, 1 / inverse)), _DEGREE, domain=[1 / _MAX_DF, 1.0]
     )
-    reach: Floats = np.exp(series(1 / np.clip(df, 1.0, _MAX_DF)))
-    return reach
 
 
 def _solved(tail: float, df: Floats) -> Floats:
