@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,6 +57,7 @@ class Manners:
     lost: float = 0.0  #: share of replies that are billed and do not arrive whole
     failing: float = 0.0  #: share of requests that are refused, and not billed
     unreadable: float = 0.0  #: share of replies that are no verdict
+    delay_s: float = 0.0  #: before each answer
     seed: int = 1
 
 
@@ -81,6 +83,7 @@ class Spender:
             fatal = self.n_requests == self.kill_at
             drawn = [self._random.random() for _ in range(4)]
             answer = self._answer(request, drawn)
+        time.sleep(self.manners.delay_s)
         if fatal and self.process:
             if drawn[3] < 0.5:
                 self.process.kill()

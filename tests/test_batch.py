@@ -29,6 +29,7 @@ from arena.batch.jobs import Poll, is_overdue
 from arena.batch.requests import Limits, Request, cut, request_line
 from arena.batch.submit import SubmitOptions, open_batch_run
 from arena.cli import main
+from arena.config import load_config
 from arena.endpoint import file_api as files
 from arena.errors import (
     ApiError,
@@ -39,10 +40,12 @@ from arena.errors import (
     LogError,
     UsageError,
 )
+from arena.experiment.spending import open_budgets_and_log
 from arena.store.append import LineFile
 from arena.store.batch_ledger import LEDGER, Job, now, read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_replies
+from arena.store.shards import Shard
 
 TWO = {"strong": ["good", "fair"], "weak": ["poor", "other"]}
 N_BATTLES = 2 * len(QUERIES)
@@ -88,6 +91,14 @@ def replied(config: Path) -> list[str]:
     """The battles that have a reply; what was paid and led to none has no id."""
     replies = read_replies(folder_of(config) / "replies.jsonl")
     return [reply.id for reply in replies if reply.id]
+
+
+def lost_usd(config: Path) -> list[float]:
+    """What was perhaps billed, and led to no battle; nothing else has no id."""
+    replies = read_replies(folder_of(config) / "replies.jsonl")
+    assert all(reply.usage.estimated for reply in replies if not reply.id)
+    replies = read_replies(folder_of(config) / "replies.jsonl")
+    return [reply.usage.cost_usd for reply in replies if not reply.id]
 
 
 def test_batch_jobs_write_the_log_that_a_live_run_writes_at_half_the_price(
@@ -382,6 +393,8 @@ def test_what_was_done_is_collected_however_a_job_ended(
     assert failed(config) == {"bad_request": 1, "server": 1, "batch_expired": 1, "garbage": 1}
     # The page in place of a reply has status 200, so it is billed, and written down with its cost.
     assert len(replied(config)) == N_BATTLES - 4
+    # What is missing of a job that came to its end may have been answered, and is billed then.
+    assert len(lost_usd(config)) == (status == "completed")
 
 
 def test_a_whole_job_that_fails_says_why_and_is_asked_again(
@@ -639,9 +652,33 @@ def test_a_job_that_the_provider_forgot_can_be_given_up(
     with pytest.raises(UsageError, match="open are: 0001-"):
         collect(config, give_up="0007")
 
-    collect(config, give_up=next(iter(read_jobs(folder_of(config)))))
+    (job,) = read_jobs(folder_of(config)).values()
+    collect(config, give_up=job.name)
 
+    assert lost_usd(config) == [pytest.approx(job.cost_usd)]  # it may have run, and be billed
     assert submit(config).n_requests == N_BATTLES
+
+
+def test_jobs_under_way_count_towards_the_cap_of_a_live_run_and_of_its_shards(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    from experiments import play
+
+    config = experiment(tmp_path, server)
+    under_way = submit(config, n_requests=4, max_tokens=5_000)
+    assert 0 < under_way.n_requests < N_BATTLES
+
+    for options in ({}, {"shard": Shard(1, 2)}):
+        capped = play(config, max_usd=under_way.at_most_usd, **options)
+        assert (capped.capped is not None, capped.cost_usd) == (True, 0.0)
+    settings, part = load_config(config), Shard(1, 2)
+    books = open_budgets_and_log(
+        settings, folder_of(config), max_usd=2 * under_way.at_most_usd, shard=part
+    )
+    play(config, max_usd=under_way.at_most_usd + 1.0)
+
+    assert books.whole.cap.committed_usd == pytest.approx(under_way.at_most_usd / 2)
+    assert len(logged(config)) == N_BATTLES
 
 
 def test_a_refused_key_ends_a_submission_at_once_and_is_never_shown(

@@ -164,6 +164,23 @@ def test_calls_that_wait_go_in_the_order_in_which_they_came():
     assert order == [*range(10), *range(100, 105)]
 
 
+def test_a_small_call_does_not_pass_a_large_one_that_waits():
+    budget = Budget(1.0)
+    order: list[str] = []
+
+    async def call(name: str, usd: float) -> None:
+        async with budget.hold(at_most(usd)) as held:
+            order.append(name)
+            await asyncio.sleep(0.005)
+            held.free()
+
+    async def story() -> None:
+        await asyncio.gather(call("first", 0.5), call("large", 0.9), call("small", 0.1))
+
+    run(story())
+    assert order == ["first", "large", "small"]
+
+
 def test_a_judge_that_is_alone_with_its_own_cap_stops_no_other_judge():
     whole = Budget(100.0)
     poor, rich = Budget(1.0, within=whole), Budget(50.0, within=whole)

@@ -464,3 +464,11 @@ def test_a_set_of_ids_grows_without_losing_anything():
     assert not names.add("name 17")
     assert all(f"name {number}" in names for number in range(70_000))
     assert not any(f"name {number}" in names for number in range(70_000, 71_000))
+
+
+@pytest.mark.parametrize("cost_usd", [float("nan"), float("inf"), -1.0, "much"])
+def test_a_cost_that_could_not_be_read_again_is_never_written(tmp_path, cost_usd):
+    with BattleLog(tmp_path) as log, pytest.raises(ValueError, match="a cost of"):
+        log.write_reply(Reply("id", "key", "", None, usage=Usage(cost_usd=cost_usd)))
+
+    assert (tmp_path / "replies.jsonl").read_bytes() == b""

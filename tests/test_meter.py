@@ -16,7 +16,7 @@ from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, Retry
 from arena.endpoint.client import run as run_async
 from arena.endpoint.outage import OutagePolicy
-from arena.errors import BudgetSpentError, UnjudgedError
+from arena.errors import BudgetSpentError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import SHORT, ResponseFormat
 from arena.judging.chat import Chat
@@ -271,6 +271,19 @@ def test_an_attempt_that_was_refused_is_free(refused: Answer) -> None:
     assert budget.spent_usd == pytest.approx(CALL_USD)
     assert budget.cap.estimated_usd == 0.0
     assert said == []
+
+
+def test_a_server_that_is_not_there_bills_nothing() -> None:
+    budget = Budget()
+
+    async def use() -> None:
+        async with Api(Endpoint("http://127.0.0.1:9/v1", None), retry=HASTY) as api:
+            asker = Chat(config(**PRICES), api, ResponseFormat(schema={}), budget=budget)
+            with pytest.raises(FatalApiError, match="unreachable"):
+                await asker.ask([{"role": "user", "content": "hello"}], lambda reply: reply.text)
+
+    run_async(use())
+    assert budget.spent_usd == 0.0
 
 
 def test_every_attempt_that_was_billed_is_booked_and_no_more_are_made_than_can_be_paid() -> None:

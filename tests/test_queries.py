@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from loopback import Answer, LoopbackServer, Received, chat, error
+from loopback import Answer, LoopbackServer, Received, chat, error, truncated
 
 from arena.cli import main
 from arena.config import load_config
 from arena.config.datasets import DatasetConfig
 from arena.data.load import load_dataset
 from arena.errors import UnjudgedError
+from arena.judging.meter import LONGEST
 from arena.judging.prompt import load_prompt, render_for_queries
 from arena.querying.generate import TOKENS_PER_QUERY
 from arena.querying.screening import fault, read_queries, screen
@@ -253,6 +254,47 @@ def test_a_cap_is_held_and_the_rest_is_written_when_it_is_raised(tmp_path: Path)
     assert "--max-usd MORE" in first.stderr
     assert second.exit_code == 0
     assert len(server.requests) == 10
+
+
+def test_what_a_lost_reply_may_have_cost_is_claimed_beforehand_and_counted_afterwards(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path / "corpus", 1)
+    claimed: list[float] = []
+
+    def lost_once(request: dict[str, Any], attempt: int) -> Answer:
+        claims = json.loads((tmp_path / "out" / "queries.spending.json").read_text())
+        claimed.append(sum(claims.values()))
+        answer = asks(request, attempt)
+        return truncated(answer) if attempt == 1 else answer
+
+    with LoopbackServer(lost_once) as server:
+        arena(tmp_path, server)
+    rows = (tmp_path / "out" / "queries.replies.jsonl").read_text().splitlines()
+    fine, lost = map(json.loads, rows)
+
+    most_usd = LONGEST * 2 / 1e6
+    assert [int(usd / most_usd) for usd in claimed] == [1, 2]
+    assert fine["cost_usd"] == pytest.approx(0.00014)
+    assert "estimated" not in fine
+    assert (lost["reason"], lost["estimated"], lost["queries"]) == ("lost", True, None)
+    assert lost["cost_usd"] == pytest.approx(claimed[0])
+    assert not (tmp_path / "out" / "queries.spending.json").exists()
+
+
+def test_what_a_killed_run_had_on_the_wire_counts_towards_the_cap(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "queries.spending.json").write_text('{"": 0.5}\n')
+    with LoopbackServer(asks) as server:
+        capped = arena(tmp_path, server, "--max-usd", "0.5")
+        n_capped = len(server.requests)
+        arena(tmp_path, server, "--max-usd", "1")
+
+    manifest = json.loads((tmp_path / "out" / "queries.manifest.json").read_text())
+    assert capped.exit_code == 1
+    assert (n_capped, len(server.requests)) == (0, 6)
+    assert manifest["cost_usd"] == pytest.approx(0.5 + 6 * 0.00014)
 
 
 def test_a_cap_without_prices_is_refused(tmp_path: Path) -> None:
