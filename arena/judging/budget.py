@@ -153,14 +153,15 @@ class Budget:
         Raises:
             BudgetSpentError: this would pass the cap, whatever becomes of the calls in flight.
         """
+        now = price()
+        if not self._tight(now) and not self._line.locked():
+            with self._set_aside(now.most_usd) as reservation:
+                yield reservation
+            return
         async with AsyncExitStack() as stack:
-            now = price()
-            if not self._tight(now) and not self._line.locked():
-                reservation = stack.enter_context(self._set_aside(now.most_usd))
-            else:
-                async with self._line:
-                    most_usd = await self._room(price, stack)
-                    reservation = stack.enter_context(self._set_aside(most_usd))
+            async with self._line:
+                most_usd = await self._room(price, stack)
+                reservation = stack.enter_context(self._set_aside(most_usd))
             yield reservation
 
     async def _room(self, price: Callable[..., Price], stack: AsyncExitStack) -> float:

@@ -215,6 +215,8 @@ class Meter:
         )
 
     def _learn(self, habits: Habits) -> None:
+        if habits == self.habits:
+            return  # as after nearly every call
         before, self.habits = self.habits, habits
         # A few of the counts on the way are kept: each is a write to the disk.
         kept = habits.n_within in (8, 16, 32, TRUSTED)
