@@ -14,7 +14,7 @@ from loopback import Answer, LoopbackServer, as_json, chat, error, verdict
 from arena.endpoint.http_errors import naming, wording
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.judge import Judge
-from arena.judging.prompt_cut import LEAST, SEEN, Ceiling, least_words
+from arena.judging.prompt_cut import LEAST, SEEN, SHARE, Ceiling, below_words, least_words
 from arena.judging.refused_calls import ENOUGH, QUESTION
 from arena.records import Document, JudgeInput, Query
 
@@ -253,3 +253,10 @@ def test_what_was_sent_is_no_word_of_an_error():
 
     assert wording(raw) == "body.top: not so"
     assert "SECRET" not in naming(raw)
+
+
+@given(st.text(st.sampled_from("ab é文字ไท\u3000\u00a0\n😀…"), max_size=200), st.integers(0, 200))
+def test_a_quick_bound_decides_nothing_that_the_exact_count_would_not(
+    text: str, n_tokens: int
+) -> None:
+    assert below_words(text, n_tokens) == (n_tokens < SHARE * least_words(text))

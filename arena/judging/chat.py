@@ -217,7 +217,8 @@ class Chat:
                     cost_usd=spent.cost_usd,
                     estimated=spent.estimated,
                 ) from error
-            self._speak(self.dialect.joined(dialect))
+            if dialect is not self.dialect:
+                self._speak(self.dialect.joined(dialect))
             spent = replace(add_usage(spent, fare.usage), latency_ms=answer.latency_ms)
             reply = chat_reply(answer.body, spent)
             if self._form.labels and dialect.short and reply.cut:

@@ -36,6 +36,9 @@ TRUSTED: Final = 64
 SLACK: Final = 16
 """Tokens beyond a limit that are only another way of counting."""
 
+NOTHING: Final = Usage()
+"""What a call took that was never answered."""
+
 _TOKENS_PER_BYTE: Final = 1 / 4
 _TOKENS_PER_REPLY: Final = 150
 """What a call likely takes, before anything is known of the endpoint."""
@@ -194,6 +197,14 @@ class Meter:
         """Learn from what a reply says that it took, and from what it leaves out."""
         known, (n_input, n_output) = self.habits, tokens
         per_byte = n_input / n_bytes if n_input and n_bytes else 0.0
+        if (
+            per_byte <= known.tokens_per_byte
+            and n_input is not None
+            and n_output is not None
+            and n_output <= known.output_tokens
+            and (limit is None or (known.trusts(limit) and n_output <= limit + SLACK))
+        ):
+            return  # nothing new, as after nearly every call
         n_within, beyond = known.n_within, known.beyond
         if limit is not None and n_output is not None:
             beyond = beyond or n_output > limit + SLACK
@@ -216,7 +227,7 @@ class Meter:
 
     def _learn(self, habits: Habits) -> None:
         if habits == self.habits:
-            return  # as after nearly every call
+            return
         before, self.habits = self.habits, habits
         # A few of the counts on the way are kept: each is a write to the disk.
         kept = habits.n_within in (8, 16, 32, TRUSTED)
@@ -285,6 +296,8 @@ class _ChatBill:
 
 def add_usage(one: Usage, other: Usage) -> Usage:
     """Both together; the latency is that of the second."""
+    if one == NOTHING:
+        return other
     return Usage(
         one.input_tokens + other.input_tokens,
         one.output_tokens + other.output_tokens,

@@ -11,7 +11,7 @@ import functools
 import logging
 import sqlite3
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -26,6 +26,8 @@ from arena.records import Usage
 _log = logging.getLogger(__name__)
 
 
+_USAGE: Final = tuple(field.name for field in fields(Usage))
+_SURE: Final = tuple(name for name in _USAGE if name != "estimated")
 _GROUP: Final = 64
 """Replies that are written together, at most."""
 
@@ -126,10 +128,8 @@ class VerdictCache:
 
 def _usage(usage: Usage) -> dict[str, Any]:
     """As it is kept; an estimate is marked, and what is sure has no mark."""
-    row = asdict(usage)
-    if not usage.estimated:
-        del row["estimated"]
-    return row
+    kept = _USAGE if usage.estimated else _SURE
+    return {name: getattr(usage, name) for name in kept}
 
 
 def _reply(raw: object) -> ChatReply | None:
