@@ -7,23 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["query", "document"]
-
-
 Orders = Literal["both", "balanced"]
-
-
 Winner = Literal["model_a", "model_b", "tie"]
-
-
 Side = Literal["first", "second", "tie"]
-
-
 Source = Literal["judge", "identical", "cache"]
-
-
 JudgeKind = Literal["pairwise", "pointwise", "qrels"]
-
-
 Qrels = Mapping[str, Mapping[str, int]]
 """query_id → doc_id → graded relevance; zero and negative grades are not relevant."""
 

@@ -23,28 +23,20 @@ from urllib.parse import quote
 BLANK: Final = "[key]"
 """What stands in a secret's place."""
 
-
 _SHORTEST: Final = 8
 """A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
-
 
 _LONG: Final = 20
 """Letters that no honest text has by chance, even where blanks and commas are left out."""
 
-
 _LEVELS: Final = 3
 """How often escapes may be escaped again."""
-
 
 _DEPTH: Final = 100
 """No reply that means anything is nested deeper."""
 
-
 _ALNUM: Final = (string.ascii_letters + string.digits).encode()
-
-
 _SEPARATORS: Final = bytes(set(range(256)) - set(_ALNUM))
-
 
 _ESCAPE: Final = re.compile(
     r"\\u00([2-7][0-9a-f])|\\x([2-7][0-9a-f])|%([2-7][0-9a-f])|&#x0{0,4}([2-7][0-9a-f]);"
@@ -53,14 +45,11 @@ _ESCAPE: Final = re.compile(
 )
 """A printable ASCII character as JSON, programs, addresses and HTML escape it."""
 
-
 _ESCAPED: Final = re.compile(rb"\\u00[2-7]|%[2-7][0-9a-fA-F]")
 """Such an escape in bytes, but for those that are looked for by themselves, for speed."""
 
-
 _LINE_ENDS: Final = (b"\\n", b"\\r", b"\\t")
 """White space whose escapes in JSON are letters."""
-
 
 _NAME: Final = re.compile(
     r"(^|_)([a-z]*key|token|secret|password|passwd|credential)s?(_|$)", re.IGNORECASE

@@ -33,10 +33,8 @@ __all__ = [
     "wrapped",
 ]
 
-
 _GAP = 2
 """Blanks between two columns."""
-
 
 _ANY_WIDTH = 10_000
 
@@ -310,9 +308,7 @@ _PLAINER: Final = {
 }
 """What arena itself writes, in ASCII; anything else that cannot be encoded is escaped."""
 
-
 _ERRORS: Final = "arena-plainer"
-
 
 _UNSEEN: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"

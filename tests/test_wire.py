@@ -105,6 +105,25 @@ def test_an_endpoint_that_never_answers_otherwise_is_named_soon(name: str) -> No
     assert len(server.requests) == HASTY.first_contact
 
 
+def test_one_call_that_an_endpoint_cannot_digest_stops_no_other_and_three_stop_the_run() -> None:
+    bad = http(b"<html>")
+
+    async def first_ones(server: RawServer, n_calls: int) -> list[ApiError]:
+        async with Api(Endpoint(server.base_url), retry=HASTY) as api:
+            errors = []
+            for number in range(n_calls):
+                with pytest.raises(ApiError) as caught:
+                    await api.post("/chat/completions", {"model": "m", "messages": [number]})
+                errors.append(caught.value)
+            return errors
+
+    with RawServer(lambda request: bad) as server:
+        errors = run(asyncio.wait_for(first_ones(server, 3), 60))
+
+    assert [isinstance(error, FatalApiError) for error in errors] == [False, False, True]
+    assert all("check base_url" in str(error) for error in errors)
+
+
 def test_compressed_answers_are_read() -> None:
     packed = gzip.compress(chat("fine").body)
     server = RawServer(lambda request: http(packed, headers="Content-Encoding: gzip\r\n"))

@@ -28,7 +28,6 @@ from arena.rating.leaderboard_records import Leaderboard
 Signs = NDArray[np.int8]
 """+1, 0 or −1: one model, a tie, the other."""
 
-
 Names = tuple[tuple[str, str], tuple[str, str]]
 """Key and title of the accuracy, key and title of kappa."""
 
@@ -71,18 +70,15 @@ def agreement_figures(
 
 _SAME_NDCG = 1e-9
 
-
 _QRELS: Names = (
     ("qrels_accuracy", "agrees with the relevance grades"),
     ("qrels_kappa", "agrees with them beyond chance (Cohen's kappa)"),
 )
 
-
 _RANKS: Names = (
     ("rank_tau", "ratings rank as nDCG@10 does (Kendall's tau)"),
     ("rank_rho", "the same by Spearman's rho"),
 )
-
 
 _NO_QRELS = "no relevance grades (qrels) are beside the log"
 
@@ -221,8 +217,6 @@ def by_side(
 
 
 _ALPHA = "panel_alpha", "judges agree beyond chance (Krippendorff's alpha)"
-
-
 _SHARE = "panel_agreement", "two judges of the panel agree"
 
 
@@ -268,7 +262,6 @@ def _alpha(counts: np.ndarray, query: np.ndarray) -> AuditMetric:
 
 _Matchup = tuple[tuple[str, str], str, str]
 """(data set, query_id), lower model, upper model."""
-
 
 _PEOPLE: Names = (
     ("people_accuracy", "agrees with people"),

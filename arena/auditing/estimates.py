@@ -15,14 +15,8 @@ from arena.auditing.records import Estimate, Part
 from arena.rating.battles import Battles
 
 Floats = NDArray[np.float64]
-
-
 LEVEL = 0.95
-
-
 _NORMAL_QUANTILE = 1.959963984540054
-
-
 _DRAWS = 1000
 
 

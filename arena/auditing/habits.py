@@ -110,8 +110,6 @@ def _cluster_codes(battles: Battles) -> dict[tuple[str, str], int]:
 
 
 Singles = NDArray[np.float32]
-
-
 CHANCE = 0.25
 """Of the 8 outcomes of three battles 2 are cycles: n(n−1)(n−2)/24 of the n(n−1)(n−2)/6 triads
 (Kendall and Babington Smith 1940, doi:10.1093/biomet/31.3-4.324)."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["believable", "believe with care", "do not believe"]
-
-
 Unit = Literal["share", "elo", "coefficient"]
 
 

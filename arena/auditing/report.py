@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOURS = {"believable": "green", "believe with care": "yellow", "do not believe": "red"}
-
-
 _PARTS_SHOWN = 8
 
 

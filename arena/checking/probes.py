@@ -34,9 +34,7 @@ from arena.terminal import dollars
 PATIENCE: Final = Retry(attempts=2, first_contact=1)
 """A check is to say what is wrong, not to wait until it is well."""
 
-
 QUERY: Final = Query("q", "How long may parents stay at home after the birth of a child?")
-
 
 GOOD: Final = Document(
     "good",
@@ -45,20 +43,15 @@ GOOD: Final = Document(
     title="Parental leave",
 )
 
-
 POOR: Final = Document(
     "poor",
     "The printer on the second floor takes paper from the cupboard beside it.",
     title="Printer",
 )
 
-
 _TINY: Final = Dataset("check", {d.doc_id: d for d in (GOOD, POOR)}, {"q": QUERY}, {})
-
-
 Datasets = Callable[[], Sequence[Dataset] | None]
 """Waits until the experiment's data sets are loaded; None where they are not to be."""
-
 
 _SAME: Final = 0.9999
 """Cosine of two vectors of one text, beyond which a model makes no difference between roles."""
@@ -231,10 +224,7 @@ def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 _OF_LENGTH: Final = ("bad_request", "prompt_cut")
 """Reasons that every prompt as long as this one would meet."""
 
-
 _TOO_SLOW: Final = "too slow to try a prompt as long as the battles'"
-
-
 _PER_WORD: Final = 1.4
 """Tokens, about."""
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 LLM_QUERIES = 10
 """Questions that an LLM judges in the demo: 200 battles, a few cents at a small model's price."""
 
-
 DEFAULT_JUDGE = "gpt-4.1-mini"
 
 

@@ -15,7 +15,6 @@ PublicName = Literal["arcd", "msmarco", "fiqa", "scifact", "norquad", "dbpedia"]
 SOURCES: Final = ("path", "builtin", "hf", "public", "documents")
 """The keys of which a data set has exactly one."""
 
-
 _SOURCES_OF: Final = {
     "split": ("path", "hf", "public"),
     "subset": ("hf",),

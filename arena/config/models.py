@@ -26,39 +26,25 @@ HostedProvider = Literal[
     "nvidia",
 ]
 
-
 ServerProvider = Literal["ollama", "vllm", "tei", "llamacpp", "lmstudio"]
-
 
 LocalProvider = Literal[
     "sentence-transformers", "model2vec", "onnx", "bm25", "wordllama", "minilm", "lsa"
 ]
 
-
 Provider = Literal[HostedProvider, ServerProvider, LocalProvider]
 """Who makes vectors or rankings: hosted APIs, servers of one's own, and what runs right here."""
-
 
 Reranker = Literal["cohere", "jina", "voyage", "tei", "cross-encoder"]
 """Who puts another model's run into a better order: rerank APIs, or a local cross-encoder."""
 
-
 Precision = Literal["float32", "float16", "int8", "binary"]
 """The numbers that an index holds: 4, 2, 1 and 1/8 bytes a dimension."""
 
-
 _OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx")
-
-
 _WAYS: Final = ("provider", "run", "command", "rerank")
-
-
 _OF_VECTORS: Final = frozenset({"dimensions", "precision"})
-
-
 _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
-
-
 _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "document_extra"})
 
 
@@ -252,14 +238,10 @@ _CODES: Final = {
     "yiddish": "yi",
 }
 
-
 LANGUAGES: Final = tuple(_CODES)
 """Every language that Snowball (https://snowballstem.org) has a stemmer for."""
 
-
 _NAMES: Final = {code: name for name, code in _CODES.items()}
-
-
 _NORWEGIAN: Final = {"nb": "norwegian", "nn": "norwegian"}
 
 

@@ -44,16 +44,13 @@ Name = Annotated[
 ]
 """A name that people read; it may hold a slash (``BAAI/bge-m3``), never a control character."""
 
-
 FileName = Annotated[
     str, Field(pattern=r"^[\w][\w.-]*$", max_length=80), AfterValidator(_fits_a_file)
 ]
 """A name that is a folder's, too."""
 
-
 File = Annotated[Path, Strict(strict=False)]
 """A path, written as a string."""
-
 
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 """US dollars for a million tokens: more than any price, and little enough to count with."""
@@ -163,7 +160,6 @@ def safe_filename(name: str) -> str:
 
 _LONGEST: Final = 80
 """Characters of a value that an error repeats."""
-
 
 KnownKeys = Callable[[Sequence[int | str]], Sequence[str]]
 """The keys that the section at this place of the file may have."""

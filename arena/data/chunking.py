@@ -18,21 +18,16 @@ from arena.optional import needed
 _BLOCK: Final = 100_000
 """Characters that are cut at once."""
 
-
 _UNBROKEN = re.compile(r"\S{5000}+")
 """Where a block ends early: the splitter's time grows with the square of a text without any white
 space."""
-
 
 _UNSPACED: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 )
 """Thai, Lao, Burmese, Khmer, Japanese and Chinese, which put no space between words."""
 
-
 _WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|[^\s{_UNSPACED}]{{1,20}}")
-
-
 _Path = tuple[tuple[int, str], ...]
 """Level and words of headings, outermost first."""
 

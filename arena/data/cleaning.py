@@ -14,27 +14,21 @@ from arena.data.chunking import markdown_blocks
 _LINK_TARGET: Final = 500
 """Characters above which what a link points to is data, and no address."""
 
-
 _UNBROKEN: Final = 200
 """Characters without white space above which a mixture of signs is no word, address or name."""
-
 
 _LONG_LINE: Final = 1000
 """Characters above which nothing but white space within them makes a text of them."""
 
-
 _LONG_WORDS: Final = 25
 """Characters that the words of a long line have on average, above which they are none."""
-
 
 _MIXED: Final = 3 / 8
 """Changes between capitals, small letters, digits and signs for each character. Random letters as
 in base64 have .6, hexadecimal digits .5, and words, paths and names less than .25."""
 
-
 _URI: Final = "\0"
 """Where something was whose marks go with it; no text that is read holds this character."""
-
 
 _DATA_URI = re.compile(
     r"data:(?:[a-z]++/[\w.+-]++)?+(?:;[\w-]++(?:=[\w.-]++)?+)*+,"
@@ -42,9 +36,7 @@ _DATA_URI = re.compile(
     re.IGNORECASE,
 )
 
-
 _LONG_TARGET = re.compile(rf"(?<=\]\()<?[^\s()<>\[\]]{{{_LINK_TARGET},}}+>?")
-
 
 _AROUND_URI = [
     (re.compile(rf"!?\[([^\[\]]*)\]\([ \t]*<?{_URI}[^()\n]*\)"), r"\1"),
@@ -54,31 +46,22 @@ _AROUND_URI = [
     (re.compile(_URI), ""),
 ]
 
-
 _RUN = re.compile(rf"[!-+\--:<-{{}}~]{{{_UNBROKEN},}}+")
 """ASCII without white space and what parts the cells of a table; no script is written so."""
-
 
 _WRAPPED = re.compile(
     r"(?:^[ \t>]*+[A-Za-z0-9+/]{50,}+={0,2}+[ \t]*+$\n?){3,}+(?:^[ \t>]*+[A-Za-z0-9+/]++=++$\n?)?+",
     re.MULTILINE,
 )
 
-
 _UNBROKEN_LINE = re.compile(rf"[!-{{}}~]{{{_LONG_LINE},}}+")
-
-
 _LONG = re.compile(rf"^.{{{_LONG_LINE},}}+$", re.MULTILINE)
-
-
 _KIND = re.compile(r"[a-z]+|[A-Z]+|[0-9]+|[^a-zA-Z0-9]+")
-
 
 _NOT_SHOWN = re.compile(
     r"<!--|<(script|style|svg|template|noscript|iframe|object)(?=[\s>/])", re.IGNORECASE
 )
 """Begins what a browser shows nothing of, or nothing that is text."""
-
 
 _SIGNS = re.compile(
     r"\[[^\[\]\w]*\]\(#[^()\s]*(?:[ \t]+\"[^\"\n()]*\")?\)"
@@ -87,10 +70,7 @@ _SIGNS = re.compile(
 )
 """A link to a place of the same page that holds no word, or such a place itself."""
 
-
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t][^\n]*\}[ \t]*#*[ \t]*$", re.MULTILINE)
-
-
 _HEADING_ID = re.compile(r"\{:?[ \t]*#[^\s{}]+[ \t]*\}[ \t]*#*[ \t]*$")
 
 

@@ -28,8 +28,6 @@ from arena.files import cache_folder
 from arena.records import Document
 
 _64_BITS: Final = (1 << 64) - 1
-
-
 IN_MEMORY = 200 * 2**20
 """Characters of ids, titles and texts above which a corpus goes into a file."""
 
@@ -184,7 +182,6 @@ def _twice(path: Path, line: int, doc_id: str) -> DataError:
 
 _READ_AHEAD = 1024
 """Documents that are read at once when all of them are gone through."""
-
 
 _DISK_64_BITS = (1 << 64) - 1
 

@@ -23,17 +23,12 @@ from arena.progress import Reporter, Stage
 LARGEST: Final = 256 * 2**20
 """Bytes of a file above which it is no document that anyone reads."""
 
-
 _AHEAD: Final = 32 * 2**20
 """Bytes of files that wait to be cut, at most, unless it is one file alone."""
 
-
 _MOST_PROCESSES: Final = 8
-
-
 _SILENT_S: Final = 1.0
 """Seconds before it is said how far the reading is."""
-
 
 _SHOWN_EVERY_S: Final = 0.2
 

@@ -29,10 +29,7 @@ PACKAGES: Final = (
 )
 """What decides, beside arena, which passages a file has."""
 
-
 _MODULES: Final = (document_files, html_text, junk, split)
-
-
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 

@@ -157,20 +157,12 @@ def _grades(path: Path, asked: Mapping[str, Query]) -> Iterator[Grade]:
 Patterns = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Configuration → split → glob patterns, relative to the data set's folder."""
 
-
 Tables = Mapping[str, Mapping[str, tuple[Path, ...]]]
 """Configuration → split → files, in the order in which they are to be read."""
 
-
 SUFFIXES: Final = (".parquet", ".jsonl", ".jsonl.gz", ".tsv")
-
-
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
-
-
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-
-
 _KINDS: Final = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels": ("qrels",)}
 
 
@@ -329,7 +321,6 @@ _USUAL: Final = tuple(
     f"{name}*{suffix}" for name in ("corpus", "quer", "qrels", "data") for suffix in SUFFIXES
 )
 """The files of a data set whose README says nothing of them; ``*`` matches slashes, too."""
-
 
 _TIMEOUT_S: Final = 10.0
 """Longest wait for the hub to say that a data set is there."""

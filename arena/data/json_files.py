@@ -10,8 +10,6 @@ import orjson
 from arena.errors import DataError
 
 T = TypeVar("T")
-
-
 REMEDY: Final = "delete it, and `arena retrieve` makes it again"
 
 

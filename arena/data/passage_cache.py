@@ -16,11 +16,8 @@ from arena.data.file_passages import Cut, unpacked
 from arena.files import cache_folder, open_database
 
 _log = logging.getLogger(__name__)
-
-
 _EVERY_S: Final = 1.0
 """Seconds of work that a killed process may lose."""
-
 
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS cuts (key BLOB PRIMARY KEY, cut BLOB) WITHOUT ROWID"
 

@@ -19,14 +19,8 @@ from arena.errors import DataError
 from arena.records import Dataset, Query
 
 TEXT_COLUMNS: Final = ("query", "text", "question")
-
-
 ID_COLUMNS: Final = ("query_id", "query-id", "_id", "id", "qid")
-
-
 _MISSING = 'see queries = "..." in arena.toml; `arena queries` can write some'
-
-
 _FORMATS = "expected .txt (one a line), .csv, .tsv, .jsonl or .jsonl.gz"
 
 

@@ -25,26 +25,19 @@ from arena.errors import UsageError
 BASE_S: Final = 30.0
 """Seconds of computing that any file may take."""
 
-
 PER_MB_S: Final = 10.0
 """And for each megabyte that it has; ordinary ones take one or two."""
-
 
 MEMORY: Final = 4 * 2**30
 """Bytes of memory of the process that reads it."""
 
-
 _MB: Final = 2**20
-
-
 _LENGTH: Final = struct.Struct("<Q")
-
 
 _CHILD: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from arena.data.reader_processes import serve; serve()"
 )
-
 
 _TOO_LARGE: Final = "takes more memory than a document may; cut it into several files"
 

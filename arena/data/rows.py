@@ -24,8 +24,6 @@ from arena.errors import DataError
 from arena.records import Document, Query
 
 _FIELDS = "expected BEIR fields _id, text"
-
-
 _NO_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """White space, control characters, and halves of characters."""
 
@@ -157,14 +155,12 @@ def _shown(value: object) -> str:
 _GZIP: Final = b"\x1f\x8b"
 """How every gzip file begins (RFC 1952)."""
 
-
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16's, which it begins with
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
 
 _NULS: Final[Mapping[tuple[bool, ...], str]] = {
     (True, True, True, False): "utf-32-be",
@@ -174,10 +170,8 @@ _NULS: Final[Mapping[tuple[bool, ...], str]] = {
 }
 """Where NULs are in the first four bytes, two characters of ASCII (RFC 4627, section 3)."""
 
-
 UNREADABLE: Final = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 """What reading a file that `opened` opens may raise; `unreadable` puts it into words."""
-
 
 _RECODED_AT_ONCE: Final = 1 << 16
 

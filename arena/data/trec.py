@@ -23,7 +23,6 @@ from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredD
 _MAX_GRADE = 1_000_000
 """trec_eval allocates a counter per grade, so one absurd grade would exhaust the memory."""
 
-
 _MAX_UNKNOWN = 0.05
 """Share of grades for documents that the corpus lacks above which it is the wrong corpus."""
 
@@ -291,7 +290,6 @@ def _number(word: str) -> float | None:
 
 MAX_SCORE: Final = 3e38
 """trec_eval keeps scores in single precision, where anything much greater is infinite."""
-
 
 _LONGEST_RANK: Final = 18
 

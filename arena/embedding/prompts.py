@@ -23,19 +23,10 @@ class Prompts:
 
 
 _NONE: Final = Prompts()
-
-
 _SEARCH_SENTENCE: Final = Prompts("Represent this sentence for searching relevant passages: ")
-
-
 _WEB_SEARCH: Final = "Given a web search query, retrieve relevant passages that answer the query"
-
-
 _TASK_AND_TITLE: Final = Prompts("task: search result | query: ", "title: none | text: ")
-
-
 _INSTRUCT: Final = Prompts(f"Instruct: {_WEB_SEARCH}\nQuery: ")
-
 
 # Looked for in this order in the model's name without its owner, in small letters.
 _FAMILIES: Final = (

@@ -168,7 +168,6 @@ HOSTED: Final[Mapping[HostedProvider, Preset]] = {
     ),
 }
 
-
 SERVERS: Final[Mapping[ServerProvider, Preset]] = {
     "ollama": Preset(
         "Ollama",
@@ -218,7 +217,6 @@ SERVERS: Final[Mapping[ServerProvider, Preset]] = {
     ),
 }
 
-
 LOCAL: Final[Mapping[LocalProvider, str]] = {
     "sentence-transformers": "Sentence Transformers, a name or a folder",
     "model2vec": "Model2Vec, static vectors",
@@ -229,7 +227,6 @@ LOCAL: Final[Mapping[LocalProvider, str]] = {
     "lsa": "latent semantic analysis of the corpus",
 }
 """What runs right here, without any endpoint, by its title."""
-
 
 PRESETS: Final[Mapping[str, Preset]] = dict([*HOSTED.items(), *SERVERS.items()])
 """Every provider that is reached over HTTP."""

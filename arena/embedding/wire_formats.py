@@ -117,17 +117,9 @@ def _read_tei(reply: Mapping[str, Any]) -> Answer:
 
 
 OPENAI: Final = WireFormat(_ask_openai, _read_openai)
-
-
 COHERE: Final = WireFormat(_ask_cohere, _read_cohere)
-
-
 GEMINI: Final = WireFormat(_ask_gemini, _read_gemini)
-
-
 OLLAMA: Final = WireFormat(_ask_ollama, _read_ollama, in_v1=False)
-
-
 TEI: Final = WireFormat(_ask_tei, _read_tei, in_v1=False)
 
 

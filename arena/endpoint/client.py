@@ -51,14 +51,14 @@ class Retry:
 
     attempts: int = 8  #: per request, the first one included, those during an outage excluded
     first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
+    unusable: int = 3  #: calls without a usable answer, where none ever came, that stop a run
     late: int = 2  #: attempts that may end without an answer in time, or with an empty one
     base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
     storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
-    outage: OutagePolicy = field(
-        default_factory=OutagePolicy
-    )  #: when the endpoint is down, and what then
+    outage: OutagePolicy = field(default_factory=OutagePolicy)
+    """When the endpoint is down, and what then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class Api:
         self._retry = retry or Retry()
         self._wire: Transport | None = None
         self._sample: _Call | None = None
+        self._n_unusable = 0
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
@@ -347,8 +348,11 @@ class Api:
             return FatalApiError("unreachable", what)
         if never and error.reason == "garbage":
             # Whoever answers there, and always has, speaks another language.
+            # One request alone may be what the endpoint cannot digest.
             what = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
-            return FatalApiError("unusable", f"{what}; check base_url")
+            self._n_unusable += 1
+            stop = self._n_unusable >= self._retry.unusable
+            return (FatalApiError if stop else ApiError)("unusable", f"{what}; check base_url")
         if never and error.late:
             return FatalApiError("timeout", f"{self.base_url}: {detail}, if it is at work at all")
         return ApiError(error.reason, detail, words=error.words)

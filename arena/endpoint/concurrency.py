@@ -11,8 +11,6 @@ from typing import Any, Final, TypeVar
 from arena.errors import ArenaError, UnforeseenError
 
 K = TypeVar("K")
-
-
 T = TypeVar("T")
 
 
@@ -126,18 +124,14 @@ LEAST: Final = 4
 """Answers that a number in flight is judged by where the first round leaves doubts; else one for
 each call in flight."""
 
-
 CLEARLY: Final = 1.2
 """A first round that takes no longer than so many times what it took before decides at once."""
-
 
 WORTH: Final = 1.43
 """Twice as many in flight must take no longer than so many times: 1.4 times as many a second."""
 
-
 NEGLIGIBLE_S: Final = 0.05
 """Calls this short queue nowhere for long: here the client is as likely to be what is slow."""
-
 
 REST: Final = 8
 """Rounds until a number that was worth nothing is tried again: servers change their load."""

@@ -29,19 +29,14 @@ if TYPE_CHECKING:
     from httpx2 import AsyncClient, Request
 
 T = TypeVar("T")
-
-
 TRANSFER_TIMEOUT_S: Final = 600.0
 """Longest wait for a file of 200 MB to go up or come down, all of it."""
-
 
 ANSWER_TIMEOUT_S: Final = 120.0
 """Longest wait for anything else."""
 
-
 LARGEST_ANSWER: Final = 8_000_000
 """Bytes of a JSON answer at most."""
-
 
 _CONNECT_S: Final = 10.0
 

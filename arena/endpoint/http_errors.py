@@ -19,7 +19,6 @@ from arena.terminal import one_line
 _DATE = 64
 """Characters of the longest date."""
 
-
 _TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 499: "server"}
 
 
@@ -29,9 +28,7 @@ _TRANSIENT |= {529: "rate_limit"}
 _BUSY = (425, 429, 503, 529)
 """A server that loads its model says 503, for a minute if the model is large."""
 
-
 _FATAL = {401: "key", 402: "quota", 403: "permission", 404: "not_found", 405: "not_found"}
-
 
 _REMEDY = {
     "key": "check {key}",
@@ -40,7 +37,6 @@ _REMEDY = {
     "not_found": "check the model's name and the base_url (most end in /v1)",
 }
 
-
 # Codes and phrases that matter more than the status they come with.
 _SPENT = re.compile(
     r"insufficient[_ ](quota|balance|credit|fund)|billing_(hard_limit|not_active)"
@@ -48,13 +44,11 @@ _SPENT = re.compile(
     re.IGNORECASE,
 )
 
-
 _BAD_KEY = re.compile(
     r"(invalid|incorrect|missing)[_ ](api|access)[_ ]?(key|token)"
     r"|api[_ ]key[_ ](not valid|invalid)",
     re.IGNORECASE,
 )
-
 
 _BAD_MODEL = re.compile(
     r"model[_ ]not[_ ](found|exist)|invalid[_ ]model\b|unknown[_ ]model\b|not a valid model"
@@ -62,10 +56,8 @@ _BAD_MODEL = re.compile(
     re.IGNORECASE,
 )
 
-
 _DIAGNOSIS = 200
 """Characters of a status 400's words that may say so: what follows may echo a text."""
-
 
 _TOO_LONG = re.compile(
     # llama.cpp and Ollama say so with status 500, and will say it again.
@@ -73,16 +65,13 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 
-
 _CENSORED = re.compile(
     r"content[_ ](filter|policy|management)|moderation|flagged|data_inspection_failed",
     re.IGNORECASE,
 )
 
-
 _UNSAFE = 498
 """Cohere's status for a text that it does not want to read."""
-
 
 # What a reply with status 200 means that wraps an error without a status, by its code or type.
 _NAMED = (
@@ -94,7 +83,6 @@ _NAMED = (
     (re.compile(r"not_?found", re.IGNORECASE), 404),
     (re.compile(r"invalid|bad_?request|unsupported|context", re.IGNORECASE), 400),
 )
-
 
 _UPSTREAM = 502
 """What it means that names nothing: whoever stands behind the gateway failed."""
@@ -220,24 +208,19 @@ def _fatal_reason(status: int, text: str) -> str | None:
 LOOKED_AT: Final = 2**16
 """Characters of a body that are looked at."""
 
-
 _PARTS: Final = 5
 """Of a list of errors so many are told."""
 
-
 _DEPTH: Final = 8
 """No server nests its words deeper."""
-
 
 _ECHOES: Final = frozenset(
     {"body", "content", "ctx", "input", "inputs", "messages", "prompt", "request", "url", "user_id"}
 )
 """Members that hold what was sent, or where."""
 
-
 _WORDS: Final = ("error", "message", "msg", "detail", "errors", "error_description", "title")
 """Members that hold the words, the first of them that is there."""
-
 
 _NAMES: Final = ("param", "code", "type", "status", "reason")
 """Members that name the fault, or the field that it is about."""

@@ -231,49 +231,36 @@ class ConcurrencyLimiter:
 SPAN_S: Final = 1.0
 """The rate of requests is measured over one to two of these."""
 
-
 LATE_S: Final = 0.1
 """A slot that was missed by no more than this is made up for: timers are never exact."""
-
 
 GROWTH: Final = 0.02
 """A learnt limit grows by this part in a second: a refusal now and then shows where it is."""
 
-
 CATCH_UP: Final = 1.0
 """And by this part below the limit that was found, or until one is."""
-
 
 SLOWEST_PER_S: Final = 0.1
 """A learnt limit is no lower."""
 
-
 HEADERS_EVERY_S: Final = 1.0
 """How often the headers of a reply are looked at."""
-
 
 TOKENS_PER_BYTE: Final = 0.3
 """Of a request, with its reply; corrected by what the endpoint counts."""
 
-
 MOST_TOKENS_PER_BYTE: Final = 10.0
 """No tokenizer, and no thinking, comes to more; what claims to is not believed."""
-
 
 FEWEST_TOKENS: Final = 100.0
 """A minute: nobody sells fewer, and no request needs fewer."""
 
-
 LONGEST_S: Final = 600.0
 """No limit and no pause holds everyone back for longer, whatever an endpoint says."""
 
-
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
 _LONGEST_DURATION: Final = 64
 """Characters of a duration; a header of digits is none."""
-
 
 _UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -87,30 +87,17 @@ class Transport:
 MAX_CONNECTIONS: Final = 4096
 """Stated, because the aiohttp transport takes no limit to mean 100."""
 
-
 _CLOSING_S: Final = 1.0
 """Longest wait until a connection that is given up is closed."""
 
-
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-
-
 _MOVED: Final = (301, 302, 303, 307, 308)
-
-
 _HOST: Final = re.compile(r"[\w.:\[\]-]+")
-
-
 _PATHS: Final = ("/chat/completions", "/embeddings", "/rerank", "/files", "/batches")
 """What follows base_url."""
 
-
 _PASSWORD: Final = re.compile(r"(?<!\w)[^\s:/@]*:([^\s/@]+)@")
-
-
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 

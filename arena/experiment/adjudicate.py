@@ -36,8 +36,6 @@ from arena.store.shards import WHOLE, Shard
 from arena.store.superseded import SUPERSEDED, set_aside
 
 WINNERS: Final[Mapping[Side, Winner]] = {"first": "model_a", "second": "model_b", "tie": "tie"}
-
-
 BattleResult = Battle | Failure
 
 

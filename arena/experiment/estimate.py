@@ -32,7 +32,6 @@ from arena.terminal import dollars
 SAMPLED: Final = 200
 """Prompts that a tokenizer reads; the others are taken to have as many tokens a character."""
 
-
 TOKENS_PER_REPLY: Final = 150
 """A few sentences on each list, and a verdict."""
 

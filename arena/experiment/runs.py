@@ -236,7 +236,6 @@ _UNRANKING: Final = {
 }
 """Settings of a model that leave its rankings as they are."""
 
-
 _SCRIPT_BYTES: Final = 2**20
 """A file that a command names is taken for a program up to this size, and else for its data."""
 

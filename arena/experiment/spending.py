@@ -39,7 +39,6 @@ _ROUNDING_USD: Final = 1e-9
 _TURN_S: Final = 0.02
 """How often a shard looks whether another one's call is over."""
 
-
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, size and time of files."""
 

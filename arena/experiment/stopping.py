@@ -22,7 +22,6 @@ from arena.records import Battle, Matchup, Winner
 ROUND: Final = 10
 """Queries of each data set that are played between two looks."""
 
-
 _FIRST_SCORE: Final[dict[Winner, float]] = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
 
 

@@ -24,29 +24,19 @@ _CANNOT = (
     r"|(?:am )?(?:unable|not able|not allowed)|(?:do not|don['’]t) (?:know|think i can))"
 )
 
-
 REFUSAL: Final = re.compile(
     rf"\A\W*+(?:i['’]?m sorry|i am sorry|sorry[,.]|i apologi[sz]e|as an ai\b|{_CANNOT})",
     re.IGNORECASE,
 )
 """A reply that begins like this refuses, unless it has an answer all the same."""
 
-
 _REFUSES = re.compile(rf"\b{_CANNOT}|\b(?:cannot|can['’]?t|can not) be\b", re.IGNORECASE)
-
-
 _LONGEST: Final = 120
-
-
 _HOLLOW: Final = " \t\r\n\"'`*_~."
 """What says nothing by itself."""
 
-
 _BLANK = r"\s,;\[\]`~*_\ufeff\u200b-\u200d\u2060"
-
-
 _GAP = re.compile(rf"(?:(?:`{{3}}|~{{3}})(?:json\w?|te?xt)?|[{_BLANK}])*+", re.IGNORECASE)
-
 
 ANSWER_TAG: Final = re.compile(
     r"</?(?:final[_-]?)?(?:answer|output|response|result|verdict|grade|json)>|<final>|</final>",
@@ -54,13 +44,11 @@ ANSWER_TAG: Final = re.compile(
 )
 """Tags that some models put around the answer itself."""
 
-
 _MARKUP = re.compile(
     rf"(?:[{_BLANK}.)\"'”’=–—-]|</s>|<end_of_turn>"
     rf"|<[|｜](?!\w*(?:think|thought|channel|start|message))[\w▁]{{1,40}}[|｜]>|{ANSWER_TAG.pattern})*+",
     re.IGNORECASE,
 )
-
 
 _COURTESY = re.compile(
     r"(?:(?:that|this)(?:['’]s| is) (?:all|it|my (?:verdict|answer|analysis|judge?ment|decision))"
@@ -70,7 +58,6 @@ _COURTESY = re.compile(
     r"|(?:(?:best|kind) )?regards|done|end of (?:the |my )?(?:analysis|answer|reply))",
     re.IGNORECASE,
 )
-
 
 _TAKES_BACK = re.compile(
     r"\b(?:wait|hmm+|oops|actually|on (?:second|reflection|closer|further)|in hindsight"
@@ -88,31 +75,18 @@ _TAKES_BACK = re.compile(
     re.IGNORECASE,
 )
 
-
 _NEGATES = re.compile(r"\b(?:not|no|never|nor|hardly)\b|n['’]t\b|\?", re.IGNORECASE)
-
 
 _RESTATES = re.compile(
     r"\b(?:grade|score|rating|verdict|answer|choice)\b[\s*_]*+(?:is\b|[:=])[\s*_\"'`(]*+([^\W_]+)",
     re.IGNORECASE,
 )
 
-
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)?")
-
-
 _LAST_LATIN: Final = "\u024f"
-
-
 _SENTENCE_END = re.compile(r"[.!\n]+")
-
-
 _SIGNS = re.compile(r'["{}]')
-
-
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
-
-
 _OBJECT_OPENS = re.compile(r'\{\s*+"')
 
 
@@ -347,23 +321,18 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 
-
 _THINKS = re.compile(
     r"think|thought|reason|reflect|analy[sz]|scratch|monologue|draft|plan\b|deliberat|rumin|muse|cot\b"
 )
 
-
 _SAID = re.compile(r"response|solution|answer|text|turn|sentence")
 """What ``<|begin_of_...|>`` marks where it marks no thought."""
 
-
 _CHANNEL: Final = "<|channel|>"
-
 
 _MESSAGE = re.compile(
     r"<\|channel\|>\s{0,8}(\w*)[^<]{0,100}(?:<\|constrain\|>[^<]{0,100})?<\|message\|>"
 )
-
 
 _INDENT: Final = 8
 

@@ -16,7 +16,6 @@ from pydantic import TypeAdapter, ValidationError
 SHORT: Final = 4
 """Tokens for a reply of one word: room for a blank or a quotation mark, too little for prose."""
 
-
 _FORMAT: Final = (
     "responseformat",
     "jsonschema",
@@ -32,10 +31,8 @@ _FORMAT: Final = (
     "grammar",
 )
 
-
 _LENGTH: Final = ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens")
 """What servers call a field, in small letters alone; some translate it for another server."""
-
 
 _TOO_SHORT = re.compile(
     r"at least|minimum|greater than|>=|below|too (small|low|short)|limit was reached", re.IGNORECASE

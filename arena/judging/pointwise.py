@@ -29,12 +29,10 @@ SCALES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a judge may answer, worst first; the place of an answer is its grade."""
 
-
 TIE_MARGIN: Final = 0.02
 """Share of the greatest difference there can be: all documents of one list perfect, all of the
 other worthless. A share of a fixed sum needs no pass over all battles before the first verdict;
 0.02 is a quarter of the standard deviation of the leads of real models (docs/judges.md)."""
-
 
 _KEPT: Final = 65_536
 """Grades that are kept at hand; a query's battles are played together, so few are missed."""

@@ -23,22 +23,16 @@ from arena.records import Document, JudgeInput, Query
 PLACEHOLDERS = ("query", "first", "second")
 """Of a template that shows two lists."""
 
-
 POINTWISE_PLACEHOLDERS = ("query", "document")
 """Of a template that shows one document."""
-
 
 QUERIES_PLACEHOLDERS = ("number", "document")
 """Of a template that asks for queries to one document."""
 
-
 _RENDERING = "1"
 """Part of every prompt's hash: raise it when the same template would render otherwise."""
 
-
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}")
-
-
 _HEADING = re.compile(r"^#[ \t]+(system|user)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -266,13 +260,11 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
 
 _TAG = re.compile(r"[<＜](?=\s*+(?:/\s*+)?(?:document|query)\b)", re.IGNORECASE)
 
-
 # C0 and C1 controls but for tab and newline, lone surrogates, marks that reorder text on screen,
 # and the invisible tag characters in which instructions can be hidden.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
-
 
 # What counts as one word: two Han or kana characters, five of a script that writes no spaces,
 # or a run of anything else; a run of more than 60 characters is nobody's word.
@@ -282,7 +274,6 @@ _WORD = re.compile(
     "|[^\\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{1,60}"
 )
-
 
 _CUT = " […]"
 

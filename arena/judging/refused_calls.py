@@ -17,13 +17,9 @@ from arena.errors import ApiError, FatalApiError
 ENOUGH: Final = 3
 """Equal refusals in a row that raise a doubt; twice as many after each that was unfounded."""
 
-
 QUESTION: Final = "Answer with the word yes."
-
-
 _ABOUT_TEXTS: Final = ("refusal",)
 """Reasons that are about what was sent, and about nothing else."""
-
 
 _VARIABLE = re.compile(r"\S*\d\S*")
 """What differs from refusal to refusal: numbers of tokens, names of requests, times."""

@@ -22,17 +22,13 @@ from arena.records import Usage
 _TOKENS: Final = 4
 """How many of the first tokens are kept with their alternatives."""
 
-
 REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 """Where servers put thoughts apart from what is said."""
-
 
 _ROUNDING: Final = 0.01
 """By how much probabilities may add up to more than 1, given with few digits."""
 
-
 _CUT = re.compile(r"length|max_?\w*tokens|token_limit", re.IGNORECASE)
-
 
 _WITHHELD = re.compile(
     r"filter|safety|recitation|block|prohibited|refusal|sensitive|spii", re.IGNORECASE
@@ -163,15 +159,10 @@ def _is_log_probability(value: object) -> TypeGuard[float]:
 
 
 _BEFORE: Final = " \t\r\n\"'`*_([“‘«"
-
-
 _AFTER: Final = " \t\r\n\"'`*_)].”’»"
 """What may stand around a word without changing it; a sign such as ``<`` or ``-`` changes it."""
 
-
 _FENCE = re.compile(r"[\s`~]*+(?:(?:te?xt|json)\s*+)?")
-
-
 _FULL_WIDTH: Final = {code + 0xFEE0: code for code in range(0x21, 0x7F)}
 
 

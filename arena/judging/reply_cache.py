@@ -24,13 +24,10 @@ from arena.judging.reply import ChatReply, Token
 from arena.records import Usage
 
 _log = logging.getLogger(__name__)
-
-
 _USAGE: Final = tuple(field.name for field in fields(Usage))
 _SURE: Final = tuple(name for name in _USAGE if name != "estimated")
 _GROUP: Final = 64
 """Replies that are written together, at most."""
-
 
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS replies (request BLOB PRIMARY KEY, reply BLOB) WITHOUT ROWID"

@@ -16,22 +16,17 @@ from arena.records import Document, Query
 LONGEST_WORDS: Final = 40
 """A longer query is no query that anyone types."""
 
-
 COPIED_WORDS: Final = 5
 """A shorter one may well be in the document word for word: the name of a thing is its name."""
-
 
 COPIED: Final = 95.0
 """Similarity, up to 100, of a query to the stretch of its document that is most like it."""
 
-
 SAME: Final = 90.0
 """Similarity, up to 100, of two queries that ask the same, whatever the order of their words."""
 
-
 SAME_LONG_WORDS: Final = 95.0
 """And of their words of more than three letters: "do" and "can" may differ, tench and perch not."""
-
 
 _NAMES_IT: Final = re.compile(
     r"\b(this|that|given|above|provided|following) "

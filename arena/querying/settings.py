@@ -22,14 +22,12 @@ from arena.records import Document
 LEAST_WORDS: Final = 10
 """A shorter document gives a model too little to ask for."""
 
-
 _PRICES: Final = {
     "price_per_1m_input_tokens",
     "price_per_1m_output_tokens",
     "price_per_1m_cached_tokens",
     "max_usd",
 }
-
 
 _ENDPOINT: Final = {"base_url", "api_key_env", "rpm", "tpm"}
 

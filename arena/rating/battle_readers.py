@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 KNOWN = frozenset((*REQUIRED, *OPTIONAL))
 """The columns by which the separator of a CSV file is found."""
 
-
 _CHUNK_ROWS = 1 << 14
 
 
@@ -175,15 +174,10 @@ def _cell(value: Any) -> Any:
 
 
 _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
-
-
 _SPAN_BYTES = 1 << 24
 """Less than this is read sooner than another process is started."""
 
-
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
-
-
 _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
 

@@ -16,11 +16,7 @@ import numpy.typing as npt
 from arena.errors import UsageError
 
 Floats = npt.NDArray[np.float64]
-
-
 Ints = npt.NDArray[np.intp]
-
-
 _SHOWN = 6
 """How many groups, and members of a group, an error message lists."""
 

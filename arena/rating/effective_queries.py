@@ -19,17 +19,12 @@ from arena.rating.likelihood import Parameters
 _MOST_GROUPS: Final = 1000
 """More queries than this are pooled: it makes a number in the thousands one of a thousand."""
 
-
 _LEAST_GROUPS: Final = 60
-
-
 _MODELS_CUBED: Final = 4e9
 """What groups of queries times models³ may come to, so that hundreds of models take seconds."""
 
-
 _BLOCK_CELLS: Final = 4_000_000
 """Groups times pairs of models held at once: 32 MB."""
-
 
 _LEAST: Final = 2.0
 """Effective queries are taken to be at least so many, which is one degree of freedom."""

@@ -158,7 +158,6 @@ def _differences(theta: Floats) -> Floats:
 POWER = 0.8
 """How often a difference of the size seen now shall separate, once the queries are played."""
 
-
 _STEPS = 20
 """Of the search for Q', in which c depends on Q' a little."""
 
@@ -212,7 +211,6 @@ def query_shares(fit: Fit) -> Floats:
 TIGHTEST_AT: Final = 50
 """Queries at which the sequence is narrowest; it is hardly wider at half or four times as many."""
 
-
 FIRST_LOOK: Final = 20
 """Queries before which nothing is concluded: the sequence is asymptotic in their number."""
 
@@ -258,20 +256,12 @@ def sequence_half_widths(fit: Fit, *, level: float = 0.95) -> Floats:
 _MAX_DF: Final = 10_000.0
 """Above this Student's t and the normal differ by less than the figures that are shown."""
 
-
 _NODES: Final = 48
-
-
 _FAR: Final = 40.0
 """So far out nothing is left of a t with more than thirty degrees of freedom."""
 
-
 _FEW: Final = 4.0
-
-
 _GRID_STEPS: Final = 60
-
-
 _DEGREE: Final = 30
 
 

@@ -22,7 +22,6 @@ from arena.terminal import count, listing, printable
 _SHOWN = 3
 """Neighbours that do not separate, at the top of the table, that are spelt out."""
 
-
 _HOPELESS = 100
 """Times the queries so far beyond which two models are better called equal."""
 

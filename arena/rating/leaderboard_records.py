@@ -59,7 +59,6 @@ class RatingSettings:
 LEAST_DRAWS = 100
 """Bootstrap draws below which the ends of an interval would be those of single draws."""
 
-
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "rank_by": ("rating", "elo"),
     "method": get_args(Method),

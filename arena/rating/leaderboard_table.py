@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_WIDTH = 100
-
-
 _NOTHING = {"", "0"}
 """What no column is shown for, such as a price where everything runs right here."""
-
 
 _HEAD = 20
 """Cells that the name of a data set may take above its column."""

@@ -18,7 +18,6 @@ from arena.rating.comparisons import Floats, Ints
 POSITION_PRECISION = 0.01
 """A normal prior on γ with sd 10 (1,700 Elo): keeps γ finite if the first list always wins."""
 
-
 _MAX_ITERATIONS = 100
 
 

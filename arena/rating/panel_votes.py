@@ -21,7 +21,6 @@ from arena.terminal import count, listing
 _SUM_TOLERANCE = 0.01
 """How far a judge's probabilities may sum from 1: logs round them."""
 
-
 _FIRST_SCORE = np.array([1.0, 0.0, 0.5])
 """What the model shown first scores, by winner code."""
 

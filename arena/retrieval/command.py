@@ -28,8 +28,6 @@ from arena.retrieval.subprocess import Program, beginning, started
 from arena.terminal import one_line
 
 _log = logging.getLogger(__name__)
-
-
 _LONGEST_BATCH_S: Final = 3600.0
 """For all queries at once: a program that hangs must not hold up a whole night."""
 
@@ -142,8 +140,6 @@ class _Interview:
 
 
 _EXPECTED: Final = 'expected {"query_id": "q1", "results": [{"doc_id": "d1", "score": 1.5}]}'
-
-
 Ranking = list[tuple[str, float]]
 """(doc_id, score), best first."""
 

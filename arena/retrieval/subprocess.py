@@ -18,23 +18,17 @@ from arena.redaction import blank, keep_environment
 from arena.terminal import one_line
 
 _log = logging.getLogger(__name__)
-
-
 _LONGEST_LINE: Final = 32 * 2**20
 """Bytes of one answer: a ranking of a thousand documents takes a few dozen kilobytes."""
-
 
 _LAST_LINES: Final = 3
 """Of what a program wrote to stderr: shown when it fails."""
 
-
 _LAST_BYTES: Final = 2**16
 """Of what it wrote to stderr, among which they are looked for."""
 
-
 _FAREWELL_S: Final = 5.0
 """How long a program may take to end once its stdin is closed."""
-
 
 _SHOWN: Final = 80
 """Characters of a line that is no answer."""

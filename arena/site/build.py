@@ -33,7 +33,6 @@ from arena.version import __version__
 VERSION: Final = "data/version.js"
 """Which log a site shows; a page that is open during a run asks for it now and then."""
 
-
 _INPUTS: Final = (
     "battles*.jsonl",
     "failures*.jsonl",
@@ -188,10 +187,7 @@ def _audit(found: Gathered) -> dict[str, Any] | None:
 _MARK = "data/version.js"
 """Every site has it, from the start."""
 
-
 _MARKED = b'arena.put("version", '
-
-
 _OURS = ("assets/**/*", "data/*.js", "models/*.html")
 """What a site leaves behind when it has fewer models or battles than before."""
 

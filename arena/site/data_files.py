@@ -27,18 +27,13 @@ from arena.store.texts import ShownTexts
 BATTLE_ROWS: Final = 5_000
 """Battles of one file."""
 
-
 REPLY_ROWS: Final = 500
 """Battles whose replies share a file."""
-
 
 MOST_SHOWN: Final = 25
 """Queries whose lists share a file; fewer where their documents are many or long."""
 
-
 _SHOWN_BYTES: Final = 400_000
-
-
 _WINNERS = {MODEL_A: 1, MODEL_B: 2}
 
 
@@ -220,11 +215,7 @@ def _reply(details: Details, files: Mapping[Path, BinaryIO], row: int) -> dict[s
 
 
 Rows = NDArray[np.intp]
-
-
 UNKNOWN = -1
-
-
 Lists = Mapping[tuple[str, str], Mapping[str, ShownList]]
 """(data set, model) → query_id → what is known of the list that the judge was shown."""
 
@@ -274,17 +265,13 @@ def _disagrees(battles: Battles, lists: Lists) -> NDArray[np.int8]:
 
 _REPLACEMENT: Final = "\ufffd"
 
-
 _TOKEN: Final = re.compile(
     # What must not stand in a script, what cannot be shown, and each escape of JSON as a whole.
     "[<>&\u2028\u2029\x7f-\x9f\ud800-\udfff]"
     r"|\\r(?:\\n)?|\\u[0-9a-f]{4}|\\."
 )
 
-
 _KEPT: Final = frozenset({"\\n", "\\t", '\\"', "\\\\"})
-
-
 _ESCAPED: Final = frozenset("<>&\u2028\u2029")
 
 

@@ -34,13 +34,10 @@ from arena.version import __version__
 _SHOWN_APART = ("name", "maker", "about", "license", "release_date", "price_per_1m_tokens")
 """Settings of a model that its page says in words of its own."""
 
-
 _LONGEST_FILE = 50
 """Characters; file systems take 255 bytes."""
 
-
 _BARE = "a log alone has no texts of queries and documents; an experiment's folder has"
-
 
 _NO_TEXTS = (
     "the texts of queries and documents are not beside the log; `arena retrieve` with the same "

@@ -71,8 +71,6 @@ def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
 
 
 ABSENT = "–"
-
-
 Row = Mapping[str, Any]
 """A row of the leaderboard, as the site's data has it."""
 

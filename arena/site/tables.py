@@ -15,8 +15,6 @@ from arena.records import RetrievalStats
 from arena.site.records import LatencyInfo, TableRow
 
 _ABSENT = dict.fromkeys((*METRICS, "latency_ms", *(fact.name for fact in fields(ModelFacts))))
-
-
 _FIGURES = 6
 """Significant figures: more than anyone reads, fewer bytes than a float has."""
 
@@ -64,18 +62,11 @@ def _ranks(rows: Sequence[Row], figure: Callable[[Row], float | None]) -> list[i
 
 
 Floats = NDArray[np.float64]
-
-
 MOST_SAMPLES = 200
 """Of one run; fewer where there are many runs, because every page loads them."""
 
-
 _ALL_SAMPLES = 12_000
-
-
 _BINS = 20
-
-
 _FAR = 5
 """Times the median, from where on one sample would squeeze all others into a bin or two."""
 

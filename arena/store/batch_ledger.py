@@ -20,11 +20,8 @@ from arena.progress import Reporter
 from arena.store.append import LineFile
 
 LEDGER: Final = "batches.jsonl"
-
-
 FILES: Final = "batches"
 """The folder with the input files of jobs that are not collected yet."""
-
 
 _REMEDY: Final = "restore it; deleting it forgets jobs that are paid for"
 

@@ -27,18 +27,14 @@ if TYPE_CHECKING:
 GROUP: Final = 256
 """Records that are brought to the disk together, at most."""
 
-
 INTERVAL_S: Final = 0.5
 """Longest wait for such a group; the fsync itself must fit into the rest of the second."""
-
 
 LOCK_WAIT_S: Final = 1.0
 """Longest wait for another writer that is just leaving."""
 
-
 _KINDS: Final = ("replies", "battles", "failures")
 """In the order of flushing: a battle does not reach the disk before the reply it rests on."""
-
 
 _OFFSET_BITS: Final = 48
 

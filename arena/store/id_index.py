@@ -16,7 +16,6 @@ import numpy as np
 _FRESH: Final = 1 << 16
 """Entries that are kept in a dict until they are sorted in together, in 0.03 s."""
 
-
 _64_BITS: Final = (1 << 64) - 1
 
 

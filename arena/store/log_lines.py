@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-
-
 _REMEDY: Final = "delete the damaged line, and what it held is made again"
-
-
 _ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
 
 

@@ -15,7 +15,6 @@ from arena.vectors.store import StoredVectors, VectorStore
 Progress = Callable[[int, int], None]
 """Told how many distinct texts are there, of how many."""
 
-
 _SLICE = 256
 """Texts that a plain embedder gets at a time, so that a crash costs no more than these."""
 

@@ -15,7 +15,6 @@ from arena.data.passages import Selected
 Digests = NDArray[np.uint64]
 """``(n, 2)``: the two halves of each digest."""
 
-
 Rows = NDArray[np.int64]
 
 

@@ -19,15 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK_QUERIES = 1024
-
-
 _BLOCK_SCORES = 2**21
 """Scores of one matrix product, and numbers of its documents: 8 MB, about what caches hold."""
 
-
 _BLOCK_EXACT = 4096
 """Documents that are scored in double precision at a time."""
-
 
 _ROUNDING = 2.0**-23
 
@@ -195,18 +191,12 @@ def _matrix_library() -> Any:
 
 
 Floats = NDArray[np.float32]
-
-
 Rows = NDArray[np.int64]
-
-
 _CROWD = 4096
 """So many rows within the error bound of one place are told apart at once, not at the end."""
 
-
 _MANY = 2**18
 """So many of one block are taken query by query, so that they are never in memory all at once."""
-
 
 _LOWEST = np.finfo(np.float32).min
 """Below every score, and above that of a row that is never to be found."""

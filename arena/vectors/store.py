@@ -37,12 +37,9 @@ from arena.records import Role
 from arena.vectors.digests import DigestIndex, Digests, Rows, VectorRows
 
 _log = logging.getLogger(__name__)
-
-
 Append = Callable[[Digests, Embedding, NDArray[np.uint32], float | None], None]
 """Stores a batch: of which texts, their vectors, how long the texts are (for each one's share
 of the tokens), and the milliseconds that it took if it is one text alone."""
-
 
 _CHECKED = 2**16
 """Rows that are held against their checksums at a time."""
@@ -236,10 +233,8 @@ class VectorStore:
 KEY = np.dtype([("digest", "<u8", (2,)), ("crc", "<u4"), ("latency_ms", "<f4"), ("tokens", "<f8")])
 """Of the text; of the row's bytes; NaN where not measured; its share of the request's tokens."""
 
-
 PACE = np.dtype([("first", "<u8"), ("rows", "<u8"), ("seconds", "<f8")])
 """Of each batch: where its rows begin, how many there are, and seconds since the one before."""
-
 
 _SYNC_S = 1.0
 """Seconds between two times that the disk is told to keep what was written."""

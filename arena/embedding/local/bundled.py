@@ -25,11 +25,7 @@ from arena.embedding.prompts import Prompts
 from arena.errors import UsageError
 
 _EXTRA: Final = "demo"
-
-
 WORDLLAMA_DIMENSIONS: Final = (64, 128, 256)
-
-
 MINILM_MAX_TOKENS: Final = 256
 
 

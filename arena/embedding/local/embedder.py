@@ -24,7 +24,6 @@ from arena.records import Document, Role
 
 _log = logging.getLogger(__name__)
 
-
 _OPEN: Final[Mapping[str | None, Callable[[ModelConfig], LocalModel]]] = {
     "sentence-transformers": open_sentence_transformers,
     "model2vec": open_model2vec,

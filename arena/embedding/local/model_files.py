@@ -22,11 +22,7 @@ from arena.errors import DataError, UsageError
 from arena.terminal import one_line
 
 _WEIGHTS: Final = {".json", ".txt", ".model", ".safetensors", ".bin", ".pt", ".py"}
-
-
 _OTHER_RUNTIMES: Final = {"onnx", "openvino"}
-
-
 Tree = Mapping[str, Any]
 """A JSON object."""
 

@@ -36,18 +36,12 @@ from arena.embedding.local.model_files import (
 from arena.errors import DataError, UsageError
 
 Floats = NDArray[np.float32]
-
-
 Ints = NDArray[np.int64]
-
-
 _BATCH_TOKENS = 512
 """Padded tokens in one run of the network: more falls out of the processor's caches."""
 
-
 _LETTERS_PER_TOKEN = 32
 """Far more than any language has on average, so that the first so many letters are enough."""
-
 
 _UP_TO_A_SPACE = re.compile(r".*\s", re.DOTALL)
 
@@ -229,12 +223,8 @@ POOLINGS: Final[Mapping[str, Callable[[Floats, Ints], Floats]]] = {
 }
 """Token states ``(n_texts, n_tokens, dim)`` and their mask to vectors ``(n_texts, dim)``."""
 
-
 _log = logging.getLogger(__name__)
-
-
 _EXTRA: Final = "onnx"
-
 
 _OLD_POOLINGS: Final = {
     "pooling_mode_mean_tokens": "mean",

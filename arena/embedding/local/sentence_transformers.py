@@ -30,8 +30,6 @@ from arena.embedding.prompts import Prompts
 from arena.records import Role
 
 _EXTRA: Final = "local"
-
-
 _SPECIAL_TOKENS: Final = 8
 """More than any model puts around a text, so that a shorter one need not be counted."""
 
