@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from site_browser import browser, page, sites  # noqa: F401 - fixtures of several modules
 
 from arena import redaction
+
+# Every worker reads every test module, and tests start programs: keep what Python compiles.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,14 @@ from arena.errors import ApiError, ArenaError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.retrieve import retrieve
 
-pytest.importorskip("sentence_transformers")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    # Looked for, not imported: a worker that runs none of these tests need not pay for torch.
+    pytest.mark.skipif(
+        importlib.util.find_spec("sentence_transformers") is None,
+        reason="needs sentence-transformers",
+    ),
+]
 
 WORDS = "cats dogs purr bark at night loudly and what do they say"
 TEXTS = ["cats purr", "dogs bark loudly", "cats and dogs at night", "they say"]
