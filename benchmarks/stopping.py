@@ -4,6 +4,8 @@ Usage: python benchmarks/stopping.py [SIMULATIONS]
 
 Models are equal on average and differ from query to query (logit sd 0.6). After every five
 queries one looks: with the ordinary interval of all differences, or with the confidence sequence.
+Then the search for the best of eight models, one of which is better than the others by so many
+Elo points: how often it is dropped, which may happen in 5% of searches.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from itertools import combinations
 
 import numpy as np
 
-from arena.rating.bradley_terry import fit
+from arena.rating.best import PRIOR, may_be_best
+from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.inference import FIRST_LOOK, all_separated, intervals
 
@@ -53,6 +56,29 @@ def stops(n_models: int, rng: np.random.Generator) -> tuple[bool, bool]:
     return by_interval, by_sequence
 
 
+def best_is_dropped(lead_elo: float, n_models: int, rng: np.random.Generator) -> tuple[bool, int]:
+    """Whether a search drops the best model at any look, and how many battles it takes."""
+    pairs = np.array(list(combinations(range(n_models), 2)))
+    mean = np.where(np.arange(n_models) == 0, lead_elo / ELO_PER_LOGIT, 0.0)
+    alive, rounds = np.ones(n_models, dtype=bool), []
+    for start in range(0, N_QUERIES, ROUND):
+        playing = np.tile(pairs[alive[pairs].all(axis=1)], (ROUND, 1))
+        swapped = rng.random(len(playing)) < 0.5
+        playing[swapped] = playing[swapped, ::-1]
+        query = np.repeat(np.arange(start, start + ROUND), len(playing) // ROUND)
+        strength = mean + rng.normal(0, 0.6, (ROUND, n_models))
+        margin = np.diff(-np.take_along_axis(strength[query - start], playing, 1), axis=1)[:, 0]
+        score = (rng.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(np.float64)
+        rounds.append((*playing.T, score, query))
+        columns = (np.concatenate(column) for column in zip(*rounds, strict=True))
+        alive = may_be_best(
+            fit(Comparisons(*columns, n_models), prior=PRIOR), alive, n_at_start=n_models
+        )
+        if not alive[0] or alive.sum() == 1:
+            break
+    return not alive[0], sum(len(played[0]) for played in rounds)
+
+
 def main() -> None:
     """Print the share of simulations that stop, for two and for three equal models."""
     n_simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 200
@@ -63,6 +89,14 @@ def main() -> None:
         found = np.array([stops(n_models, rng) for _ in range(n_simulations)])
         interval, sequence = found.mean(axis=0)
         print(f"{n_models:12}{interval:24.1%}{sequence:22.1%}")
+    every = N_QUERIES * 28
+    print(f"\nbest of 8 ahead by   dropped   battles of {every:,}")
+    for lead_elo in (0, 20, 50, 100):
+        rng = np.random.default_rng(lead_elo)
+        dropped, n_battles = np.array(
+            [best_is_dropped(lead_elo, 8, rng) for _ in range(n_simulations)]
+        ).mean(axis=0)
+        print(f"{lead_elo:16} Elo{dropped:10.1%}{n_battles:10,.0f}")
 
 
 if __name__ == "__main__":
