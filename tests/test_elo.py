@@ -53,6 +53,11 @@ def coded(rows, n_models=5) -> Battles:
     )
 
 
+def order_samples(battles, settings=None, *, n_permutations=100, seed=0):
+    """Those of a single data set."""
+    return elo_order_samples([battles], settings, n_permutations=n_permutations, seeds=[seed])[0]
+
+
 def played(rows, settings=None) -> Elo:
     elo = Elo(settings)
     for a, b, winner in rows:
@@ -138,9 +143,7 @@ def test_renaming_models_changes_nothing(rows, names):
     renamed = [(names[a], names[b], winner) for a, b, winner in rows]
 
     np.testing.assert_array_equal(elo_ratings(coded(renamed))[names], elo_ratings(coded(rows)))
-    samples, others = (
-        elo_order_samples(coded(r), n_permutations=3, seed=1) for r in (renamed, rows)
-    )
+    samples, others = (order_samples(coded(r), n_permutations=3, seed=1) for r in (renamed, rows))
     np.testing.assert_array_equal(samples[:, names], others)
 
 
@@ -176,7 +179,7 @@ def test_known_strengths_are_recovered():
         [(a, b, "model_a" if w else "model_b") for (a, b), w in zip(pairs, wins, strict=True)]
     )
 
-    samples = elo_order_samples(battles, n_permutations=30)
+    samples = order_samples(battles, n_permutations=30)
 
     assert samples.mean(axis=0) == pytest.approx(strength, abs=25)
     # √(K·s/2) = 52.7 for K = 32: the order of the log alone moves ratings by as much.
@@ -195,9 +198,9 @@ def test_a_long_log_has_the_spread_of_its_full_permutations(monkeypatch, k_facto
     )
     settings = EloSettings(k_factor=k_factor)
 
-    short = elo_order_samples(battles, settings)
+    short = order_samples(battles, settings)
     monkeypatch.setattr("arena.rating.elo._enough", lambda *_: 10**9)
-    full = elo_order_samples(battles, settings)
+    full = order_samples(battles, settings)
 
     assert short.mean(axis=0) == pytest.approx(full.mean(axis=0), abs=25)
     assert short.std(axis=0) == pytest.approx(full.std(axis=0), rel=0.35)
@@ -213,20 +216,52 @@ def test_a_long_log_is_not_replayed_whole_for_its_spread():
     assert _enough(_n_played(battles), 1) == 20_000
 
 
+@given(st.lists(rows, min_size=1, max_size=3), st.sampled_from([1, 100, 10**6]))
+@settings(max_examples=40, deadline=None)
+def test_each_sample_is_what_elo_gives_battle_by_battle_in_the_order_drawn(logs, most_codes):
+    n_permutations, enough, seeds = 5, 20, [(3, place) for place in range(len(logs))]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("arena.rating.elo._enough", lambda *_: enough)
+        patched.setattr("arena.rating.elo._MOST_CODES", most_codes)
+        patched.setattr("arena.rating.elo._BLOCK", 7)
+        datasets = [coded(log) for log in logs]
+        samples = elo_order_samples(datasets, n_permutations=n_permutations, seeds=seeds)
+
+    for log, seed, found in zip(logs, seeds, samples, strict=True):
+        rng = np.random.default_rng(seed)
+        start = dict.fromkeys([f"m{i}" for i in range(5)], 1500.0)
+        if len(log) > enough:
+            start |= replayed(log, start, rng.choice(len(log), enough, replace=False))
+        for sample in found:
+            order = rng.choice(len(log), min(len(log), enough), replace=False)
+            for model, rating in replayed(log, start, order).items():
+                assert sample[int(model[1])] == pytest.approx(rating, abs=1e-9)
+
+
+def replayed(log, start, order):
+    elo = Elo()
+    for a, b, winner in (log[place] for place in order):
+        for model in (f"m{a}", f"m{b}"):
+            elo._ratings.setdefault(model, start[model])
+        elo.update(f"m{a}", f"m{b}", winner)
+    return elo.ratings
+
+
 def test_the_spread_is_the_same_for_the_same_seed():
     battles = coded(GOLDEN_ROWS)
 
-    first, again = (elo_order_samples(battles, seed=7) for _ in range(2))
+    first, again = (order_samples(battles, seed=7) for _ in range(2))
 
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, elo_order_samples(battles, seed=8))
+    assert not np.array_equal(first, order_samples(battles, seed=8))
 
 
 def test_a_model_without_battles_has_no_rating():
     battles = coded([(0, 1, "tie")], n_models=3)
 
     assert math.isnan(elo_ratings(battles)[2])
-    assert np.isnan(elo_order_samples(battles)[:, 2]).all()
+    assert np.isnan(order_samples(battles)[:, 2]).all()
 
 
 @pytest.mark.parametrize(

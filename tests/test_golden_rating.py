@@ -254,7 +254,7 @@ def test_the_spread_of_elo_over_orders_is_that_of_a_sample():
     board = rated(rows, RatingSettings(n_permutations=3, position=False))
 
     battles = from_frame(frame(rows))
-    samples = elo_order_samples(battles, n_permutations=3, seed=(0, 0))
+    (samples,) = elo_order_samples([battles], n_permutations=3, seeds=[(0, 0)])
     found = {row.model: row.elo_order_sd for row in board.overall}
     for code, model in enumerate(battles.models):
         assert found[model] == pytest.approx(statistics.stdev(samples[:, code].tolist()))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from arena.data.metrics import Metrics
 from arena.errors import UsageError
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
+from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
-from arena.rating.elo import elo_order_samples, elo_ratings, tally
+from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, tally
 from arena.rating.inference import queries_to_separate, query_shares
 from arena.rating.leaderboard_notes import coverage_notes, evidence_notes, soft_note, thin_notes
 from arena.rating.leaderboard_records import (
@@ -53,10 +53,10 @@ def build_leaderboard(
     battles = as_rated(verdicts, settings)
     if not len(battles):
         raise UsageError("no battles to rate; play some first")
-    rated, spread = _rate_datasets(battles, facts, settings)
+    rated, samples = _rate_datasets(battles, facts, settings)
     tables = {name: table.rows for name, table in rated.items()}
     notes = [f"{name}: {why}" for name, table in rated.items() for why in table.notes]
-    overall = _overall(rated, spread, battles, settings)
+    overall = _overall(rated, samples, battles, settings)
     if len(tables) > 1:
         notes += [f"overall: {why}" for why in overall.notes]
     n_queries = battles.n_queries
@@ -103,21 +103,26 @@ def as_rated(verdicts: Battles, settings: RatingSettings) -> Battles:
 
 def _rate_datasets(
     battles: Battles, facts: Facts, settings: RatingSettings
-) -> tuple[dict[str, Rated], list[NDArray[np.float64] | None]]:
-    """Each data set on its own: its table, and the Elo of its permutations."""
-    rated, samples = {}, []
-    for code in np.unique(battles.dataset).tolist():
-        name, part = battles.datasets[code], battles.only(code)
-        orders = _order_samples(part, settings, code)
+) -> tuple[dict[str, Rated], NDArray[np.float64] | None]:
+    """Return the table of each data set, and the Elo of its permutations as `_order_samples` does.
+
+    The data sets of the samples stand in the order of the tables.
+    """
+    codes = np.flatnonzero(np.bincount(battles.dataset)).tolist()
+    parts = {code: battles.only(code) for code in codes}
+    samples = _order_samples(parts, settings)
+    rated = {}
+    for place, (code, part) in enumerate(parts.items()):
+        name = battles.datasets[code]
+        orders = None if samples is None else samples[place]
         rows = _with_spread(_dataset_rows(part, name, facts, settings), battles.models, orders)
         rated[name] = rate_rows(rows, part, settings)
-        samples.append(orders)
     return rated, samples
 
 
 def _overall(
     rated: Mapping[str, Rated],
-    spread: Sequence[NDArray[np.float64] | None],
+    samples: NDArray[np.float64] | None,
     battles: Battles,
     settings: RatingSettings,
 ) -> Rated:
@@ -125,7 +130,7 @@ def _overall(
     if len(rated) == 1:
         return next(iter(rated.values()))
     rows = _aggregated({name: table.rows for name, table in rated.items()}, battles)
-    rows = _with_spread(rows, battles.models, _mean_orders(spread))
+    rows = _with_spread(rows, battles.models, _mean_orders(samples))
     return rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
 
 
@@ -182,29 +187,26 @@ def _metric_values(metrics: Metrics | None) -> dict[str, float]:
 
 
 def _order_samples(
-    battles: Battles, settings: RatingSettings, dataset: int
+    parts: Mapping[int, Battles], settings: RatingSettings
 ) -> NDArray[np.float64] | None:
+    """Return the Elo of every permutation, (n_datasets, n_permutations, n_models); None below 2."""
     if settings.n_permutations < 2:
         return None
     return elo_order_samples(
-        battles,
+        list(parts.values()),
         settings.elo,
         n_permutations=settings.n_permutations,
-        seed=(settings.seed, dataset),
+        seeds=[(settings.seed, code) for code in parts],
     )
 
 
-def _mean_orders(
-    samples: Sequence[NDArray[np.float64] | None],
-) -> NDArray[np.float64] | None:
-    """The overall Elo of each permutation, (n_permutations, n_models)."""
-    present = [sample for sample in samples if sample is not None]
-    if not present:
+def _mean_orders(samples: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Return the overall Elo of each permutation, (n_permutations, n_models)."""
+    if samples is None:
         return None
-    stacked = np.stack(present)
-    played = ~np.isnan(stacked)
+    played = ~np.isnan(samples)
     counts = np.maximum(played.sum(axis=0), 1)
-    mean: NDArray[np.float64] = np.where(played, stacked, 0).sum(axis=0) / counts
+    mean: NDArray[np.float64] = np.where(played, samples, 0).sum(axis=0) / counts
     return mean
 
 
@@ -288,14 +290,3 @@ def more_queries(
             )
         )
     return tuple(plans)
-
-
-def head_to_head(battles: Battles) -> Sequence[NDArray[np.int64]]:
-    """Wins of the row against the column, and ties between them, (m, m) each."""
-    m = len(battles.models)
-    cell = battles.model_a.astype(np.int64) * m + battles.model_b
-    first, second, ties = (
-        np.bincount(cell[battles.winner == code], minlength=m * m).reshape(m, m)
-        for code in (MODEL_A, MODEL_B, TIE)
-    )
-    return first + second.T, ties + ties.T

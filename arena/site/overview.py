@@ -10,7 +10,8 @@ from typing import Any
 
 from arena.config import ExperimentConfig, known_price
 from arena.rating.battles import Battles
-from arena.rating.leaderboard import as_rated, head_to_head
+from arena.rating.elo import head_to_head
+from arena.rating.leaderboard import as_rated
 from arena.rating.leaderboard_notes import separation_lines, summary_lines
 from arena.rating.leaderboard_records import Leaderboard, PositionAdvantage
 from arena.rating.panel_votes import only_judge
