@@ -90,8 +90,8 @@ def parse_battles(path: Path) -> Iterator[Battle]:
     Raises:
         DataError: a line is no battle; names file and line.
     """
-    for number, _, line in _lines(path):
-        yield _parsed(Battle, line, path, number)
+    for number, _, line in finished_lines(path):
+        yield parsed_line(Battle, line, path, number)
 
 
 def read_failures(path: Path) -> Iterator[Failure]:
@@ -100,7 +100,7 @@ def read_failures(path: Path) -> Iterator[Failure]:
     Raises:
         DataError: a line is no failure; names file and line.
     """
-    found = (_parsed(Failure, line, path, number) for number, _, line in _lines(path))
+    found = (parsed_line(Failure, line, path, number) for number, _, line in finished_lines(path))
     yield from {failure.id: failure for failure in found}.values()
 
 
@@ -113,7 +113,7 @@ def read_replies(path: Path) -> Iterator[Reply]:
         DataError: a line is no reply; names file and line.
     """
     seen = IdSet()  # logs that were merged may hold the same line twice
-    for number, _, line in _lines(path):
+    for number, _, line in finished_lines(path):
         if seen.add(line.decode("latin-1")):  # which keeps every byte, and is quick
             yield parse_reply(line, path, number)
 
@@ -124,7 +124,7 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
     Raises:
         DataError: there is none.
     """
-    found = _parsed(_ReplyLine, line, path, number)
+    found = parsed_line(_ReplyLine, line, path, number)
     usage = Usage(
         found.input_tokens,
         found.output_tokens,
@@ -151,7 +151,7 @@ def battle_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: a line has no id; names file and line.
     """
-    for number, _, line in _lines(path):
+    for number, _, line in finished_lines(path):
         yield _object(line, path, number, "id")["id"], line
 
 
@@ -161,7 +161,7 @@ def verdict_places(path: Path) -> Iterator[tuple[int, str, str]]:
     Raises:
         DataError: a line is no reply; names file and line.
     """
-    for number, offset, line in _lines(path):
+    for number, offset, line in finished_lines(path):
         found = _object(line, path, number, "id", "request")
         if found.get("winner"):
             yield offset, found["id"], found["request"]
@@ -178,7 +178,7 @@ def _object(line: bytes, path: Path, number: int, *names: str) -> dict[str, Any]
     raise DataError(path, number, f"not a line with {' and '.join(names)}", _REMEDY)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+def finished_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield number, offset and bytes of each finished line that is not blank."""
     try:
         with path.open("rb") as file:
@@ -191,7 +191,12 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         raise DataError(path, None, f"cannot be read: {error.strerror}") from None
 
 
-def _parsed(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
+def parsed_line(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
+    """Return the record in a line.
+
+    Raises:
+        DataError: there is none; names file, line and field.
+    """
     from pydantic import ValidationError  # noqa: PLC0415
 
     try:
