@@ -22,8 +22,8 @@ from arena.config import JudgeConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
-from arena.experiment.experiment import Lists
-from arena.experiment.plan import plan_matchups, same_lists
+from arena.experiment.plan import plan_matchups
+from arena.experiment.shown_lists import Lists, same_lists
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import load_prompt
@@ -99,7 +99,7 @@ def distinct_calls(
     """The tokens of each call that an experiment would make: none for a tie by identical lists."""
     sizes: dict[str, int] = {}
     for matchup in plan:
-        exhibit = lists.exhibit(matchup)
+        exhibit = lists.judge_input(matchup)
         if same_lists(exhibit):
             continue
         for key, messages in judge.calls(exhibit).items():

@@ -378,7 +378,7 @@ def test_a_reply_in_the_log_is_not_asked_for_again(tmp_path: Path, server: Batch
     (postal,) = desk.judges.values()
     lists, kept = desk.prepared.lists, next(iter(desk.prepared.matchups))
     name = lists.battle_id(kept, postal.judge.fingerprint)
-    request = postal.judge.request_key(lists.exhibit(kept))
+    request = postal.judge.request_key(lists.judge_input(kept))
     with BattleLog(folder_of(config)) as log:  # as a live run leaves it that was killed
         usage = Usage(100, 20, 0, 0.01, 5.0)
         log.write_reply(Reply(name, request, "VERDICT: tie", "tie", None, usage, "", "judge-1"))

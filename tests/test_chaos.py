@@ -16,10 +16,11 @@ from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, Retry, run
 from arena.endpoint.outage import OutagePolicy
 from arena.errors import FatalApiError
-from arena.experiment.adjudicate import BattleResult, BattleRunner
-from arena.experiment.experiment import Lists
+from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.live import play
+from arena.experiment.pending import pending
 from arena.experiment.plan import plan_matchups
+from arena.experiment.shown_lists import Lists
 from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
 from arena.records import Battle, Dataset, Document, Query, Run, ScoredDoc
@@ -56,7 +57,7 @@ def battle(folder: Path, server: ChaosServer, **endpoint: Any) -> list[str]:
         async with Api(where, retry=HASTY, on_event=said.append) as api:
             judge = llm_judge(JudgeConfig(model="m"), load_prompt("pairwise"), api)
             with BattleLog(folder) as log:
-                referee = BattleRunner(lists(), judge, log)
+                runner = BattleRunner(log)
 
                 def emit(outcome: BattleResult) -> None:
                     if isinstance(outcome, Battle):
@@ -64,8 +65,9 @@ def battle(folder: Path, server: ChaosServer, **endpoint: Any) -> list[str]:
                     else:
                         log.write_failure(outcome)
 
-                planned = referee.unplayed(plan_matchups(MODELS, {"d": QUERIES}))
-                await play(planned, referee, workers=256, emit=emit, stop=asyncio.Event())
+                plan = plan_matchups(MODELS, {"d": QUERIES})
+                battles = pending(plan, lists(), [judge], log, asked=runner.asked)
+                await play(battles, runner, workers=256, emit=emit, stop=asyncio.Event())
 
     run(story())
     return said

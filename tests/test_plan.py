@@ -9,14 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.experiment.battle_ids import battle_id, list_digest
 from arena.experiment.live import InOrder
-from arena.experiment.plan import (
-    battle_id,
-    count_matchups,
-    exhibit_digest,
-    plan_matchups,
-    same_lists,
-)
+from arena.experiment.plan import count_matchups, plan_matchups
+from arena.experiment.shown_lists import same_lists
 from arena.records import Document, JudgeInput, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}
@@ -118,7 +114,7 @@ def test_data_sets_take_turns_so_that_a_run_cut_short_has_seen_all_of_them() -> 
 
 def test_a_battle_has_another_id_when_anything_that_could_change_its_verdict_changes() -> None:
     matchup = Matchup("d", "q", "a", "b")
-    one, two = exhibit_digest([Document("1", "x")]), exhibit_digest([Document("2", "y")])
+    one, two = list_digest([Document("1", "x")]), list_digest([Document("2", "y")])
 
     ids = {
         battle_id(matchup, "why", (one, two), "judge"),
@@ -145,7 +141,7 @@ def test_a_list_is_addressed_by_ids_titles_and_texts_without_collisions() -> Non
         [],
     ]
 
-    assert len({exhibit_digest(documents) for documents in lists}) == len(lists)
+    assert len({list_digest(documents) for documents in lists}) == len(lists)
 
 
 def test_outcomes_wait_for_a_slow_one_up_to_a_limit_and_none_is_lost() -> None:

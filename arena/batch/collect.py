@@ -23,10 +23,12 @@ from arena.errors import (
     UnjudgedError,
     UsageError,
 )
-from arena.experiment.adjudicate import BattleRunner, move_stale_battles
+from arena.experiment.battle_runner import BattleRunner
 from arena.experiment.experiment import Experiment
 from arena.experiment.manifest_writer import write_manifest
+from arena.experiment.pending import pending
 from arena.experiment.spending import open_budgets_and_log
+from arena.experiment.stale_battles import move_stale_battles
 from arena.judging.chat import Messages
 from arena.judging.judge import Judge
 from arena.progress import Reporter
@@ -64,7 +66,7 @@ async def collect(desk: BatchRun, reporter: Reporter, *, give_up: str | None = N
         UsageError: no job has the name to give up.
     """
     folder = desk.experiment.folder
-    move_stale_battles(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, [seat.judge for seat in desk.seats], reporter)
     _write_manifest(desk)
     with BattleLog(folder) as log, Ledger(folder) as ledger:
         open_budgets_and_log(desk.experiment.config, folder).settle(log)
@@ -140,7 +142,7 @@ async def import_files(desk: BatchRun, paths: Sequence[Path], reporter: Reporter
     files = [_read_file(path) for path in paths]
     # The same files are the same delivery, so that to import them twice changes nothing.
     at = utc(max(path.stat().st_mtime for path in paths))
-    move_stale_battles(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, [seat.judge for seat in desk.seats], reporter)
     _write_manifest(desk)
     refused: dict[str, Refused] = {}
     known: set[str] = set()
@@ -184,7 +186,7 @@ def _planned_requests(
     for matchup in desk.prepared.matchups:
         name = lists.battle_id(matchup, postal.judge.fingerprint)
         if name in wanted and name not in log.battle_ids:
-            found[name] = postal.judge.request_key(lists.exhibit(matchup))
+            found[name] = postal.judge.request_key(lists.judge_input(matchup))
     return found
 
 
@@ -313,12 +315,14 @@ async def settle(
     """Write every battle that needs no further request, and every failure, in plan order."""
     failed_at = _failed_at(desk.experiment.folder) if refused else {}
     for postal in desk.judges.values():
-        referee = BattleRunner(desk.prepared.lists, Answered(postal.judge, refused), log)
+        runner = BattleRunner(log)
+        answered = Answered(postal.judge, refused)
+        prepared = desk.prepared
         done.n_planned += desk.prepared.n_matchups
         n_open = 0
-        for planned in referee.unplayed(desk.prepared.matchups):
+        for battle in pending(prepared.matchups, prepared.lists, [answered], log):
             try:
-                outcome = await referee.settle(planned)
+                outcome = await runner.run(battle)
             except _UnansweredError:
                 n_open += 1
                 continue
@@ -328,8 +332,7 @@ async def settle(
                 continue
             n_open += 1
             done.failures[outcome.reason] += 1
-            exhibit = desk.prepared.lists.exhibit(planned.matchup)
-            cause = refused[postal.judge.request_key(exhibit)]
+            cause = refused[battle.request]
             if failed_at.get(outcome.id, "") < cause.since:
                 own = cause.id == outcome.id
                 log.write_failure(replace(outcome, cost_usd=cause.error.cost_usd if own else 0.0))

@@ -19,7 +19,6 @@ from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError, UsageError
-from arena.experiment.adjudicate import move_stale_battles
 from arena.experiment.experiment import (
     Experiment,
     PreparedExperiment,
@@ -29,10 +28,11 @@ from arena.experiment.experiment import (
     prepare,
 )
 from arena.experiment.gate import check_judges
-from arena.experiment.panel import ConfiguredJudge, closed_panel, open_panel
-from arena.experiment.plan import same_lists
+from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
 from arena.experiment.runs import retrieve_all
+from arena.experiment.shown_lists import same_lists
 from arena.experiment.spending import Budgets, open_budgets_and_log
+from arena.experiment.stale_battles import move_stale_battles
 from arena.experiment.summary import BattleOptions
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import RequestJudge
@@ -86,15 +86,15 @@ async def submit(desk: BatchRun, order: SubmitOptions, reporter: Reporter) -> Su
     """
     experiment = desk.experiment
     done = Submitted(experiment)
-    move_stale_battles(desk.prepared, desk.judges, reporter)
+    move_stale_battles(desk.prepared, [seat.judge for seat in desk.seats], reporter)
     with ExitStack() as stack:
         log = stack.enter_context(BattleLog(experiment.folder))
         ledger = stack.enter_context(Ledger(experiment.folder))
         books = open_budgets_and_log(experiment.config, experiment.folder, max_usd=order.max_usd)
         books.begin()
         stack.callback(books.settle, log)
-        async with open_panel(
-            desk.prepared, budgets=books.own, on_grade=lambda _grade: None, say=reporter.say
+        async with open_judges(
+            desk.prepared, budgets=books.own, on_grade=lambda _grade: None, log=reporter.say
         ) as seats:
             await check_judges(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
         purse = _Purse(books, order, done, ledger.open_jobs)
@@ -281,7 +281,7 @@ def open_batch_run(path: Path, reporter: Reporter) -> BatchRun:
         reporter.say(f"note: {note}")
     runs = retrieve_all(experiment, material, reporter)
     prepared = prepare(experiment, material, runs, prompts)
-    seats = closed_panel(prepared)
+    seats = closed_judges(prepared)
     judges = {seat.judge.fingerprint: by_post(seat) for seat in seats}
     return BatchRun(prepared, judges, seats)
 
@@ -306,7 +306,7 @@ def unasked(desk: BatchRun, postal: Postal, log: BattleLog, ledger: Ledger) -> I
         name = lists.battle_id(matchup, postal.judge.fingerprint)
         if name in log.battle_ids or any(name in job.requests for job in waiting):
             continue
-        exhibit = lists.exhibit(matchup)
+        exhibit = lists.judge_input(matchup)
         if same_lists(exhibit):
             continue
         key = postal.judge.request_key(exhibit)

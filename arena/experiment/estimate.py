@@ -17,16 +17,16 @@ from arena.data.passages import passage
 from arena.embedding.providers import HOSTED, PRESETS
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
 from arena.experiment.gate import controls
-from arena.experiment.panel import ConfiguredJudge
-from arena.experiment.plan import same_lists
+from arena.experiment.judges import ConfiguredJudge
+from arena.experiment.pending import pending
 from arena.experiment.runs import RunSpec, run_specs, stored_run
 from arena.experiment.speed import time_left
-from arena.judging.judge import Judge
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
-from arena.records import JudgeInput, Run, ScoredDoc
+from arena.records import JudgeInput, Reply, Run, ScoredDoc
+from arena.store.battle_log import ReplyIndex
 from arena.store.id_index import IdSet
-from arena.store.log_lines import battle_lines, verdict_places
+from arena.store.log_lines import battle_lines
 from arena.terminal import dollars
 
 SAMPLED: Final = 200
@@ -154,43 +154,40 @@ class Estimate:
 
 def estimate(
     prepared: PreparedExperiment,
-    seats: Sequence[ConfiguredJudge],
-    known: PaidReplies,
+    judges: Sequence[ConfiguredJudge],
+    paid: PaidReplies,
     *,
     gate: bool = True,
 ) -> tuple[JudgeEstimate, ...]:
-    """Estimate each judge's work from the very prompts that it would read.
+    """Return an estimate of each judge's work, made from the very prompts that it would read.
 
     Args:
         prepared: the experiment.
-        seats: its judges, closed.
-        known: what was paid for before.
+        judges: of the experiment, closed.
+        paid: what was paid for before.
         gate: whether judges would be tested by controls first.
     """
-    return tuple(_estimate(prepared, seat, known, gate=gate) for seat in seats)
+    return tuple(_estimate(prepared, configured, paid, gate=gate) for configured in judges)
 
 
 def _estimate(
-    prepared: PreparedExperiment, seat: ConfiguredJudge, known: PaidReplies, *, gate: bool
+    prepared: PreparedExperiment, configured: ConfiguredJudge, paid: PaidReplies, *, gate: bool
 ) -> JudgeEstimate:
-    bill = _Bill(seat, known)
+    judge, config = configured.judge, configured.config
+    bill = _Bill(configured, paid)
     n_unplayed = n_free = 0
-    for matchup in prepared.matchups:
-        name = prepared.lists.battle_id(matchup, seat.judge.fingerprint)
-        if name in known.battle_ids:
-            continue
+    for battle in pending(prepared.matchups, prepared.lists, [judge], paid):
         n_unplayed += 1
-        exhibit = prepared.lists.exhibit(matchup)
-        n_free += same_lists(exhibit) or not bill.add(exhibit)
+        n_free += battle.state != "to_ask" or not bill.add(battle.judge_input)
     n_calls = len(bill.keys)
     # A judge with battles in the log was tested before them.
-    if gate and seat.config.gate and seat.judge.is_llm and n_unplayed == prepared.n_matchups:
+    if gate and config.gate and judge.is_llm and n_unplayed == prepared.n_matchups:
         for control in controls(prepared):
             bill.add(control)
             bill.add(replace(control, first=control.second, second=control.first))
     return JudgeEstimate(
-        judge=seat.judge.name,
-        kind=seat.config.kind,
+        judge=judge.name,
+        kind=config.kind,
         n_battles=prepared.n_matchups,
         n_unplayed=n_unplayed,
         n_free=n_free,
@@ -201,7 +198,7 @@ def _estimate(
         cost_usd=bill.cost_usd,
         tokenizer=bill.tokenizer.name,
         time=time_left(
-            seat.config,
+            config,
             prepared.experiment.folder,
             len(bill.keys),
             bill.input_tokens + bill.output_tokens,
@@ -212,21 +209,20 @@ def _estimate(
 class _Bill:
     """The calls that a judge is still to make, and what they come to."""
 
-    def __init__(self, seat: ConfiguredJudge, known: PaidReplies) -> None:
+    def __init__(self, configured: ConfiguredJudge, paid: PaidReplies) -> None:
         self.keys = IdSet()
-        self.tokenizer = find_tokenizer(seat.config.model)
-        self._seat = seat
-        self._known = known
+        self.tokenizer = find_tokenizer(configured.config.model)
+        self._judge = configured.judge
+        self._config = configured.config
+        self._paid = paid
         self._n_characters = self._n_messages = 0
         self._sample: list[str] = []
 
-    def add(self, exhibit: JudgeInput) -> bool:
-        """Add the calls that this takes; False if it takes none that is not on the bill."""
-        if self._known.answered(self._seat.judge, exhibit):
-            return False
+    def add(self, judge_input: JudgeInput) -> bool:
+        """Add the calls that this takes; return False if all of them are on the bill or paid."""
         fresh = False
-        for key, messages in self._seat.judge.calls(exhibit).items():
-            if self._known.called(key) or not self.keys.add(key):
+        for key, messages in self._judge.calls(judge_input).items():
+            if self._paid.called(key) or not self.keys.add(key):
                 continue
             fresh = True
             texts = [message["content"] for message in messages]
@@ -243,14 +239,14 @@ class _Bill:
 
     @property
     def output_tokens(self) -> int:
-        config = self._seat.config
+        config = self._config
         short = config.kind == "pointwise" or config.answer == "letter"
         return len(self.keys) * (1 if short else min(TOKENS_PER_REPLY, config.max_tokens))
 
     @property
     def cost_usd(self) -> float | None:
-        config = self._seat.config
-        if not self._seat.judge.is_llm:
+        config = self._config
+        if not self._judge.is_llm:
             return 0.0
         prices = config.price_per_1m_input_tokens, config.price_per_1m_output_tokens
         if prices[0] is None or prices[1] is None:
@@ -265,7 +261,7 @@ def _price(amount: float | None) -> str:
 
 
 class PaidReplies:
-    """Reads the log of an experiment, without locking it, and a cache of verdicts.
+    """What the log of an experiment and a cache of verdicts hold; read without locking the log.
 
     Args:
         folder: the experiment's; it may be missing.
@@ -274,27 +270,30 @@ class PaidReplies:
 
     def __init__(self, folder: Path, cache: VerdictCache | None) -> None:
         self.battle_ids = IdSet()  #: of the battles in the log
-        self._requests = IdSet()
+        self._replies = ReplyIndex()
         self._cache = cache
         for path in sorted(folder.glob("battles*.jsonl")):
             for name, _ in battle_lines(path):
                 self.battle_ids.add(name)
         for path in sorted(folder.glob("replies*.jsonl")):
-            for _, _, request in verdict_places(path):
-                self._requests.add(request)
+            self._replies.load(path)
 
-    def answered(self, judge: Judge, exhibit: JudgeInput) -> bool:
-        """Whether a battle's whole request has a reply in the log."""
-        return bool(len(self._requests)) and judge.request_key(exhibit) in self._requests
+    def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
+        """Return the last reply with a verdict that was paid for a battle, if any."""
+        return self._replies.reply_for(id)
+
+    def reply_to(self, request_key: str) -> Reply | None:
+        """Return the last reply with a verdict to the same request, if any."""
+        return self._replies.reply_to(request_key)
 
     def called(self, key: str) -> bool:
-        """Whether a single call has a reply in the cache."""
+        """Return whether a single call has a reply in the cache."""
         return self._cache is not None and self._cache.get(key) is not None
 
 
 @contextmanager
 def open_paid_replies(folder: Path, cache: Path) -> Iterator[PaidReplies]:
-    """What is known of an experiment; a cache that does not exist is not made.
+    """Yield what an experiment has paid for; a cache that does not exist is not made.
 
     Raises:
         DataError: a log or the cache is damaged.
@@ -316,14 +315,14 @@ def stored_or_placeholder_runs(
             model = wanted.model
             run = stored_run(wanted)
             if run is None:
-                unretrieved.append(_unretrieved(wanted, found.get(model.over or "")))
-                run = _stand_in(wanted)
+                unretrieved.append(_missing_run(wanted, found.get(model.over or "")))
+                run = _placeholder_run(wanted)
             found[model.name] = run
         runs += [found[model.name] for model in experiment.config.models]
     return runs, unretrieved
 
 
-def _unretrieved(wanted: RunSpec, over: Run | None) -> MissingRun:
+def _missing_run(wanted: RunSpec, over: Run | None) -> MissingRun:
     """What a run would take; nothing where the model is neither embedded nor reranked by an API."""
     model = wanted.model
     server = model.rerank or model.provider
@@ -362,7 +361,7 @@ def _to_rerank(wanted: RunSpec, over: Run) -> int:
     return n_tokens
 
 
-def _stand_in(wanted: RunSpec) -> Run:
+def _placeholder_run(wanted: RunSpec) -> Run:
     draw = random.Random(wanted.model.name)  # noqa: S311
     doc_ids = list(wanted.dataset.corpus)
     depth = max(wanted.experiment.config.experiment.top_k, wanted.n_reranked)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,12 +10,13 @@ from arena.config import Config, load_config, safe_filename
 from arena.data.beir import sample_queries
 from arena.data.load import load_dataset
 from arena.errors import UsageError
-from arena.experiment.plan import battle_id, count_matchups, exhibit_digest, plan_matchups
+from arena.experiment.plan import count_matchups, plan_matchups
+from arena.experiment.shown_lists import Lists
 from arena.judging.judge import Judge
 from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter
-from arena.records import Dataset, Document, JudgeInput, Matchup, Run
+from arena.records import Dataset, Matchup, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,42 +97,6 @@ def _with_qrels(dataset: Dataset) -> Dataset:
         raise UsageError(f"{dataset.name}: has no qrels to judge by; use an LLM judge")
     queries = {name: query for name, query in dataset.queries.items() if name in relevant}
     return replace(dataset, queries=queries)
-
-
-class Lists:
-    """The top_k documents that each model shows for each query."""
-
-    def __init__(self, datasets: Mapping[str, Dataset], runs: Iterable[Run], *, top_k: int) -> None:
-        self._datasets = datasets
-        self._runs = {(run.dataset, run.model): run for run in runs}
-        self._top_k = top_k
-        self._digests: dict[tuple[str, str, str], bytes] = {}
-
-    def exhibit(self, matchup: Matchup) -> JudgeInput:
-        """What a judge is shown of a matchup."""
-        return JudgeInput(
-            dataset=matchup.dataset,
-            query=self._datasets[matchup.dataset].queries[matchup.query_id],
-            first=self._documents(matchup, matchup.model_a),
-            second=self._documents(matchup, matchup.model_b),
-        )
-
-    def battle_id(self, matchup: Matchup, fingerprint: str) -> str:
-        """The battle's id under a judge with this fingerprint."""
-        query = self._datasets[matchup.dataset].queries[matchup.query_id]
-        digests = self._digest(matchup, matchup.model_a), self._digest(matchup, matchup.model_b)
-        return battle_id(matchup, query.text, digests, fingerprint)
-
-    def _documents(self, matchup: Matchup, model: str) -> tuple[Document, ...]:
-        ranking = self._runs[matchup.dataset, model].rankings.get(matchup.query_id, ())
-        corpus = self._datasets[matchup.dataset].corpus
-        return tuple(corpus[scored.doc_id] for scored in ranking[: self._top_k])
-
-    def _digest(self, matchup: Matchup, model: str) -> bytes:
-        key = (matchup.dataset, matchup.query_id, model)
-        if key not in self._digests:
-            self._digests[key] = exhibit_digest(self._documents(matchup, model))
-        return self._digests[key]
 
 
 @dataclass(frozen=True, slots=True)

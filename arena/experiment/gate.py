@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from arena.errors import GateError
 from arena.experiment.experiment import PreparedExperiment
+from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.manifest_writer import write_manifest
-from arena.experiment.panel import ConfiguredJudge
+from arena.experiment.pending import planned
 from arena.experiment.summary import BattleOptions
 from arena.judging.gate import check_gate, control_exhibits, run_gate
 from arena.progress import Reporter
@@ -18,7 +19,7 @@ from arena.store.manifest import Gate, known_gates
 
 async def check_judges(
     prepared: PreparedExperiment,
-    seats: Sequence[ConfiguredJudge],
+    judges: Sequence[ConfiguredJudge],
     log: BattleLog,
     options: BattleOptions,
     reporter: Reporter,
@@ -31,25 +32,26 @@ async def check_judges(
     """
     gates: dict[str, Gate] = {}
     refused: list[GateError] = []
-    for seat in seats:
-        known = known_gates(prepared.experiment.folder).get(seat.judge.fingerprint)
-        if why := _skipped(prepared, seat, log, options, known):
-            gates[seat.judge.name] = {**(known or {}), "skipped": why}
+    for configured in judges:
+        judge = configured.judge
+        known = known_gates(prepared.experiment.folder).get(judge.fingerprint)
+        if why := _skipped(prepared, configured, log, options, known):
+            gates[judge.name] = {**(known or {}), "skipped": why}
             continue
-        report = await run_gate(seat.judge, controls(prepared))
-        gates[seat.judge.name] = report.as_dict()
-        reporter.say(f"gate: {seat.judge.name}: {'; '.join(report.lines())}")
+        report = await run_gate(judge, controls(prepared))
+        gates[judge.name] = report.as_dict()
+        reporter.say(f"gate: {judge.name}: {'; '.join(report.lines())}")
         try:
-            check_gate(report, seat.config)
+            check_gate(report, configured.config)
         except GateError as error:
             refused.append(error)
-    write_manifest(prepared, seats, gates)
+    write_manifest(prepared, judges, gates)
     if refused:
         raise refused[0]
 
 
 def controls(prepared: PreparedExperiment) -> list[JudgeInput]:
-    """The matchups with an obvious answer, each to be shown in both orders."""
+    """Return the matchups with an obvious answer, each to be shown in both orders."""
     settings = prepared.config.experiment
     return control_exhibits(
         prepared.material.datasets,
@@ -62,23 +64,24 @@ def controls(prepared: PreparedExperiment) -> list[JudgeInput]:
 
 def _skipped(
     prepared: PreparedExperiment,
-    seat: ConfiguredJudge,
+    configured: ConfiguredJudge,
     log: BattleLog,
     options: BattleOptions,
     known: Gate | None,
 ) -> str:
-    """Why a judge is not tested; empty if it is to be."""
-    if not seat.judge.is_llm:
+    """Return why a judge is not tested; empty if it is to be."""
+    judge = configured.judge
+    if not judge.is_llm:
         return "no LLM"
-    if not seat.config.gate:
+    if not configured.config.gate:
         return "gate = false"
     if not options.gate:
         return "--no-gate"
     if known and known.get("passed"):
         return "passed before"
     if len(log.battle_ids) and any(
-        prepared.lists.battle_id(matchup, seat.judge.fingerprint) in log.battle_ids
-        for matchup in prepared.matchups
+        battle_id in log.battle_ids
+        for battle_id, _, _ in planned(prepared.matchups, prepared.lists, [judge])
     ):
         return "its battles are in the log"
     return ""

@@ -1,4 +1,4 @@
-"""The commands' work: the only place where all stages meet."""
+"""Retrieve, plan, judge live and log: the only place where all stages meet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from arena.data.trec import read_stats
 from arena.endpoint.client import run
 from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
-from arena.experiment.adjudicate import BattleResult, BattleRunner, Planned, move_stale_battles
+from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.estimate import (
     Estimate,
     estimate,
@@ -34,9 +34,11 @@ from arena.experiment.experiment import (
     prepare,
 )
 from arena.experiment.gate import check_judges
-from arena.experiment.panel import ConfiguredJudge, JudgePanel, closed_panel, open_panel
+from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
+from arena.experiment.pending import Pending, pending
 from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import Budgets, open_budgets_and_log
+from arena.experiment.stale_battles import move_stale_battles
 from arena.experiment.stopping import StoppingMonitor, in_rounds
 from arena.experiment.summary import BattleOptions, LiveStats, Summary
 from arena.files import cache_folder
@@ -106,13 +108,23 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
 class _Session:
     """What is open while battles are judged."""
 
-    seats: Sequence[ConfiguredJudge]
+    judges: Sequence[ConfiguredJudge]
     n_planned: int  #: battles of this shard, of all judges
-    books: Budgets
-    tally: LiveStats
-    race: StoppingMonitor | None  #: towards what is to be decided, if anything is
+    budgets: Budgets
+    stats: LiveStats
+    monitor: StoppingMonitor | None  #: of the stopping rule, if there is one
     log: BattleLog
     stop: asyncio.Event  #: set by a signal, or by what makes going on useless
+
+    def record(self, result: BattleResult) -> None:
+        """Write a battle or a failure into the log, and count it."""
+        if isinstance(result, Battle):
+            self.log.write_battle(result)
+            if self.monitor:
+                self.monitor.count(result)
+        else:
+            self.log.write_failure(result)
+        self.stats.take(result)
 
 
 Stopping = Callable[[Reporter], AbstractContextManager[asyncio.Event]]
@@ -130,24 +142,24 @@ async def play_prepared(
     capped = None
     async with _session(prepared, reporter, options, stopping) as session:
         try:
-            await check_judges(prepared, session.seats, session.log, options, reporter)
+            await check_judges(prepared, session.judges, session.log, options, reporter)
             await _play(prepared, session, reporter, options)
         except BudgetSpentError as error:
             capped = error
         except FatalApiError as error:
             if error.reason != "halted":
                 raise
-    tally = session.tally
+    stats = session.stats
     return Summary(
         experiment=prepared.experiment,
         options=options,
         n_planned=session.n_planned,
-        judged=tally.judged,
-        failures=tally.failures,
-        cost_usd=session.books.paid_usd,
-        estimated_usd=session.books.whole.cap.estimated_usd,
-        ratings=tally.ratings,
-        interrupted=session.stop.is_set() and tally.n_judged < session.n_planned,
+        judged=stats.judged,
+        failures=stats.failures,
+        cost_usd=session.budgets.paid_usd,
+        estimated_usd=session.budgets.whole.cap.estimated_usd,
+        ratings=stats.ratings,
+        interrupted=session.stop.is_set() and stats.n_judged < session.n_planned,
         capped=capped,
     )
 
@@ -156,50 +168,61 @@ async def play_prepared(
 async def _session(
     prepared: PreparedExperiment, reporter: Reporter, options: BattleOptions, stopping: Stopping
 ) -> AsyncIterator[_Session]:
-    """Open judges and log; at the end, whatever it is, all that was paid for is in the log."""
+    """Open judges and log; however it ends, all that was paid for is in the log."""
     folder, shard = prepared.experiment.folder, options.shard
-    books = open_budgets_and_log(prepared.config, folder, max_usd=options.max_usd, shard=shard)
-    tally = LiveStats(books.whole, shard=shard)
-    race = StoppingMonitor(options.until) if options.until else None
+    budgets = open_budgets_and_log(prepared.config, folder, max_usd=options.max_usd, shard=shard)
+    stats = LiveStats(budgets.whole, shard=shard)
+    monitor = StoppingMonitor(options.until) if options.until else None
     async with AsyncExitStack() as stack:
         grades = stack.enter_context(GradeBook(folder, shard))
-        seats = await stack.enter_async_context(
-            open_panel(prepared, budgets=books.own, on_grade=grades.write, say=reporter.say)
+        judges = await stack.enter_async_context(
+            open_judges(prepared, budgets=budgets.own, on_grade=grades.write, log=reporter.say)
         )
-        judges = [seat.judge.fingerprint for seat in seats]
-        n_planned = move_stale_battles(prepared, judges, reporter, shard=shard)
-        seen = partial(_count, tally, race)
+        n_planned = move_stale_battles(
+            prepared, [configured.judge for configured in judges], reporter, shard=shard
+        )
+        seen = partial(_count, stats, monitor)
         log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
-        books.begin()
-        stack.callback(books.settle, log)
+        budgets.begin()
+        # On the way out, in this order: no call is sent any more, then what was paid and led to no
+        # battle is written, then the log is closed.
+        stack.callback(budgets.settle, log)
         stop = stack.enter_context(stopping(reporter))
-        stack.callback(asyncio.create_task(_halt(stop, seats)).cancel)
-        yield _Session(seats, n_planned, books, tally, race, log, stop)
+        stack.callback(asyncio.create_task(_halt(stop, judges)).cancel)
+        yield _Session(judges, n_planned, budgets, stats, monitor, log, stop)
 
 
 async def _play(
     prepared: PreparedExperiment, session: _Session, reporter: Reporter, options: BattleOptions
 ) -> None:
     """Judge what is left, or as much of it as the options allow."""
-    tally, race = session.tally, session.race
-    referees = [BattleRunner(prepared.lists, seat.judge, session.log) for seat in session.seats]
-    panel = JudgePanel(referees, shard=options.shard)
-    left = min(session.n_planned - tally.n_judged, options.limit or session.n_planned)
+    stats, monitor, stop = session.stats, session.monitor, session.stop
+    judges = [configured.judge for configured in session.judges]
+    runner = BattleRunner(session.log)
+    n_left = min(session.n_planned - stats.n_judged, options.limit or session.n_planned)
     n_datasets = len(prepared.material.datasets)
-    rounds = in_rounds(prepared.matchups, n_datasets) if race else iter([prepared.matchups])
-    with tally.shown(reporter, tally.n_judged + left), _settled_objects_uncollected():
+    rounds = in_rounds(prepared.matchups, n_datasets) if monitor else iter([prepared.matchups])
+    with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
         for matchups in rounds:
-            await play(
-                islice(panel.unplayed(matchups), 0 if session.stop.is_set() else options.limit),
-                panel,
-                workers=_workers(session.seats),
-                emit=partial(_record, session),
-                stop=session.stop,
+            battles = pending(
+                matchups,
+                prepared.lists,
+                judges,
+                session.log,
+                shard=options.shard,
+                asked=runner.asked,
             )
-            if session.stop.is_set() or (race and race.decided()):
+            await play(
+                islice(battles, 0 if stop.is_set() else options.limit),
+                runner,
+                workers=_workers(session.judges),
+                emit=session.record,
+                stop=stop,
+            )
+            if stop.is_set() or (monitor and monitor.decided()):
                 break
-    if race and not session.stop.is_set():
-        reporter.say(str(race))
+    if monitor and not stop.is_set():
+        reporter.say(str(monitor))
 
 
 @contextmanager
@@ -217,41 +240,35 @@ def _settled_objects_uncollected() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _workers(seats: Sequence[ConfiguredJudge]) -> int:
-    """Battles under way at most: a judge that is no LLM has as many as its section states, or 1."""
-    if any(seat.judge.is_llm for seat in seats):
+def _workers(judges: Sequence[ConfiguredJudge]) -> int:
+    """Return how many battles are under way at most.
+
+    A judge that is no LLM has as many as its section states, or one.
+    """
+    if any(configured.judge.is_llm for configured in judges):
         return WORKERS
-    stated = [seat.config.concurrency for seat in seats]
+    stated = [configured.config.concurrency for configured in judges]
     return max((count for count in stated if isinstance(count, int)), default=1)
 
 
-async def _halt(stop: asyncio.Event, seats: Sequence[ConfiguredJudge]) -> None:
+async def _halt(stop: asyncio.Event, judges: Sequence[ConfiguredJudge]) -> None:
     """Once a run is to stop, send nothing that waits to be sent: only what is on the wire."""
     await stop.wait()
-    for seat in seats:
-        seat.api.halt()
+    for configured in judges:
+        configured.api.halt()
 
 
-def _record(session: _Session, outcome: BattleResult) -> None:
-    if isinstance(outcome, Battle):
-        session.log.write_battle(outcome)
-        if session.race:
-            session.race.count(outcome)
-    else:
-        session.log.write_failure(outcome)
-    session.tally.take(outcome)
-
-
-def _count(tally: LiveStats, race: StoppingMonitor | None, battle: Battle) -> None:
-    tally.count(battle)
-    if race:
-        race.count(battle)
+def _count(stats: LiveStats, monitor: StoppingMonitor | None, battle: Battle) -> None:
+    """Count a battle that is in the log from an earlier run."""
+    stats.count(battle)
+    if monitor:
+        monitor.count(battle)
 
 
 def dry_run(
     path: Path, options: BattleOptions | None = None, progress: Reporter | None = None
 ) -> Estimate:
-    """What `battle` would take; asks no endpoint anything.
+    """Return what `battle` would take; no endpoint is asked anything.
 
     Raises:
         UsageError: the config or a data file has a mistake.
@@ -259,13 +276,13 @@ def dry_run(
     options = options or BattleOptions()
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)
-    books = open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
+    budgets = open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
     material = _load(experiment, progress or reporter(quiet=True))
     runs, unretrieved = stored_or_placeholder_runs(experiment, material)
     prepared = prepare(experiment, material, runs, prompts)
-    with open_paid_replies(experiment.folder, cache_folder()) as known:
-        judges = estimate(prepared, closed_panel(prepared), known, gate=options.gate)
-    return Estimate(judges, unretrieved, books.whole.max_usd, books.whole.spent_usd)
+    with open_paid_replies(experiment.folder, cache_folder()) as paid:
+        judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
+    return Estimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
 
 
 def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
@@ -276,11 +293,15 @@ def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
 
 
 WINDOW: Final = 20_000
-"""Outcomes that may wait for one slow battle before they are written without it."""
+"""Results that may wait for one slow battle before they are written without it."""
 
 
 class InOrder:
-    """Pass outcomes on in the order of their positions, whatever order they come in."""
+    """Pass results on in the order of their positions, in whatever order they come in.
+
+    A result that waits behind a battle without one is lost to the log when the run is killed, but
+    its reply is on disk: the run that resumes writes it where an undisturbed run would have.
+    """
 
     def __init__(self, emit: Callable[[BattleResult], None], *, window: int = WINDOW) -> None:
         self._emit = emit
@@ -288,12 +309,13 @@ class InOrder:
         self._waiting: dict[int, BattleResult] = {}
         self._next = 0
 
-    def put(self, position: int, outcome: BattleResult) -> None:
-        """Take the outcome of one position; each position comes once."""
+    def put(self, position: int, result: BattleResult) -> None:
+        """Take the result of one position; each position comes once."""
         if position < self._next:
-            self._emit(outcome)  # a straggler that the others no longer waited for
+            self._emit(result)  # a straggler that the others no longer waited for
             return
-        self._waiting[position] = outcome
+        self._waiting[position] = result
+        # Memory is bounded: past the window one slow call holds up all others no longer.
         if len(self._waiting) > self._window:
             self._next = min(self._waiting)
         while self._next in self._waiting:
@@ -301,26 +323,15 @@ class InOrder:
             self._next += 1
 
 
-class Settles(Protocol):
-    """Whoever finds the winners of planned battles."""
-
-    async def settle(self, planned: Planned) -> BattleResult:
-        """Find the winner of one battle.
-
-        Raises:
-            FatalApiError, LogError, BudgetSpentError: no further battle can be settled.
-        """
-
-
 async def play(
-    planned: Iterable[Planned],
-    referee: Settles,
+    battles: Iterable[Pending],
+    runner: BattleRunner,
     *,
     workers: int,
     emit: Callable[[BattleResult], None],
     stop: asyncio.Event,
 ) -> None:
-    """Settle everything that is planned; ``emit`` gets each outcome, in plan order.
+    """Judge everything that is pending; ``emit`` gets each result, in plan order.
 
     Once ``stop`` is set no battle is begun any more, and those under way are finished.
 
@@ -332,8 +343,8 @@ async def play(
     """
     in_order = InOrder(emit)
 
-    async def settle(placed: tuple[int, Planned]) -> None:
-        position, battle = placed
-        in_order.put(position, await referee.settle(battle))
+    async def judge(numbered: tuple[int, Pending]) -> None:
+        position, battle = numbered
+        in_order.put(position, await runner.run(battle))
 
-    await work_off(enumerate(planned), settle, workers=workers, stop=stop)
+    await work_off(enumerate(battles), judge, workers=workers, stop=stop)

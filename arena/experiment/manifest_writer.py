@@ -19,7 +19,7 @@ from arena.version import __version__
 
 if TYPE_CHECKING:
     from arena.experiment.experiment import PreparedExperiment
-    from arena.experiment.panel import ConfiguredJudge
+    from arena.experiment.judges import ConfiguredJudge
 
 PACKAGES: Final = (
     "openai",
@@ -34,13 +34,13 @@ PACKAGES: Final = (
 
 
 def write_manifest(
-    prepared: PreparedExperiment, seats: Sequence[ConfiguredJudge], gates: Mapping[str, Gate]
+    prepared: PreparedExperiment, judges: Sequence[ConfiguredJudge], gates: Mapping[str, Gate]
 ) -> None:
     """Record what an experiment is made of, and keep a copy of its arena.toml.
 
     Args:
         prepared: the experiment.
-        seats: its judges.
+        judges: its judges.
         gates: judge → how it did in its controls, or why it was not asked.
     """
     experiment, material = prepared.experiment, prepared.material
@@ -55,9 +55,9 @@ def write_manifest(
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "begun_at": before.get("begun_at", now),
         "resumed_at": now,
-        "planned": prepared.n_matchups * len(seats),
+        "planned": prepared.n_matchups * len(judges),
         "config": parse_toml(source),
-        "judges": [_judge(seat, gates[seat.judge.name]) for seat in seats],
+        "judges": [_judge(judge, gates[judge.judge.name]) for judge in judges],
         "datasets": {
             name: {
                 "documents": len(dataset.corpus),

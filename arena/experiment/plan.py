@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, zip_longest
 
 from arena.digest import digest
-from arena.records import Document, JudgeInput, Matchup, Orders
+from arena.records import Matchup, Orders
 
 
 def plan_matchups(
@@ -45,37 +45,9 @@ def plan_matchups(
 def count_matchups(
     n_models: int, queries: Mapping[str, Sequence[str]], *, orders: Orders = "both"
 ) -> int:
-    """How many matchups `plan_matchups` yields."""
+    """Return how many matchups `plan_matchups` yields."""
     pairs = n_models * (n_models - 1) // 2
     return pairs * (2 if orders == "both" else 1) * sum(map(len, queries.values()))
-
-
-def exhibit_digest(documents: Sequence[Document]) -> bytes:
-    """Address one list by its doc ids, titles and texts, in order (16 bytes)."""
-    return digest(*(field for d in documents for field in (d.doc_id, d.title, d.text)))
-
-
-def battle_id(
-    matchup: Matchup, query_text: str, digests: tuple[bytes, bytes], fingerprint: str
-) -> str:
-    """Name a battle by everything that could change its verdict, so none is paid for twice.
-
-    Args:
-        matchup: dataset, query and the two models, model_a first.
-        query_text: what the query says.
-        digests: of model_a's and model_b's list, from `exhibit_digest`.
-        fingerprint: of the judge: its model, settings and prompt.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    names = (matchup.dataset, matchup.query_id, matchup.model_a, matchup.model_b)
-    return digest(*names, query_text, *digests, fingerprint).hex()
-
-
-def same_lists(exhibit: JudgeInput) -> bool:
-    """Whether a judge could not tell the two lists apart: such a battle is a tie without a call."""
-    return [(d.title, d.text) for d in exhibit.first] == [(d.title, d.text) for d in exhibit.second]
 
 
 def _query_matchups(

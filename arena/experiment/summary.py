@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from arena.errors import BudgetSpentError, IncompleteError
-from arena.experiment.adjudicate import BattleResult
+from arena.experiment.battle_runner import BattleResult
 from arena.experiment.experiment import Experiment
 from arena.experiment.stopping import StoppingRule
 from arena.judging.budget import Budget

@@ -63,7 +63,7 @@ class BattleLog:
         suffix = f"-{shard}" if shard else ""
         self._lock = lock_log(folder, suffix)
         self._files: dict[str, LineFile] = {}
-        self._replies = _ReplyIndex()
+        self._replies = ReplyIndex()
         try:
             for kind in _KINDS:
                 self._files[kind] = LineFile(folder / f"{kind}{suffix}.jsonl")
@@ -93,13 +93,11 @@ class BattleLog:
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
         """What was paid for a battle before: its last reply with a verdict, if there is one."""
-        reply = self._replies.last(f"id {id}")
-        return reply if reply and reply.id == id else None
+        return self._replies.reply_for(id)
 
     def reply_to(self, request_key: str) -> Reply | None:
         """What was answered to the same request: the last reply with a verdict, if any."""
-        reply = self._replies.last(f"request {request_key}")
-        return reply if reply and reply.request == request_key else None
+        return self._replies.reply_to(request_key)
 
     def write_reply(self, reply: Reply) -> None:
         """Record what was paid for.
@@ -192,7 +190,7 @@ class BattleLog:
         self._lock.release()
 
 
-class _ReplyIndex:
+class ReplyIndex:
     """Where in which file each verdict stands, by battle id and by request; no reply is held."""
 
     def __init__(self) -> None:
@@ -200,17 +198,29 @@ class _ReplyIndex:
         self._places = CompactIndex()
 
     def load(self, path: Path) -> None:
+        """Add every reply of a file that has a verdict."""
         for offset, name, request in verdict_places(path):
             self.add(path, offset, name, request)
 
     def add(self, path: Path, offset: int, name: str, request: str) -> None:
+        """Add a reply that begins at an offset of a file."""
         if path not in self._paths:
             self._paths.append(path)
         place = self._paths.index(path) << _OFFSET_BITS | offset
         self._places.set(f"id {name}", place)
         self._places.set(f"request {request}", place)
 
-    def last(self, key: str) -> Reply | None:
+    def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
+        """Return the last reply with a verdict that was paid for a battle, if any."""
+        reply = self._last(f"id {id}")
+        return reply if reply and reply.id == id else None
+
+    def reply_to(self, request_key: str) -> Reply | None:
+        """Return the last reply with a verdict to the same request, if any."""
+        reply = self._last(f"request {request_key}")
+        return reply if reply and reply.request == request_key else None
+
+    def _last(self, key: str) -> Reply | None:
         """Read the last reply that was added under a key, or under one of the same hash."""
         place = self._places.get(key)
         if place is None:

@@ -1,15 +1,14 @@
-"""The judges of an experiment, opened together and playing one plan."""
+"""The judges of an experiment, opened together: one, or a panel of several."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from arena.config import JudgeConfig
 from arena.endpoint.client import Api
 from arena.errors import UsageError
-from arena.experiment.adjudicate import BattleResult, BattleRunner, Planned
 from arena.experiment.experiment import PreparedExperiment
 from arena.files import cache_folder
 from arena.judging.budget import Budget
@@ -19,8 +18,7 @@ from arena.judging.open import endpoint_of, open_judge
 from arena.judging.prompt import Prompt
 from arena.judging.qrels import qrels_judge
 from arena.judging.reply_cache import VerdictCache
-from arena.records import Grade, Matchup
-from arena.store.shards import WHOLE, Shard
+from arena.records import Grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +31,8 @@ class ConfiguredJudge:
     api: Api  #: its endpoint; never used by a judge that is no LLM
 
 
-class JudgePanel:
-    """The referees of several judges as one; a single judge is a panel of one.
-
-    Judges take turns matchup by matchup, so that a run cut short has heard all of them about
-    the same battles.
-    """
-
-    def __init__(self, referees: Sequence[BattleRunner], *, shard: Shard = WHOLE) -> None:
-        self._referees = referees
-        self._shard = shard
-        self._asked: dict[str, BattleRunner] = {}  #: battle id → whose it is, while it is under way
-
-    def unplayed(self, matchups: Iterable[Matchup]) -> Iterator[Planned]:
-        """Yield, in plan order, what of the shard is not in the log, once for each judge."""
-        for matchup in matchups:
-            for referee in self._referees:
-                for planned in referee.unplayed((matchup,)):
-                    if self._shard.holds(planned.id):
-                        self._asked[planned.id] = referee
-                        yield planned
-
-    async def settle(self, planned: Planned) -> BattleResult:
-        """Find the winner of one battle, by the judge that it was planned for.
-
-        Raises:
-            FatalApiError, LogError, BudgetSpentError: as `Referee.settle`.
-        """
-        return await self._asked.pop(planned.id).settle(planned)
-
-
 @dataclass(frozen=True, slots=True)
-class Purse:
+class JudgeResources:
     """What judges draw on, and where they leave what they find out."""
 
     budgets: Mapping[str, Budget] = field(default_factory=dict)  #: judge → what it may spend
@@ -74,12 +42,12 @@ class Purse:
 
 
 @asynccontextmanager
-async def open_panel(
+async def open_judges(
     prepared: PreparedExperiment,
     *,
     budgets: Mapping[str, Budget],
     on_grade: Callable[[Grade], None],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> AsyncIterator[tuple[ConfiguredJudge, ...]]:
     """Open every judge's endpoint, and the cache of verdicts that experiments share.
 
@@ -87,7 +55,7 @@ async def open_panel(
         prepared: the experiment.
         budgets: judge → what it may spend.
         on_grade: told of each document's grade by a pointwise judge.
-        say: told when an endpoint is down, and when it is back.
+        log: told when an endpoint is down, and when it is back.
 
     Raises:
         FatalApiError: an endpoint's key or address is missing.
@@ -97,50 +65,50 @@ async def open_panel(
     async with AsyncExitStack() as stack:
         cache = stack.enter_context(VerdictCache(cache_folder()))
         learned = Learned(prepared.experiment.folder / LEARNED)
-        purse = Purse(budgets, cache, on_grade, learned)
-        seats = []
+        resources = JudgeResources(budgets, cache, on_grade, learned)
+        judges = []
         for config in prepared.config.judges:
-            api = Api(endpoint_of(config), on_event=say)
+            api = Api(endpoint_of(config), on_event=log)
             if config.kind != "qrels" and config.log_name not in prepared.own_judges:
                 await stack.enter_async_context(api)
-            seats.append(_seat(prepared, config, api, purse))
-        yield _different(seats)
+            judges.append(_configured(prepared, config, api, resources))
+        yield _different(judges)
 
 
-def closed_panel(prepared: PreparedExperiment) -> tuple[ConfiguredJudge, ...]:
-    """The judges by name and fingerprint alone: they are not to be asked anything.
+def closed_judges(prepared: PreparedExperiment) -> tuple[ConfiguredJudge, ...]:
+    """Return the judges without their endpoints: they are not to be asked anything.
 
     Raises:
         UsageError: two judges differ in nothing but their names.
     """
     return _different(
         [
-            _seat(prepared, config, Api(endpoint_of(config)), Purse())
+            _configured(prepared, config, Api(endpoint_of(config)), JudgeResources())
             for config in prepared.config.judges
         ]
     )
 
 
-def _different(seats: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]:
-    """The seats, if no two of them would share their battles.
+def _different(judges: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]:
+    """Return the judges, if no two of them would share their battles.
 
     Raises:
         UsageError: two judges differ in nothing but their names.
     """
     by_fingerprint: dict[str, str] = {}
-    for seat in seats:
-        name, fingerprint = seat.judge.name, seat.judge.fingerprint
+    for configured in judges:
+        name, fingerprint = configured.judge.name, configured.judge.fingerprint
         other = by_fingerprint.setdefault(fingerprint, name)
         if other != name:
             raise UsageError(
                 f"judges {other} and {name} differ in nothing but their names: "
                 "give one of them another model, prompt or setting, or leave it out"
             )
-    return tuple(seats)
+    return tuple(judges)
 
 
-def _seat(
-    prepared: PreparedExperiment, config: JudgeConfig, api: Api, purse: Purse
+def _configured(
+    prepared: PreparedExperiment, config: JudgeConfig, api: Api, resources: JudgeResources
 ) -> ConfiguredJudge:
     if own := prepared.own_judges.get(config.log_name):
         return ConfiguredJudge(config, None, own, api)
@@ -154,9 +122,9 @@ def _seat(
         api,
         prompt=prompt,
         top_k=top_k,
-        budget=purse.budgets.get(config.log_name),
-        cache=purse.cache,
-        learned=purse.learned,
-        on_grade=purse.on_grade,
+        budget=resources.budgets.get(config.log_name),
+        cache=resources.cache,
+        learned=resources.learned,
+        on_grade=resources.on_grade,
     )
     return ConfiguredJudge(config, prompt, judge, api)

@@ -1,0 +1,168 @@
+"""Judge one battle: by identical lists, by a reply already paid for, or by asking the judge.
+
+Verdicts arrive in any order. Each is written to the replies file the moment it is there, so
+that nothing paid for is lost. Battles are written in plan order by the caller, so that the log,
+and with it the online Elo, is the same however fast the single replies were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from arena.errors import UnjudgedError
+from arena.experiment.pending import Pending
+from arena.records import Battle, Failure, Reply, Side, Source, Usage, Verdict, Winner
+from arena.store.battle_log import BattleLog
+
+WINNERS: Final[Mapping[Side, Winner]] = {"first": "model_a", "second": "model_b", "tie": "tie"}
+BattleResult = Battle | Failure
+
+
+class BattleRunner:
+    """Judges battles; one that shares its request with a battle under way waits for its verdict.
+
+    Args:
+        log: where replies are written.
+    """
+
+    def __init__(self, log: BattleLog) -> None:
+        self._log = log
+        self._asking: dict[str, asyncio.Future[Verdict]] = {}
+
+    @property
+    def asked(self) -> Container[str]:
+        """The keys of the requests that are not answered yet."""
+        return self._asking
+
+    async def run(self, pending: Pending) -> BattleResult:
+        """Return the battle with its winner, or why it has none.
+
+        Raises:
+            FatalApiError: the endpoint refuses every request.
+            BudgetSpentError: the next call could cost more than is left.
+            LogError: a verdict cannot be written down.
+        """
+        if pending.state == "identical":
+            return _battle(pending, Verdict("tie"), "identical")
+        try:
+            verdict, source = await self._verdict(pending)
+        except UnjudgedError as error:
+            return _failure(pending, error)
+        return _battle(pending, verdict, source)
+
+    async def _verdict(self, pending: Pending) -> tuple[Verdict, Source]:
+        reply = pending.reply
+        if reply and reply.winner:
+            verdict = Verdict(reply.winner, reply.probs, reply.reply, reply.usage)
+            # A shared verdict was paid for once, by the battle that it was asked for.
+            free = pending.judge.is_llm and reply.usage == Usage()
+            return verdict, "cache" if free or pending.state == "shared" else "judge"
+        if not pending.request:
+            return await pending.judge.judge(pending.judge_input), "judge"
+        if pending.request in self._asking:
+            return await self._asking[pending.request], "cache"
+        verdict = await self._ask(pending)
+        return verdict, "cache" if verdict.cached else "judge"
+
+    async def _ask(self, pending: Pending) -> Verdict:
+        """Ask the judge; battles that need the same request meanwhile get the same answer."""
+        asking = asyncio.get_running_loop().create_future()
+        self._asking[pending.request] = asking
+        asking.add_done_callback(_seen)
+        try:
+            verdict = await pending.judge.judge(pending.judge_input)
+            self._log.write_reply(_reply(pending, verdict))
+        except BaseException as error:
+            # Resolve the future first: others may be awaiting it.
+            if isinstance(error, Exception):
+                asking.set_exception(error)
+            else:
+                asking.cancel()
+            if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
+                self._log.write_reply(_unread_reply(pending, error))
+            raise
+        else:
+            asking.set_result(verdict)
+            return verdict
+        finally:
+            del self._asking[pending.request]
+
+
+def _reply(pending: Pending, verdict: Verdict) -> Reply:
+    return Reply(
+        id=pending.id,
+        request=pending.request,
+        reply=verdict.reply,
+        winner=verdict.winner,
+        probs=verdict.probs,
+        usage=verdict.usage,
+        at=_now(),
+        judge=pending.judge.name,
+    )
+
+
+def _unread_reply(pending: Pending, error: UnjudgedError) -> Reply:
+    """Return the record of a reply without a verdict, which is paid for all the same."""
+    return Reply(
+        id=pending.id,
+        request=pending.request,
+        reply=error.reply,
+        winner=None,
+        usage=Usage(cost_usd=error.cost_usd, estimated=error.estimated),
+        at=_now(),
+        judge=pending.judge.name,
+    )
+
+
+def _battle(pending: Pending, verdict: Verdict, source: Source) -> Battle:
+    usage = verdict.usage if source == "judge" else Usage()
+    matchup, judge = pending.matchup, pending.judge
+    return Battle(
+        id=pending.id,
+        dataset=matchup.dataset,
+        query_id=matchup.query_id,
+        model_a=matchup.model_a,
+        model_b=matchup.model_b,
+        winner=WINNERS[verdict.winner],
+        judge=judge.name,
+        prompt=judge.prompt,
+        source=source,
+        probs=verdict.probs,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost_usd=usage.cost_usd,
+        latency_ms=usage.latency_ms,
+        estimated=usage.estimated,
+        at=_now(),
+        kind=judge.kind,
+    )
+
+
+def _failure(pending: Pending, error: UnjudgedError) -> Failure:
+    matchup, judge = pending.matchup, pending.judge
+    return Failure(
+        id=pending.id,
+        dataset=matchup.dataset,
+        query_id=matchup.query_id,
+        model_a=matchup.model_a,
+        model_b=matchup.model_b,
+        judge=judge.name,
+        prompt=judge.prompt,
+        reason=error.reason,
+        detail=error.detail,
+        cost_usd=error.cost_usd,
+        at=_now(),
+    )
+
+
+def _seen(asking: asyncio.Future[Verdict]) -> None:
+    """Mark a shared failure as seen: often nobody else is waiting for it."""
+    if not asking.cancelled():
+        asking.exception()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
