@@ -22,7 +22,6 @@ from arena.rating.inference import (
     from_sandwich,
     intervals,
     position_interval,
-    win_probabilities,
 )
 from arena.rating.ties import fit_davidson
 
@@ -89,7 +88,7 @@ def test_a_level_that_is_no_probability_is_refused(level):
 
 
 def test_win_probability_is_the_chance_that_the_difference_is_positive():
-    certainty = win_probabilities(known([0.0, 1.0], 1.0))
+    certainty = sure(known([0.0, 1.0], 1.0)).p_better
 
     expected = NormalDist().cdf(1 / np.sqrt(2))
     assert certainty[1, 0] == pytest.approx(expected, abs=1e-4)

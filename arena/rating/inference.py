@@ -35,13 +35,6 @@ def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
     return fit.position - half, fit.position + half
 
 
-def win_probabilities(fit: Fit) -> Floats:
-    """How sure it is that the row is better than the column, (m, m); 0.5 on the diagonal."""
-    difference, se = fit.theta[:, None] - fit.theta[None, :], fit.difference_se
-    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
-    return student_cdf(t, fit.difference_df)
-
-
 def tail_of(level: float) -> float:
     """What an interval of this level leaves on either side.
 
@@ -86,10 +79,11 @@ class Certainty:
 
 
 def from_sandwich(fit: Fit, *, level: float) -> Certainty:
-    """By the clustered covariance and Student's t."""
+    """Return certainty by the clustered covariance and Student's t."""
     lower, upper = intervals(fit, level=level)
-    better, tail = _surely_better(fit, fit.difference_se, level)
-    return Certainty(lower, upper, win_probabilities(fit), better, tail)
+    beyond = _tails(fit, fit.difference_se)
+    better, tail = _surely_better(fit, beyond, level)
+    return Certainty(lower, upper, _p_better(fit, beyond), better, tail)
 
 
 def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
@@ -113,12 +107,28 @@ def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
         above[j, j + 1 :] = np.count_nonzero(drawn > 0, axis=0)
         se[j, j + 1 :] = drawn.std(axis=0, ddof=1)
     p_better = _student_share(above, len(draws), widening, fit.difference_df)
-    better, at_once = _surely_better(fit, widening * (se + se.T), level)
+    better, at_once = _surely_better(fit, _tails(fit, widening * (se + se.T)), level)
     return Certainty(lower, upper, p_better, better, at_once)
 
 
-def _surely_better(fit: Fit, se: Floats, level: float) -> tuple[NDArray[np.bool_], float]:
-    """Who is surely better than whom, all pairs at once, and the tail that is left for others.
+def _tails(fit: Fit, se: Floats) -> Floats:
+    """Return P(T ≤ −|t|) of each pair's difference, (n_pairs,), as `np.triu_indices` has them."""
+    difference, pairs = _differences(fit.theta), np.triu_indices(len(fit.theta), 1)
+    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
+    return student_cdf(-np.abs(t[pairs]), fit.difference_df[pairs])
+
+
+def _p_better(fit: Fit, beyond: Floats) -> Floats:
+    """Return how sure it is that the row is better than the column, (m, m)."""
+    p_better = np.full((len(fit.theta), len(fit.theta)), 0.5)
+    pairs = np.triu_indices(len(fit.theta), 1)
+    p_better[pairs] = np.where(_differences(fit.theta)[pairs] > 0, 1 - beyond, beyond)
+    p_better.T[pairs] = 1 - p_better[pairs]
+    return p_better
+
+
+def _surely_better(fit: Fit, beyond: Floats, level: float) -> tuple[NDArray[np.bool_], float]:
+    """Return who is surely better than whom, all pairs at once, and the tail left for others.
 
     Each difference by its own Student's t, the largest against the level shared out over all
     pairs, the next over those that are left, until one fails (Holm 1979, *Scandinavian Journal
@@ -127,8 +137,6 @@ def _surely_better(fit: Fit, se: Floats, level: float) -> tuple[NDArray[np.bool_
     and Wilhelm (2024, doi:10.1093/restud/rdad006).
     """
     difference, pairs = _differences(fit.theta), np.triu_indices(len(fit.theta), 1)
-    t = np.divide(difference, se, out=np.zeros_like(difference), where=se > 0)
-    beyond = student_cdf(-np.abs(t[pairs]), fit.difference_df[pairs])
     order, n = np.argsort(beyond, kind="stable"), len(beyond)
     shared = tail_of(level) / (n - np.arange(n))
     n_sure = int(np.argmin(np.append(beyond[order] <= shared, False)))
