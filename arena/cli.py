@@ -1,7 +1,7 @@
-"""Commands: arguments in, results on stdout, progress on stderr, one line per error.
+"""Assemble the commands: arguments in, results on stdout, progress on stderr, one line per error.
 
-Exit status: 0 done; 1 failed or incomplete; 2 usage, configuration or data that cannot be used.
-Stages are imported inside commands, so that help is there at once.
+Exit status: 0 success; 1 failure or incomplete; 2 unusable usage, configuration or data.
+Commands import stages when they run, so that ``arena --help`` is fast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from arena.version import __version__
 
 
 class _Group(click.Group):
-    """Shows an `ArenaError` as one line, and its exit status."""
+    """Print an `ArenaError` as one line and exit with its status."""
 
     def make_context(
         self,
@@ -44,7 +44,7 @@ class _Group(click.Group):
         **extra: Any,
     ) -> click.Context:
         prepare_streams()
-        # `arena --help` prints while the arguments are read, before anything is invoked.
+        # `arena --help` prints during the parsing of arguments, before any command runs.
         with _errors_in_one_line():
             return super().make_context(info_name, args, parent, **extra)
 
@@ -52,13 +52,13 @@ class _Group(click.Group):
         sys.excepthook = print_traceback
         with _errors_in_one_line():
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where an error can still be told, and not at exit
+            sys.stdout.flush()  # an error at exit could not be reported
             return result
 
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    """End the process where an error of ours, or of the output, is raised inside."""
+    """Exit with one line if arena or the output raises an error inside."""
     try:
         yield
     except ArenaError as error:
@@ -66,47 +66,47 @@ def _errors_in_one_line() -> Iterator[None]:
             _complain(line)
         sys.exit(error.exit_status)
     except BrokenPipeError:
-        # The reader of our output (`arena rate | head`) has seen enough.
+        # The reader of the output (`arena rate | head`) closed the pipe.
         _forget_stdout()
         sys.exit(0)
     except UnicodeEncodeError as error:
         if error.encoding.replace("-", "") == "utf8":
             raise
-        # A file's name, for what is printed and what is written can always be encoded.
-        _complain(f"{error.object!a} is no name of a file in {error.encoding}; set PYTHONUTF8=1")
+        # Only a file's name: everything else that arena prints can be encoded.
+        _complain(f"{error.object!a} is not a file name in {error.encoding}; set PYTHONUTF8=1")
         sys.exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
             raise
         _forget_stdout()
-        _complain(f"the output cannot be written: {error.strerror}")
+        _complain(f"cannot write the output: {error.strerror}")
         sys.exit(1)
 
 
 def _complain(line: str) -> None:
-    # click writes UTF-8 where a stream says ASCII, so it is made ASCII here.
+    # click writes UTF-8 even if the stream's encoding is ASCII.
     click.echo(f"error: {encodable(printable(line), sys.stderr.encoding or 'utf-8')}", err=True)
 
 
 def _forget_stdout() -> None:
-    """Let what is still buffered go nowhere, or Python would fail on it once more at exit."""
+    """Discard buffered output, because Python would fail on it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="arena")
 def main() -> None:
-    """Find out which embedding model to use, and how sure you may be.
+    """Compare embedding models on your documents, and see how sure you can be.
 
-    Two models retrieve for the same query, a judge sees both lists without names and says which
-    is better, and every battle counts towards a rating with an interval.
+    Two models retrieve for the same query. A judge sees both lists without names and picks the
+    better one. Every battle counts towards a rating with an interval.
 
     \b
-    arena demo            try it offline, on the built-in data set
-    arena init            write an arena.toml to start from
-    arena check           try every model and judge with one tiny call each
+    arena demo            try arena offline, on the built-in data set
+    arena init            write a first arena.toml
+    arena check           try every model and judge with one small request each
     arena battle          retrieve, judge and rate; run it again to resume
-    arena report          write a site of it all
+    arena report          write a site of the results
     """
 
 

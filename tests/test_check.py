@@ -411,7 +411,7 @@ def test_interrupting_a_check_ends_it_in_one_line(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=3)
 
     assert process.returncode == 1
-    assert said == "error: stopped; what had been asked by then may have cost a little\n"
+    assert said == "error: stopped; the requests sent so far may cost a little\n"
 
 
 @pytest.mark.parametrize("broken", ["models", "judge"])

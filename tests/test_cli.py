@@ -54,7 +54,7 @@ def test_a_full_disk_behind_stdout_is_one_line_and_a_failure(tmp_path: Path) -> 
         )
 
     assert ended.returncode == 1
-    assert ended.stderr == "error: the output cannot be written: No space left on device\n"
+    assert ended.stderr == "error: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
@@ -70,7 +70,7 @@ def test_help_that_cannot_be_written_is_one_line_and_a_failure(words: list[str])
         )
 
     assert ended.returncode == 1
-    assert ended.stderr == "error: the output cannot be written: No space left on device\n"
+    assert ended.stderr == "error: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

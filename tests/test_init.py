@@ -50,7 +50,7 @@ def test_nothing_is_written_where_there_is_a_file_already(tmp_path: Path) -> Non
     ended = init(tmp_path)
 
     assert ended.exit_code == 2
-    assert "exists already; nothing was written" in ended.output
+    assert "the file already exists, and arena wrote nothing" in ended.output
     assert not (tmp_path / "arena.toml").exists()
     assert (tmp_path / "prompts" / "pairwise.md").read_text() == "mine"
 

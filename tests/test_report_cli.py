@@ -66,7 +66,7 @@ def test_where_no_browser_opens_the_site_is_made_and_that_is_said(
     told = arena("report", tmp_path / "runs" / "x", "--open")
 
     assert told.exit_code == 0
-    assert "note: no browser opens here" in told.stderr
+    assert "note: arena cannot open a browser" in told.stderr
 
 
 def test_the_same_from_python(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command ``arena audit``."""
+"""Define the command `arena audit`, which measures how reliable the judge is."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from arena.terminal import printable_json
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a card.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="People's verdicts: a file with query_id, model_a, model_b, winner and, if you like, "
-    "dataset.",
+    help="Compare the judge with people's verdicts: a file with query_id, model_a, model_b, winner "
+    "and optionally dataset.",
 )
 @click.option(
     "--aliases",
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
+    help='Read other spellings of models: a TOML file of lines "Spelling" = "model".',
 )
 def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: bool) -> None:
-    """Say how far the judge can be trusted.
+    """Measure how reliable the judge is.
 
     PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
-    model_a, model_b, winner and query_id. An experiment's folder says most: its failures,
-    relevance grades and lengths of lists lie beside the log.
+    model_a, model_b, winner and query_id. An experiment's folder gives the most metrics, because it
+    contains failures, relevance grades and the lengths of lists.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command `arena check`: what of an arena.toml works, before a night is spent on it."""
+"""Define the command `arena check`, which tries every part of an arena.toml."""
 
 from __future__ import annotations
 
@@ -17,26 +17,24 @@ from arena.terminal import printable_json
 @click.argument(
     "config", type=click.Path(path_type=Path), default=Path("arena.toml"), metavar="[CONFIG]"
 )
-@click.option(
-    "--no-data", is_flag=True, help="Load no data set; run files and commands are not tried."
-)
+@click.option("--no-data", is_flag=True, help="Load no data set, and skip run files and commands.")
 @click.option(
     "--timeout",
     "timeout_s",
     type=Amount(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Longest wait for any of them, in seconds.",
+    help="Longest wait for each model and judge, in seconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet: bool) -> None:
-    """Try every data set, model and judge with one tiny call each.
+    """Try every data set, model and judge with one small request each.
 
-    All at the same time: embedders get a query and three short texts, rerankers two documents,
-    judges a matchup with an obvious answer. Nothing is cached, and no battle is played. The
-    milliseconds are those of one call among all the others, so they only tell the fast from the
-    slow; `arena retrieve` measures. The exit status is 1 if anything does not work.
+    All requests run at the same time. Embedders get a query and three short texts, rerankers two
+    documents, and judges a matchup with an obvious answer. arena caches nothing and plays no
+    battle. The latencies are rough, because all requests compete; `arena retrieve` measures them.
+    The exit status is 1 if anything fails.
 
     \b
     Example:
@@ -50,7 +48,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
     try:
         report = checks.check(config, reporter(quiet=quiet), data=not no_data, timeout_s=timeout_s)
     except KeyboardInterrupt:
-        click.echo("error: stopped; what had been asked by then may have cost a little", err=True)
+        click.echo("error: stopped; the requests sent so far may cost a little", err=True)
         _leave(1)
     if as_json:
         click.echo(printable_json(check_table.as_json(report)))
@@ -67,7 +65,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
 
 
 def _leave(status: int) -> None:
-    """End the process at once: a thread that hangs in foreign code would spoil a slower end."""
+    """End the process at once: a hanging thread in foreign code would block a normal exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

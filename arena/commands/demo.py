@@ -1,22 +1,22 @@
-"""The demo's configuration: offline by known grades, or with an LLM where there is one."""
+"""Build the demo's configuration: offline by known grades, or with an LLM if you have a key."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 LLM_QUERIES = 10
-"""Questions that an LLM judges in the demo: 200 battles, a few cents at a small model's price."""
+"""Number of questions that an LLM judges: 200 battles, a few cents at a small model's price."""
 
 DEFAULT_JUDGE = "gpt-4.1-mini"
 
 
 def demo_config(template: str, environment: Mapping[str, str], judge_model: str | None) -> str:
-    """The demo's arena.toml: with a key or a base_url in the environment, an LLM judges.
+    """Return the demo's arena.toml; with a key or a base_url in the environment an LLM judges.
 
     Args:
         template: the offline arena.toml.
-        environment: of the process.
-        judge_model: what the endpoint calls the judge.
+        environment: the process's environment variables.
+        judge_model: the endpoint's name of the judge.
     """
     if not (environment.get("OPENAI_API_KEY") or environment.get("OPENAI_BASE_URL")):
         return template

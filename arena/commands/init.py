@@ -1,4 +1,4 @@
-"""The command `arena init`: an arena.toml to start from, and the prompts that belong to it."""
+"""Define the command `arena init`, which writes a first arena.toml and its prompts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from arena.errors import UsageError, WriteError
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An arena.toml that is written for people to edit."""
+    """An arena.toml for people to edit."""
 
     about: str  #: one line
-    prompts: tuple[str, ...]  #: names of the prompts that are put beside it
-    then: str  #: the commands that go on from there
+    prompts: tuple[str, ...]  #: names of the prompts that arena writes beside it
+    then: str  #: the next commands to run
 
 
 TEMPLATES: Final[Mapping[str, Template]] = {
     "default": Template(
-        "your own corpus and queries, every setting explained",
+        "your own corpus and queries, with a comment on every setting",
         ("pairwise",),
         "arena check && arena battle --dry-run",
     ),
     "documents": Template(
-        "a folder of your documents and no queries yet",
+        "a folder of documents without queries",
         ("pairwise", "queries"),
         "arena queries && arena check && arena battle --dry-run",
     ),
@@ -41,12 +41,12 @@ TEMPLATES: Final[Mapping[str, Template]] = {
         "arena check && arena battle --dry-run",
     ),
     "trec": Template(
-        "run files and qrels made elsewhere, judged by an LLM or by the qrels",
+        "TREC run files and qrels of other tools, judged by an LLM or by the qrels",
         ("pairwise",),
         "arena check && arena battle --dry-run",
     ),
 }
-"""By name; each is a file of ``arena/templates``."""
+"""Templates by name; each is a file of ``arena/templates``."""
 
 
 def _list_templates(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:  # noqa: FBT001
@@ -65,7 +65,7 @@ def _list_templates(ctx: click.Context, _parameter: click.Parameter, asked: bool
     type=click.Choice(list(TEMPLATES)),
     default="default",
     show_default=True,
-    help="What to start from.",
+    help="Write this template.",
 )
 @click.option(
     "--list",
@@ -73,10 +73,10 @@ def _list_templates(ctx: click.Context, _parameter: click.Parameter, asked: bool
     is_eager=True,
     expose_value=False,
     callback=_list_templates,
-    help="Say what each template is for, and write nothing.",
+    help="List the templates and write nothing.",
 )
 def init(folder: Path, name: str) -> None:
-    """Write a commented arena.toml and the judge's prompt, ready to edit.
+    """Write a commented arena.toml and the judge's prompt for you to edit.
 
     \b
     Example:
@@ -87,7 +87,10 @@ def init(folder: Path, name: str) -> None:
     files = dict(_files(name, folder))
     present = [path for path in files if path.exists()]
     if present:
-        raise UsageError(f"{present[0]}: exists already; nothing was written")
+        raise UsageError(
+            f"{present[0]}: the file already exists, and arena wrote nothing; "
+            "choose another folder or delete the file"
+        )
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,7 @@ def init(folder: Path, name: str) -> None:
 
 
 def template_text(name: str) -> str:
-    """A file of ``arena/templates``."""
+    """Return the text of a file of ``arena/templates``."""
     return resources.files("arena").joinpath("templates", f"{name}.toml").read_text("utf-8")
 
 

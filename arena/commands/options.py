@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Define arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.terminal import printable
 
 
 class Amount(click.FloatRange):
-    """A number in a range; neither infinity nor NaN, which every comparison lets through."""
+    """A number in a range, without infinity and NaN, which pass every comparison."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -35,18 +35,18 @@ CONFIG = click.argument(
 MAX_USD = click.option(
     "--max-usd",
     type=Amount(min=0, min_open=True),
-    help="The most that judges may cost, in US dollars, earlier runs of the experiment included.",
+    help="Limit the cost of judges in US dollars, including earlier runs of the experiment.",
 )
 REPORT = click.option(
     "--report",
     is_flag=True,
-    help="Keep a site of the experiment up to date meanwhile, as `arena report` writes it.",
+    help="Update the experiment's site during the run, as `arena report` writes it.",
 )
 QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 
 
 def echo_lines(lines: Iterable[str]) -> None:
-    """Print lines to stdout, broken between words where a terminal is narrower."""
+    """Print lines to stdout, wrapped to the width of a terminal."""
     from arena.terminal import screen, wrapped  # noqa: PLC0415
 
     on = screen()
@@ -55,5 +55,5 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 
 def echo_path(path: Path) -> None:
-    """Print a path to stdout: as it is for a program, and printable on a terminal."""
+    """Print a path to stdout: unchanged for a program, printable on a terminal."""
     click.echo(printable(str(path)) if sys.stdout.isatty() else path)

@@ -1,4 +1,4 @@
-"""The command ``arena providers``."""
+"""Define the command `arena providers`, which lists the providers."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 _PREFIX = (
-    "A prefix is put before each text of models known to want one; query_prefix and "
-    "document_prefix in the arena.toml go first."
+    "arena puts a prefix before each text of a model that is known to need one. query_prefix and "
+    "document_prefix in the arena.toml take precedence."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Provider:
-    """What is shown of a provider."""
+    """The columns of a provider in the table."""
 
-    name: str  #: as it stands in an arena.toml
+    name: str  #: its name in an arena.toml
     title: str
     base_url: str | None  #: None: local, or to be given
     key_env: str | None  #: the variable that holds its key
-    key_set: bool | None  #: whether that variable holds anything; None where no key is needed
-    roles: str | None  #: how it is told queries from documents; None where that is its own affair
-    too_long: str | None  #: what becomes of a text that is too long for the model
-    max_batch: int | None  #: texts in a request at most
-    docs: str | None  #: where its API is documented
+    key_set: bool | None  #: whether that variable is set; None if no key is needed
+    roles: str | None  #: how the provider separates queries from documents; None for local models
+    too_long: str | None  #: what the API does with a text that is too long
+    max_batch: int | None  #: maximum number of texts in a request
+    docs: str | None  #: address of the API's documentation
     note: str
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def providers(*, as_json: bool) -> None:
-    """List what may stand as provider in an arena.toml.
+    """List the providers that you can name in an arena.toml.
 
-    Of each: the variable that holds its key and whether it is set, where requests go, and how
-    the provider is told which texts are queries and which are documents.
+    For each provider the list shows the variable of its key and whether it is set, the address of
+    its API, and how it distinguishes queries from documents.
 
     \b
     Example:
@@ -81,7 +81,7 @@ def _providers() -> Iterator[_Provider]:
 
 
 def _roles(preset: Preset) -> str:
-    """How the provider is told queries from documents, in a few words."""
+    """Return how the provider distinguishes queries from documents, in a few words."""
     told = [f"{name} = {query} or {preset.document[name]}" for name, query in preset.query.items()]
     return ", ".join(told) or "prefix in the text"
 
@@ -100,14 +100,14 @@ def _table(rows: Sequence[_Provider], width: int) -> str:
             local.add_row(Text(row.name), Text(row.title))
             continue
         key = f"{row.key_env}\n{'set' if row.key_set else 'not set'}" if row.key_env else "none"
-        cut = "may cut long texts, with no way to forbid it" if row.too_long == "unknown" else ""
+        cut = "may cut long texts; no option prevents it" if row.too_long == "unknown" else ""
         lines = filter(None, (row.base_url, row.roles, cut, row.note))
         served.add_row(*map(Text, (f"{row.name}\n{row.title}", key, "\n".join(lines))))
         served.add_row()
     console = plain_console(width, colour=False)
     with console.capture() as capture:
         console.print(served)
-        console.print("And what runs here, with neither key nor price:\n")
+        console.print("Local models, without a key or a price:\n")
         console.print(local)
         console.print(f"\n{_PREFIX}")
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

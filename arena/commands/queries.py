@@ -1,4 +1,4 @@
-"""The command `arena queries`: queries for a corpus, written by a language model."""
+"""Define the command `arena queries`, which lets a language model write queries for a corpus."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PRICE: Final = Amount(min=0)
 @click.argument(
     "config", type=click.Path(path_type=Path), default=Path("arena.toml"), metavar="[CONFIG]"
 )
-@click.option("--dataset", metavar="NAME", help="Of several data sets in CONFIG, this one.")
+@click.option("--dataset", metavar="NAME", help="Use this data set of CONFIG, if it has several.")
 @click.option(
-    "--documents", type=_FOLDER, help="A folder of documents, in place of CONFIG's data set."
+    "--documents", type=_FOLDER, help="Read this folder of documents instead of CONFIG's data set."
 )
 @click.option(
     "--path",
     "beir",
     type=_FOLDER,
-    help="A folder with corpus.jsonl, in place of CONFIG's data set.",
+    help="Read this folder with corpus.jsonl instead of CONFIG's data set.",
 )
 @click.option(
     "--n",
@@ -34,40 +34,46 @@ _PRICE: Final = Amount(min=0)
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Documents to write queries for, drawn by the seed.",
+    help="Write queries for this many documents, sampled with the seed.",
 )
 @click.option(
     "--per-document",
     type=click.IntRange(1, 20),
     default=1,
     show_default=True,
-    help="Queries for each of them.",
+    help="Write this many queries for each document.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=42, show_default=True, help="Of the draw."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=42,
+    show_default=True,
+    help="Sample the documents with this seed.",
 )
 @click.option(
     "--out",
     type=_FOLDER,
-    help="Where the files go.  [default: where CONFIG looks for queries.jsonl, or queries]",
+    help="Write into this folder.  [default: the folder of CONFIG's queries.jsonl, or queries]",
 )
-@click.option("--model", metavar="NAME", help="Who writes.  [default: the judge of CONFIG]")
-@click.option("--base-url", metavar="URL", help="The model's endpoint, if it is not the judge's.")
-@click.option("--api-key-env", metavar="VARIABLE", help="The variable that holds its key.")
-@click.option("--price-in", type=_PRICE, help="US dollars for a million tokens of its prompts.")
-@click.option("--price-out", type=_PRICE, help="US dollars for a million tokens of its replies.")
+@click.option("--model", metavar="NAME", help="Ask this model.  [default: the judge of CONFIG]")
+@click.option("--base-url", metavar="URL", help="Use this endpoint.  [default: the judge's]")
+@click.option("--api-key-env", metavar="VARIABLE", help="Read the key from this variable.")
+@click.option("--price-in", type=_PRICE, help="Price of a million prompt tokens in US dollars.")
+@click.option("--price-out", type=_PRICE, help="Price of a million reply tokens in US dollars.")
 @click.option(
     "--prompt",
     default="queries",
     show_default=True,
-    help="prompts/NAME.md beside CONFIG, or a path.",
+    help="Use prompts/NAME.md beside CONFIG, or this path.",
 )
 @click.option(
     "--max-usd",
     type=Amount(min=0, min_open=True),
-    help="The most that all runs into one folder may cost.  [default: max_usd of the judge]",
+    help="Limit the cost of all runs into one folder.  [default: max_usd of the judge]",
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would take, and ask nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the estimated calls, tokens and cost; make no requests."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 def queries(  # noqa: PLR0913  one parameter per option
     model: str | None,
@@ -82,12 +88,13 @@ def queries(  # noqa: PLR0913  one parameter per option
 ) -> None:
     """Write queries for a corpus with a language model.
 
-    For people who have documents and no queries. Queries that repeat another one, copy their
-    document or speak of "the passage" are dropped and counted. The document that a query was
-    written for is noted as relevant in qrels.tsv; all others are unjudged, which is not irrelevant.
-    Queries that people really asked are better: use these where there are none.
+    Use this command if you have documents and no queries. Real queries are better: use them if you
+    have some. arena drops and counts queries that repeat another query, copy their document or
+    mention "the passage". qrels.tsv marks the source document of each query as relevant. All other
+    documents are unjudged, which does not mean irrelevant.
 
-    Every reply is kept as it arrives. The same command goes on after a stop and asks nothing twice.
+    arena stores every reply as it arrives. The same command resumes after a stop and repeats no
+    request.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The command `arena rate`: battles in, a leaderboard on stdout."""
+"""Define the command `arena rate`, which computes a leaderboard from battles."""
 
 from __future__ import annotations
 
@@ -27,65 +27,65 @@ if TYPE_CHECKING:
 @click.option(
     "--aliases",
     type=click.Path(path_type=Path, dir_okay=False),
-    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
+    help='Read other spellings of models: a TOML file of lines "Spelling" = "model".',
 )
 @click.option(
     "--rank-by",
     type=click.Choice(["rating", "elo"]),
     default="rating",
     show_default=True,
-    help="Bradley-Terry rating, or online Elo in log order.",
+    help="Rank by Bradley-Terry rating, or by online Elo in log order.",
 )
 @click.option(
     "--method",
     type=click.Choice(["bt", "davidson", "rao-kupper"]),
     default="bt",
     show_default=True,
-    help="Bradley-Terry, where a tie is half a win, or a model of ties of its own.",
+    help="Use Bradley-Terry with a tie as half a win, or a model with a parameter for ties.",
 )
 @click.option(
     "--prior",
     type=Amount(min=0),
     default=0.0,
     show_default=True,
-    help="Weight of a prior that keeps ratings finite where a model won or lost everything.",
+    help="Add a prior of this weight, which keeps ratings finite if a model won or lost all.",
 )
 @click.option(
     "--position/--no-position",
     default=True,
     show_default=True,
-    help="Estimate what being shown first is worth, and remove it.",
+    help="Estimate the advantage of the list shown first, and remove it.",
 )
 @click.option(
     "--soft/--no-soft",
     default=True,
     show_default=True,
-    help="Rate by the judge's probabilities where the log has them.",
+    help="Rate by the judge's probabilities if the log has them.",
 )
 @click.option(
     "--level",
     type=Amount(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="Of intervals and rank intervals.",
+    help="Confidence level of intervals and rank intervals.",
 )
 @click.option(
     "--bootstrap",
     type=click.IntRange(min=0),
     metavar="N",
     default=0,
-    help="Intervals from N Bayesian bootstrap draws over queries, instead of the sandwich.",
+    help="Compute intervals from N Bayesian bootstrap draws over queries.  [default: sandwich]",
 )
 @click.option(
     "--judges",
     type=click.Choice(["majority", "mean", "each"]),
     default="majority",
     show_default=True,
-    help="How a panel's verdicts on one matchup count: as one battle, or each as its own.",
+    help="Combine a panel's verdicts on a matchup into one battle, or count each.",
 )
-@click.option("--judge", metavar="NAME", help="Rate the verdicts of this judge alone.")
+@click.option("--judge", metavar="NAME", help="Rate only the verdicts of this judge.")
 @click.option("--by-dataset", is_flag=True, help="Show a full table for each data set.")
-@click.option("--matrix", is_flag=True, help="Show every model against every other.")
+@click.option("--matrix", is_flag=True, help="Show every pair of models.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -102,7 +102,7 @@ def rate(  # noqa: PLR0913  one parameter per option
     matrix: bool,
     **options: Any,
 ) -> None:
-    """Turn battles into a leaderboard.
+    """Compute a leaderboard from battles.
 
     Each PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
     model_a, model_b and winner (model_a, model_b or tie).
@@ -113,8 +113,8 @@ def rate(  # noqa: PLR0913  one parameter per option
       arena rate battles.csv --aliases spellings.toml --json
       arena rate runs/handbook --matrix --bootstrap 1000
     """
-    # Before numpy: on matrices of so few models more threads only wait for each other, and
-    # without them a large log can be read by several processes.
+    # numpy reads this variable when it is imported. More threads do not help on such small
+    # matrices, and without them several processes can read a large log.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from arena.experiment.rate_files import rate_files  # noqa: PLC0415
     from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415
@@ -129,7 +129,7 @@ def rate(  # noqa: PLR0913  one parameter per option
 
 @contextmanager
 def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
-    """Write a leaderboard; where that fails, whatever is shown inside comes first.
+    """Write a leaderboard, but let the block show it first if the write fails.
 
     Raises:
         WriteError: the folder is read-only, or the disk full.

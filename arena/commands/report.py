@@ -1,4 +1,4 @@
-"""The command ``arena report``."""
+"""Define the command `arena report`, which writes the site."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from arena.terminal import printable
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the site goes.  [default: report in the experiment's folder]",
+    help="Write the site into this folder.  [default: report in the experiment's folder]",
 )
-@click.option("--watch", is_flag=True, help="Build it again whenever the log grows, until Ctrl-C.")
-@click.option("--open", "show", is_flag=True, help="Open it in the browser.")
+@click.option(
+    "--watch", is_flag=True, help="Build the site again when the log grows, until Ctrl-C."
+)
+@click.option("--open", "show", is_flag=True, help="Open the site in the browser.")
 def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
-    """Write a static site: the leaderboard, and the battles behind it.
+    """Write a static site: the leaderboard and its battles.
 
     PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
     model_a, model_b and winner. The site needs no server and no network: open it from the disk,
-    or put the folder on any web host. An experiment half done gives a site that says so.
+    or copy the folder to any web host. The site of an unfinished experiment states its progress.
 
     \b
     Example:
@@ -34,20 +36,20 @@ def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
       arena report runs/handbook --watch
       arena report battles.csv --out public
     """
-    # Before numpy, as for `arena rate`.
+    # numpy reads this variable when it is imported, as in `arena rate`.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from arena.site.build import build_site  # noqa: PLC0415
 
     first = build_site(path, out, say=_say)
     echo_path(first)
     if show and click.launch(first.resolve().as_uri()) != 0:
-        _say("note: no browser opens here; open the file above in one")
+        _say("note: arena cannot open a browser; open the file above yourself")
     if watch:
         import threading  # noqa: PLC0415
 
         from arena.site.watch import watch as keep_up  # noqa: PLC0415
 
-        _say("watching; Ctrl-C ends it")
+        _say("watching the log; stop with Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             keep_up(path, out, stop=threading.Event(), say=_say)
 

@@ -1,4 +1,4 @@
-"""`arena retrieve`: embed and retrieve only, and what it took."""
+"""Define the command `arena retrieve`, which embeds and retrieves only."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from arena.terminal import printable_json
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @QUIET
 def retrieve(config: Path, *, as_json: bool, quiet: bool) -> None:
-    """Embed and retrieve only: write each model's run as a TREC file.
+    """Embed and retrieve only, and write each model's run as a TREC file.
 
-    Prints what each run took, as it was measured: dimension, bytes a vector, size of the index,
-    documents embedded a second, latency of a query (median, 90th and 99th percentile, and of how
-    many), tokens and their price. What is cached is not embedded again; its tokens count.
+    The table shows what arena measured for each run: dimension, bytes per vector, index size,
+    embedded documents per second, tokens and cost. Latencies are those of single queries: median,
+    90th and 99th percentile, and their number. arena embeds no cached text again, but counts its
+    tokens.
 
     \b
     Example:
