@@ -97,7 +97,7 @@ def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
     better, said = np.sign(difference).astype(np.int8), first_won(battles)
     right = "the list with the higher nDCG"
     accuracy, kappa = agreement_figures(said, better, battles.query, _QRELS, right)
-    if {battles.judges[code] for code in np.unique(battles.judge)} == {QRELS}:
+    if battles.present_judges == (QRELS,):
         note = "by construction: this judge is the grades themselves, not an LLM"
         return [replace(accuracy, meaning=note), replace(kappa, meaning=note)]
     return [replace(accuracy, parts=_by_size(said, better, np.abs(difference))), kappa]

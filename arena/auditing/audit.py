@@ -65,7 +65,7 @@ def build_audit(evidence: AuditInput) -> Audit:
         *tie_figures(evidence),
         failure_figure(evidence),
     )
-    judges = tuple(log.judges[code] for code in np.unique(log.judge))
+    judges = log.present_judges
     return Audit(
         trust=trust(figures, by_construction=set(judges) == {QRELS}),
         judges=judges,

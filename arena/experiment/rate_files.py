@@ -85,9 +85,11 @@ def last_leaderboard(folder: Path) -> Leaderboard | None:
 
 def experiment_facts(folders: Sequence[Path]) -> Facts:
     """What experiments know of their models: settings, prices, latency, metrics, dimensions."""
+    if not folders:
+        return Facts()  # and the settings of an experiment are not imported
     models: dict[str, ModelFacts] = {}
     measured: dict[tuple[str, str], Measured] = {}
-    from arena.config import known_price  # noqa: PLC0415 - pydantic, and a bare log needs none
+    from arena.config import known_price  # noqa: PLC0415
 
     for folder in folders:
         sections = read_manifest(folder)["config"]["models"]
@@ -108,7 +110,7 @@ def _retrievals(
     folder: Path,
 ) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
     """Each model's settings with its stats and metrics on each dataset."""
-    from arena.config import safe_filename  # noqa: PLC0415 - pydantic, and a bare log needs none
+    from arena.config import safe_filename  # noqa: PLC0415
 
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:

@@ -78,6 +78,11 @@ class Battles:
         """How many query clusters the battles fall into."""
         return int(np.count_nonzero(np.bincount(self.query)))
 
+    @property
+    def present_judges(self) -> tuple[str, ...]:
+        """The judges of these very battles; ``judges`` may hold more."""
+        return tuple(self.judges[code] for code in np.flatnonzero(np.bincount(self.judge)))
+
     def only(self, dataset: int) -> Battles:
         """The battles of one data set, in log order, under the same codes."""
         rows = self.dataset == dataset

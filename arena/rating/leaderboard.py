@@ -68,7 +68,7 @@ def build_leaderboard(
         ties=int(np.count_nonzero(battles.winner == TIE)),
         failures=battles.failures,
         queries=n_queries,
-        judges=tuple(verdicts.judges[code] for code in np.unique(verdicts.judge)),
+        judges=verdicts.present_judges,
         settings=settings,
         notes=(
             *battles.notes,

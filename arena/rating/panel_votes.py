@@ -46,7 +46,7 @@ def only_judge(battles: Battles, judge: str) -> Battles:
     Raises:
         UsageError: the log has none of this judge; names those that it has.
     """
-    names = [battles.judges[code] for code in np.unique(battles.judge)]
+    names = battles.present_judges
     if judge not in names:
         known = listing([name or "(not named)" for name in names])
         raise UsageError(f"no battle was judged by {judge!r}; the judges of the log: {known}")
@@ -62,7 +62,7 @@ def combine(battles: Battles, rule: JudgeRule) -> Battles:
     ``majority`` only a judge voting alone keeps them. A vote stands in the log where its last
     verdict does. Battles without query_id cannot be matched, and stay as they are.
     """
-    names = [battles.judges[code] or "(not named)" for code in np.unique(battles.judge)]
+    names = [judge or "(not named)" for judge in battles.present_judges]
     if len(names) < 2:
         return battles
     several = f"{len(battles):,} verdicts of {len(names)} judges ({listing(names)})"
