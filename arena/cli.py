@@ -20,6 +20,7 @@ from arena.commands import (
     batch,
     battle,
     check,
+    compare,
     init,
     providers,
     queries,
@@ -112,6 +113,7 @@ def main() -> None:
 
 for command in (
     audit.audit,
+    compare.compare,
     batch.batch,
     battle.battle,
     battle.demo,

@@ -5,7 +5,8 @@ Usage: python benchmarks/stopping.py [SIMULATIONS]
 Models are equal on average and differ from query to query (logit sd 0.6). After every five
 queries one looks: with the ordinary interval of all differences, or with the confidence sequence.
 Then the search for the best of eight models, one of which is better than the others by so many
-Elo points: how often it is dropped, which may happen in 5% of searches.
+Elo points: how often it is dropped, which may happen in 5% of searches. Then the gate of
+`arena compare`: how often a model that is not worse, given the tolerance, is called worse.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from itertools import combinations
 
 import numpy as np
 
+from arena.rating.battle_columns import MODEL_A, MODEL_B
+from arena.rating.battles import Battles
 from arena.rating.best import PRIOR, may_be_best
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
+from arena.rating.head_to_head import head_to_head
 from arena.rating.inference import FIRST_LOOK, all_separated, intervals
 
 N_QUERIES = 200
@@ -79,6 +83,31 @@ def best_is_dropped(lead_elo: float, n_models: int, rng: np.random.Generator) ->
     return not alive[0], sum(len(played[0]) for played in rounds)
 
 
+def is_called_worse(behind_elo: float, tolerance: float, rng: np.random.Generator) -> str:
+    """What a gate says at last that asks after every five queries whether B is worse than A."""
+    margin = -behind_elo / ELO_PER_LOGIT + rng.normal(0, 0.6, N_QUERIES)
+    b_first = np.tile([0, 1], N_QUERIES)
+    query = np.repeat(np.arange(N_QUERIES), 2)
+    b_won = rng.random(2 * N_QUERIES) < 1 / (1 + np.exp(-margin[query]))
+    winner = np.where(b_won == (b_first == 1), MODEL_A, MODEL_B).astype(np.int8)
+    log = Battles(
+        models=("a", "b"),
+        datasets=("all",),
+        judges=("judge",),
+        model_a=b_first,
+        model_b=1 - b_first,
+        winner=winner,
+        dataset=np.zeros_like(query),
+        query=query,
+        judge=np.zeros_like(query),
+    )
+    for seen in range(FIRST_LOOK, N_QUERIES + 1, ROUND):
+        change = head_to_head(log.take(np.flatnonzero(query < seen)), "a", "b").change(tolerance)
+        if change != "undecided":
+            return change
+    return "undecided"
+
+
 def main() -> None:
     """Print the share of simulations that stop, for two and for three equal models."""
     n_simulations = int(sys.argv[1]) if len(sys.argv) > 1 else 200
@@ -97,6 +126,15 @@ def main() -> None:
             [best_is_dropped(lead_elo, 8, rng) for _ in range(n_simulations)]
         ).mean(axis=0)
         print(f"{lead_elo:16} Elo{dropped:10.1%}{n_battles:10,.0f}")
+    print("\nB behind A by   tolerance   called worse   not worse   undecided")
+    for behind_elo, tolerance in ((0, 0), (20, 20), (0, 20), (0, 50), (100, 20), (200, 20)):
+        rng = np.random.default_rng(behind_elo + tolerance)
+        said = [is_called_worse(behind_elo, tolerance, rng) for _ in range(n_simulations)]
+        shares = [said.count(word) / n_simulations for word in ("worse", "not worse", "undecided")]
+        worse, not_worse, undecided = shares
+        print(
+            f"{behind_elo:10} Elo{tolerance:8} Elo{worse:15.1%}{not_worse:12.1%}{undecided:12.1%}"
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ LAYERS = [
     {"retrieval"},
     {"auditing", "experiment"},
     {"batch"},
-    {"checking", "querying", "site"},
+    {"checking", "comparing", "querying", "site"},
     {"api"},
     {"commands"},
     {"cli"},

@@ -7,6 +7,7 @@ are too narrow.
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +17,16 @@ from arena.rating.battles import Battles
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95
-_NORMAL_QUANTILE = 1.959963984540054
 _DRAWS = 1000
 
 
-def share(hits: ArrayLike, cluster: ArrayLike, total: ArrayLike | None = None) -> Estimate | None:
+def share(
+    hits: ArrayLike,
+    cluster: ArrayLike,
+    total: ArrayLike | None = None,
+    *,
+    level: float = LEVEL,
+) -> Estimate | None:
     """Σ hits / Σ total with Wilson's interval at the effective number of observations.
 
     The variance of the ratio comes from the sums per query (linearisation, with Q/(Q−1)); the
@@ -34,6 +40,7 @@ def share(hits: ArrayLike, cluster: ArrayLike, total: ArrayLike | None = None) -
         hits: per observation, or sums of several, (n,).
         cluster: the query of each, codes from 0, (n,).
         total: how many observations each stands for, (n,); 1 where absent.
+        level: of the interval.
 
     Returns:
         None where there are no observations.
@@ -51,9 +58,9 @@ def share(hits: ArrayLike, cluster: ArrayLike, total: ArrayLike | None = None) -
     variance = n_queries / (n_queries - 1) * float(((x - p * n) ** 2).sum()) / n.sum() ** 2
     if 0 < p < 1:
         effective = min(p * (1 - p) / max(variance, 1e-300), float(n.sum()))
-        lower, upper = _wilson(p, effective, _student_quantile(n_queries - 1))
+        lower, upper = _wilson(p, effective, _student_quantile(n_queries - 1, level))
     else:
-        lower, upper = _wilson(p, n_queries, _NORMAL_QUANTILE)
+        lower, upper = _wilson(p, n_queries, NormalDist().inv_cdf((1 + level) / 2))
     return Estimate(p, lower, upper, round(n.sum()), n_queries)
 
 
@@ -99,10 +106,10 @@ def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
     return float(max(min(middle - half, p), 0.0)), float(min(max(middle + half, p), 1.0))
 
 
-def _student_quantile(df: int) -> float:
+def _student_quantile(df: int, level: float) -> float:
     from scipy.special import stdtrit  # noqa: PLC0415
 
-    return float(stdtrit(df, (1 + LEVEL) / 2))
+    return float(stdtrit(df, (1 + level) / 2))
 
 
 def cohen_kappa(tables: Floats) -> Floats:

@@ -131,7 +131,7 @@ def _overall(
         return next(iter(rated.values()))
     rows = _aggregated({name: table.rows for name, table in rated.items()}, battles)
     rows = _with_spread(rows, battles.models, _mean_orders(samples))
-    return rate_rows(rows, battles, settings, weight=_dataset_weights(battles))
+    return rate_rows(rows, battles, settings, weight=dataset_weights(battles))
 
 
 def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[Row]:
@@ -221,8 +221,8 @@ def _with_spread(
     ]
 
 
-def _dataset_weights(battles: Battles) -> NDArray[np.float64]:
-    """Per battle, so that every data set weighs the same and the mean weight is 1."""
+def dataset_weights(battles: Battles) -> NDArray[np.float64]:
+    """Return a weight per battle: every data set weighs the same, and the mean weight is 1."""
     counts = np.bincount(battles.dataset)
     n_datasets = np.count_nonzero(counts)
     return len(battles) / (n_datasets * counts[battles.dataset].astype(np.float64))

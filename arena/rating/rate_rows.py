@@ -52,7 +52,7 @@ def rate_rows(
         UsageError: probabilities in the log that are none.
     """
     models = tuple(row.model for row in rows)
-    comparisons = _comparisons(battles, models, weight)
+    comparisons = comparisons_of(battles, models, weight)
     try:
         fit = _FIT[settings.method](comparisons, position=settings.position, prior=settings.prior)
     except DisconnectedError as error:
@@ -80,9 +80,10 @@ def position_advantage(fit: Fit | None, settings: RatingSettings) -> PositionAdv
     )
 
 
-def _comparisons(
-    battles: Battles, models: Sequence[str], weight: NDArray[np.float64] | None
+def comparisons_of(
+    battles: Battles, models: Sequence[str], weight: NDArray[np.float64] | None = None
 ) -> Comparisons:
+    """Return the battles with models as codes, which are places in ``models``."""
     place = {model: code for code, model in enumerate(models)}
     code = np.array([place.get(model, -1) for model in battles.models])
     return Comparisons(

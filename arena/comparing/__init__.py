@@ -1,0 +1,1 @@
+"""One model against another: where the new one loses, and whether it is surely worse."""

@@ -1,0 +1,167 @@
+"""A comparison as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from arena.comparing.compare import Comparison
+from arena.rating.head_to_head import Change, split_by_outcome
+from arena.terminal import (
+    Column,
+    Screen,
+    count,
+    fitted_table,
+    plain_console,
+    printable,
+    screen,
+    wrapped,
+)
+
+SHOWN_QUERIES: Final = 10
+_ANY_WIDTH: Final = 10_000
+
+
+def to_json(comparison: Comparison, *, tolerance: float) -> dict[str, Any]:
+    """Return the comparison as ``arena compare --json`` prints it."""
+    result = comparison.result
+    won, tied, lost = split_by_outcome(result.outcomes)
+    difference = asdict(result.difference)
+    finite = {k: v if math.isfinite(v) else None for k, v in difference.items()}
+    return {
+        "a": result.a,
+        "b": result.b,
+        "change": change_of(comparison, tolerance),
+        "tolerance": tolerance,
+        "difference": finite,
+        "battles": {"won": result.wins, "tied": result.ties, "lost": result.losses},
+        "queries": {"won": won, "tied": tied, "lost": lost},
+        "groups": [
+            {"column": group.column, "group": group.group, **asdict(group.points)}
+            for group in comparison.groups
+        ],
+        "lost_queries": [
+            {**asdict(outcome), "text": comparison.texts.get((outcome.dataset, outcome.query_id))}
+            for outcome in result.outcomes[:SHOWN_QUERIES]
+            if outcome.points < 0.5
+        ],
+        "changed": list(comparison.changed),
+        "notes": list(comparison.notes),
+    }
+
+
+def change_of(comparison: Comparison, tolerance: float) -> Change | str:
+    """Return worse, not worse, undecided, or "data changed" where the baseline's data differ."""
+    if comparison.changed:
+        return "data changed"
+    return comparison.result.change(tolerance)
+
+
+def print_comparison(comparison: Comparison, *, tolerance: float) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    sys.stdout.write(render_comparison(comparison, tolerance=tolerance, on=screen()))
+
+
+def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -> str:
+    """Return the finding, the groups of queries, and the queries that B lost most clearly."""
+    result = comparison.result
+    lines = [wrapped(printable(line), on) for line in _head(comparison, tolerance)]
+    if comparison.groups:
+        title = f"{result.b}'s share of the points by kind of query (50% is even):"
+        lines += ["", wrapped(printable(title), on), _table(_group_columns(comparison), on)]
+    lost = [outcome for outcome in result.outcomes if outcome.points < 0.5]
+    if lost:
+        shown = f"{min(len(lost), SHOWN_QUERIES)} of {len(lost):,}"
+        title = f"queries that {result.b} lost most clearly, {shown}:"
+        lines += ["", wrapped(printable(title), on), _table(_query_columns(comparison), on)]
+    if comparison.notes:
+        lines += ["", *(wrapped(printable(f"note: {note}"), on) for note in comparison.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _head(comparison: Comparison, tolerance: float) -> Iterator[str]:
+    result = comparison.result
+    difference = result.difference
+    yield f"A {result.a}"
+    yield f"B {result.b}"
+    yield ""
+    yield (
+        f"B - A: {difference.elo:+.0f} Elo, {difference.level:.0%} interval "
+        f"{difference.lower:+.0f} to {difference.upper:+.0f}; "
+        f"P(B better) {difference.p_better:.1%}"
+    )
+    yield (
+        f"battles: B won {result.wins:,}, tied {result.ties:,}, lost {result.losses:,}; queries: "
+        "won {:,}, tied {:,}, lost {:,}".format(*split_by_outcome(result.outcomes))
+    )
+    yield sentence(comparison, tolerance)
+
+
+def sentence(comparison: Comparison, tolerance: float) -> str:
+    """Return the finding in one sentence."""
+    result, difference = comparison.result, comparison.result.difference
+    change = change_of(comparison, tolerance)
+    by = f" by more than {tolerance:g} Elo" if tolerance else ""
+    if change == "data changed":
+        return (
+            f"data changed: {'; '.join(comparison.changed)}. The difference may come from the "
+            "data: run the baseline's model on the new data, then compare again"
+        )
+    if result.same_lists:
+        return f"the same: {result.a} and {result.b} show the same documents for every query"
+    if change == "worse":
+        return f"worse: {result.b} is surely worse than {result.a}{by}"
+    if change == "not worse":
+        return f"not worse: {result.b} is surely not worse than {result.a}{by}"
+    if not math.isfinite(difference.most):
+        return (
+            f"undecided: the difference rests on {difference.queries:.0f} queries; "
+            "nothing is concluded from fewer than 20"
+        )
+    return (
+        f"undecided: at all looks together, B - A is {difference.least:+.0f} to "
+        f"{difference.most:+.0f} Elo; judge more queries"
+        + ("" if tolerance else ", or allow for a tolerance (--tolerance 20)")
+    )
+
+
+def _table(columns: list[Column], on: Screen) -> str:
+    console = plain_console(on.width or _ANY_WIDTH, colour=on.colour)
+    with console.capture() as capture:
+        console.print(fitted_table(columns, on, default_width=_ANY_WIDTH))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _group_columns(comparison: Comparison) -> list[Column]:
+    groups = comparison.groups
+    words = {"B loses": "loses", "B wins": "wins", "": ""}
+    return [
+        Column("by", [group.column for group in groups], "word"),
+        Column("group", [printable(group.group) for group in groups], "name"),
+        Column("queries", [f"{group.points.n_queries:,}" for group in groups]),
+        Column("share", [f"{group.points.value:.0%}" for group in groups]),
+        Column("interval", [_interval(group.points.lower, group.points.upper) for group in groups]),
+        Column("", [words[group.verdict] for group in groups], "word"),
+    ]
+
+
+def _interval(lower: float | None, upper: float | None) -> str:
+    return "" if lower is None or upper is None else f"{lower:.0%} to {upper:.0%}"
+
+
+def _query_columns(comparison: Comparison) -> list[Column]:
+    lost = [o for o in comparison.result.outcomes[:SHOWN_QUERIES] if o.points < 0.5]
+    return [
+        Column("data set", [outcome.dataset for outcome in lost], "name", gives_way=1),
+        Column("query_id", [outcome.query_id for outcome in lost], "name"),
+        Column("share", [f"{outcome.points:.0%}" for outcome in lost]),
+        Column("of", [count(outcome.n_battles, "battle") for outcome in lost], gives_way=2),
+        Column(
+            "query",
+            [printable(comparison.texts.get((o.dataset, o.query_id), ""))[:200] for o in lost],
+            "prose",
+        ),
+    ]
