@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 LAYERS = [
     {"redaction", "version"},
     {"errors"},
-    {"digest", "files", "optional", "records", "terminal"},
+    {"digest", "files", "json_text", "optional", "records", "terminal"},
     {"config", "progress"},
     {"data", "endpoint", "signals"},
     {"judging", "rating", "store"},

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from arena.endpoint.http_errors import refusal
-from arena.endpoint.json_body import read_json
 from arena.errors import UnjudgedError
+from arena.json_text import read_json
 from arena.records import Usage, Verdict
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line

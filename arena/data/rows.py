@@ -19,8 +19,8 @@ from typing import BinaryIO, Final, NamedTuple, TypeVar, cast
 
 import orjson
 
-from arena.data.json_text import parse_json
 from arena.errors import DataError
+from arena.json_text import parse_json
 from arena.records import Document, Query
 
 _FIELDS = "expected BEIR fields _id, text"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.endpoint.json_body import token_count
+from arena.json_text import token_count
 from arena.terminal import one_line
 
 Fields = Mapping[str, Any]

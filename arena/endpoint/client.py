@@ -27,11 +27,11 @@ from arena.endpoint.address import (
 from arena.endpoint.apart import run_apart, run_here
 from arena.endpoint.fare import UNCOUNTED, Bill, Fare
 from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
-from arena.endpoint.json_body import read_json, token_count
 from arena.endpoint.outage import CircuitBreaker, OutagePolicy
 from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
 from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
+from arena.json_text import read_json, token_count
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line
 

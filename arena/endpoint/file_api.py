@@ -18,10 +18,10 @@ import orjson
 
 from arena.endpoint.address import Endpoint, find_base_url, key_place, shown
 from arena.endpoint.http_errors import TransientApiError, refusal
-from arena.endpoint.json_body import read_json
 from arena.endpoint.timeouts import Turns
 from arena.endpoint.transport import headers_for, open_client, send
 from arena.errors import ApiError, FatalApiError
+from arena.json_text import read_json
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import orjson
 
-from arena.endpoint.json_body import read_json
 from arena.endpoint.rate_limit import reset_s
 from arena.errors import ApiError, FatalApiError
+from arena.json_text import read_json
 from arena.redaction import blank
 from arena.terminal import one_line
 

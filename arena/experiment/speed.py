@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from arena.config import JudgeConfig
 from arena.endpoint.address import is_own
-from arena.endpoint.json_body import read_json
+from arena.json_text import read_json
 from arena.judging.open import endpoint_of
 from arena.terminal import duration
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from arena.config import JudgeConfig
 from arena.endpoint.fare import Bill
-from arena.endpoint.json_body import token_count
+from arena.json_text import token_count
 from arena.judging.budget import Budget, Price, Reservation
 from arena.judging.learned import Facts, Learned
 from arena.records import Usage

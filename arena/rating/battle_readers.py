@@ -23,9 +23,9 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.data.csv_file import csv_records
-from arena.data.json_text import parse_json
 from arena.data.rows import UNREADABLE, is_plain, opened, unreadable
 from arena.errors import DataError, UsageError
+from arena.json_text import parse_json
 from arena.rating.battle_table import (
     HINT,
     OPTIONAL,

@@ -23,8 +23,8 @@ from arena.embedding.local.sentence_transformers import without_bar
 from arena.embedding.providers import find_endpoint, served_name
 from arena.endpoint.client import Api, ApiReply, Retry
 from arena.endpoint.concurrency import as_done, new_runner
-from arena.endpoint.json_body import token_count
 from arena.errors import ApiError, UsageError
+from arena.json_text import token_count
 from arena.terminal import one_line
 
 

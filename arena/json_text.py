@@ -1,9 +1,14 @@
-"""JSON as others write it: whole numbers of any length, half characters, NaN."""
+"""JSON as others write it, in files and in the bodies of servers.
+
+Strict readers refuse or round whole numbers of any length, half characters and NaN. arena reads
+them: a log is not lost for one cell, and a reply that was paid for is read all the same.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -17,6 +22,9 @@ _HALF = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS: Final = 4000
 """Python converts no more digits than about these."""
 
+_MOST_TOKENS: Final = 10**9
+"""No request has more tokens; a server that reports more is wrong."""
+
 
 class Parsed(NamedTuple):
     """What a text holds."""
@@ -25,11 +33,19 @@ class Parsed(NamedTuple):
     n_mended: int  #: strings with half a character, and numbers that JSON does not know
 
 
-def parse_json(raw: bytes) -> Parsed:
+def _empty(_: str) -> str:
+    return ""
+
+
+def parse_json(raw: bytes, constant: Callable[[str], Any] = _empty) -> Parsed:
     """Parse JSON; every whole number stays exact, one of thousands of digits as a string.
 
-    What strict JSON forbids and others write all the same is mended: half a character becomes
-    U+FFFD, and NaN and Infinity, with which tables write empty cells, become "".
+    Strict JSON forbids half a character, which becomes U+FFFD, and NaN and Infinity.
+
+    Args:
+        raw: UTF-8.
+        constant: gives the value of NaN, Infinity and -Infinity; "" by default, since tables
+            write empty cells so.
 
     Raises:
         orjson.JSONDecodeError: it is no JSON.
@@ -43,21 +59,44 @@ def parse_json(raw: bytes) -> Parsed:
         return Parsed(value, 0)
     mended: list[str] = []
 
-    def empty(constant: str) -> str:
-        mended.append(constant)
-        return ""
+    def replaced(name: str) -> Any:
+        mended.append(name)
+        return constant(name)
 
     try:
         value = json.loads(
             raw.decode("utf-8"),
             parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else digits,
-            parse_constant=empty,
+            parse_constant=replaced,
         )
         return Parsed(_whole(value, mended), len(mended))
     except (ValueError, RecursionError):
         if failure is None:
             return Parsed(value, 0)
         raise failure from None
+
+
+def read_json(raw: bytes) -> object:
+    """Return what a server's body, or a line of its file, holds; None for what is no JSON.
+
+    Bytes that are no UTF-8 become U+FFFD, so that the result can be written down again. NaN and
+    Infinity stay numbers.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return parse_json(raw.decode("utf-8", "replace").encode(), float).value
+    except orjson.JSONDecodeError:
+        return None
+
+
+def token_count(value: object) -> int | None:
+    """Return a number of tokens that a reply reports; None for what no request can have."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 < value <= _MOST_TOKENS else None
 
 
 def _whole(value: Any, mended: list[str]) -> Any:
