@@ -22,10 +22,10 @@ from arena.rating.comparisons import DisconnectedError
 from arena.rating.fit import Fit
 from arena.rating.inference import (
     FIRST_LOOK,
+    from_sandwich,
     sequence_width,
     student_quantile,
     tail_of,
-    win_probabilities,
 )
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
@@ -168,7 +168,7 @@ def _difference(fitted: Fit, a: int, b: int, level: float) -> Difference:
         elo=elo,
         lower=elo - reach,
         upper=elo + reach,
-        p_better=float(win_probabilities(fitted)[b, a]),
+        p_better=float(from_sandwich(fitted, level=level).p_better[b, a]),
         queries=float(df) + 1,
         least=elo - always,
         most=elo + always,
