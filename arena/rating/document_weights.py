@@ -58,6 +58,22 @@ class DocumentWeights:
         centred: Floats = total - total.mean(axis=1, keepdims=True)
         return centred
 
+    def outer(self, value: Floats) -> Floats:
+        """Σ value_u A_u A_uᵀ over all documents, (n_models, n_models).
+
+        Args:
+            value: of each document, (n,).
+        """
+        m, used = len(self.models), np.flatnonzero(value)
+        row = np.full(len(self.doc_ids), -1, dtype=np.intp)
+        row[used] = np.arange(len(used))
+        listed = row[self.document] >= 0
+        dense = np.zeros((len(used), m))
+        np.add.at(dense, (row[self.document[listed]], self.model[listed]), self.weight[listed])
+        dense -= dense.mean(axis=1, keepdims=True)
+        outer: Floats = dense.T @ (dense * value[used, None])
+        return outer
+
 
 def document_weights(
     lists: Mapping[str, Mapping[str, Sequence[str]]], query_ids: Iterable[str], *, top_k: int

@@ -1,0 +1,139 @@
+"""Mean DCG of models from grades of single documents: a judge's of all, people's of a sample.
+
+A_u is what document u adds to each model's list less the mean over models
+(`arena.rating.document_weights`). f(g) = α + β g predicts people's gain from the judge's; the
+sample corrects the prediction: D_q = Σ_u A_u {f(g_judge) + r (g_people − f(g_judge))}, r = 1/π.
+This is the generalised regression estimator (Särndal, Swensson and Wretman 1992, *Model Assisted
+Survey Sampling*, chapter 6); for DCG see arXiv:2407.02464.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.rating.comparisons import Floats
+from arena.rating.document_weights import DocumentWeights
+from arena.rating.label_estimates import JudgeError, LabelEstimate, meat, shrink
+
+_RIDGE = 1e-12
+"""Keeps the slope finite where the judge gave one grade to all."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradedDocuments:
+    """The documents of one data set with their grades; arrays of length n."""
+
+    weights: DocumentWeights
+    judge: Floats  #: gain by the judge, or anything else that is known of all documents
+    people: Floats  #: gain by people, 0 to 1; ignored where ``inverse`` is 0
+    inverse: Floats  #: 1 / probability of being asked where people answered, else 0
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which documents have a label, (n,)."""
+        known: NDArray[np.bool_] = self.inverse > 0
+        return known
+
+    @property
+    def asked(self) -> Floats:
+        """Labels of each query, (n_queries,)."""
+        n = len(self.weights.query_ids)
+        return np.bincount(self.weights.query[self.labelled], minlength=n).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class GradeEstimate:
+    """Mean DCG of each model, less the mean over models; a perfect list has 1."""
+
+    by_query: Floats  #: D_q, (n_queries, m)
+    judge_by_query: Floats  #: the same by the judge's grades alone
+    slope: float  #: β, people's gain for a gain of the judge
+    intercept: float  #: α
+    label_part: Floats  #: the part of the covariance of the mean that comes from sampling, (m, m)
+
+    @property
+    def mean(self) -> Floats:
+        """Mean over queries, (m,)."""
+        mean: Floats = self.by_query.mean(axis=0)
+        return mean
+
+    @property
+    def covariance(self) -> Floats:
+        """Of the mean, clustered by query, (m, m)."""
+        return meat(self.by_query) / len(self.by_query) ** 2
+
+
+def estimate_grades(documents: GradedDocuments) -> GradeEstimate:
+    """Return the mean DCG of each model by the generalised regression estimator."""
+    weights, known = documents.weights, documents.labelled
+    people = np.where(known, documents.people, 0.0)
+    importance = documents.inverse * weights.size**2
+    intercept, slope = _line(documents.judge[known], people[known], importance[known])
+    predicted = intercept + slope * documents.judge
+    residual = np.where(known, people - predicted, 0.0)
+    value = predicted + documents.inverse * residual
+    noise = documents.inverse * np.maximum(documents.inverse - 1, 0) * residual**2
+    return GradeEstimate(
+        by_query=weights.by_query(value),
+        judge_by_query=weights.by_query(documents.judge),
+        slope=slope,
+        intercept=intercept,
+        label_part=weights.outer(noise) / len(weights.query_ids) ** 2,
+    )
+
+
+def shrunk_grades(
+    documents: GradedDocuments, *, greatest: float
+) -> tuple[LabelEstimate, JudgeError]:
+    """Correct the mean DCG by the judge's grades with the shrunk rectifier.
+
+    Args:
+        documents: graded, and partly labelled.
+        greatest: the largest standard deviation of the judge's error, in DCG.
+    """
+    by_query = documents.weights.by_query(documents.judge)
+    n = len(by_query)
+    rectifier = grade_rectifiers(documents) / n
+    own = meat(by_query) / n**2
+    theta, covariance, error = shrink(by_query.mean(axis=0), own, rectifier, greatest=greatest)
+    df = max(float(np.count_nonzero(documents.asked)) - 1, 1.0)
+    return LabelEstimate(theta, covariance, df, 1.0, covariance - own), error
+
+
+def grade_rectifiers(documents: GradedDocuments) -> Floats:
+    """Return Σ_u A_u r (g_people − g_judge − c) of each query, (n_queries, m).
+
+    c, the weighted mean of the differences, changes nothing on average: the weights of a query
+    sum to the same for all models, but a constant difference would look like noise.
+    """
+    known = documents.labelled
+    apart = np.where(known, documents.people - documents.judge, 0.0)
+    importance = documents.inverse * documents.weights.size**2
+    mean = np.average(apart[known], weights=importance[known])
+    return documents.weights.by_query(documents.inverse * np.where(known, apart - mean, 0.0))
+
+
+def implied_gains(weights: DocumentWeights, points: Floats) -> Floats:
+    """Return what verdicts on lists suggest of their documents, (n,): Σ_i w_ui points_i.
+
+    A judge of pairs grades no document. Documents of lists that win are better than others, so
+    this predicts people's grades; a poor prediction only widens intervals.
+
+    Args:
+        weights: of n documents.
+        points: mean of score − ½ of each model on each query, (n_queries, m).
+    """
+    value = weights.weight * points[weights.query[weights.document], weights.model]
+    gains = np.bincount(weights.document, value, len(weights.doc_ids))
+    return np.asarray(gains, dtype=np.float64)
+
+
+def _line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
+    """Weighted least squares of y = α + β x."""
+    design = np.stack([np.ones_like(x), x], axis=1)
+    normal = design.T @ (design * weight[:, None]) + _RIDGE * np.eye(2)
+    intercept, slope = np.linalg.solve(normal, design.T @ (weight * y)).tolist()
+    return intercept, slope
