@@ -99,7 +99,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites_one(tmp_path: Path
     assert load_config(tmp_path / "new" / "arena.toml").judges[0].model
     assert (tmp_path / "new" / "prompts" / "pairwise.md").is_file()
     assert second.exit_code == 2
-    assert "exists already" in second.output
+    assert "the file already exists" in second.output
 
 
 def test_battle_prints_the_leaderboard_and_writes_it(tmp_path: Path) -> None:

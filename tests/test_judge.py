@@ -128,6 +128,7 @@ def test_a_verdict_in_any_dress_is_one(answer):
         (as_json({"choices": [None]}), "garbage"),
         (as_json({"choices": [{"message": None}]}), "empty"),
         (as_json({}), "garbage"),
+        (Answer(200, {}, b"<html>Welcome to nginx</html>"), "unusable"),
         (error(429, "slow", headers={"Retry-After": "0"}), "rate_limit"),
         (error(500, "oops"), "server"),
         (error(400, "context length exceeded"), "bad_request"),
@@ -142,7 +143,6 @@ def test_what_is_no_verdict_is_a_failure_with_a_reason_never_a_tie(answer, reaso
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, {}, b"<html>Welcome to nginx</html>"),
         error(401, "bad key"),
         error(404, "no such model", code="model_not_found"),
         error(429, "quota", code="insufficient_quota"),
