@@ -1,12 +1,15 @@
-"""Files that are whole or not there at all, TOML, and the folder of what may be deleted."""
+"""Read TOML, write files whole or not at all, lock them, and name the folder of the cache."""
 
 from __future__ import annotations
 
 import codecs
+import errno
 import os
+import re
 import sqlite3
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +20,11 @@ def cache_folder() -> Path:
     """``ARENA_CACHE``, or ``~/.cache/arena``."""
     given = os.environ.get("ARENA_CACHE")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "arena"
+
+
+def safe_filename(name: str) -> str:
+    """Return a model's or data set's name as a file name: slashes and the like are underscores."""
+    return re.sub(r"[^\w.+@-]", "_", name)
 
 
 def parse_toml(raw: bytes) -> dict[str, Any]:
@@ -61,6 +69,32 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
         raise WriteError(path, error) from None
 
 
+@contextmanager
+def locked(path: Path, *, wait_s: float) -> Iterator[None]:
+    """Hold a lock that one process has at a time; a process that is killed lets go of it.
+
+    Args:
+        path: of the lock's file; the file and its folder are made where they are missing.
+        wait_s: longest wait for another process; below 0 there is no limit.
+
+    Raises:
+        TimeoutError: another process holds it.
+        OSError: the folder cannot be written, or its file system has no locks.
+    """
+    import filelock  # noqa: PLC0415
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=wait_s)
+    except NotImplementedError:
+        raise OSError(errno.ENOLCK, "this file system has no locks") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 _WAIT_S: Final = 10.0
 """Longest wait for another process that is writing."""
 
@@ -82,11 +116,8 @@ def open_database(
         OSError: the folder cannot be written.
         sqlite3.Error: the file is no database, or cannot be opened.
     """
-    import filelock  # noqa: PLC0415
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     # SQLite waits for whoever writes, but not for whoever turns a new file to write-ahead mode.
-    with filelock.FileLock(path.with_name(f"{path.name}.lock"), timeout=_WAIT_S):
+    with locked(path.with_name(f"{path.name}.lock"), wait_s=_WAIT_S):
         database = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=isolation_level)
         try:
             database.execute("PRAGMA journal_mode = WAL")

@@ -42,7 +42,7 @@ from arena.errors import (
 )
 from arena.experiment.spending import open_budgets_and_log
 from arena.store.append import LineFile
-from arena.store.batch_ledger import LEDGER, Job, now, read_jobs
+from arena.store.batch_ledger import Job, now, read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_replies
 from arena.store.shards import Shard
@@ -330,7 +330,7 @@ def test_a_job_created_by_a_run_that_never_heard_of_it_is_found_among_many_other
         created["input_file_id"] = "another"
     for _ in range(2):
         submit(other, n_requests=N_BATTLES // 6)  # several pages of younger jobs
-        (folder_of(other).with_name("y") / LEDGER).unlink()
+        (folder_of(other).with_name("y") / "batches.jsonl").unlink()
 
     submit(config)
 
@@ -848,7 +848,7 @@ def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(
 def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
     submit(config)
-    ledger = folder_of(config) / LEDGER
+    ledger = folder_of(config) / "batches.jsonl"
     lines = ledger.read_text().splitlines(keepends=True)
     chunk = json.loads(lines[0])
 

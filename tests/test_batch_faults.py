@@ -26,7 +26,7 @@ from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
 from arena.progress import reporter
 from arena.records import Reply, Usage, Verdict
-from arena.store.batch_ledger import LEDGER, read_jobs
+from arena.store.batch_ledger import read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_replies
 
@@ -395,7 +395,7 @@ def test_a_step_of_a_job_is_on_the_disk_before_the_provider_hears_of_the_next(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = experiment(tmp_path, server)
-    ledger, durable, fsync = folder_of(config) / LEDGER, [0], os.fsync
+    ledger, durable, fsync = folder_of(config) / "batches.jsonl", [0], os.fsync
 
     def noted(descriptor: int) -> None:
         fsync(descriptor)

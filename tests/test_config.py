@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from arena.config import known_price, load_config, parse_config, safe_filename
+from arena.config import known_price, load_config, parse_config
 from arena.errors import ConfigError
+from arena.files import safe_filename
 
 TOML = """
 [experiment]

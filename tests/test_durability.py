@@ -14,7 +14,7 @@ from arena.errors import LogError, WriteError
 from arena.files import write_atomically
 from arena.records import Battle
 from arena.store.append import LineFile
-from arena.store.batch_ledger import LEDGER, Job, Ledger
+from arena.store.batch_ledger import Job, Ledger
 from arena.store.battle_log import BattleLog
 from arena.store.superseded import set_aside
 from arena.vectors import store as vector_files
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was_and_leaves_nothing_beside_it
 def test_battles_leave_the_log_only_once_they_are_on_the_disk_elsewhere(
     tmp_path: Path, disk: Disk
 ) -> None:
-    with BattleLog(tmp_path, shard=None) as log:
+    with BattleLog(tmp_path) as log:
         for name in ("old-0", "new-0", "old-1"):
             log.write_battle(replace(BATTLE, id=name))
     aside = tmp_path / "superseded.jsonl"
@@ -129,7 +129,7 @@ def test_each_step_of_a_batch_job_is_on_the_disk_before_the_next(
     tmp_path: Path, disk: Disk
 ) -> None:
     job = Job("0001", "hash", "fingerprint", "judge", {"battle": "key"}, 10, 0.5, "2026-01-01")
-    path = tmp_path / LEDGER
+    path = tmp_path / "batches.jsonl"
 
     with Ledger(tmp_path) as ledger:
         ledger.add(job)
@@ -141,7 +141,7 @@ def test_each_step_of_a_batch_job_is_on_the_disk_before_the_next(
 
 
 def test_a_log_that_is_closed_is_on_the_disk(tmp_path: Path, disk: Disk) -> None:
-    with BattleLog(tmp_path, shard=None) as log:
+    with BattleLog(tmp_path) as log:
         for number in range(300):
             log.write_battle(replace(BATTLE, id=f"b{number}"))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from arena.errors import DataError
-from arena.store.labels import LABELS, Label, LabelLine, append_labels, label_lock, read_labels
+from arena.store.labels import Label, LabelLine, append_labels, label_lock, read_labels
 
 LINE = LabelLine(
     event="label",
@@ -116,7 +116,7 @@ def test_two_labels_of_a_battle_meet_whichever_list_was_first(tmp_path):
 
 def test_an_unfinished_last_line_is_not_read_and_is_cut_before_the_next(tmp_path):
     written(tmp_path, LINE)
-    with (tmp_path / LABELS).open("ab") as file:
+    with (tmp_path / "labels.jsonl").open("ab") as file:
         file.write(b'{"event":"label","unit":"docu')
 
     assert len(read_labels(tmp_path)) == 1
@@ -153,18 +153,18 @@ GOOD = {
 )
 def test_a_line_that_is_no_label_is_named_with_its_file_and_number(tmp_path, damage, problem):
     written(tmp_path, LINE)
-    with (tmp_path / LABELS).open("a") as file:
+    with (tmp_path / "labels.jsonl").open("a") as file:
         file.write(f"{json.dumps(GOOD | damage)}\n")
 
     with pytest.raises(DataError) as caught:
         read_labels(tmp_path)
 
-    assert f"{LABELS}:2: " in str(caught.value)
+    assert "labels.jsonl:2: " in str(caught.value)
     assert problem in str(caught.value)
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path):
-    (tmp_path / LABELS).write_text("{\n")
+    (tmp_path / "labels.jsonl").write_text("{\n")
 
-    with pytest.raises(DataError, match=f"{LABELS}:1: "):
+    with pytest.raises(DataError, match=r"labels\.jsonl:1: "):
         read_labels(tmp_path)

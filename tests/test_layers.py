@@ -20,7 +20,8 @@ LAYERS = [
     {"digest", "files", "json_text", "optional", "records", "terminal"},
     {"config", "progress"},
     {"data", "endpoint", "signals"},
-    {"judging", "rating", "store"},
+    {"store"},
+    {"judging", "rating"},
     {"embedding"},
     {"vectors"},
     {"retrieval"},
@@ -133,6 +134,41 @@ def test_only_the_endpoint_package_knows_how_endpoints_are_reached(package: str)
     }
 
     assert users == {"endpoint"}
+
+
+FOLDER_FILE = re.compile(
+    r"(.*/)?([*]|battles|replies|failures|grades|labels|spending|superseded|batches|learned"
+    r"|manifest|leaderboard|per_query|metrics|shown)[-*\w]*[.](jsonl?|csv)[*]?"
+    r"|retrieval/.*|[.]\w+[.]lock"
+)
+"""What a file of an experiment's folder is called, or a pattern of such names."""
+
+
+def words(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and value of each text in a module; what an f-string fills in is a star."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "*" for part in node.values)
+            yield node.lineno, "".join(parts)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            if isinstance(node.right, ast.Constant):
+                yield node.lineno, f"{node.right.value}/"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def test_one_module_alone_knows_what_the_files_of_an_experiment_are_called() -> None:
+    owned = [text for _, text in words(PACKAGE / "store/folder.py") if FOLDER_FILE.fullmatch(text)]
+    offenders = [
+        f"{path.relative_to(PACKAGE)}:{line}: {text}"
+        for path in modules()
+        if path not in {PACKAGE / "store/folder.py", PACKAGE / "querying/files.py"}
+        for line, text in words(path)
+        if FOLDER_FILE.fullmatch(text)
+    ]
+
+    assert len(owned) >= 15
+    assert offenders == []
 
 
 def test_every_package_that_is_imported_is_required_by_name() -> None:

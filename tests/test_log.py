@@ -25,6 +25,7 @@ from arena.store.append import LineFile
 from arena.store.battle_log import BattleLog
 from arena.store.id_index import CompactIndex, IdSet
 from arena.store.log_lines import read_battles, read_failures, read_replies
+from arena.store.shards import Shard
 
 BATTLE = Battle(
     id="b1",
@@ -255,11 +256,14 @@ def test_one_writer_holds_the_log(tmp_path):
 
 
 def test_shards_are_written_side_by_side_and_know_each_others_battles(tmp_path):
-    with BattleLog(tmp_path, shard="1of2") as one, BattleLog(tmp_path, shard="2of2") as two:
+    with (
+        BattleLog(tmp_path, shard=Shard(1, 2)) as one,
+        BattleLog(tmp_path, shard=Shard(2, 2)) as two,
+    ):
         one.write_battle(BATTLE)
         one.write_reply(REPLY)
         two.write_reply(replace(REPLY, id="b2", request="r2"))
-    with BattleLog(tmp_path, shard="2of2") as two:
+    with BattleLog(tmp_path, shard=Shard(2, 2)) as two:
         assert "b1" in two.battle_ids
         assert two.reply_for("b1") == REPLY
         assert two.reply_for("b2") == replace(REPLY, id="b2", request="r2")
@@ -271,7 +275,7 @@ def test_shards_are_written_side_by_side_and_know_each_others_battles(tmp_path):
 
 
 def test_opening_hands_on_each_battle_of_all_shards_once(tmp_path):
-    for shard, names in {"1of2": "ab", "2of2": "cd"}.items():
+    for shard, names in {Shard(1, 2): "ab", Shard(2, 2): "cd"}.items():
         with BattleLog(tmp_path, shard=shard) as log:
             for name in names:
                 log.write_battle(replace(BATTLE, id=name))
@@ -290,7 +294,7 @@ def test_the_logs_of_shards_make_one_log_when_they_are_put_together(tmp_path):
         replace(BATTLE, id=f"b{n}", query_id=f"q{n % 7}", winner=rng.choice(WINNERS), at=str(n))
         for n in range(60)
     ]
-    for number, shard in enumerate(["1of2", "2of2"]):
+    for number, shard in enumerate([Shard(1, 2), Shard(2, 2)]):
         with BattleLog(tmp_path, shard=shard) as log:
             for battle in fought[number::2] + fought[:3]:  # some battles in both
                 log.write_battle(battle)

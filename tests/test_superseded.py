@@ -11,19 +11,21 @@ from arena.errors import LogError
 from arena.records import Battle
 from arena.store import superseded
 from arena.store.battle_log import BattleLog
+from arena.store.folder import Folder
 from arena.store.log_lines import read_battles
+from arena.store.shards import WHOLE, Shard
 from arena.store.superseded import set_aside
 
 BATTLE = Battle("b", "d", "q", "m", "n", "tie", "j", "p", "judge")
 PLANNED = {"new-0", "new-1", "new-2"}
 
 
-def write(folder: Path, *names: str, shard: str | None = None) -> Path:
+def write(folder: Path, *names: str, shard: Shard = WHOLE) -> Path:
     """Write battles; returns their log."""
     with BattleLog(folder, shard=shard) as log:
         for name in names:
             log.write_battle(replace(BATTLE, id=name))
-    return folder / f"battles{f'-{shard}' if shard else ''}.jsonl"
+    return Folder(folder).log(shard).battles
 
 
 def ids(path: Path) -> list[str]:
@@ -80,8 +82,8 @@ def test_torn_tails_on_both_sides_are_cut(tmp_path: Path) -> None:
 
 
 def test_each_shard_keeps_its_own_log(tmp_path: Path) -> None:
-    one = write(tmp_path, "new-0", "old-0", shard="1of2")
-    two = write(tmp_path, "old-1", "new-1", shard="2of2")
+    one = write(tmp_path, "new-0", "old-0", shard=Shard(1, 2))
+    two = write(tmp_path, "old-1", "new-1", shard=Shard(2, 2))
 
     assert set_aside(tmp_path, PLANNED) == 2
     assert (ids(one), ids(two)) == (["new-0"], ["new-1"])
@@ -91,7 +93,7 @@ def test_each_shard_keeps_its_own_log(tmp_path: Path) -> None:
 def test_a_shard_under_way_is_left_alone_and_only_stale_battles_in_it_are_refused(
     tmp_path: Path,
 ) -> None:
-    with BattleLog(tmp_path, shard="1of2") as under_way:
+    with BattleLog(tmp_path, shard=Shard(1, 2)) as under_way:
         under_way.write_battle(replace(BATTLE, id="new-0"))
         moved = set_aside(tmp_path, PLANNED)
         under_way.write_battle(replace(BATTLE, id="old-0"))

@@ -26,7 +26,6 @@ from arena.config import (
     ExperimentConfig,
     JudgeConfig,
     ModelConfig,
-    safe_filename,
 )
 from arena.config.section import problem_lines
 from arena.data.beir import queries_hash, sample_queries
@@ -44,6 +43,7 @@ from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter, reporter
 from arena.records import Battle, Dataset, Probs, Run
+from arena.store.folder import Folder, run_template
 from arena.store.log_lines import read_battles, read_failures
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def _check_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"log: {folder} is a file; give a folder for the results")
-    own = folder / "arena.toml"
-    if not own.exists() or (folder / "manifest.json").exists():
+    own = Folder(folder).config
+    if not own.exists() or Folder(folder).is_experiment:
         return
     if not own.read_bytes().startswith(_FIRST_LINE.encode()):
         raise UsageError(f"log: {own} is a file of yours; give a folder for the results alone")
@@ -177,7 +177,7 @@ def _prepared(
     _check_complete(runs, datasets, models)
     sampled = {name: _sampled(name, runs, data, judges, plan) for name, data in datasets.items()}
     config = _config(runs, models, judges, plan, folder)
-    experiment = Experiment(config, folder / "arena.toml", folder)
+    experiment = Experiment(config, Folder(folder).config, folder)
     notes = tuple(f"{name}: {note}" for name, data in datasets.items() for note in data.notes)
     prompts: dict[str, Prompt | None] = {
         section.log_name: None
@@ -319,7 +319,7 @@ def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -
     made = next(run.config for run in runs if run.model == name)
     if made is not None and (made.over is None or made.over in models):
         return made
-    return ModelConfig(name=name, run=f"retrieval/{{dataset}}/{safe_filename(name)}.trec")
+    return ModelConfig(name=name, run=run_template(name))
 
 
 def _write_inputs(
@@ -327,11 +327,11 @@ def _write_inputs(
 ) -> None:
     """Keep beside the log what it is about: the runs, what they took, and an arena.toml."""
     experiment = prepared.experiment
+    files = Folder(experiment.folder)
     stats = {(run.dataset, run.model): run.stats for run in runs}
     for run in prepared.runs:
-        path = experiment.retrieval(run.dataset, run.model)
-        write_run(run, path)
-        write_stats(stats[run.dataset, run.model], path.with_suffix(".json"))
+        write_run(run, files.run(run.dataset, run.model))
+        write_stats(stats[run.dataset, run.model], files.run_stats(run.dataset, run.model))
     note_short(experiment, prepared.material, prepared.runs, telling)
     write_metrics(experiment, prepared.material, prepared.runs)
     write_atomically(experiment.source, [_toml(prepared).encode()])
@@ -378,9 +378,7 @@ def _string(text: str) -> str:
 
 
 def _logged(folder: Path) -> list[Battle]:
-    return [
-        battle for path in sorted(folder.glob("battles*.jsonl")) for battle in read_battles(path)
-    ]
+    return [battle for path in Folder(folder).all_battles() for battle in read_battles(path)]
 
 
 def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
@@ -405,7 +403,7 @@ def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
     listed = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.items())
     failed = f"{sum(reasons.values()):,} battles have no verdict ({listed})"
     first = next(
-        (f.detail for path in sorted(folder.glob("failures*.jsonl")) for f in read_failures(path)),
+        (f.detail for path in Folder(folder).all_failures() for f in read_failures(path)),
         "",
     )
     if not summary.n_judged:

@@ -17,6 +17,7 @@ from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings, Row
+from arena.store.folder import Folder
 from arena.terminal import printable
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def rate(
         what = f"battles: of type {type(battles).__name__}"
         raise UsageError(f"{what}; expected a DataFrame, a path, or a list of paths")
     paths = [Path(path).expanduser() for path in battles]
-    folders = [path for path in paths if (path / "manifest.json").is_file()]
+    folders = [path for path in paths if Folder(path).is_experiment]
     found = load_battles(paths, aliases=names)
     return _leaderboard(
         build_leaderboard(found, facts=experiment_facts(folders), settings=settings)

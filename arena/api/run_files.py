@@ -7,8 +7,9 @@ from pathlib import Path
 from arena.api.compare import compare
 from arena.api.data import load_dataset
 from arena.api.retrieve import read_run
-from arena.config import load_config, safe_filename
+from arena.config import load_config
 from arena.errors import UsageError
+from arena.files import safe_filename
 
 
 def judge_run_files(

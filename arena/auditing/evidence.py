@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.config import safe_filename
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
 from arena.rating.battles import Battles, from_frame, load_battles
 from arena.records import Failure
+from arena.store.folder import Folder
 from arena.store.log_lines import battle_lines, read_failures
 from arena.store.per_query import ShownList, read_lists
 
@@ -91,9 +91,9 @@ def _failures(path: Path) -> tuple[Failure, ...] | None:
     """The matchups of an experiment that have still no battle; None for a bare file."""
     if not path.is_dir():
         return None
-    files = sorted(path.glob("failures*.jsonl"))
-    failures = {failure.id: failure for file in files for failure in read_failures(file)}
-    logs = sorted(path.glob("battles*.jsonl")) if failures else []
+    folder = Folder(path)
+    failures = {f.id: f for file in folder.all_failures() for f in read_failures(file)}
+    logs = folder.all_battles() if failures else []
     judged = {battle_id for log in logs for battle_id, _ in battle_lines(log)}
     return tuple(failure for failure in failures.values() if failure.id not in judged)
 
@@ -106,21 +106,17 @@ def _lists(
     return {
         (dataset, aliases.get(model, model)): shown
         for dataset in datasets
-        for model, shown in read_lists(_beside(folder, dataset, "per_query.json")).items()
+        for model, shown in read_lists(Folder(folder).per_query(dataset)).items()
     }
 
 
 def _ndcg_at_10(
     folder: Path, datasets: Sequence[str], aliases: Mapping[str, str]
 ) -> dict[tuple[str, str], float]:
-    paths = {dataset: _beside(folder, dataset, "metrics.json") for dataset in datasets}
+    paths = {dataset: Folder(folder).metrics(dataset) for dataset in datasets}
     return {
         (dataset, aliases.get(model, model)): metrics.ndcg_at_10
         for dataset, path in paths.items()
         if path.exists()
         for model, metrics in read_kept(dict[str, _Ndcg], path, "metrics").items()
     }
-
-
-def _beside(folder: Path, dataset: str, name: str) -> Path:
-    return folder / "retrieval" / safe_filename(dataset) / name

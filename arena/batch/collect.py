@@ -35,6 +35,7 @@ from arena.progress import Reporter
 from arena.records import Battle, JudgeInput, Reply, Usage, Verdict
 from arena.store.batch_ledger import Job, Ledger, now, read_jobs, utc
 from arena.store.battle_log import BattleLog
+from arena.store.folder import Folder
 from arena.store.log_lines import read_failures, read_replies
 from arena.store.manifest import known_gates
 
@@ -373,7 +374,7 @@ def _unreadable(folder: Path, at: str) -> frozenset[str]:
     """Battles with a reply of that moment that could not be read."""
     return frozenset(
         reply.id
-        for path in sorted(folder.glob("replies*.jsonl"))
+        for path in Folder(folder).all_replies()
         for reply in read_replies(path)
         if reply.winner is None and reply.at == at
     )
@@ -383,7 +384,7 @@ def _failed_at(folder: Path) -> dict[str, str]:
     """Battle id → when its last failure was recorded."""
     return {
         failure.id: failure.at
-        for path in sorted(folder.glob("failures*.jsonl"))
+        for path in Folder(folder).all_failures()
         for failure in read_failures(path)
     }
 

@@ -95,8 +95,9 @@ def compare(  # noqa: PLR0913  one parameter per option
     from arena.comparing import report  # noqa: PLC0415
     from arena.comparing.compare import compare as compare_models  # noqa: PLC0415
     from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415
+    from arena.store.folder import Folder  # noqa: PLC0415
 
-    if baseline is not None and not (baseline / "manifest.json").is_file():
+    if baseline is not None and not Folder(baseline).is_experiment:
         raise UsageError(f"--baseline {baseline}: no manifest.json; give an experiment's folder")
     if len(paths) == 1 and paths[0].suffix == ".toml":
         a, b, folder = judge_run_files(

@@ -12,10 +12,10 @@ import numpy as np
 from arena.auditing.estimates import share
 from arena.auditing.records import Estimate
 from arena.comparing.groups import Groups, Query, groups_of_texts, read_groups
-from arena.config import safe_filename
 from arena.rating.battles import Battles, load_aliases, load_battles
 from arena.rating.head_to_head import HeadToHead, QueryOutcome, head_to_head
 from arena.rating.leaderboard_records import RatingSettings
+from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 from arena.store.texts import read_shown
 
@@ -142,7 +142,7 @@ def query_texts(paths: Sequence[Path], battles: Battles) -> dict[Query, str]:
     texts: dict[Query, str] = {}
     for folder in paths:
         for dataset in battles.datasets:
-            place = folder / "retrieval" / safe_filename(dataset) / "shown.jsonl"
+            place = Folder(folder).shown(dataset)
             if place.is_file() and (shown := read_shown(place)) is not None:
                 texts |= {(dataset, query.query_id): query.text for query in shown.queries}
     return texts
@@ -157,7 +157,7 @@ def changed_data(baseline: Path, paths: Sequence[Path]) -> tuple[str, ...]:
     before = read_manifest(baseline)["datasets"]
     now: dict[str, Mapping[str, object]] = {}
     for folder in paths:
-        if (folder / "manifest.json").is_file():
+        if Folder(folder).is_experiment:
             now |= read_manifest(folder)["datasets"]
     return tuple(_changes(before, now))
 

@@ -10,7 +10,6 @@ from arena.config.experiment import (
 )
 from arena.config.judges import UNPRICED, JudgeConfig
 from arena.config.models import ModelConfig, known_price
-from arena.config.section import safe_filename
 
 __all__ = [
     "RETRIEVAL_DEPTH",
@@ -23,5 +22,4 @@ __all__ = [
     "known_price",
     "load_config",
     "parse_config",
-    "safe_filename",
 ]

@@ -16,9 +16,9 @@ from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
 from arena.config.models import ModelConfig
-from arena.config.section import FileName, Section, Settings, problem_lines, safe_filename
+from arena.config.section import FileName, Section, Settings, problem_lines
 from arena.errors import ConfigError
-from arena.files import parse_toml
+from arena.files import parse_toml, safe_filename
 from arena.records import Orders
 
 RETRIEVAL_DEPTH = 100

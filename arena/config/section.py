@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from arena.config.secrets import secret_in_address
+from arena.files import safe_filename
 from arena.redaction import keep_secret
 
 _LONGEST_FILE_NAME: Final = 200
@@ -151,11 +152,6 @@ def _unfit_inside(value: Any) -> str | None:
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def safe_filename(name: str) -> str:
-    """A model's or dataset's name as a file name: slashes and the like become underscores."""
-    return re.sub(r"[^\w.+@-]", "_", name)
 
 
 _LONGEST: Final = 80

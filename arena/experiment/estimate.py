@@ -25,6 +25,7 @@ from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
 from arena.records import JudgeInput, Reply, Run, ScoredDoc
 from arena.store.battle_log import ReplyIndex
+from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.log_lines import battle_lines
 from arena.terminal import dollars
@@ -272,10 +273,10 @@ class PaidReplies:
         self.battle_ids = IdSet()  #: of the battles in the log
         self._replies = ReplyIndex()
         self._cache = cache
-        for path in sorted(folder.glob("battles*.jsonl")):
+        for path in Folder(folder).all_battles():
             for name, _ in battle_lines(path):
                 self.battle_ids.add(name)
-        for path in sorted(folder.glob("replies*.jsonl")):
+        for path in Folder(folder).all_replies():
             self._replies.load(path)
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from arena.config import Config, load_config, safe_filename
+from arena.config import Config, load_config
 from arena.data.beir import sample_queries
 from arena.data.load import load_dataset
 from arena.errors import UsageError
@@ -17,6 +17,7 @@ from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter
 from arena.records import Dataset, Matchup, Run
+from arena.store.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,6 @@ class Experiment:
     config: Config
     source: Path  #: the arena.toml
     folder: Path  #: runs/<name> beside it
-
-    def retrieval(self, dataset: str, model: str) -> Path:
-        """Where a model's run on a dataset is kept, as a TREC file."""
-        names = safe_filename(dataset), f"{safe_filename(model)}.trec"
-        return self.folder.joinpath("retrieval", *names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ def open_experiment(path: Path) -> Experiment:
             the results would go.
     """
     source = path / "arena.toml" if path.is_dir() else path
-    if source.with_name("manifest.json").exists():
+    if Folder(source.parent).is_experiment:
         raise UsageError(
             f"{path}: holds an experiment's results; give the arena.toml that they were made from"
         )

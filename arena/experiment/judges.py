@@ -13,12 +13,13 @@ from arena.experiment.experiment import PreparedExperiment
 from arena.files import cache_folder
 from arena.judging.budget import Budget
 from arena.judging.judge import Judge
-from arena.judging.learned import LEARNED, Learned
+from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of, open_judge
 from arena.judging.prompt import Prompt
 from arena.judging.qrels import qrels_judge
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Grade
+from arena.store.folder import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def open_judges(
     """
     async with AsyncExitStack() as stack:
         cache = stack.enter_context(VerdictCache(cache_folder()))
-        learned = Learned(prepared.experiment.folder / LEARNED)
+        learned = Learned(Folder(prepared.experiment.folder).learned)
         resources = JudgeResources(budgets, cache, on_grade, learned)
         judges = []
         for config in prepared.config.judges:

@@ -48,6 +48,7 @@ from arena.retrieval.table import Retrieved
 from arena.signals import interruptible
 from arena.store.batch_ledger import warn_of_jobs
 from arena.store.battle_log import BattleLog
+from arena.store.folder import Folder
 from arena.store.grades import GradeBook
 
 WORKERS: Final = 1024
@@ -64,10 +65,15 @@ def retrieve(path: Path, reporter: Reporter) -> list[Retrieved]:
     experiment = open_experiment(path)
     material = _load(experiment, reporter)
     runs = retrieve_all(experiment, material, reporter)
-    paths = [experiment.retrieval(run.dataset, run.model) for run in runs]
+    files = Folder(experiment.folder)
     return [
-        Retrieved(run.dataset, run.model, path, read_stats(path.with_suffix(".json")))
-        for run, path in zip(runs, paths, strict=True)
+        Retrieved(
+            run.dataset,
+            run.model,
+            files.run(run.dataset, run.model),
+            read_stats(files.run_stats(run.dataset, run.model)),
+        )
+        for run in runs
     ]
 
 
@@ -182,7 +188,7 @@ async def _session(
             prepared, [configured.judge for configured in judges], reporter, shard=shard
         )
         seen = partial(_count, stats, monitor)
-        log = stack.enter_context(BattleLog(folder, shard=shard.name, seen=seen))
+        log = stack.enter_context(BattleLog(folder, shard=shard, seen=seen))
         budgets.begin()
         # On the way out, in this order: no call is sent any more, then what was paid and led to no
         # battle is written, then the log is closed.

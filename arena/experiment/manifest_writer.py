@@ -14,6 +14,7 @@ from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
 from arena.files import parse_toml, write_atomically
+from arena.store.folder import Folder
 from arena.store.manifest import Gate, read_manifest
 from arena.version import __version__
 
@@ -45,8 +46,8 @@ def write_manifest(
     """
     experiment, material = prepared.experiment, prepared.material
     source = experiment.source.read_bytes()
-    path = experiment.folder / "manifest.json"
-    before = read_manifest(experiment.folder) if path.exists() else {}
+    files = Folder(experiment.folder)
+    before = read_manifest(files.path) if files.is_experiment else {}
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     manifest = {
         "experiment": experiment.config.experiment.name,
@@ -70,8 +71,8 @@ def write_manifest(
         },
         "notes": list(material.notes),
     }
-    write_atomically(experiment.folder / "arena.toml", [source])
-    write_atomically(path, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
+    write_atomically(files.config, [source])
+    write_atomically(files.manifest, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
 
 
 def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:

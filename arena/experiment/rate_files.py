@@ -21,6 +21,7 @@ from arena.rating.leaderboard_records import (
     figures_of,
 )
 from arena.records import RetrievalStats
+from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -65,20 +66,21 @@ def rate_files(
         DataError: a file cannot be read as battles; names file and line.
     """
     battles = load_battles(paths, aliases=load_aliases(aliases) if aliases else None)
-    folders = [path for path in paths if (path / "manifest.json").is_file()]
+    folders = [path for path in paths if Folder(path).is_experiment]
     return build_leaderboard(battles, facts=experiment_facts(folders), settings=settings)
 
 
 def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
     """Write leaderboard.json and leaderboard.csv."""
-    write_json(leaderboard, folder / "leaderboard.json")
-    write_csv(leaderboard, folder / "leaderboard.csv")
+    files = Folder(folder)
+    write_json(leaderboard, files.leaderboard)
+    write_csv(leaderboard, files.leaderboard_csv)
 
 
 def last_leaderboard(folder: Path) -> Leaderboard | None:
     """The leaderboard that the last run left; None where there is none that can be read."""
     try:
-        return read_leaderboard(folder / "leaderboard.json")
+        return read_leaderboard(Folder(folder).leaderboard)
     except DataError:
         return None
 
@@ -110,14 +112,12 @@ def _retrievals(
     folder: Path,
 ) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
     """Each model's settings with its stats and metrics on each dataset."""
-    from arena.config import safe_filename  # noqa: PLC0415
-
+    files = Folder(folder)
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:
-        place = folder / "retrieval" / safe_filename(dataset["name"])
-        metrics = read_metrics(place / "metrics.json")
+        metrics = read_metrics(files.metrics(dataset["name"]))
         for model in config["models"]:
-            path = place / f"{safe_filename(model['name'])}.json"
+            path = files.run_stats(dataset["name"], model["name"])
             stats = read_stats(path) if path.exists() else RetrievalStats()
             yield model, dataset["name"], stats, metrics.get(model["name"])
 

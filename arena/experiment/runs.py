@@ -26,6 +26,7 @@ from arena.progress import Reporter
 from arena.records import Dataset, Run
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
+from arena.store.folder import Folder
 from arena.store.per_query import measure_lists, write_lists
 from arena.store.texts import ShownDocument, ShownQuery, shown_key, write_shown
 from arena.version import __version__
@@ -59,7 +60,7 @@ def _retrieve_all(
         for wanted in run_specs(experiment, dataset, material.queries[name]):
             over = made.get(wanted.model.over or "")
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, over=over)
-            for note in read_stats(wanted.path.with_suffix(".json")).notes:
+            for note in read_stats(wanted.stats_path).notes:
                 reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
     note_short(experiment, material, runs, reporter)
@@ -71,7 +72,7 @@ def stored_run(wanted: RunSpec) -> Run | None:
     """The run on disk, if it is what this configuration would retrieve."""
     path, dataset = wanted.path, wanted.dataset
     try:
-        if read_stats(path.with_suffix(".json")).key != wanted.key:
+        if read_stats(wanted.stats_path).key != wanted.key:
             return None
         return read_run(
             path,
@@ -88,7 +89,7 @@ def _kept(wanted: RunSpec) -> Run | None:
     """The run on disk where it is valid; its cost is that at the price of today's arena.toml."""
     run = stored_run(wanted)
     if run is not None:
-        path = wanted.path.with_suffix(".json")
+        path = wanted.stats_path
         stats = read_stats(path)
         cost = cost_usd(wanted.model, stats.tokens)
         if cost != stats.cost_usd:
@@ -114,10 +115,10 @@ def _retrieve(wanted: RunSpec, reporter: Reporter, *, over: Run | None) -> Run:
         )
         stage.update(n_steps)
     if wanted.base is not None:
-        below = read_stats(wanted.base.path.with_suffix(".json"))
+        below = read_stats(wanted.base.stats_path)
         stats = with_base(stats, below, over=wanted.base.model.name, n_queries=len(queries))
     write_run(run, wanted.path)
-    write_stats(replace(stats, key=wanted.key), wanted.path.with_suffix(".json"))
+    write_stats(replace(stats, key=wanted.key), wanted.stats_path)
     return run
 
 
@@ -137,6 +138,7 @@ def note_short(
 
 def write_metrics(experiment: Experiment, material: ExperimentData, runs: Sequence[Run]) -> None:
     """Beside the runs of each dataset, what its qrels say of them, and what judges are shown."""
+    files = Folder(experiment.folder)
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)
     for name, dataset in material.datasets.items():
@@ -144,16 +146,16 @@ def write_metrics(experiment: Experiment, material: ExperimentData, runs: Sequen
             run.model: measure_run(run, dataset.qrels) for run in runs if run.dataset == name
         }
         table = {model: asdict(metrics) for model, metrics in measured.items() if metrics}
-        path = experiment.retrieval(name, "").with_name("metrics.json")
-        write_atomically(path, [orjson.dumps(table, option=orjson.OPT_INDENT_2), b"\n"])
+        raw = orjson.dumps(table, option=orjson.OPT_INDENT_2)
+        write_atomically(files.metrics(name), [raw, b"\n"])
         lists = {
             run.model: measure_lists(run, dataset, top_k=top_k, document_words=document_words)
             for run in runs
             if run.dataset == name
         }
-        write_lists(lists, path.with_name("per_query.json"))
+        write_lists(lists, files.per_query(name))
         keep_shown(
-            path.with_name("shown.jsonl"),
+            files.shown(name),
             dataset,
             [run for run in runs if run.dataset == name],
             top_k=top_k,
@@ -251,8 +253,13 @@ class RunSpec:
 
     @property
     def path(self) -> Path:
-        """The TREC file; its stats are beside it, as JSON."""
-        return self.experiment.retrieval(self.dataset.name, self.model.name)
+        """Return where it is kept, as a TREC file."""
+        return Folder(self.experiment.folder).run(self.dataset.name, self.model.name)
+
+    @property
+    def stats_path(self) -> Path:
+        """Return where it stands what it took."""
+        return Folder(self.experiment.folder).run_stats(self.dataset.name, self.model.name)
 
     @property
     def base(self) -> RunSpec | None:

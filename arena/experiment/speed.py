@@ -13,6 +13,7 @@ from arena.config import JudgeConfig
 from arena.endpoint.address import is_own
 from arena.json_text import read_json
 from arena.judging.open import endpoint_of
+from arena.store.folder import Folder
 from arena.terminal import duration
 
 SECONDS_PER_CALL: Final = 2.0
@@ -56,9 +57,10 @@ def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: 
 
 def seconds_per_answer(config: JudgeConfig, folder: Path) -> float | None:
     """The time from one answer of a judge to the next in its last run; None if nobody knows."""
-    name = "grades" if config.kind == "pointwise" else "replies"
-    paths = sorted(folder.glob(f"{name}*.jsonl"), key=lambda path: path.stat().st_mtime)
-    moments = sorted(_moments(paths[-1], config.log_name)) if paths else []
+    files = Folder(folder)
+    paths = files.all_grades() if config.kind == "pointwise" else files.all_replies()
+    newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+    moments = sorted(_moments(newest, config.log_name)) if newest else []
     gaps = [after - before for before, after in itertools.pairwise(moments)]
     if len(gaps) < LEAST:
         return None

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,19 +21,16 @@ import orjson
 
 from arena.config import UNPRICED, Config
 from arena.errors import ConfigError, DataError
+from arena.files import locked
 from arena.judging.budget import Budget
 from arena.records import Reply, Usage
 from arena.store.batch_ledger import read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.claims import Claims, read_claims
+from arena.store.folder import Folder
 from arena.store.log_lines import is_cost
 from arena.store.shards import WHOLE, Shard
 
-CLAIMS: Final = "spending"
-"""What the file of a log's `Claims` is called by."""
-
-_KINDS: Final = ("replies", "grades", CLAIMS)
-"""Files that say what was spent."""
 _ROUNDING_USD: Final = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
 _TURN_S: Final = 0.02
@@ -75,19 +72,14 @@ def charges(folder: Path, *, shard: Shard = WHOLE) -> dict[str, Charged]:
     Raises:
         DataError: a file is damaged; names it.
     """
-    names = {
-        path.stem.removeprefix(kind) for kind in _KINDS for path in folder.glob(f"{kind}*.json*")
-    }
     total: dict[str, Charged] = {}
-    for name in sorted(names):
-        share = _share(name, shard)
-        replies = _logged(folder / f"replies{name}.jsonl")
-        grades = _logged(folder / f"grades{name}.jsonl")
-        claims = read_claims(folder / f"{CLAIMS}{name}.json")
+    for log in Folder(folder).paid_logs():
+        share = _share(log.suffix, shard)
+        replies, grades, claims = _logged(log.replies), _logged(log.grades), read_claims(log.claims)
         for judge in replies.keys() | grades.keys() | claims.keys():
             usd = max(cost.get(judge, 0.0) for cost in (replies, grades, claims))
             before = total.get(judge, NOTHING)
-            own = name == _suffix(shard)
+            own = log.suffix == shard.suffix
             total[judge] = Charged(
                 before.usd + usd * share,
                 before.all_usd + usd,
@@ -150,7 +142,7 @@ class Budgets:
         killed = {j for j, c in self.before.items() if c.own_usd - c.logged_usd > _ROUNDING_USD}
         if not killed and self.paid_usd <= _ROUNDING_USD:
             return
-        logged = _logged(self.folder / f"replies{_suffix(self.shard)}.jsonl")
+        logged = _logged(Folder(self.folder).log(self.shard).replies)
         for judge in sorted(self.before.keys() | self.own.keys()):
             rest_usd = self._spent_usd(judge) - logged.get(judge, 0.0)
             if rest_usd > _ROUNDING_USD:
@@ -200,7 +192,7 @@ def open_budgets_and_log(
         judge: Budget(None if cap is None else cap / shard.count, within=whole, turn=turn)
         for judge, cap in own.items()
     }
-    claims = Claims(folder / f"{CLAIMS}{_suffix(shard)}.json")
+    claims = Claims(Folder(folder).log(shard).claims)
     books = Budgets(whole, budgets, folder, shard, before, claims, read_at)
     _charge(books)
     return books
@@ -228,19 +220,14 @@ def _charge(books: Budgets) -> None:
 @asynccontextmanager
 async def _turn(folder: Path) -> AsyncIterator[None]:
     """Wait until no other shard of this folder has a call alone on the wire."""
-    import filelock  # noqa: PLC0415
-
-    lock = filelock.FileLock(folder / ".alone.lock")
-    while True:
-        try:
-            lock.acquire(blocking=False)
-            break
-        except filelock.Timeout:
-            await asyncio.sleep(_TURN_S)
-    try:
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(Folder(folder).turn_lock, wait_s=0))
+                break
+            except TimeoutError:
+                await asyncio.sleep(_TURN_S)
         yield
-    finally:
-        lock.release()
 
 
 def _all(charged: Mapping[str, Charged]) -> Charged:
@@ -251,13 +238,8 @@ def _all(charged: Mapping[str, Charged]) -> Charged:
 
 def _stamp(folder: Path) -> Stamp:
     """Which files say what was spent, and how they are now."""
-    paths = sorted(path for path in folder.glob("*.json*") if path.name.startswith(_KINDS))
+    paths = Folder(folder).all_paid()
     return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-
-
-def _suffix(shard: Shard) -> str:
-    """How the names of a shard's files end."""
-    return f"-{shard.name}" if shard.name else ""
 
 
 def _logged(path: Path) -> Mapping[str, float]:
@@ -269,11 +251,11 @@ def _logged(path: Path) -> Mapping[str, float]:
     return total
 
 
-def _share(name: str, shard: Shard) -> float:
-    """How much of the cost of a log with this suffix is charged to a shard."""
-    if shard.name is None or name == _suffix(shard):
+def _share(suffix: str, shard: Shard) -> float:
+    """Return how much of the cost of a log with this suffix is charged to a shard."""
+    if shard.name is None or suffix == shard.suffix:
         return 1.0
-    same_parts = name.endswith(f"of{shard.count}")
+    same_parts = suffix.endswith(f"of{shard.count}")
     return 0.0 if same_parts else 1 / shard.count
 
 

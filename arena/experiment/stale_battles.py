@@ -8,9 +8,10 @@ from arena.experiment.experiment import PreparedExperiment
 from arena.experiment.pending import planned
 from arena.judging.judge import Judge
 from arena.progress import Reporter
+from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.shards import WHOLE, Shard
-from arena.store.superseded import SUPERSEDED, set_aside
+from arena.store.superseded import set_aside
 
 
 def move_stale_battles(
@@ -37,17 +38,17 @@ def move_stale_battles(
     Raises:
         LogError: another process writes this experiment's log.
     """
-    folder = prepared.experiment.folder
-    has_log = any(folder.glob("battles*.jsonl"))
+    files = Folder(prepared.experiment.folder)
+    has_log = bool(files.logs())
     if not has_log and shard.name is None:
         return prepared.n_matchups * len(judges)
     battle_ids, n_of_shard = IdSet(), 0
     for battle_id, _, _ in planned(prepared.matchups, prepared.lists, judges):
         battle_ids.add(battle_id)
         n_of_shard += shard.holds(battle_id)
-    if has_log and (n_moved := set_aside(folder, battle_ids)):
+    if has_log and (n_moved := set_aside(files.path, battle_ids)):
         reporter.say(
             f"note: {n_moved:,} battles of an earlier configuration were moved to "
-            f"{folder / SUPERSEDED}"
+            f"{files.superseded}"
         )
     return n_of_shard

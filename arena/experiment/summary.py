@@ -19,6 +19,7 @@ from arena.judging.budget import Budget
 from arena.progress import Reporter, Stage
 from arena.rating.elo import Elo
 from arena.records import Battle
+from arena.store.folder import Folder
 from arena.store.shards import WHOLE, Shard
 from arena.terminal import dollars
 
@@ -104,8 +105,7 @@ class Summary:
             return
         listed = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
         by = f"by {judge} " if len(self.experiment.config.judges) > 1 else ""
-        name = self.options.shard.name
-        file = self.experiment.folder / f"failures{f'-{name}' if name else ''}.jsonl"
+        file = Folder(self.experiment.folder).log(self.options.shard).failures
         raise IncompleteError(
             f"{n_failed:,} battles {by}have no verdict ({listed}), more than max_failures = "
             f"{allowed:g} allows; they are in {file}, "

@@ -15,11 +15,10 @@ from typing import Any, Final
 import orjson
 
 from arena.errors import ArenaError
-from arena.files import write_atomically
+from arena.files import locked, write_atomically
 
 _log = logging.getLogger(__name__)
 
-LEARNED: Final = "learned.json"
 _WAIT_S: Final = 5.0
 """Longest wait for another shard that writes."""
 
@@ -56,13 +55,10 @@ class Learned:
         Returns:
             What is known now.
         """
-        import filelock  # noqa: PLC0415
-
         if self._path is None:
             return change({})
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(self._path.with_name(f".{LEARNED}.lock"), timeout=_WAIT_S):
+            with locked(self._path.with_name(f".{self._path.name}.lock"), wait_s=_WAIT_S):
                 known = self._read()
                 mine = _part(known, endpoint)
                 before = _part(mine, subject)
@@ -71,7 +67,7 @@ class Learned:
                     option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
                     write_atomically(self._path, [orjson.dumps(tree, option=option)])
                 return facts
-        except (ArenaError, OSError, filelock.Timeout, NotImplementedError) as error:
+        except (ArenaError, OSError) as error:
             self._complain(f"cannot be written: {error}")
             return change({})
 

@@ -22,6 +22,7 @@ from arena.errors import DataError
 from arena.files import open_database
 from arena.judging.reply import ChatReply, Token
 from arena.records import Usage
+from arena.store.folder import verdict_cache
 
 _log = logging.getLogger(__name__)
 _USAGE: Final = tuple(field.name for field in fields(Usage))
@@ -46,7 +47,7 @@ class VerdictCache:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "verdicts.sqlite"
+        self.path = verdict_cache(folder)
         self._broken = False
         self._waiting: dict[bytes, bytes] = {}  #: request → reply, not written yet
         try:

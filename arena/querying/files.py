@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,7 @@ from arena.errors import DataError, UsageError
 from arena.files import write_atomically
 from arena.judging.budget import Budget
 from arena.querying.screening import Screened
-from arena.store.append import LineFile
-from arena.store.battle_log import lock_log
+from arena.store.append import LineFile, locked_log
 from arena.store.claims import Claims, read_claims
 from arena.store.log_lines import is_cost
 
@@ -31,6 +31,7 @@ MANIFEST: Final = "queries.manifest.json"
 REPLIES: Final = "queries.replies.jsonl"
 SPENDING: Final = "queries.spending.json"
 LEARNED: Final = "queries.learned.json"
+LOCK: Final = ".queries.lock"
 
 _ROUNDING_USD: Final = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
@@ -66,7 +67,8 @@ class Answers:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lock = lock_log(folder, "-queries")
+        self._lock = ExitStack()
+        self._lock.enter_context(locked_log(folder / LOCK))
         self._synced_at = time.monotonic()
         try:
             self._file = LineFile(folder / REPLIES)
@@ -77,7 +79,7 @@ class Answers:
             self._claims = Claims(folder / SPENDING)
             self._budget: Budget | None = None
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
 
     def add(self, answer: Answer) -> None:
@@ -119,7 +121,7 @@ class Answers:
         finally:
             self._claims.close(settled=settled)
             self._file.close()
-            self._lock.release()
+            self._lock.close()
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:

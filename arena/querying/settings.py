@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from arena.config import UNPRICED, Config, DatasetConfig, JudgeConfig, load_config, safe_filename
+from arena.config import UNPRICED, Config, DatasetConfig, JudgeConfig, load_config
 from arena.config.section import problem_lines
 from arena.digest import digest
 from arena.errors import ConfigError, UsageError
+from arena.files import safe_filename
 from arena.judging.prompt import QUERIES_PLACEHOLDERS, Prompt, count_words, load_prompt
 from arena.querying.files import QUERIES
 from arena.records import Document

@@ -40,6 +40,7 @@ from arena.rating.battle_columns import (
 )
 from arena.rating.battle_readers import read_table, table_from_frame
 from arena.rating.battle_table import BattleTable
+from arena.store.folder import Folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +116,7 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        logs = sorted(path.glob("battles*.jsonl")) if path.is_dir() else [path]
+        logs = Folder(path).all_battles() if path.is_dir() else [path]
         if not logs:
             raise UsageError(f"{path}: no battles*.jsonl in this folder; `arena battle` writes one")
         # A shard that has only begun has an empty log; that is an error only if all have.
@@ -127,7 +128,7 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
             raise UsageError(f"{file}: given twice; its battles would count twice")
     if not files:
         raise UsageError("no battles to rate; give an experiment folder or a battle log")
-    failures = [f for path in map(Path, paths) for f in sorted(path.glob("failures*.jsonl"))]
+    failures = [f for path in map(Path, paths) for f in Folder(path).all_failures()]
     tables = [replace(read_table(file), kinds=_judge_kinds(file.parent)) for file in files]
     return _assemble(tables, aliases or {}, failures)
 
@@ -246,7 +247,7 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
 def _judge_kinds(folder: Path) -> dict[str, str]:
     """Judge → kind, as the manifest of an experiment has it; nothing where there is none."""
     try:
-        judges = orjson.loads((folder / "manifest.json").read_bytes())["judges"]
+        judges = orjson.loads(Folder(folder).manifest.read_bytes())["judges"]
         return {judge["name"]: judge["kind"] for judge in judges}
     except (OSError, ValueError, LookupError, TypeError):
         return {}  # whoever needs the manifest says what is wrong with it

@@ -28,21 +28,11 @@ from arena.site.overview import (
 from arena.site.records import Files, Site
 from arena.site.render import Page, assets, render_pages, sources
 from arena.site.tables import latencies
+from arena.store.folder import Folder
 from arena.version import __version__
 
 VERSION: Final = "data/version.js"
 """Which log a site shows; a page that is open during a run asks for it now and then."""
-
-_INPUTS: Final = (
-    "battles*.jsonl",
-    "failures*.jsonl",
-    "replies*.jsonl",
-    "leaderboard.json",
-    "manifest.json",
-    "arena.toml",
-    "retrieval/*/*.json",
-    "retrieval/*/shown.jsonl",
-)
 
 
 def _silent(_: str) -> None:
@@ -84,14 +74,12 @@ def build_site(
 
 def default_folder(path: Path) -> Path:
     """Where a site goes that is given no place."""
-    return path / "report" if path.is_dir() else path.with_name(f"{path.stem}-report")
+    return Folder(path).report if path.is_dir() else path.with_name(f"{path.stem}-report")
 
 
 def input_files(path: Path) -> list[Path]:
     """All that a site is made of, as far as it is there."""
-    if not path.is_dir():
-        return [path]
-    return sorted(file for pattern in _INPUTS for file in path.glob(pattern) if file.is_file())
+    return Folder(path).published() if path.is_dir() else [path]
 
 
 def version_of(path: Path) -> str:

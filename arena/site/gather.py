@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from arena.auditing.audit import build_audit
 from arena.auditing.evidence import read_evidence
 from arena.auditing.records import Audit
-from arena.config import safe_filename
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError, WriteError
 from arena.experiment.rate_files import last_leaderboard, rate_files, write_leaderboard
@@ -19,6 +18,7 @@ from arena.rating.leaderboard_records import Leaderboard
 from arena.records import RetrievalStats
 from arena.site.data_files import Lists
 from arena.site.log_columns import Log, count_failures, read_log
+from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 from arena.store.per_query import read_lists
 from arena.store.texts import ShownTexts, read_shown
@@ -27,9 +27,6 @@ Tree = Mapping[str, Any]
 """A JSON object as an experiment's manifest has it."""
 
 Noted = TypeVar("Noted", Leaderboard, Audit)
-
-_RATED = ("battles*.jsonl", "failures*.jsonl", "manifest.json", "retrieval/*/*.json")
-"""What a leaderboard is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def gather(path: Path) -> Gathered:
         DataError: a file is not what it should be; names file and line.
     """
     check_path(path)
-    manifest = read_manifest(path) if (path / "manifest.json").is_file() else {}
+    manifest = read_manifest(path) if Folder(path).is_experiment else {}
     log = read_log(path)
     leaderboard = None if log is None else _without_folder(_leaderboard(path, log), path)
     named = list(manifest.get("datasets", {}))
@@ -79,7 +76,7 @@ def gather(path: Path) -> Gathered:
         *(name for name in (log.battles.datasets if log else ()) if name not in named),
     ]
     models = [model["name"] for model in manifest.get("config", {}).get("models", ())]
-    toml = path / "arena.toml"
+    toml = Folder(path).config
     return Gathered(
         path=path,
         title=manifest.get("experiment") or path.resolve().stem,
@@ -103,7 +100,7 @@ def check_path(path: Path) -> None:
         UsageError: there is not.
     """
     if path.is_dir():
-        if not (path / "manifest.json").is_file() and not any(path.glob("battles*.jsonl")):
+        if not Folder(path).is_experiment and not Folder(path).logs():
             raise UsageError(
                 f"{path}: no experiment: neither manifest.json nor battles*.jsonl is in it; "
                 "give a folder under runs/, or a file of battles"
@@ -121,9 +118,9 @@ def current_leaderboard(path: Path) -> Leaderboard:
     """
     if not path.is_dir():
         return rate_files([path])
-    rated = [file for pattern in _RATED for file in path.glob(pattern)]
-    newest = max(file.stat().st_mtime_ns for file in rated)
-    file = path / "leaderboard.json"
+    folder = Folder(path)
+    newest = max(file.stat().st_mtime_ns for file in folder.rated())
+    file = folder.leaderboard
     if file.is_file() and file.stat().st_mtime_ns >= newest and (kept := last_leaderboard(path)):
         return kept
     leaderboard = rate_files([path])
@@ -158,7 +155,7 @@ def _without_folder(noted: Noted, path: Path) -> Noted:
 def _shown(path: Path, datasets: Sequence[str]) -> dict[str, ShownTexts]:
     if not path.is_dir():
         return {}
-    files = {name: read_shown(_beside(path, name) / "shown.jsonl") for name in datasets}
+    files = {name: read_shown(Folder(path).shown(name)) for name in datasets}
     return {name: texts for name, texts in files.items() if texts is not None}
 
 
@@ -168,7 +165,7 @@ def _lists(path: Path, datasets: Sequence[str]) -> Lists:
     return {
         (name, model): shown
         for name in datasets
-        for model, shown in read_lists(_beside(path, name) / "per_query.json").items()
+        for model, shown in read_lists(Folder(path).per_query(name)).items()
     }
 
 
@@ -176,12 +173,8 @@ def _stats(
     path: Path, datasets: Sequence[str], models: Sequence[str]
 ) -> dict[tuple[str, str], RetrievalStats]:
     places = {
-        (dataset, model): _beside(path, dataset) / f"{safe_filename(model)}.json"
+        (dataset, model): Folder(path).run_stats(dataset, model)
         for dataset in datasets
         for model in models
     }
     return {key: read_stats(place) for key, place in places.items() if place.is_file()}
-
-
-def _beside(path: Path, dataset: str) -> Path:
-    return path / "retrieval" / safe_filename(dataset)

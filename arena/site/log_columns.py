@@ -17,6 +17,7 @@ from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battle_table import OWN
 from arena.rating.battles import Battles, load_battles
 from arena.records import Battle
+from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex, IdSet
 from arena.store.log_lines import parse_battles, read_failures, verdict_places
 
@@ -82,7 +83,7 @@ def read_log(path: Path) -> Log | None:
         return None
     if not all(map(_is_ours, files)):
         return Log(load_battles([path]), None)
-    replies = sorted(path.glob("replies*.jsonl")) if path.is_dir() else []
+    replies = Folder(path).all_replies() if path.is_dir() else []
     return _own_log(files, replies)
 
 
@@ -90,12 +91,12 @@ def log_files(path: Path) -> list[Path]:
     """The files of a folder that hold battles, if only one; or the file itself."""
     if not path.is_dir():
         return [path]
-    return [file for file in sorted(path.glob("battles*.jsonl")) if _begun(file)]
+    return [file for file in Folder(path).all_battles() if _begun(file)]
 
 
 def count_failures(folder: Path) -> int:
     """How many matchups have no verdict where no battle has one either."""
-    files = folder.glob("failures*.jsonl") if folder.is_dir() else ()
+    files = Folder(folder).all_failures() if folder.is_dir() else ()
     return len({failure.id for file in files for failure in read_failures(file)})
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from arena.errors import ArenaError
 from arena.site.build import build_site, input_files
+from arena.store.folder import Folder
 
 INTERVAL_S: Final = 3.0
 """Shortest wait between two builds."""
@@ -95,7 +96,7 @@ def _follower(path: Path) -> Iterator[None]:
 
 
 def _build_last(path: Path, say: Callable[[str], None]) -> None:
-    if not (path / "manifest.json").is_file():
+    if not Folder(path).is_experiment:
         return  # the run came to its end before there was anything to show
     try:
         say(f"site: {build_site(path)}")

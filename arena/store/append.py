@@ -1,13 +1,20 @@
-"""A file that whole lines are appended to, and from which a torn last line is cut."""
+"""Append whole lines to a file that one process locks; cut off a torn last line."""
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from arena.errors import LogError
+from arena.files import locked
+
+LOCK_WAIT_S: Final = 1.0
+"""Longest wait for another writer that is just leaving."""
 
 _TAIL_BYTES: Final = 1 << 16
 
@@ -92,6 +99,30 @@ def sync_names(folder: Path) -> None:
             os.close(number)
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+@contextmanager
+def locked_log(lock: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Make sure that no other process writes a log meanwhile.
+
+    Raises:
+        LogError: another one does, or the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, wait_s=wait_s))
+        except TimeoutError:
+            raise LogError(
+                f"{lock.parent}: another arena is writing this log; wait until it is done, or "
+                "stop it"
+            ) from None
+        except OSError as error:
+            if error.errno == errno.ENOLCK:
+                raise LogError(
+                    f"{lock.parent}: {error.strerror}; put the experiment on a local disk"
+                ) from None
+            raise unwritable(lock.parent, error) from None
+        yield
 
 
 def unwritable(path: Path, error: OSError) -> LogError:

@@ -18,10 +18,7 @@ import orjson
 from arena.errors import DataError
 from arena.progress import Reporter
 from arena.store.append import LineFile
-
-LEDGER: Final = "batches.jsonl"
-FILES: Final = "batches"
-"""The folder with the input files of jobs that are not collected yet."""
+from arena.store.folder import Folder
 
 _REMEDY: Final = "restore it; deleting it forgets jobs that are paid for"
 
@@ -60,7 +57,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = LineFile(folder / LEDGER)  # cuts a torn tail before the lines are read
+        self._file = LineFile(Folder(folder).ledger)  # cuts a torn tail before the lines are read
         try:
             self.jobs = read_jobs(folder)
         except DataError:
@@ -80,7 +77,7 @@ class Ledger:
 
     def path(self, job: Job) -> Path:
         """Where a job's input file is until it is collected."""
-        return self.folder / FILES / f"{job.name}.jsonl"
+        return Folder(self.folder).batch_input(job.name)
 
     def name(self, sha256: str) -> str:
         """What the next job is called."""
@@ -119,7 +116,7 @@ def read_jobs(folder: Path) -> dict[str, Job]:
         DataError: a line is damaged; names file and line.
     """
     jobs: dict[str, Job] = {}
-    path = folder / LEDGER
+    path = Folder(folder).ledger
     for number, event in _events(path):
         try:
             if event.pop("event") == "chunk":
@@ -185,5 +182,5 @@ def warn_of_jobs(folder: Path, reporter: Reporter) -> None:
         n_requests = sum(len(job.requests) for job in waiting)
         reporter.say(
             f"warning: {n_requests:,} requests are under way in {len(waiting)} batch jobs "
-            f"({folder / LEDGER}) and will be paid for twice; `arena batch collect` first"
+            f"({Folder(folder).ledger}) and will be paid for twice; `arena batch collect` first"
         )

@@ -10,31 +10,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import orjson
 
 from arena.errors import LogError
 from arena.records import Battle, Failure, Reply
-from arena.store.append import LineFile, sync_names, unwritable
+from arena.store.append import LineFile, locked_log, sync_names
+from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex, IdSet
 from arena.store.log_lines import parse_battles, parse_reply, row, verdict_places
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from arena.store.shards import WHOLE, Shard
 
 GROUP: Final = 256
 """Records that are brought to the disk together, at most."""
 
 INTERVAL_S: Final = 0.5
 """Longest wait for such a group; the fsync itself must fit into the rest of the second."""
-
-LOCK_WAIT_S: Final = 1.0
-"""Longest wait for another writer that is just leaving."""
-
-_KINDS: Final = ("replies", "battles", "failures")
-"""In the order of flushing: a battle does not reach the disk before the reply it rests on."""
 
 _OFFSET_BITS: Final = 48
 
@@ -44,7 +38,7 @@ class BattleLog:
 
     Args:
         folder: the experiment's; created where it is missing.
-        shard: write ``battles-<shard>.jsonl`` and so on, beside the other shards.
+        shard: the part of the plan to write; its files are beside those of the other shards.
         seen: is called with each battle that is in the folder already, once, in log order.
 
     Raises:
@@ -56,23 +50,27 @@ class BattleLog:
         self,
         folder: Path,
         *,
-        shard: str | None = None,
+        shard: Shard = WHOLE,
         seen: Callable[[Battle], None] | None = None,
     ) -> None:
         self.battle_ids = IdSet()  #: of all battles in the folder, the other shards' included
-        suffix = f"-{shard}" if shard else ""
-        self._lock = lock_log(folder, suffix)
+        files = Folder(folder)
+        log = files.log(shard)
+        self._lock = ExitStack()
+        self._lock.enter_context(locked_log(log.lock))
         self._files: dict[str, LineFile] = {}
         self._replies = ReplyIndex()
         try:
-            for kind in _KINDS:
-                self._files[kind] = LineFile(folder / f"{kind}{suffix}.jsonl")
+            # In the order of flushing: no battle is on the disk before the reply it rests on.
+            self._files["replies"] = LineFile(log.replies)
+            self._files["battles"] = LineFile(log.battles)
+            self._files["failures"] = LineFile(log.failures)
             sync_names(folder)
-            for path in sorted(folder.glob("battles*.jsonl")):
+            for path in files.all_battles():
                 for battle in parse_battles(path):
                     if self.battle_ids.add(battle.id) and seen:
                         seen(battle)
-            for path in sorted(folder.glob("replies*.jsonl")):
+            for path in files.all_replies():
                 self._replies.load(path)
         except BaseException:
             self._release()
@@ -187,7 +185,7 @@ class BattleLog:
     def _release(self) -> None:
         for file in self._files.values():
             file.close()
-        self._lock.release()
+        self._lock.close()
 
 
 class ReplyIndex:
@@ -229,28 +227,3 @@ class ReplyIndex:
         with path.open("rb") as file:
             file.seek(place & ((1 << _OFFSET_BITS) - 1))
             return parse_reply(file.readline(), path, None)
-
-
-def lock_log(folder: Path, suffix: str) -> BaseFileLock:
-    """Make sure that no other process writes this log.
-
-    Raises:
-        LogError: another one does, or the folder cannot be written.
-    """
-    import filelock  # noqa: PLC0415
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f".battles{suffix}.lock", thread_local=False)
-        lock.acquire(timeout=LOCK_WAIT_S)
-    except filelock.Timeout:
-        raise LogError(
-            f"{folder}: another arena is writing this log; wait until it is done, or stop it"
-        ) from None
-    except NotImplementedError:
-        raise LogError(
-            f"{folder}: this file system has no locks; put the experiment on a local disk"
-        ) from None
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    return lock

@@ -11,6 +11,7 @@ import orjson
 from arena.errors import DataError
 from arena.records import Grade
 from arena.store.append import LineFile
+from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.shards import WHOLE, Shard
 
@@ -29,7 +30,7 @@ class GradeBook:
     """
 
     def __init__(self, folder: Path, shard: Shard = WHOLE) -> None:
-        self._path = folder / f"grades{f'-{shard.name}' if shard.name else ''}.jsonl"
+        self._path = Folder(folder).log(shard).grades
         self._file: LineFile | None = None
         self._known = IdSet()
 

@@ -23,12 +23,10 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from arena.errors import DataError, LogError
-from arena.store.append import LineFile, sync_names, unwritable
+from arena.errors import DataError
+from arena.store.append import LineFile, locked_log, sync_names
+from arena.store.folder import Folder
 from arena.store.log_lines import finished_lines, parsed_line
-
-LABELS: Final = "labels.jsonl"
-_LOCK: Final = ".labels.lock"
 
 LOCK_WAIT_S: Final = 10.0
 """Longest wait for another process that writes a label."""
@@ -125,7 +123,7 @@ def read_label_lines(folder: Path) -> list[LabelLine]:
     Raises:
         DataError: a line is no label; names file and line.
     """
-    path = folder / LABELS
+    path = Folder(folder).labels
     return list(_parsed_lines(path)) if path.exists() else []
 
 
@@ -158,26 +156,8 @@ def label_lock(folder: Path) -> Iterator[None]:
     Raises:
         LogError: another process holds the lock for too long, or the folder cannot be written.
     """
-    import filelock  # noqa: PLC0415
-
-    lock = filelock.FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=LOCK_WAIT_S)
-    except filelock.Timeout:
-        raise LogError(
-            f"{folder / _LOCK}: another process holds this lock for over {LOCK_WAIT_S:.0f} s; "
-            "stop that process"
-        ) from None
-    except NotImplementedError:
-        raise LogError(
-            f"{folder}: this file system has no locks; put the experiment on a local disk"
-        ) from None
-    except OSError as error:
-        raise unwritable(folder, error) from None
-    try:
+    with locked_log(Folder(folder).labels_lock, wait_s=LOCK_WAIT_S):
         yield
-    finally:
-        lock.release()
 
 
 def append_labels(folder: Path, lines: Sequence[LabelLine]) -> None:
@@ -188,7 +168,7 @@ def append_labels(folder: Path, lines: Sequence[LabelLine]) -> None:
     Raises:
         LogError: they cannot be written.
     """
-    path = folder / LABELS
+    path = Folder(folder).labels
     is_new = not path.exists()
     file = LineFile(path)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from arena.data.json_files import read_kept
+from arena.store.folder import Folder
 
 Gate = Mapping[str, Any]
 """A JSON object: how a judge did in its controls, or why it was not asked."""
@@ -50,7 +51,7 @@ class _Manifest:
 
 def known_gates(folder: Path) -> Mapping[str, Gate]:
     """How judges did in their controls in earlier runs, by fingerprint; none without a manifest."""
-    if not (folder / "manifest.json").exists():
+    if not Folder(folder).is_experiment:
         return {}
     judges = read_manifest(folder).get("judges", [])
     return {judge["fingerprint"]: judge["gate"] for judge in judges if judge.get("gate")}
@@ -62,7 +63,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises:
         DataError: it is missing, or not what `write_manifest` writes.
     """
-    path = folder / "manifest.json"
+    path = Folder(folder).manifest
     read_kept(_Manifest, path, "manifest", "delete it, and `arena battle` writes it again")
     manifest: dict[str, Any] = orjson.loads(path.read_bytes())
     return manifest

@@ -28,6 +28,11 @@ class Shard:
         return f"{self.number}of{self.count}" if self.count > 1 else None
 
     @property
+    def suffix(self) -> str:
+        """Return what the names of its log files end in, ``-2of8``; empty for the whole plan."""
+        return f"-{self.name}" if self.name else ""
+
+    @property
     def option(self) -> str:
         """The words of a command line that ask for it, with a space before; or nothing."""
         return f" --shard {self.number}/{self.count}" if self.count > 1 else ""

@@ -6,11 +6,9 @@ from collections.abc import Container
 from pathlib import Path
 
 from arena.files import write_atomically
-from arena.store.append import LineFile, sync_names
-from arena.store.battle_log import lock_log
+from arena.store.append import LineFile, locked_log, sync_names
+from arena.store.folder import Folder, LogFiles
 from arena.store.log_lines import battle_lines
-
-SUPERSEDED = "superseded.jsonl"
 
 
 def set_aside(folder: Path, planned: Container[str]) -> int:
@@ -32,28 +30,28 @@ def set_aside(folder: Path, planned: Container[str]) -> int:
         WriteError: the log cannot be written anew; it is as it was.
         DataError: a line of the log is damaged.
     """
-    logs = sorted(folder.glob("battles*.jsonl"))
+    files = Folder(folder)
     # Most runs find nothing stale, and wait for nobody: shards are started together.
-    return sum(_move(log, planned) for log in logs if _has_stale(log, planned))
+    return sum(_move(files, log, planned) for log in files.logs() if _has_stale(log, planned))
 
 
-def _has_stale(log: Path, planned: Container[str]) -> bool:
-    return any(name not in planned for name, _ in battle_lines(log))
+def _has_stale(log: LogFiles, planned: Container[str]) -> bool:
+    return any(name not in planned for name, _ in battle_lines(log.battles))
 
 
-def _move(log: Path, planned: Container[str]) -> int:
-    moved = 0
-    with lock_log(log.parent, log.stem.removeprefix("battles")):
-        with lock_log(log.parent, "-superseded"):
-            aside = LineFile(log.with_name(SUPERSEDED))
+def _move(files: Folder, log: LogFiles, planned: Container[str]) -> int:
+    moved, battles = 0, log.battles
+    with locked_log(log.lock):
+        with locked_log(files.superseded_lock):
+            aside = LineFile(files.superseded)
             try:
-                for name, line in battle_lines(log):
+                for name, line in battle_lines(battles):
                     if name not in planned:
                         aside.append(line)
                         moved += 1
                 aside.sync()
-                sync_names(log.parent)  # the file may be new, and its lines leave the log now
+                sync_names(files.path)  # the file may be new, and its lines leave the log now
             finally:
                 aside.close()
-        write_atomically(log, (line for name, line in battle_lines(log) if name in planned))
+        write_atomically(battles, (line for name, line in battle_lines(battles) if name in planned))
     return moved

@@ -29,10 +29,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.config import safe_filename
 from arena.embedding.embedder import Embedding
 from arena.errors import ApiError, DataError, WriteError
-from arena.files import write_atomically
+from arena.files import locked, safe_filename, write_atomically
 from arena.records import Role
 from arena.vectors.digests import DigestIndex, Digests, Rows, VectorRows
 
@@ -133,21 +132,16 @@ class VectorStore:
             ApiError: by the function, of vectors that cannot be those of this model.
             WriteError: there is no room.
         """
-        import filelock  # noqa: PLC0415
-
-        self._folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self._folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            _log.warning("waiting for another process that embeds with %s", self._folder.name)
-            lock.acquire()
-        try:
+        with ExitStack() as stack:
+            lock = self._folder / "lock"
+            try:
+                stack.enter_context(locked(lock, wait_s=0))
+            except TimeoutError:
+                _log.warning("waiting for another process that embeds with %s", self._folder.name)
+                stack.enter_context(locked(lock, wait_s=-1))
             self._cut()
             with Growing(self._rows_path, self._keys_path, self._pace_path) as files:
                 yield self._appender(files)
-        finally:
-            lock.release()
 
     def _appender(self, files: Growing) -> Append:
         began = time.perf_counter()
