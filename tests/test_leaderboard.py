@@ -405,7 +405,7 @@ def test_categories_and_extra_columns_change_nothing(frame):
 
 
 @LAWS
-@given(frames(), st.sampled_from(["bt", "davidson", "rao-kupper"]), st.booleans())
+@given(frames(), st.sampled_from(["bt", "davidson"]), st.booleans())
 def test_no_figure_of_any_method_is_nan_and_every_rank_is_in_its_interval(frame, method, position):
     chosen = replace(QUICK, method=method, position=position)
 
@@ -438,7 +438,7 @@ def test_who_may_be_the_best_and_what_is_sure_agree():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "elo"}, "method is 'elo'; expected bt, davidson or rao-kupper"),
+        ({"method": "rao-kupper"}, "method is 'rao-kupper'; expected bt or davidson"),
         ({"soft": "yes"}, "soft is 'yes'; expected auto or never"),
         ({"judges": "max"}, "judges is 'max'; expected majority, mean or each"),
         ({"level": 1.0}, "level must be between 0 and 1, got 1.0"),

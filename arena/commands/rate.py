@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--method",
-    type=click.Choice(["bt", "davidson", "rao-kupper"]),
+    type=click.Choice(["bt", "davidson"]),
     default="bt",
     show_default=True,
     help="Use Bradley-Terry with a tie as half a win, or a model with a parameter for ties.",

@@ -34,7 +34,7 @@ class Fit:
     n_battles: int
     prior: float  #: precision of the normal prior on each θ; 0 for none
     log_likelihood: float  #: at the estimate, without priors
-    tie: float | None = None  #: Davidson's ν or Rao-Kupper's e^h; None in Bradley-Terry
+    tie: float | None = None  #: Davidson's ν; None in Bradley-Terry
     independent: Floats | None = None  #: the covariance if battles on a query were independent
     guard: Floats | None = None  #: the part of the covariance that is there for sparse data
 

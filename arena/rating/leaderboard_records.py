@@ -13,7 +13,7 @@ from arena.rating.elo import EloSettings
 from arena.rating.panel_votes import JudgeRule
 from arena.records import Record, RetrievalStats
 
-Method = Literal["bt", "davidson", "rao-kupper"]
+Method = Literal["bt", "davidson"]
 
 
 @dataclass(frozen=True, slots=True)

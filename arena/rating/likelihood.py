@@ -41,7 +41,7 @@ class OutcomeRule(Protocol):
         """Where the search for η starts; None for a rule without one."""
 
     def slopes(self, margin: Floats, eta: float) -> Derivatives:
-        """The log-likelihood of the battles and its derivatives; −inf where η is out of range."""
+        """Return the log-likelihood of the battles and its derivatives."""
 
     def row_scores(
         self, pair: Ints, score: Floats, margin: Floats, eta: float

@@ -19,12 +19,11 @@ from arena.rating.fit import Fit
 from arena.rating.inference import Certainty, from_draws, from_sandwich, position_interval
 from arena.rating.leaderboard_records import Method, PositionAdvantage, RatingSettings, Row
 from arena.rating.panel_votes import first_scores
-from arena.rating.ties import fit_davidson, fit_rao_kupper
+from arena.rating.ties import fit_davidson
 
 _FIT: Mapping[Method, Callable[..., Fit]] = {
     "bt": bradley_terry.fit,
     "davidson": fit_davidson,
-    "rao-kupper": fit_rao_kupper,
 }
 
 

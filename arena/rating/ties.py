@@ -1,19 +1,17 @@
-"""Bradley-Terry with ties as an outcome of their own: Davidson, Rao-Kupper.
+"""Bradley-Terry with ties as an outcome of their own, by Davidson.
 
-Both add one parameter for how often battles between equals are tied. They take wins, ties and
+One more parameter is how often battles between equals are tied. The model takes wins, ties and
 losses only; a judge's probabilities belong to `arena.rating.bradley_terry`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
-from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, count, tally
 from arena.rating.fit import Fit, estimate
 from arena.rating.likelihood import Derivatives
@@ -65,48 +63,6 @@ class Davidson:
         return score - expected.ravel()[pair], (score == 0.5) - tie.ravel()[pair]
 
 
-@dataclass(frozen=True, slots=True)
-class RaoKupper:
-    """P(win) = σ(d − h), P(loss) = σ(−d − h), the rest are ties; η = h > 0."""
-
-    outcomes: _Outcomes
-
-    @property
-    def tie_start(self) -> float | None:
-        """A third of the battles between equals are ties, h = ln 2."""
-        return math.log(2)
-
-    def slopes(self, margin: Floats, eta: float) -> Derivatives:
-        """Of Σ (W + T) ln σ(d − h) + (L + T) ln σ(−d − h) + T ln(e^(2h) − 1)."""
-        if eta <= 0:
-            return Derivatives(value=-math.inf, margin=margin, curvature=margin)
-        ties = self.outcomes.ties
-        not_lost, not_won = self.outcomes.wins + ties, self.outcomes.losses + ties
-        win, loss = sigmoid(margin - eta), sigmoid(-margin - eta)
-        up, down = not_lost * (1 - win), not_won * (1 - loss)
-        n_ties, tilt = float(ties.sum()), 1 / -math.expm1(-2 * eta)
-        value = not_lost * np.logaddexp(0, eta - margin) + not_won * np.logaddexp(0, eta + margin)
-        return Derivatives(
-            value=n_ties * (2 * eta - math.log(tilt)) - float(np.sum(value)),
-            margin=up - down,
-            curvature=up * win + down * loss,
-            tie=2 * n_ties * tilt - float(np.sum(up + down)),
-            tie_margin=down * loss - up * win,
-            tie_tie=float(np.sum(up * win + down * loss)) + 4 * n_ties * tilt * (tilt - 1),
-        )
-
-    def row_scores(
-        self, pair: Ints, score: Floats, margin: Floats, eta: float
-    ) -> tuple[Floats, Floats]:
-        """By outcome: 1 − p_w, p_l − p_w or p_l − 1; and the same with both signs lowered."""
-        not_win = 1 - sigmoid(margin - eta).ravel()[pair]
-        not_loss = 1 - sigmoid(-margin - eta).ravel()[pair]
-        not_lost, not_won = score > 0, score < 1
-        tie = not_lost & not_won
-        up, down = not_lost * not_win, not_won * not_loss
-        return up - down, tie * (2 / -math.expm1(-2 * eta)) - up - down
-
-
 def fit_davidson(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) -> Fit:
     """Fit Davidson's model (1970, doi:10.1080/01621459.1970.10481082); ``tie`` is ν.
 
@@ -118,18 +74,6 @@ def fit_davidson(comparisons: Comparisons, *, position: bool = True, prior: floa
         plain = bradley_terry.fit(comparisons, position=position, prior=prior)
         return replace(plain, tie=0.0)
     return estimate(comparisons, counts, Davidson(outcomes), position=position, prior=prior)
-
-
-def fit_rao_kupper(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) -> Fit:
-    """Fit Rao and Kupper's model (1967, doi:10.1080/01621459.1967.10482901); ``tie`` is e^h.
-
-    Arguments and errors are those of `fit_davidson`.
-    """
-    counts, outcomes = _count(comparisons)
-    if not outcomes.ties.any():
-        plain = bradley_terry.fit(comparisons, position=position, prior=prior)
-        return replace(plain, tie=1.0)
-    return estimate(comparisons, counts, RaoKupper(outcomes), position=position, prior=prior)
 
 
 def _count(comparisons: Comparisons) -> tuple[Counts, _Outcomes]:
