@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from click import Group
+from click import Command, Group
 from click.testing import CliRunner
 
 from arena.cli import main
@@ -21,9 +21,14 @@ def commands_page() -> str:
     sections = [_section()]
     for name, command in sorted(main.commands.items()):
         sections.append(_section(name))
-        inner = sorted(command.commands) if isinstance(command, Group) else []
-        sections += [_section(name, sub) for sub in inner]
+        sections += [_section(name, sub) for sub in _visible(command)]
     return INTRODUCTION + "".join(sections)
+
+
+def _visible(command: Command) -> list[str]:
+    """Return the names of a group's commands that its help shows."""
+    commands = command.commands if isinstance(command, Group) else {}
+    return sorted(name for name, inner in commands.items() if not inner.hidden)
 
 
 def _section(*words: str) -> str:

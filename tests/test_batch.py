@@ -17,17 +17,28 @@ from typing import Any
 import pytest
 from batch_server import PAGE, BatchServer
 from click.testing import CliRunner, Result
-from experiments import QUERIES, QUIET, fair_judge, llm, log_lines, logged, write_experiment
+from experiments import (
+    QUERIES,
+    QUIET,
+    fair_grader,
+    fair_judge,
+    llm,
+    log_lines,
+    logged,
+    write_experiment,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer, as_json, chat, error, verdict
 
 from arena.batch import collect as batch_results
+from arena.batch import offline
 from arena.batch import submit as batch
-from arena.batch.collect import Collected
+from arena.batch.batch_run import open_batch_run
 from arena.batch.jobs import Poll, is_overdue
 from arena.batch.requests import Limits, Request, cut, request_line
-from arena.batch.submit import SubmitOptions, open_batch_run
+from arena.batch.settle import Collected
+from arena.batch.submit import SubmitOptions
 from arena.cli import main
 from arena.config import load_config
 from arena.endpoint import file_api as files
@@ -152,9 +163,9 @@ def test_the_commands_submit_look_and_collect_end_in_the_leaderboard_of_a_live_r
     assert [result.exit_code for result in results] == [0, 0, 0, 0], collected.output
     assert "12 requests submitted in 3 jobs, $0.0" in submitted.output
     assert "completed, 5 of 5 done" in shown.output
-    assert [line.split()[1] for line in shown.output.splitlines()] == list(server.batches)
+    assert [line.split()[1] for line in shown.stdout.splitlines()] == list(server.batches)
     assert "12 of 12 judged" in collected.output
-    assert after.output == "no jobs are under way\n"
+    assert after.stdout == "no jobs are under way\n"
     assert board(folder_of(config)) == board(folder_of(live))
 
 
@@ -174,17 +185,124 @@ def test_the_commands_export_and_import_end_in_a_leaderboard_too(
     assert board(folder_of(config))["overall"][0]["model"] == "strong"
 
 
-def test_battles_under_way_are_not_judged_live_without_a_warning(
+def battle(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["battle", str(config), "-q", *words])
+
+
+JUDGES = {
+    "json": "",
+    "letter": 'answer = "letter"\n',
+    "pointwise": 'kind = "pointwise"\n',
+}
+
+
+def answering(request: dict[str, Any], attempt: int) -> Any:
+    """A fair judge of any kind."""
+    shown = request["messages"][-1]["content"]
+    if "The grade of the document" in str(request["messages"]):
+        return fair_grader(request, attempt)
+    if request.get("logprobs"):
+        first = shown.index("a good document") if "a good document" in shown else -1
+        return chat("A" if 0 <= first < shown.index("a poor document") else "B")
+    return fair_judge(request, attempt)
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_battle_by_batch_is_run_twice_and_leaves_the_log_of_a_live_run_at_half_the_price(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    from experiments import play
+
+    server.judge = answering
+    live = experiment(tmp_path / "live", server, JUDGES[kind])
+    play(live)
+    monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "another"))
+    config = experiment(tmp_path / "batch", server, JUDGES[kind])
+
+    first = battle(config, "--batch")
+    second = battle(config, "--batch")
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    assert "under way in 1 jobs" in first.stdout
+    assert f"arena battle {config} --batch" in first.stdout
+    assert "all battles are judged" in second.stdout
+    assert len(server.submitted) == len(set(server.submitted))
+    rows = [
+        [{k: v for k, v in row.items() if k != "cost_usd"} for row in log_lines(c)]
+        for c in (config, live)
+    ]
+    assert rows[0] == rows[1]
+    assert sum(b.cost_usd for b in logged(config)) == pytest.approx(
+        sum(b.cost_usd for b in logged(live)) / 2
+    )
+    submitted = len(server.submitted)
+    assert battle(config, "--batch").exit_code == 0
+    assert len(server.submitted) == submitted
+
+
+def test_battle_by_batch_waits_and_tries_failures_again_until_all_is_judged(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server, "gate = true\n")
+    server.polls = 3
+    server.fate = lambda number, name: "500" if len(server.batches) == 1 and number == 2 else "ok"
+
+    done = battle(config, "--batch", "--wait", "--poll", "0.01")
+
+    assert done.exit_code == 0, done.output
+    assert "all battles are judged" in done.stdout
+    assert failed(config) == {"server": 1}
+    assert Counter(Counter(server.submitted).values()) == {1: N_BATTLES - 1, 2: 1}
+
+
+def test_battle_by_batch_asks_no_request_more_than_three_times(
     tmp_path: Path, server: BatchServer
 ) -> None:
     config = experiment(tmp_path, server)
-    submit(config)
+    server.fate = lambda number, name: "500"
+
+    done = battle(config, "--batch", "--wait", "--poll", "0.01")
+
+    assert done.exit_code == 1
+    assert "0 of 12 battles; the others have no verdict" in done.stderr
+    assert set(Counter(server.submitted).values()) == {3}
+
+
+def test_battle_by_batch_keeps_to_a_limit_a_cap_and_a_shard(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    limited = experiment(tmp_path / "limited", server)
+    assert battle(limited, "--batch", "--limit", "5").exit_code == 0
+    assert len(server.submitted) == 5
+    capped = experiment(tmp_path / "capped", server)
+    assert battle(capped, "--batch", "--max-usd", "0.000001").exit_code == 1
+    sharded = experiment(tmp_path / "sharded", server)
+    for _ in range(2):
+        for part in ("1/2", "2/2"):
+            assert battle(sharded, "--batch", "--shard", part).exit_code == 0
+
+    names = [path.name for path in folder_of(sharded).glob("batches*.jsonl")]
+    assert sorted(names) == ["batches-1of2.jsonl", "batches-2of2.jsonl"]
+    logs = [path.read_text().count("\n") for path in folder_of(sharded).glob("battles-*.jsonl")]
+    assert sum(logs) == N_BATTLES
+    assert len(server.submitted) == 5 + N_BATTLES
+
+
+def test_a_live_run_does_not_ask_for_what_jobs_will_bring(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    submit(config, limit=7)
+    server.requests.clear()
 
     live = CliRunner().invoke(main, ["battle", str(config)])
 
-    assert live.exit_code == 0
-    assert "warning: 12 requests are under way in 3 batch jobs" in live.stderr
-    assert "arena batch collect" in live.stderr
+    assert live.exit_code == 0, live.output
+    assert "7 battles wait for batch jobs" in live.stderr
+    assert "arena battle --batch" in live.stderr
+    assert server.requests == ["POST /v1/chat/completions"] * (N_BATTLES - 7)
+    assert collect(config).n_judged == N_BATTLES
+    assert len(replied(config)) == N_BATTLES
 
 
 def test_a_judge_passes_its_controls_before_anything_is_submitted(
@@ -676,6 +794,7 @@ def test_jobs_under_way_count_towards_the_cap_of_a_live_run_and_of_its_shards(
         settings, folder_of(config), max_usd=2 * under_way.at_most_usd, shard=part
     )
     play(config, max_usd=under_way.at_most_usd + 1.0)
+    collect(config)
 
     assert books.whole.cap.committed_usd == pytest.approx(under_way.at_most_usd / 2)
     assert len(logged(config)) == N_BATTLES
@@ -748,8 +867,8 @@ def test_exported_files_are_the_same_every_time_and_valid_jsonl(
     config = experiment(tmp_path, server)
     desk = open_batch_run(config, QUIET)
 
-    once = batch.export(desk, tmp_path / "once", Limits(requests=5))
-    again = batch.export(desk, tmp_path / "again", Limits(requests=5))
+    once = offline.export(desk, tmp_path / "once", Limits(requests=5))
+    again = offline.export(desk, tmp_path / "again", Limits(requests=5))
 
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
     rows = [json.loads(line) for path in once for line in path.read_text().splitlines()]
@@ -760,7 +879,7 @@ def test_exported_files_are_the_same_every_time_and_valid_jsonl(
         assert row["body"]["response_format"]["type"] == "json_schema"
     assert server.requests == []
     with pytest.raises(UsageError, match="exists already"):
-        batch.export(desk, tmp_path / "once", Limits())
+        offline.export(desk, tmp_path / "once", Limits())
 
 
 def vllm_line(line: str) -> str:
@@ -780,13 +899,13 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
 ) -> None:
     config = experiment(tmp_path, server)
     desk = open_batch_run(config, QUIET)
-    [requests] = batch.export(desk, tmp_path / "out", Limits())
+    [requests] = offline.export(desk, tmp_path / "out", Limits())
     lines = [vllm_line(line) for line in requests.read_text().splitlines()]
     results = tmp_path / "results.jsonl"
     results.write_text("\n".join(reversed(lines)))
 
-    done = asyncio.run(batch_results.import_files(desk, [results], QUIET))
-    again = asyncio.run(batch_results.import_files(desk, [results], QUIET))
+    done = asyncio.run(offline.import_files(desk, [results], QUIET))
+    again = asyncio.run(offline.import_files(desk, [results], QUIET))
 
     done.check()
     assert (done.n_new, again.n_new) == (N_BATTLES, 0)
@@ -797,14 +916,14 @@ def test_the_results_of_vllm_are_imported_at_the_full_price(
 def test_importing_twice_writes_no_failure_twice(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
     desk = open_batch_run(config, QUIET)
-    [requests] = batch.export(desk, tmp_path / "out", Limits())
+    [requests] = offline.export(desk, tmp_path / "out", Limits())
     lines = [vllm_line(line) for line in requests.read_text().splitlines()]
     lines[0] = lines[0].replace("verdict", "nothing")
     results = tmp_path / "results.jsonl"
     results.write_text("\n".join(lines))
 
     for _ in range(2):
-        done = asyncio.run(batch_results.import_files(desk, [results], QUIET))
+        done = asyncio.run(offline.import_files(desk, [results], QUIET))
 
     assert done.n_judged == N_BATTLES - 1
     assert failed(config) == {"unreadable": 1}
@@ -832,17 +951,14 @@ def test_a_file_that_holds_no_results_is_refused_in_one_line(
     page.write_bytes(PAGE)
 
     with pytest.raises(DataError, match="holds no results"):
-        asyncio.run(batch_results.import_files(open_batch_run(config, QUIET), [page], QUIET))
+        asyncio.run(offline.import_files(open_batch_run(config, QUIET), [page], QUIET))
 
 
-@pytest.mark.parametrize("kind", ["qrels", "pointwise"])
-def test_a_judge_that_batch_jobs_cannot_ask_is_refused_in_one_line(
-    tmp_path: Path, kind: str
-) -> None:
-    config = write_experiment(tmp_path, judge=f'kind = "{kind}"\nmodel = "m"')
+def test_an_experiment_without_an_llm_has_nothing_to_export(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
 
     with pytest.raises(UsageError, match="use `arena battle`"):
-        open_batch_run(config, QUIET)
+        offline.export(open_batch_run(config, QUIET), tmp_path / "out", Limits())
 
 
 def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchServer) -> None:

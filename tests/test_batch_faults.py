@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replied, submit
 
 from arena.batch import jobs
-from arena.batch.collect import Collected
+from arena.batch.batch_run import open_batch_run
 from arena.batch.results import Results
-from arena.batch.submit import open_batch_run
+from arena.batch.settle import Collected
 from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
+from arena.judging.reply import ChatReply
 from arena.progress import reporter
-from arena.records import Reply, Usage, Verdict
+from arena.records import Reply, Usage
 from arena.store.batch_ledger import read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_replies
@@ -289,9 +290,9 @@ def test_a_reply_that_does_not_tell_its_cost_is_booked_at_the_most_that_it_may_c
     assert job.cost_usd > 0
 
 
-def judged(body: Any, latency_ms: float) -> Verdict:
+def judged(body: Any, latency_ms: float) -> ChatReply:
     del body, latency_ms
-    return Verdict("tie")
+    return ChatReply("tie")
 
 
 JSON = st.recursive(
@@ -318,7 +319,7 @@ def test_no_file_of_results_is_more_than_answers_and_damaged_lines(rows: list[by
     n_results = results.take(b"\n".join(rows), judged, discount=0.5, most_usd=0.1)
 
     assert n_results == len(results.answers) + results.n_repeated
-    assert all(isinstance(answer, Verdict | UnjudgedError) for answer in results.answers.values())
+    assert all(isinstance(answer, ChatReply | UnjudgedError) for answer in results.answers.values())
 
 
 @pytest.mark.parametrize(
@@ -375,10 +376,11 @@ def test_a_download_is_bounded_in_time(
 def test_a_reply_in_the_log_is_not_asked_for_again(tmp_path: Path, server: BatchServer) -> None:
     config = experiment(tmp_path, server)
     desk = open_batch_run(config, reporter(quiet=True))
-    (postal,) = desk.judges.values()
+    (configured,) = desk.judges
+    judge = configured.judge
     lists, kept = desk.prepared.lists, next(iter(desk.prepared.matchups))
-    name = lists.battle_id(kept, postal.judge.fingerprint)
-    request = postal.judge.request_key(lists.judge_input(kept))
+    name = lists.battle_id(kept, judge.fingerprint)
+    request = judge.request_key(lists.judge_input(kept))
     with BattleLog(folder_of(config)) as log:  # as a live run leaves it that was killed
         usage = Usage(100, 20, 0, 0.01, 5.0)
         log.write_reply(Reply(name, request, "VERDICT: tie", "tie", None, usage, "", "judge-1"))

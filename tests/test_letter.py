@@ -311,8 +311,11 @@ def test_a_reply_of_a_batch_is_read_as_a_live_one():
             assert isinstance(judge, RequestJudge)
             live = await judge.judge(exhibit())
             body = json.loads(word("A", SURE).body)
-            assert judge.request(exhibit()) == server.requests[0].body
-            return live, judge.verdict_from(body, 1.0)
+            [messages] = judge.calls(exhibit()).values()
+            assert judge.request(messages) == server.requests[0].body
+            verdict = judge.verdict_of(judge.reply_from(body, 1.0))
+            assert verdict is not None
+            return live, verdict
 
         live, batch = with_judge(server, LETTERS, use)
     assert (live.winner, live.probs, live.reply) == (batch.winner, batch.probs, batch.reply)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,6 +55,11 @@ class Poll:
         """How long to wait after having asked so many times."""
         grown_s = self.shortest_s * self.growth ** min(asked, 50)
         return min(grown_s, self.longest_s) * random.uniform(0.8, 1.0)  # noqa: S311
+
+
+def poll_from(shortest_s: float | None) -> Poll:
+    """Return a `Poll` by its initial interval in seconds; the default one where it is absent."""
+    return Poll() if shortest_s is None else Poll(shortest_s, 10 * shortest_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +175,22 @@ async def fetch(job: Job, files: Sequence[str], api: FileApi, read: Reader) -> R
     return results
 
 
-async def follow(jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[str], None]) -> None:
+async def follow(
+    jobs: Sequence[Job],
+    api: FileApi,
+    poll: Poll,
+    say: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
     """Wait until every job has ended, is unknown to the provider, or is long overdue.
 
-    A provider that does not answer for a while is waited for too.
+    A provider that does not answer for a while is waited for too. Once ``stop`` is set, nothing is.
 
     Raises:
         FatalApiError: the provider refuses everything.
     """
     waiting, asked, shown = list(jobs), 0, ""
-    while waiting:
+    while waiting and not stop.is_set():
         still: list[tuple[Job, State | ApiError]] = []
         for job in waiting:
             try:
@@ -197,7 +209,8 @@ async def follow(jobs: Sequence[Job], api: FileApi, poll: Poll, say: Callable[[s
             shown = line
         waiting = [job for job, _ in still if not is_overdue(job)]
         if waiting:
-            await asyncio.sleep(poll.wait_s(asked))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), poll.wait_s(asked))
             asked += 1
 
 
@@ -263,8 +276,8 @@ def _untold(job: Job, why: str) -> ApiError:
     return ApiError(
         "garbage",
         f"whether job {job.name} was created is not known: its answer was lost, and the "
-        f"provider's list of jobs does not say, for {why}; look for it there, then submit again, "
-        f"or forget it with: arena batch collect --give-up {job.name}",
+        f"provider's list of jobs does not say, for {why}; look for it there, then run the same "
+        f"command again, or forget it with: arena battle --batch --give-up {job.name}",
     )
 
 

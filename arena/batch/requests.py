@@ -15,7 +15,9 @@ from typing import Any, Final
 import orjson
 
 from arena.errors import UsageError
+from arena.experiment.pending import Pending
 from arena.files import write_atomically
+from arena.judging.chat import Messages
 
 URL: Final = "/v1/chat/completions"
 
@@ -30,10 +32,28 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """One request that a battle needs: about both lists, or about one document."""
+
+    id: str  #: its custom_id: the battle's id, or the key of the call about a document
+    request: str  #: the same for requests that are wholly the same; the ledger keeps it
+    key: str  #: what the judge, and the cache of verdicts, know it by
+    messages: Messages
+
+
+def calls_of(battle: Pending) -> list[Call]:
+    """Return the requests that a battle needs; a document of a query is one, in all battles."""
+    calls = battle.judge.calls(battle.judge_input)
+    if battle.judge.kind == "pointwise":
+        return [Call(key, key, key, messages) for key, messages in calls.items()]
+    return [Call(battle.id, battle.request, key, messages) for key, messages in calls.items()]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One line of an input file, with what is known of it."""
 
-    id: str  #: of the battle that it is asked for: the custom_id
+    id: str  #: the custom_id
     key: str  #: the same for requests that are wholly the same
     line: bytes
     tokens: int  #: of the prompt, estimated

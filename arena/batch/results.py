@@ -10,13 +10,15 @@ from typing import Any, Final
 from arena.endpoint.http_errors import refusal
 from arena.errors import UnjudgedError
 from arena.json_text import read_json
-from arena.records import Usage, Verdict
+from arena.judging.reply import ChatReply
+from arena.records import Usage
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line
 
-Answer = Verdict | UnjudgedError
-Reader = Callable[[Mapping[str, Any], float], Verdict]
-"""A judge's way to read a reply: body and latency to verdict."""
+Answer = ChatReply | UnjudgedError
+"""A reply that the judge can read, or why there is none."""
+Reader = Callable[[Mapping[str, Any], float], ChatReply]
+"""A judge's way to read a reply: from body and latency to a reply that has an answer."""
 
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf"
 
@@ -26,7 +28,7 @@ class Results:
     """What came back, by custom_id."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
-    n_repeated: int = 0  #: lines for a custom_id that had one; the first verdict counts
+    n_repeated: int = 0  #: lines for a custom_id that had one; the first readable one counts
     n_damaged: int = 0  #: lines that are no results
     refusal: str = ""  #: the first status 400 that a request got
     troubles: list[str] = field(default_factory=list)  #: files that could not be read, and why
@@ -52,14 +54,14 @@ class Results:
             n_results += 1
             self.n_repeated += name in self.answers
             before = self.answers.get(name)
-            if isinstance(before, Verdict):
+            if isinstance(before, ChatReply):
                 continue
             price = _Price(discount, most_usd)
             answer = _answer(line, read, price)
             self.n_estimated += price.is_estimated
             if before is None:
                 self.answers[name] = answer
-            elif isinstance(answer, Verdict):
+            elif isinstance(answer, ChatReply):
                 # What was tried in vain before it is paid for as well.
                 cost_usd = answer.usage.cost_usd + before.cost_usd
                 self.answers[name] = replace(answer, usage=replace(answer.usage, cost_usd=cost_usd))
@@ -101,7 +103,7 @@ class _Price:
 
 
 def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
-    """The verdict in one line, or why there is none."""
+    """Return the reply in one line, or why there is none."""
     response, failed = line.get("response"), _failure(line.get("error"))
     if not isinstance(response, dict):
         said = one_line(str(response))
@@ -146,11 +148,11 @@ def _failure(error: object) -> UnjudgedError | None:
 
 def _read(body: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     try:
-        verdict = read(body, 0.0)
+        reply = read(body, 0.0)
     except UnjudgedError as error:
         _charge(error, price.usage(Usage(cost_usd=error.cost_usd, estimated=error.estimated)))
         return error
-    return replace(verdict, usage=price.usage(verdict.usage))
+    return replace(reply, usage=price.usage(reply.usage))
 
 
 def _charge(error: UnjudgedError, usage: Usage) -> None:

@@ -1,46 +1,44 @@
-"""An experiment whose judges are asked by batch jobs: what is still to be asked, and asking it.
+"""Submit batch jobs: what is still to be asked, in files that a provider takes, each job once.
 
-The plan, the budget and the log are those of `arena battle`; only the way to the judge is
-another. So an experiment may be judged partly live and partly by batch jobs.
+The plan, the budget and the log are those of a live run; only the way to the judge is another. So
+an experiment may be judged partly live and partly by batch jobs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from arena.batch.batch_run import BatchRun
 from arena.batch.jobs import BATCH_DISCOUNT, start, state
-from arena.batch.requests import Limits, Request, cut, request_line, sha256, write_chunk
+from arena.batch.requests import Limits, Request, calls_of, cut, request_line, sha256, write_chunk
 from arena.config import JudgeConfig
-from arena.endpoint.address import Endpoint
 from arena.endpoint.file_api import FileApi
-from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError, UsageError
-from arena.experiment.experiment import (
-    Experiment,
-    PreparedExperiment,
-    load_data,
-    load_prompts,
-    open_experiment,
-    prepare,
-)
+from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError
+from arena.experiment.experiment import Experiment, open_experiment
 from arena.experiment.gate import check_judges
-from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
-from arena.experiment.runs import retrieve_all
-from arena.experiment.shown_lists import same_lists
+from arena.experiment.judges import ConfiguredJudge, open_judges
+from arena.experiment.pending import pending
 from arena.experiment.spending import Budgets, open_budgets_and_log
 from arena.experiment.stale_battles import move_stale_battles
 from arena.experiment.summary import BattleOptions
+from arena.files import cache_folder
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
+from arena.judging.reply_cache import VerdictCache
 from arena.progress import Reporter
-from arena.store.batch_ledger import Job, Ledger, now, read_jobs
+from arena.records import Matchup
+from arena.store.batch_ledger import Job, Ledger, names_of, now, read_jobs, under_way
 from arena.store.battle_log import BattleLog
 from arena.terminal import dollars
+
+BYTES_PER_TOKEN: Final = 3
+"""On the safe side: English has about four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,9 @@ class SubmitOptions:
     max_tokens: int | None = None  #: in jobs under way at one time, for each judge; estimated
     limits: Limits = field(default_factory=Limits)  #: of one file
     gate: bool = True  #: whether judges must pass their controls first, live
+    limit: int | None = None  #: battles to ask about now, at most
+    matchups: Sequence[Matchup] | None = None  #: the part of the plan; all of it where absent
+    left_out: Container[str] = frozenset()  #: ids of battles that are not to be asked about
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Submitted:
             raise IncompleteError(self.halted)
 
 
-async def submit(desk: BatchRun, order: SubmitOptions, reporter: Reporter) -> Submitted:
+async def submit(run: BatchRun, options: SubmitOptions, reporter: Reporter) -> Submitted:
     """Ask, by batch jobs, for every battle that is neither in the log nor asked for already.
 
     Jobs that an earlier run was stopped in the middle of are finished first.
@@ -84,38 +85,61 @@ async def submit(desk: BatchRun, order: SubmitOptions, reporter: Reporter) -> Su
         ApiError: the provider did not take a job; the next run goes on from there.
         LogError: another process writes this experiment's log.
     """
-    experiment = desk.experiment
+    experiment, shard = run.experiment, run.shard
+    folder = experiment.folder
     done = Submitted(experiment)
-    move_stale_battles(desk.prepared, [seat.judge for seat in desk.seats], reporter)
+    move_stale_battles(run.prepared, [c.judge for c in run.judges], reporter, shard=shard)
     with ExitStack() as stack:
-        log = stack.enter_context(BattleLog(experiment.folder))
-        ledger = stack.enter_context(Ledger(experiment.folder))
-        books = open_budgets_and_log(experiment.config, experiment.folder, max_usd=order.max_usd)
-        books.begin()
-        stack.callback(books.settle, log)
+        log = stack.enter_context(BattleLog(folder, shard=shard))
+        ledger = stack.enter_context(Ledger(folder, shard))
+        cache = stack.enter_context(VerdictCache(cache_folder()))
+        budgets = open_budgets_and_log(
+            experiment.config, folder, max_usd=options.max_usd, shard=shard
+        )
+        budgets.begin()
+        stack.callback(budgets.settle, log)
+        gate = BattleOptions(gate=options.gate)
         async with open_judges(
-            desk.prepared, budgets=books.own, on_grade=lambda _grade: None, log=reporter.say
-        ) as seats:
-            await check_judges(desk.prepared, seats, log, BattleOptions(gate=order.gate), reporter)
-        purse = _Purse(books, order, done, ledger.open_jobs)
+            run.prepared, budgets=budgets.own, on_grade=lambda _grade: None, log=reporter.say
+        ) as judges:
+            await check_judges(run.prepared, judges, log, gate, reporter)
+        room = _Room(budgets, options, done, ledger.open_jobs)
+        todo = Unasked(run, log, cache, options)
         # The judges that were asked: they know by now what their endpoint takes.
-        for postal in map(by_post, seats):
-            async with FileApi(postal.endpoint) as api:
-                await _finish_halves(postal, ledger, api, experiment, reporter)
-                recall(postal, ledger.jobs.values())
-                wanted = purse.affordable(unasked(desk, postal, log, ledger), postal)
-                for chunk in cut(wanted, order.limits):
-                    job = record_chunk(ledger, chunk, postal)
-                    await start(ledger, job, api, experiment=experiment.config.experiment.name)
-                    done.n_requests += len(chunk)
-                    done.n_jobs += 1
-                    done.at_most_usd += job.cost_usd
-                    reporter.say(f"submitted {job.name}: {len(chunk):,} requests")
+        for configured in judges:
+            if isinstance(configured.judge, RequestJudge):
+                await _submit_for(configured, todo, room, ledger, reporter)
     return done
 
 
+async def _submit_for(
+    configured: ConfiguredJudge, todo: Unasked, room: _Room, ledger: Ledger, reporter: Reporter
+) -> None:
+    """Finish the jobs of one judge that were begun, then submit what is left for it."""
+    judge = request_judge(configured)
+    name = todo.run.experiment.config.experiment.name
+    done, limits = room.done, room.options.limits
+    async with FileApi(endpoint_of(configured.config)) as api:
+        for job in ledger.open_jobs:
+            if job.batch_id is None and job.fingerprint == judge.fingerprint:
+                started = await start(ledger, job, api, experiment=name)
+                if not started:  # its requests are free again
+                    todo.forget(job)
+                end = "submitted" if started else "given up, for its file is gone:"
+                reporter.say(f"{end} {job.name}, begun earlier")
+        recall(judge, ledger.jobs.values())
+        affordable = room.affordable(todo.requests(configured), configured)
+        for chunk in cut(affordable, limits):
+            job = record_chunk(ledger, chunk, configured)
+            await start(ledger, job, api, experiment=name)
+            done.n_requests += len(chunk)
+            done.n_jobs += 1
+            done.at_most_usd += job.cost_usd
+            reporter.say(f"submitted {job.name}: {len(chunk):,} requests")
+
+
 async def statuses(path: Path) -> list[tuple[Job, str]]:
-    """Every job that is not collected, with what its provider says of it, oldest first.
+    """Return every job that is not collected, with what its provider says of it, oldest first.
 
     Raises:
         ConfigError: the arena.toml has a mistake.
@@ -132,7 +156,7 @@ async def statuses(path: Path) -> list[tuple[Job, str]]:
 
 async def _status(job: Job, config: JudgeConfig | None) -> str:
     if job.batch_id is None:
-        return "half submitted; go on with: arena batch submit"
+        return "half submitted; go on with: arena battle --batch"
     if config is None:
         return f"for judge {job.judge}, which arena.toml no longer has"
     async with FileApi(endpoint_of(config)) as api:
@@ -144,209 +168,157 @@ async def _status(job: Job, config: JudgeConfig | None) -> str:
             return str(error)
 
 
-def export(desk: BatchRun, folder: Path, limits: Limits) -> list[Path]:
-    """Write the input files for every battle that is not in the log, and send nothing.
-
-    Raises:
-        LogError: another process writes this experiment's log.
-        UsageError: the folder has such files already.
-    """
-    written: list[Path] = []
-    with BattleLog(desk.experiment.folder) as log, Ledger(desk.experiment.folder) as ledger:
-        for postal in desk.judges.values():
-            recall(postal, ledger.jobs.values())
-            for chunk in cut(unasked(desk, postal, log, ledger), limits):
-                path = folder / f"requests-{len(written) + 1:04}.jsonl"
-                if path.exists():
-                    raise UsageError(f"{path}: exists already; give another folder")
-                write_chunk(chunk, path)
-                written.append(path)
-    return written
-
-
-def record_chunk(ledger: Ledger, chunk: list[Request], postal: Postal) -> Job:
+def record_chunk(ledger: Ledger, chunk: list[Request], configured: ConfiguredJudge) -> Job:
     """Write a chunk's file, then record it: from now on its battles are asked for."""
-    content = sha256(chunk)
+    judge, content = request_judge(configured), sha256(chunk)
     job = Job(
         name=ledger.name(content),
         sha256=content,
-        fingerprint=postal.judge.fingerprint,
-        judge=postal.config.log_name,
+        fingerprint=judge.fingerprint,
+        judge=configured.config.log_name,
         requests={request.id: request.key for request in chunk},
         tokens=sum(request.tokens for request in chunk),
         cost_usd=sum(request.cost_usd for request in chunk),
         at=now(),
-        dialect=asdict(postal.judge.dialect),
+        dialect=asdict(judge.dialect),
     )
     write_chunk(chunk, ledger.path(job))
     ledger.add(job)
     return job
 
 
-class _Purse:
+class _Room:
     """What may still be submitted: money, and tokens under way."""
 
     def __init__(
-        self, books: Budgets, order: SubmitOptions, done: Submitted, jobs: Iterable[Job]
+        self, budgets: Budgets, options: SubmitOptions, done: Submitted, jobs: Iterable[Job]
     ) -> None:
-        self._books = books
-        self._max_tokens = order.max_tokens
-        self._done = done
+        self.options = options
+        self.done = done
+        self._budgets = budgets
         self._tokens: Counter[str] = Counter()  #: judge → tokens under way
         for job in jobs:
             self._tokens[job.judge] += job.tokens
 
-    def affordable(self, requests: Iterator[Request], postal: Postal) -> Iterator[Request]:
-        """The requests, as far as the budget and the limit on enqueued tokens go."""
-        if self._done.halted:
+    def affordable(
+        self, requests: Iterator[Request], configured: ConfiguredJudge
+    ) -> Iterator[Request]:
+        """Yield the requests, as far as the budget and the limit on enqueued tokens go."""
+        if self.done.halted:
             return
-        judge, limit = postal.config.log_name, self._max_tokens
+        judge, limit = configured.config.log_name, self.options.max_tokens
         try:
             for request in requests:
                 self._tokens[judge] += request.tokens
                 if limit is not None and self._tokens[judge] > limit:
-                    self._done.halted = (
-                        f"{limit:,} tokens are under way; submit the rest once they are collected"
+                    self.done.halted = (
+                        f"{limit:,} tokens are under way; the rest is submitted once they are "
+                        "collected"
                     )
                     return
-                self._books.own[judge].commit(request.cost_usd)
+                self._budgets.own[judge].commit(request.cost_usd)
                 yield request
         except BudgetSpentError as error:
-            self._halt(error)
+            self.done.halted = (
+                f"not all was submitted: {dollars(error.spent_usd)} of {dollars(error.max_usd)} "
+                "are spent, or may be by what is under way; collect, or raise max_usd, then run "
+                "the same command again"
+            )
 
-    def _halt(self, error: BudgetSpentError) -> None:
-        self._done.halted = (
-            f"not all was submitted: {dollars(error.spent_usd)} of {dollars(error.max_usd)} are "
-            "spent, or may be by what is under way; collect, or raise max_usd, then submit again"
+
+class Unasked:
+    """The requests that are needed, and neither answered nor under way.
+
+    Args:
+        run: the experiment.
+        log: where verdicts and replies are.
+        cache: replies paid for before, by any experiment.
+        options: how much to ask for.
+    """
+
+    def __init__(
+        self, run: BatchRun, log: BattleLog, cache: VerdictCache, options: SubmitOptions
+    ) -> None:
+        self.run = run
+        self._log = log
+        self._cache = cache
+        self._options = options
+        # Jobs of all shards count: what any of them brings is in this folder's logs.
+        self._taken = under_way(run.experiment.folder)
+        self._order = list(run.by_fingerprint)
+
+    def forget(self, job: Job) -> None:
+        """Free the requests of a job that was given up."""
+        self._taken -= names_of([job])
+
+    def requests(self, configured: ConfiguredJudge) -> Iterator[Request]:
+        """Yield what one judge is to be asked, in plan order; requests wholly the same once."""
+        judge, prepared = request_judge(configured), self.run.prepared
+        matchups = self._options.matchups
+        battles = pending(
+            prepared.matchups if matchups is None else matchups,
+            prepared.lists,
+            [judge],
+            self._log,
+            shard=self.run.shard,
+            asked=self._taken,
         )
+        n_left = self._share_of_limit(judge)
+        for battle in battles:
+            if battle.state != "to_ask" or battle.id in self._options.left_out:
+                continue
+            calls = [
+                call
+                for call in calls_of(battle)
+                if self._taken.isdisjoint((call.id, call.request)) and not self._cache.get(call.key)
+            ]
+            if not calls:
+                continue
+            if n_left is not None:
+                if not n_left:
+                    return
+                n_left -= 1
+            for call in calls:
+                self._taken.add(call.request)
+                body = judge.request(call.messages)
+                line = request_line(call.id, body)
+                cost_usd = judge.batch_usd(len(line)) * BATCH_DISCOUNT
+                yield Request(call.id, call.request, line, _tokens(body), cost_usd)
+
+    def _share_of_limit(self, judge: RequestJudge) -> int | None:
+        """Return how many battles one judge is asked about: judges take turns, as in a live run."""
+        if self._options.limit is None:
+            return None
+        n_judges = len(self._order)
+        return (
+            self._options.limit + n_judges - 1 - self._order.index(judge.fingerprint)
+        ) // n_judges
 
 
-async def _finish_halves(
-    postal: Postal, ledger: Ledger, api: FileApi, experiment: Experiment, reporter: Reporter
-) -> None:
-    """Bring jobs to an end that an earlier run had begun to submit."""
-    for job in ledger.open_jobs:
-        if job.batch_id is None and job.fingerprint == postal.judge.fingerprint:
-            name = experiment.config.experiment.name
-            started = await start(ledger, job, api, experiment=name)
-            done = "submitted" if started else "given up, for its file is gone:"
-            reporter.say(f"{done} {job.name}, begun earlier")
+def request_judge(configured: ConfiguredJudge) -> RequestJudge:
+    """Return the judge, as one whose requests a job may carry."""
+    assert isinstance(configured.judge, RequestJudge)  # noqa: S101, callers leave out others
+    return configured.judge
 
 
-BYTES_PER_TOKEN: Final = 3
-"""On the safe side: English has about four."""
-
-
-@dataclass(frozen=True, slots=True)
-class Postal:
-    """A judge of the experiment that can be asked by post."""
-
-    config: JudgeConfig
-    judge: RequestJudge
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where its requests go."""
-        return endpoint_of(self.config)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """An experiment, ready to be judged by post."""
-
-    prepared: PreparedExperiment
-    judges: Mapping[str, Postal]  #: by the fingerprint of the judge
-    seats: tuple[ConfiguredJudge, ...]  #: the same judges, as the manifest names them
-
-    @property
-    def experiment(self) -> Experiment:
-        """The arena.toml and its folder."""
-        return self.prepared.experiment
-
-
-def open_batch_run(path: Path, reporter: Reporter) -> BatchRun:
-    """Load an experiment, retrieve what is missing, and seat its judges.
-
-    Raises:
-        UsageError: the config or a data file has a mistake, or a judge cannot be asked by file.
-        ApiError: an embedding endpoint failed.
-    """
-    experiment = open_experiment(path)
-    for config in experiment.config.judges:
-        if config.kind != "pairwise":  # found before an hour of embedding
-            raise _unpostable(config)
-    prompts = load_prompts(experiment)
-    material = load_data(experiment.config, reporter)
-    for note in material.notes:
-        reporter.say(f"note: {note}")
-    runs = retrieve_all(experiment, material, reporter)
-    prepared = prepare(experiment, material, runs, prompts)
-    seats = closed_judges(prepared)
-    judges = {seat.judge.fingerprint: by_post(seat) for seat in seats}
-    return BatchRun(prepared, judges, seats)
-
-
-def by_post(seat: ConfiguredJudge) -> Postal:
-    """The judge of a seat, as one that can be asked by post.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    if not isinstance(seat.judge, RequestJudge):
-        raise _unpostable(seat.config)
-    return Postal(seat.config, seat.judge)
-
-
-def unasked(desk: BatchRun, postal: Postal, log: BattleLog, ledger: Ledger) -> Iterator[Request]:
-    """A request for each battle that needs one, in plan order; wholly equal ones once."""
-    waiting = [job for job in ledger.open_jobs if job.fingerprint == postal.judge.fingerprint]
-    asked = {key for job in waiting for key in job.requests.values()}
-    lists = desk.prepared.lists
-    for matchup in desk.prepared.matchups:
-        name = lists.battle_id(matchup, postal.judge.fingerprint)
-        if name in log.battle_ids or any(name in job.requests for job in waiting):
-            continue
-        exhibit = lists.judge_input(matchup)
-        if same_lists(exhibit):
-            continue
-        key = postal.judge.request_key(exhibit)
-        paid = (log.reply_for(name), log.reply_to(key))
-        if key in asked or any(reply and reply.winner for reply in paid):
-            continue
-        asked.add(key)
-        body = postal.judge.request(exhibit)
-        tokens = _tokens(body)
-        line = request_line(name, body)
-        cost_usd = postal.judge.by_post_usd(len(line)) * BATCH_DISCOUNT
-        yield Request(name, key, line, tokens, cost_usd)
-
-
-def recall(postal: Postal, jobs: Iterable[Job]) -> None:
+def recall(judge: RequestJudge, jobs: Iterable[Job]) -> None:
     """Word requests as those of the last job, but for what a provider refused of them.
 
     A judge that an earlier call has taught better begins with what it knows.
     """
-    ours = [job for job in jobs if job.fingerprint == postal.judge.fingerprint]
-    begun = postal.judge.dialect
+    own_jobs = [job for job in jobs if job.fingerprint == judge.fingerprint]
+    begun = judge.dialect
     refused: dict[ServerCapabilities, ServerCapabilities] = {}
-    for job in ours:
+    for job in own_jobs:
         if job.refusal:
-            postal.judge.dialect = spoken = ServerCapabilities(**job.dialect)
-            if postal.judge.learn(job.refusal):
-                refused[spoken] = postal.judge.dialect
-    known = (
-        ServerCapabilities(**ours[-1].dialect) if ours and begun == ServerCapabilities() else begun
-    )
+            judge.dialect = spoken = ServerCapabilities(**job.dialect)
+            if judge.learn(job.refusal):
+                refused[spoken] = judge.dialect
+    is_new = begun == ServerCapabilities()
+    known = ServerCapabilities(**own_jobs[-1].dialect) if own_jobs and is_new else begun
     while known in refused:
         known = refused[known]
-    postal.judge.dialect = known
-
-
-def _unpostable(config: JudgeConfig) -> UsageError:
-    return UsageError(
-        f'judge {config.log_name}: kind = "{config.kind}" is not asked one request a battle, so '
-        "batch jobs cannot carry it; use `arena battle`"
-    )
+    judge.dialect = known
 
 
 def _tokens(body: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""The commands `arena batch ...`: judge by a provider's batch jobs, or by files of requests."""
+"""The commands `arena batch ...`: files of requests for an offline engine such as vLLM."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arena.commands.options import CONFIG, QUIET, Amount, echo_lines, echo_path
+from arena.commands.options import CONFIG, NO_GATE, POLL, QUIET, Amount, echo_lines, echo_path
 from arena.progress import reporter
 from arena.terminal import dollars
 
 if TYPE_CHECKING:
-    from arena.batch.collect import Collected
+    from arena.batch.settle import Collected
 
 REQUESTS = click.option(
     "--max-requests",
@@ -22,32 +22,23 @@ REQUESTS = click.option(
     show_default=True,
     help="Requests in one file at most.",
 )
-POLL = click.option(
-    "--poll",
-    "poll_s",
-    type=Amount(min=0.01),
-    default=30.0,
-    show_default=True,
-    help="Seconds between two looks at first; ten times as long in the end.",
-)
 
 
 @click.group()
 def batch() -> None:
-    """Judge by a provider's batch jobs: half the price, within a day.
+    """Judge by files of requests, on a model of your own.
 
-    Battles that are in the log or in a job already are never submitted again, so every command
-    may be repeated after a stop.
+    `arena battle --batch` uses the batch jobs of a provider.
 
     \b
     Example:
-      arena batch submit            upload what is to be judged
-      arena batch collect --wait    write the verdicts into the log, and rate
-      arena batch export requests   the same files for `vllm run-batch`; import reads its results
+      arena batch export requests
+      vllm run-batch -i requests/requests-0001.jsonl -o results.jsonl --model MODEL
+      arena batch import results.jsonl
     """
 
 
-@batch.command()
+@batch.command(hidden=True)
 @CONFIG
 @click.option(
     "--max-usd",
@@ -60,7 +51,7 @@ def batch() -> None:
     help="Prompt tokens under way at one time, where the provider has such a limit.",
 )
 @REQUESTS
-@click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")
+@NO_GATE
 @QUIET
 def submit(  # noqa: PLR0913  one parameter per option
     config: Path,
@@ -80,10 +71,11 @@ def submit(  # noqa: PLR0913  one parameter per option
       arena batch submit handbook/arena.toml --max-usd 5
     """
     from arena.batch import submit as work  # noqa: PLC0415
+    from arena.batch.batch_run import open_batch_run  # noqa: PLC0415
     from arena.batch.requests import Limits  # noqa: PLC0415
-    from arena.batch.submit import open_batch_run  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
+    _note_of_successor("submit")
     progress = reporter(quiet=quiet)
     limits = Limits(requests=max_requests, tokens=max_tokens)
     order = work.SubmitOptions(
@@ -95,7 +87,7 @@ def submit(  # noqa: PLR0913  one parameter per option
     done.check()
 
 
-@batch.command()
+@batch.command(hidden=True)
 @CONFIG
 def status(config: Path) -> None:
     """Show how far the jobs are that are not collected.
@@ -107,18 +99,21 @@ def status(config: Path) -> None:
     from arena.batch import submit as work  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
+    _note_of_successor("status")
     found = run(work.statuses(config))
     jobs = [f"{job.name}  {job.batch_id or '-'}  {state}" for job, state in found]
     echo_lines(jobs or ["no jobs are under way"])
 
 
-@batch.command()
+@batch.command(hidden=True)
 @CONFIG
 @click.option("--wait", "waits", is_flag=True, help="Wait until all jobs have ended.")
 @POLL
 @click.option("--give-up", metavar="JOB", help="Forget a job that the provider no longer knows.")
 @QUIET
-def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, quiet: bool) -> None:
+def collect(
+    config: Path, poll_s: float | None, give_up: str | None, *, waits: bool, quiet: bool
+) -> None:
     """Write what ended jobs brought back into the log, and rate.
 
     What failed, expired or is missing is in failures.jsonl or free to be submitted again.
@@ -127,16 +122,17 @@ def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, qu
     Example:
       arena batch collect handbook/arena.toml --wait
     """
-    from arena.batch import collect as batch_results  # noqa: PLC0415
-    from arena.batch.jobs import Poll  # noqa: PLC0415
-    from arena.batch.submit import open_batch_run  # noqa: PLC0415
+    from arena.batch import collect as work  # noqa: PLC0415
+    from arena.batch.batch_run import open_batch_run  # noqa: PLC0415
+    from arena.batch.jobs import poll_from  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
+    _note_of_successor("collect")
     progress = reporter(quiet=quiet)
-    desk = open_batch_run(config, progress)
+    batch_run = open_batch_run(config, progress)
     if waits:
-        run(batch_results.wait(desk, Poll(poll_s, 10 * poll_s), progress))
-    _finish(run(batch_results.collect(desk, progress, give_up=give_up)))
+        run(work.wait(batch_run, poll_from(poll_s), progress))
+    _finish(run(work.collect(batch_run, progress, give_up=give_up)))
 
 
 @batch.command()
@@ -147,19 +143,19 @@ def collect(config: Path, poll_s: float, give_up: str | None, *, waits: bool, qu
 def export(folder: Path, config: Path, max_requests: int, *, quiet: bool) -> None:
     """Write files of requests into FOLDER, and send nothing.
 
-    The files are those that submit would upload, and what vLLM reads.
+    The files are those that `arena battle --batch` would upload, and what vLLM reads.
 
     \b
     Example:
       arena batch export requests handbook/arena.toml
       vllm run-batch -i requests/requests-0001.jsonl -o results.jsonl --model MODEL
     """
-    from arena.batch import submit as work  # noqa: PLC0415
+    from arena.batch import offline  # noqa: PLC0415
+    from arena.batch.batch_run import open_batch_run  # noqa: PLC0415
     from arena.batch.requests import Limits  # noqa: PLC0415
-    from arena.batch.submit import open_batch_run  # noqa: PLC0415
 
-    desk = open_batch_run(config, reporter(quiet=quiet))
-    for path in work.export(desk, folder, Limits(requests=max_requests)):
+    batch_run = open_batch_run(config, reporter(quiet=quiet))
+    for path in offline.export(batch_run, folder, Limits(requests=max_requests)):
         echo_path(path)
 
 
@@ -182,13 +178,21 @@ def import_(files: Sequence[Path], config: Path, *, quiet: bool) -> None:
     Example:
       arena batch import results.jsonl --config handbook/arena.toml
     """
-    from arena.batch import collect as batch_results  # noqa: PLC0415
-    from arena.batch.submit import open_batch_run  # noqa: PLC0415
+    from arena.batch import offline  # noqa: PLC0415
+    from arena.batch.batch_run import open_batch_run  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
-    desk = open_batch_run(config, progress)
-    _finish(run(batch_results.import_files(desk, files, progress)))
+    batch_run = open_batch_run(config, progress)
+    _finish(run(offline.import_files(batch_run, files, progress)))
+
+
+def _note_of_successor(command: str) -> None:
+    click.echo(
+        f"note: `arena batch {command}` is now `arena battle --batch`, and goes with the next "
+        "release",
+        err=True,
+    )
 
 
 def _finish(done: Collected) -> None:

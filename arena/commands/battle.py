@@ -9,37 +9,73 @@ from typing import TYPE_CHECKING
 import click
 
 from arena.commands import init, rate
-from arena.commands.options import CONFIG, MAX_USD, QUIET, REPORT, Amount, echo_lines
+from arena.commands.options import (
+    CONFIG,
+    MAX_USD,
+    NO_GATE,
+    POLL,
+    QUIET,
+    REPORT,
+    Amount,
+    echo_lines,
+)
 from arena.errors import UsageError
 from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
+    from arena.batch.battle import BatchOptions
     from arena.experiment.stopping import StoppingRule
     from arena.experiment.summary import BattleOptions
+    from arena.rating.leaderboard_records import Leaderboard
 
 
 @click.command()
 @CONFIG
-@click.option("--dry-run", is_flag=True, help="Say what it would take, and call nothing.")
-@click.option("--limit", type=click.IntRange(min=1), help="Judge at most so many battles now.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the estimated calls, tokens and cost; make no requests.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Judge at most so many battles in this run."
+)
 @MAX_USD
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Play one of N fixed parts of the plan, into a log of its own.",
+    help="Judge one of N fixed parts of the plan, into a log of its own.",
 )
 @click.option(
     "--until",
     type=click.Choice(["separated"]),
-    help="Play in rounds, and stop once each model is surely better than the next.",
+    help="Add queries in rounds of ten; stop when every adjacent pair of models differs "
+    "significantly.",
 )
 @click.option(
     "--until-width",
     metavar="ELO",
     type=Amount(min=0, min_open=True),
-    help="Play in rounds, and stop once every rating is known to so many points.",
+    help="Add queries in rounds of ten; stop when every rating is known to ± so many points.",
 )
-@click.option("--no-gate", is_flag=True, help="Believe a judge that was not tested, or failed.")
+@NO_GATE
+@click.option(
+    "--batch",
+    is_flag=True,
+    help="Judge by the provider's batch jobs: half the price, within 24 hours. Run the same "
+    "command again to collect and go on.",
+)
+@click.option("--wait", "waits", is_flag=True, help="With --batch: poll until all is judged.")
+@POLL
+@click.option(
+    "--give-up",
+    metavar="JOB",
+    help="With --batch: forget a job that the provider no longer knows.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="With --batch: prompt tokens in jobs under way at most, for each judge.",
+)
 @REPORT
 @QUIET
 def battle(  # noqa: PLR0913  one parameter per option
@@ -52,6 +88,11 @@ def battle(  # noqa: PLR0913  one parameter per option
     until_width: float | None,
     dry_run: bool,
     no_gate: bool,
+    batch: bool,
+    waits: bool,
+    poll_s: float | None,
+    give_up: str | None,
+    max_tokens: int | None,
     report: bool,
     quiet: bool,
 ) -> None:
@@ -59,6 +100,7 @@ def battle(  # noqa: PLR0913  one parameter per option
 
     What is in the log is never judged again, so run the same command to go on after a stop.
     Shards may run at the same time, on one machine or several; `arena rate` reads all their logs.
+    With --batch the same battles go into files that the provider works off within a day.
 
     \b
     Example:
@@ -67,25 +109,44 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --max-usd 5
       arena battle handbook/arena.toml --shard 2/8
       arena battle handbook/arena.toml --until separated
+      arena battle handbook/arena.toml --batch
       arena battle handbook/arena.toml --report
     """
-    from arena.experiment import live as pipeline  # noqa: PLC0415
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
     from arena.store.shards import WHOLE, parse_shard  # noqa: PLC0415
 
     part = parse_shard(shard) if shard else WHOLE
-    goal = _goal(until, until_width)
-    if goal and (dry_run or limit is not None or shard is not None):
+    rule = _stopping_rule(until, until_width)
+    if rule and (dry_run or limit is not None or shard is not None):
         raise UsageError("--until looks at whole rounds: no --dry-run, --limit or --shard with it")
-    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate, until=goal)
-    if not dry_run:
-        _battle(config, reporter(quiet=quiet), options, report=report)
-    elif report:
-        raise UsageError("--dry-run plays nothing that --report could show; give one of them")
-    elif limit is not None or shard is not None:
-        raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
+    if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
+        raise UsageError("--wait, --poll, --give-up and --max-tokens are for --batch; add it")
+    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate, until=rule)
+    if dry_run:
+        if report:
+            raise UsageError("--dry-run plays nothing that --report could show; give one of them")
+        if limit is not None or shard is not None:
+            raise UsageError(
+                "--dry-run estimates the whole plan; give it without --limit and --shard"
+            )
+        _dry_run(config, options, reporter(quiet=quiet), batch=batch)
+    elif batch:
+        from arena.batch.battle import BatchOptions  # noqa: PLC0415
+        from arena.batch.jobs import poll_from  # noqa: PLC0415
+
+        jobs = BatchOptions(waits, poll_from(poll_s), give_up, max_tokens)
+        _battle(config, reporter(quiet=quiet), options, jobs, report=report)
     else:
-        echo_lines(pipeline.dry_run(config, options, reporter(quiet=quiet)).lines())
+        _battle(config, reporter(quiet=quiet), options, report=report)
+
+
+def _dry_run(config: Path, options: BattleOptions, progress: Reporter, *, batch: bool) -> None:
+    """Print what a run would take, live or by batch jobs."""
+    from arena.batch.jobs import BATCH_DISCOUNT  # noqa: PLC0415
+    from arena.experiment import live  # noqa: PLC0415
+
+    share = BATCH_DISCOUNT if batch else None
+    echo_lines(live.dry_run(config, options, progress, batch_share=share).lines())
 
 
 @click.command()
@@ -128,7 +189,7 @@ def demo(
     _battle(config, reporter(quiet=quiet), BattleOptions(max_usd=max_usd), report=report)
 
 
-def _goal(until: str | None, width_elo: float | None) -> StoppingRule | None:
+def _stopping_rule(until: str | None, width_elo: float | None) -> StoppingRule | None:
     from arena.experiment.stopping import StoppingRule  # noqa: PLC0415
 
     if until and width_elo is not None:
@@ -137,33 +198,63 @@ def _goal(until: str | None, width_elo: float | None) -> StoppingRule | None:
 
 
 def _battle(
-    config: Path, progress: Reporter, options: BattleOptions, *, report: bool = False
+    config: Path,
+    progress: Reporter,
+    options: BattleOptions,
+    jobs: BatchOptions | None = None,
+    *,
+    report: bool = False,
 ) -> None:
-    """Play, then rate what is in the log, even where the run was cut short."""
+    """Judge, then rate what is in the log, even where the run was cut short."""
     from arena.experiment.experiment import open_experiment  # noqa: PLC0415
 
     folder = open_experiment(config).folder
     if not report:
-        _play_and_rate(config, progress, options, folder)
+        _judge_and_rate(config, progress, options, folder, jobs)
         return
     from arena.site.watch import reported  # noqa: PLC0415
 
     with reported(folder, progress.say):
-        _play_and_rate(config, progress, options, folder)
+        _judge_and_rate(config, progress, options, folder, jobs)
 
 
-def _play_and_rate(config: Path, progress: Reporter, options: BattleOptions, folder: Path) -> None:
-    from arena.experiment import live as pipeline  # noqa: PLC0415
-    from arena.experiment.rate_files import last_leaderboard, rate_files  # noqa: PLC0415
-    from arena.rating.leaderboard_notes import describe_moves  # noqa: PLC0415
+def _judge_and_rate(
+    config: Path,
+    progress: Reporter,
+    options: BattleOptions,
+    folder: Path,
+    jobs: BatchOptions | None,
+) -> None:
+    from arena.experiment import live  # noqa: PLC0415
+    from arena.experiment.rate_files import last_leaderboard  # noqa: PLC0415
 
     before = last_leaderboard(folder)  # now: a site that is kept up to date rates the log too
-    summary = pipeline.battle(config, progress, options)
-    if summary.n_judged:
-        leaderboard = rate_files([folder])
-        with rate.written(leaderboard, folder):
-            rate.show(leaderboard, as_json=False)
-            for line in describe_moves(before, leaderboard) if before else ():
-                progress.say(f"since the last run: {line}")
-        progress.say(f"log, runs and leaderboard: {folder}")
-    summary.check()
+    if jobs is None:
+        summary = live.battle(config, progress, options)
+        _rate(folder, progress, before, n_judged=summary.n_judged)
+        summary.check()
+        return
+    from arena.batch.batch_run import open_batch_run  # noqa: PLC0415
+    from arena.batch.battle import battle_by_batch  # noqa: PLC0415
+    from arena.endpoint.client import run  # noqa: PLC0415
+
+    batch_run = open_batch_run(config, progress, shard=options.shard)
+    by_batch = run(battle_by_batch(batch_run, options, jobs, progress))
+    _rate(folder, progress, before, n_judged=by_batch.n_judged if by_batch.n_new else 0)
+    echo_lines(by_batch.lines())
+    by_batch.check()
+
+
+def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_judged: int) -> None:
+    """Rate the log, show the leaderboard, and say what has changed since the last one."""
+    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
+    from arena.rating.leaderboard_notes import describe_moves  # noqa: PLC0415
+
+    if not n_judged:
+        return
+    leaderboard = rate_files([folder])
+    with rate.written(leaderboard, folder):
+        rate.show(leaderboard, as_json=False)
+        for line in describe_moves(before, leaderboard) if before else ():
+            progress.say(f"since the last run: {line}")
+    progress.say(f"log, runs and leaderboard: {folder}")

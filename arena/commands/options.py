@@ -37,6 +37,16 @@ MAX_USD = click.option(
     type=Amount(min=0, min_open=True),
     help="Limit the cost of judges in US dollars, including earlier runs of the experiment.",
 )
+NO_GATE = click.option(
+    "--no-gate", is_flag=True, help="Run judges that skipped or failed the gate."
+)
+POLL = click.option(
+    "--poll",
+    "poll_s",
+    type=Amount(min=0.01),
+    help="With --wait: initial polling interval in seconds; grows to ten times this.  "
+    "[default: 30]",
+)
 REPORT = click.option(
     "--report",
     is_flag=True,

@@ -37,8 +37,15 @@ class BattleRunner:
         """The keys of the requests that are not answered yet."""
         return self._asking
 
-    async def run(self, pending: Pending) -> BattleResult:
+    async def run(
+        self, pending: Pending, *, replied_at: str | None = None, is_logged: bool = False
+    ) -> BattleResult:
         """Return the battle with its winner, or why it has none.
+
+        Args:
+            pending: the battle.
+            replied_at: when the judge has replied, in UTC; now where absent.
+            is_logged: whether the log has its reply already, which no verdict could be read in.
 
         Raises:
             FatalApiError: the endpoint refuses every request.
@@ -48,12 +55,14 @@ class BattleRunner:
         if pending.state == "identical":
             return _battle(pending, Verdict("tie"), "identical")
         try:
-            verdict, source = await self._verdict(pending)
+            verdict, source = await self._verdict(pending, replied_at, is_logged=is_logged)
         except UnjudgedError as error:
             return _failure(pending, error)
         return _battle(pending, verdict, source)
 
-    async def _verdict(self, pending: Pending) -> tuple[Verdict, Source]:
+    async def _verdict(
+        self, pending: Pending, replied_at: str | None, *, is_logged: bool
+    ) -> tuple[Verdict, Source]:
         reply = pending.reply
         if reply and reply.winner:
             verdict = Verdict(reply.winner, reply.probs, reply.reply, reply.usage)
@@ -64,25 +73,26 @@ class BattleRunner:
             return await pending.judge.judge(pending.judge_input), "judge"
         if pending.request in self._asking:
             return await self._asking[pending.request], "cache"
-        verdict = await self._ask(pending)
+        verdict = await self._ask(pending, replied_at, is_logged=is_logged)
         return verdict, "cache" if verdict.cached else "judge"
 
-    async def _ask(self, pending: Pending) -> Verdict:
+    async def _ask(self, pending: Pending, replied_at: str | None, *, is_logged: bool) -> Verdict:
         """Ask the judge; battles that need the same request meanwhile get the same answer."""
         asking = asyncio.get_running_loop().create_future()
         self._asking[pending.request] = asking
         asking.add_done_callback(_seen)
         try:
             verdict = await pending.judge.judge(pending.judge_input)
-            self._log.write_reply(_reply(pending, verdict))
+            self._log.write_reply(_reply(pending, verdict, replied_at or _now()))
         except BaseException as error:
             # Resolve the future first: others may be awaiting it.
             if isinstance(error, Exception):
                 asking.set_exception(error)
             else:
                 asking.cancel()
-            if isinstance(error, UnjudgedError) and (error.reply or error.cost_usd):
-                self._log.write_reply(_unread_reply(pending, error))
+            is_paid = isinstance(error, UnjudgedError) and bool(error.reply or error.cost_usd)
+            if isinstance(error, UnjudgedError) and is_paid and not is_logged:
+                self._log.write_reply(_unread_reply(pending, error, replied_at or _now()))
             raise
         else:
             asking.set_result(verdict)
@@ -91,7 +101,7 @@ class BattleRunner:
             del self._asking[pending.request]
 
 
-def _reply(pending: Pending, verdict: Verdict) -> Reply:
+def _reply(pending: Pending, verdict: Verdict, at: str) -> Reply:
     return Reply(
         id=pending.id,
         request=pending.request,
@@ -99,12 +109,12 @@ def _reply(pending: Pending, verdict: Verdict) -> Reply:
         winner=verdict.winner,
         probs=verdict.probs,
         usage=verdict.usage,
-        at=_now(),
+        at=at,
         judge=pending.judge.name,
     )
 
 
-def _unread_reply(pending: Pending, error: UnjudgedError) -> Reply:
+def _unread_reply(pending: Pending, error: UnjudgedError, at: str) -> Reply:
     """Return the record of a reply without a verdict, which is paid for all the same."""
     return Reply(
         id=pending.id,
@@ -112,7 +122,7 @@ def _unread_reply(pending: Pending, error: UnjudgedError) -> Reply:
         reply=error.reply,
         winner=None,
         usage=Usage(cost_usd=error.cost_usd, estimated=error.estimated),
-        at=_now(),
+        at=at,
         judge=pending.judge.name,
     )
 

@@ -24,6 +24,7 @@ from arena.experiment.speed import time_left
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
 from arena.records import JudgeInput, Reply, Run, ScoredDoc
+from arena.store.batch_ledger import under_way
 from arena.store.battle_log import ReplyIndex
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
@@ -46,6 +47,7 @@ class JudgeEstimate:
     n_battles: int  #: planned in all
     n_unplayed: int  #: of them not in the log
     n_free: int  #: of those, the ones that need no call of their own
+    n_under_way: int  #: of those not in the log, the ones that batch jobs will judge
     n_calls: int  #: requests to its endpoint, each different one once
     n_controls: int  #: requests of the gate, beside them
     input_tokens: int
@@ -54,11 +56,24 @@ class JudgeEstimate:
     tokenizer: str = ESTIMATED.name  #: how tokens were counted
     time: str = ""  #: about how long the calls take, and why
 
+    def by_batch(self, share: float) -> JudgeEstimate:
+        """Return the same work as batch jobs; controls are asked live, but hardly count.
+
+        Args:
+            share: of the usual price.
+        """
+        cost_usd = None if self.cost_usd is None else self.cost_usd * share
+        why = f"at most, as batch jobs; they cost {share:.0%} of the configured prices"
+        time = f"{'24 h':>12}  {why}"
+        return replace(self, cost_usd=cost_usd, time=time)
+
     def lines(self) -> Iterator[str]:
         """The estimate as people read it."""
         yield f"battles      {self.n_battles:>12,}"
         yield f"in the log   {self.n_battles - self.n_unplayed:>12,}"
         yield f"free         {self.n_free:>12,}  same lists, asked before, or judged by qrels"
+        if self.n_under_way:
+            yield f"under way    {self.n_under_way:>12,}  in batch jobs; not asked again"
         each = "documents, each read once" if self.kind == "pointwise" else "battles to ask about"
         yield f"judge calls  {self.n_calls:>12,}" + (f"  {each}" if self.n_calls else "")
         if self.n_controls:
@@ -177,9 +192,14 @@ def _estimate(
     judge, config = configured.judge, configured.config
     bill = _Bill(configured, paid)
     n_unplayed = n_free = 0
-    for battle in pending(prepared.matchups, prepared.lists, [judge], paid):
+    n_under_way = 0
+    jobs = under_way(prepared.experiment.folder)
+    for battle in pending(prepared.matchups, prepared.lists, [judge], paid, under_way=jobs):
         n_unplayed += 1
-        n_free += battle.state != "to_ask" or not bill.add(battle.judge_input)
+        if battle.state == "under_way":
+            n_under_way += 1
+        else:
+            n_free += battle.state != "to_ask" or not bill.add(battle.judge_input)
     n_calls = len(bill.keys)
     # A judge with battles in the log was tested before them.
     if gate and config.gate and judge.is_llm and n_unplayed == prepared.n_matchups:
@@ -192,6 +212,7 @@ def _estimate(
         n_battles=prepared.n_matchups,
         n_unplayed=n_unplayed,
         n_free=n_free,
+        n_under_way=n_under_way,
         n_calls=n_calls,
         n_controls=len(bill.keys) - n_calls,
         input_tokens=bill.input_tokens,

@@ -12,6 +12,7 @@ from arena.errors import UsageError
 from arena.experiment.experiment import PreparedExperiment
 from arena.files import cache_folder
 from arena.judging.budget import Budget
+from arena.judging.chat import Delivered
 from arena.judging.judge import Judge
 from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of, open_judge
@@ -40,6 +41,8 @@ class JudgeResources:
     cache: VerdictCache | None = None  #: replies paid for before, by any experiment
     on_grade: Callable[[Grade], None] | None = None  #: told of each document's grade
     learned: Learned | None = None  #: what earlier runs found out about endpoints
+    delivered: Mapping[str, Delivered] = field(default_factory=dict)
+    """Judge → replies that came by batch job; the others ask their endpoints."""
 
 
 @asynccontextmanager
@@ -76,15 +79,21 @@ async def open_judges(
         yield _different(judges)
 
 
-def closed_judges(prepared: PreparedExperiment) -> tuple[ConfiguredJudge, ...]:
-    """Return the judges without their endpoints: they are not to be asked anything.
+def closed_judges(
+    prepared: PreparedExperiment, resources: JudgeResources | None = None
+) -> tuple[ConfiguredJudge, ...]:
+    """Return the judges without their endpoints: they are not to be asked anything live.
+
+    Args:
+        prepared: the experiment.
+        resources: what judges draw on; nothing if absent.
 
     Raises:
         UsageError: two judges differ in nothing but their names.
     """
     return _different(
         [
-            _configured(prepared, config, Api(endpoint_of(config)), JudgeResources())
+            _configured(prepared, config, Api(endpoint_of(config)), resources or JudgeResources())
             for config in prepared.config.judges
         ]
     )
@@ -127,5 +136,6 @@ def _configured(
         cache=resources.cache,
         learned=resources.learned,
         on_grade=resources.on_grade,
+        delivered=resources.delivered.get(config.log_name),
     )
     return ConfiguredJudge(config, prompt, judge, api)

@@ -46,7 +46,7 @@ from arena.progress import Reporter, reporter
 from arena.records import Battle
 from arena.retrieval.table import Retrieved
 from arena.signals import interruptible
-from arena.store.batch_ledger import warn_of_jobs
+from arena.store.batch_ledger import under_way
 from arena.store.battle_log import BattleLog
 from arena.store.folder import Folder
 from arena.store.grades import GradeBook
@@ -92,7 +92,6 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
-    warn_of_jobs(experiment.folder, reporter)
     material = _load(experiment, reporter)
     try:
         runs = retrieve_all(experiment, material, reporter)
@@ -206,6 +205,7 @@ async def _play(
     judges = [configured.judge for configured in session.judges]
     runner = BattleRunner(session.log)
     n_left = min(session.n_planned - stats.n_judged, options.limit or session.n_planned)
+    jobs = _Jobs(under_way(prepared.experiment.folder))
     n_datasets = len(prepared.material.datasets)
     rounds = in_rounds(prepared.matchups, n_datasets) if monitor else iter([prepared.matchups])
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
@@ -217,9 +217,10 @@ async def _play(
                 session.log,
                 shard=options.shard,
                 asked=runner.asked,
+                under_way=jobs.requests,
             )
             await play(
-                islice(battles, 0 if stop.is_set() else options.limit),
+                islice(jobs.left_out(battles), 0 if stop.is_set() else options.limit),
                 runner,
                 workers=_workers(session.judges),
                 emit=session.record,
@@ -227,8 +228,29 @@ async def _play(
             )
             if stop.is_set() or (monitor and monitor.decided()):
                 break
+    if jobs.n_waiting:
+        reporter.say(
+            f"note: {jobs.n_waiting:,} battles wait for batch jobs that are under way; collect "
+            f"them with: arena battle --batch {shlex.quote(str(prepared.experiment.source))}"
+        )
     if monitor and not stop.is_set():
         reporter.say(str(monitor))
+
+
+class _Jobs:
+    """The batch jobs under way: a live run does not ask for what they will bring."""
+
+    def __init__(self, requests: set[str]) -> None:
+        self.requests = requests
+        self.n_waiting = 0  #: battles that were left out
+
+    def left_out(self, battles: Iterable[Pending]) -> Iterator[Pending]:
+        """Yield the battles that no job will judge."""
+        for battle in battles:
+            if battle.state == "under_way":
+                self.n_waiting += 1
+            else:
+                yield battle
 
 
 @contextmanager
@@ -272,9 +294,19 @@ def _count(stats: LiveStats, monitor: StoppingMonitor | None, battle: Battle) ->
 
 
 def dry_run(
-    path: Path, options: BattleOptions | None = None, progress: Reporter | None = None
+    path: Path,
+    options: BattleOptions | None = None,
+    progress: Reporter | None = None,
+    *,
+    batch_share: float | None = None,
 ) -> Estimate:
     """Return what `battle` would take; no endpoint is asked anything.
+
+    Args:
+        path: the arena.toml.
+        options: of the run.
+        progress: where progress is shown; nowhere where absent.
+        batch_share: what share of the usual price a batch job costs; None for a live run.
 
     Raises:
         UsageError: the config or a data file has a mistake.
@@ -288,6 +320,8 @@ def dry_run(
     prepared = prepare(experiment, material, runs, prompts)
     with open_paid_replies(experiment.folder, cache_folder()) as paid:
         judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
+    if batch_share is not None:
+        judges = tuple(judge.by_batch(batch_share) for judge in judges)
     return Estimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
 
 

@@ -24,7 +24,7 @@ from arena.errors import ConfigError, DataError
 from arena.files import locked
 from arena.judging.budget import Budget
 from arena.records import Reply, Usage
-from arena.store.batch_ledger import read_jobs
+from arena.store.batch_ledger import read_ledgers
 from arena.store.battle_log import BattleLog
 from arena.store.claims import Claims, read_claims
 from arena.store.folder import Folder
@@ -109,8 +109,8 @@ class Budgets:
     def begin(self) -> None:
         """From now on, write down what a call may cost before it is sent.
 
-        The log is locked by now. Where another process has written it since the books were opened,
-        they are read again.
+        The log is locked by now. Where another process has written it since the budgets were
+        opened, they are read again.
 
         Raises:
             DataError: a file that says what was spent is damaged.
@@ -165,7 +165,7 @@ def open_budgets_and_log(
 ) -> Budgets:
     """What all judges together may spend, and within it each of them by its own ``max_usd``.
 
-    Nothing is written before `Books.begin`.
+    Nothing is written before `Budgets.begin`.
 
     Args:
         config: the experiment's.
@@ -188,32 +188,38 @@ def open_budgets_and_log(
     caps += [] if max_usd is None else [max_usd]
     whole = Budget(min(caps) / shard.count if caps else None)
     turn = partial(_turn, folder) if shard.count > 1 else None
-    budgets = {
+    of_judges = {
         judge: Budget(None if cap is None else cap / shard.count, within=whole, turn=turn)
         for judge, cap in own.items()
     }
     claims = Claims(Folder(folder).log(shard).claims)
-    books = Budgets(whole, budgets, folder, shard, before, claims, read_at)
-    _charge(books)
-    return books
+    budgets = Budgets(whole, of_judges, folder, shard, before, claims, read_at)
+    _charge(budgets)
+    return budgets
 
 
-def _charge(books: Budgets) -> None:
+def _charge(budgets: Budgets) -> None:
     """Charge each cap with what was spent before, and with what jobs under way may cost."""
-    posted: defaultdict[str, float] = defaultdict(float)
-    for job in read_jobs(books.folder).values():
-        if job.is_open:
-            posted[job.judge] += job.cost_usd
-    n_parts, before = books.shard.count, books.before
-    accounts = [(books.whole.cap, _all(before), math.fsum(posted.values()))]
-    for judge, budget in books.own.items():
-        accounts.append((budget.cap, before.get(judge, NOTHING), posted[judge]))
-    for cap, charged, posted_usd in accounts:
+    jobs: defaultdict[str, float] = defaultdict(float)  # judge → dollars, of all shards
+    own_jobs: defaultdict[str, float] = defaultdict(float)  # what this shard is charged of them
+    for name, ledger in read_ledgers(budgets.folder).items():
+        for job in ledger.values():
+            if job.is_open:
+                jobs[job.judge] += job.cost_usd
+                own_jobs[job.judge] += job.cost_usd * _share(name, budgets.shard)
+    n_parts, before = budgets.shard.count, budgets.before
+    accounts = [
+        (budgets.whole.cap, _all(before), math.fsum(jobs.values()), math.fsum(own_jobs.values()))
+    ]
+    for judge, budget in budgets.own.items():
+        charged = before.get(judge, NOTHING)
+        accounts.append((budget.cap, charged, jobs[judge], own_jobs[judge]))
+    for cap, charged, jobs_usd, own_jobs_usd in accounts:
         cap.spent_usd = charged.usd
-        cap.committed_usd = posted_usd / n_parts
+        cap.committed_usd = own_jobs_usd
         if cap.max_usd is not None:
             # Others may have spent more than their parts, when there were other parts or none.
-            rest_usd = charged.all_usd + posted_usd - (n_parts - 1) * cap.max_usd
+            rest_usd = charged.all_usd + jobs_usd - (n_parts - 1) * cap.max_usd
             cap.committed_usd = max(cap.committed_usd, rest_usd - charged.usd)
 
 

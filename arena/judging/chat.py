@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from arena.config import JudgeConfig
 from arena.digest import digest
@@ -37,6 +37,17 @@ _KEPT_WITHIN_S: Final = 0.5
 """Longest wait of a reply for others that go into the cache with it."""
 
 
+class Delivered(Protocol):
+    """Replies that were asked for elsewhere, such as by a batch job."""
+
+    def take(self, key: str) -> ChatReply:
+        """Return the reply to a call, by its `Chat.key`; only the first time with its cost.
+
+        Raises:
+            UnjudgedError: there is none, or none that can be read.
+        """
+
+
 class Chat:
     """A chat model as a judge asks it.
 
@@ -47,6 +58,7 @@ class Chat:
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
+        delivered: replies that came by batch job; the endpoint is asked where absent.
     """
 
     def __init__(  # noqa: PLR0913, what a judge shares with others, each named
@@ -58,7 +70,9 @@ class Chat:
         budget: Budget | None = None,
         cache: VerdictCache | None = None,
         learned: Learned | None = None,
+        delivered: Delivered | None = None,
     ) -> None:
+        self._delivered = delivered
         self._config = config
         self._api = api
         self._form = form
@@ -103,9 +117,9 @@ class Chat:
         usage = self._meter.usage(body, self._limit())
         return chat_reply(body, replace(usage, latency_ms=latency_ms))
 
-    def by_post_usd(self, n_bytes: int) -> float:
-        """What a request of so many bytes may cost in a batch job, at the usual price."""
-        return self._meter.by_post_usd(n_bytes, self._limit())
+    def batch_usd(self, n_bytes: int) -> float:
+        """Return what a request of so many bytes may cost in a batch job, at the usual price."""
+        return self._meter.batch_usd(n_bytes, self._limit())
 
     async def ask(self, messages: Messages, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply]:
         """Ask, or find the answer to the same question; who asks meanwhile shares the answer.
@@ -127,7 +141,10 @@ class Chat:
         asking = self._asking[key] = asyncio.get_running_loop().create_future()
         asking.add_done_callback(_seen)
         try:
-            reply = await self._paid(messages)
+            if self._delivered is not None:
+                reply = self._delivered.take(key)
+            else:
+                reply = await self._paid(messages)
             value = self.readable(reply, read)
         except BaseException as error:
             if isinstance(error, Exception):
@@ -136,7 +153,8 @@ class Chat:
                 asking.cancel()
             raise
         else:
-            if self._cache:
+            # What a job brought of whole battles is in the log of its experiment alone.
+            if self._cache and (self._delivered is None or self._form.labels):
                 # Not before the caller's own log has it: a run that is killed in between must
                 # find what it paid for there, with its price, and not as a gift of the cache.
                 # A single document's grade is in no log yet, so it is written at once.

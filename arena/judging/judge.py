@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Messages
+from arena.judging.reply import ChatReply
 from arena.records import JudgeInput, JudgeKind, Verdict
 
 
@@ -55,22 +56,25 @@ class Judge(Protocol):
 
 @runtime_checkable
 class RequestJudge(Judge, Protocol):
-    """A judge that asks one chat request a battle, which others may send for it."""
+    """A judge whose calls are chat requests, which a batch job may carry."""
 
     dialect: ServerCapabilities  #: what its endpoint takes, as far as it is known
 
-    def request(self, exhibit: JudgeInput) -> dict[str, Any]:
-        """The body of the chat request that asks for a verdict."""
+    def request(self, messages: Messages) -> dict[str, Any]:
+        """Return the body of the chat request of one of its `calls`."""
 
-    def by_post_usd(self, n_bytes: int) -> float:
-        """What a request of so many bytes may cost in a batch job, at the usual price."""
+    def batch_usd(self, n_bytes: int) -> float:
+        """Return what a request of so many bytes may cost in a batch job, at the usual price."""
 
-    def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
-        """The verdict in the body of a chat reply.
+    def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
+        """Return the reply in the body of a chat completion, if the judge can read it.
 
         Raises:
-            UnjudgedError: there is none.
+            UnjudgedError: it cannot; with the reply and its cost.
         """
+
+    def verdict_of(self, reply: ChatReply) -> Verdict | None:
+        """Return the verdict in a reply that can be read; None of a grade of one document."""
 
     def learn(self, refusal: str) -> bool:
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""

@@ -141,8 +141,8 @@ class Meter:
         )
         return Price(most_usd, min(most_usd, likely_usd))
 
-    def by_post_usd(self, n_bytes: int, limit: int | None) -> float:
-        """What a request in a batch job may cost at the usual price.
+    def batch_usd(self, n_bytes: int, limit: int | None) -> float:
+        """Return what a request in a batch job may cost at the usual price.
 
         All of a job is set aside at once and for a day, so a limit is taken as kept unless one was
         not, and tokens are counted as in the requests before.

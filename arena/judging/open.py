@@ -10,8 +10,8 @@ from arena.endpoint.client import Api
 from arena.errors import ConfigError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
-from arena.judging.chat import Chat
-from arena.judging.judge import Judge
+from arena.judging.chat import Chat, Delivered
+from arena.judging.judge import RequestJudge
 from arena.judging.learned import Learned
 from arena.judging.pairwise import LETTERS, letter_judge, llm_judge
 from arena.judging.pointwise import SCALES, pointwise_judge
@@ -39,7 +39,8 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
     cache: VerdictCache | None = None,
     learned: Learned | None = None,
     on_grade: Callable[[Grade], None] | None = None,
-) -> Judge:
+    delivered: Delivered | None = None,
+) -> RequestJudge:
     """The judge of a configuration; not the qrels judge, which is no language model.
 
     Args:
@@ -51,6 +52,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
         on_grade: told of each document's grade by a pointwise judge.
+        delivered: replies that came by batch job; the endpoint is asked where absent.
 
     Raises:
         ConfigError: the template shows two lists to a pointwise judge, or one document to
@@ -62,9 +64,11 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
         needs = ", ".join(f"{{{{{word}}}}}" for word in wanted)
         raise ConfigError(prompt.name, [f'a prompt for kind = "{config.kind}" needs {needs}'])
     if not pointwise and config.answer == "json":
-        return llm_judge(config, prompt, api, budget=budget, cache=cache, learned=learned)
+        return llm_judge(
+            config, prompt, api, budget=budget, cache=cache, learned=learned, delivered=delivered
+        )
     form = ResponseFormat(labels=SCALES[config.scale] if pointwise else tuple(LETTERS))
-    chat = Chat(config, api, form, budget=budget, cache=cache, learned=learned)
+    chat = Chat(config, api, form, budget=budget, cache=cache, learned=learned, delivered=delivered)
     if pointwise:
         return pointwise_judge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
     return letter_judge(config, prompt, chat)

@@ -11,7 +11,7 @@ from arena.digest import content_hash, digest
 from arena.endpoint.client import Api
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat, ServerCapabilities
-from arena.judging.chat import Chat, Messages
+from arena.judging.chat import Chat, Delivered, Messages
 from arena.judging.judge import RequestJudge
 from arena.judging.learned import Learned
 from arena.judging.prompt import Prompt, Renderer
@@ -77,17 +77,22 @@ class ListJudge:
         found, reply = await self._chat.ask(self._messages(exhibit), self._reader)
         return _verdict(found, reply)
 
-    def request(self, exhibit: JudgeInput) -> dict[str, Any]:
+    def request(self, messages: Messages) -> dict[str, Any]:
         """See `RequestJudge`."""
-        return self._chat.request(self._messages(exhibit))
+        return self._chat.request(messages)
 
-    def by_post_usd(self, n_bytes: int) -> float:
+    def batch_usd(self, n_bytes: int) -> float:
         """See `RequestJudge`."""
-        return self._chat.by_post_usd(n_bytes)
+        return self._chat.batch_usd(n_bytes)
 
-    def verdict_from(self, body: Mapping[str, Any], latency_ms: float) -> Verdict:
+    def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
         """See `RequestJudge`."""
         reply = self._chat.reply(body, latency_ms)
+        self._chat.readable(reply, self._reader)
+        return reply
+
+    def verdict_of(self, reply: ChatReply) -> Verdict:
+        """See `RequestJudge`."""
         return _verdict(self._chat.readable(reply, self._reader), reply)
 
 
@@ -117,6 +122,7 @@ def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
     budget: Budget | None = None,
     cache: VerdictCache | None = None,
     learned: Learned | None = None,
+    delivered: Delivered | None = None,
 ) -> RequestJudge:
     """A judge that reads both lists and writes an analysis, then its verdict, as JSON.
 
@@ -127,9 +133,16 @@ def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
+        delivered: replies that came by batch job; the endpoint is asked where absent.
     """
     chat = Chat(
-        config, api, ResponseFormat(schema=SCHEMA), budget=budget, cache=cache, learned=learned
+        config,
+        api,
+        ResponseFormat(schema=SCHEMA),
+        budget=budget,
+        cache=cache,
+        learned=learned,
+        delivered=delivered,
     )
     return ListJudge(config, prompt, chat, read=_winner, reading="pairwise")
 

@@ -12,13 +12,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from arena.config import JudgeConfig
 from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
+from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Chat, Messages
-from arena.judging.judge import Judge
+from arena.judging.judge import RequestJudge
 from arena.judging.prompt import Prompt, render_document
 from arena.judging.reply import ChatReply, Choice, read_choice
 from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict
@@ -45,7 +46,7 @@ def pointwise_judge(
     *,
     top_k: int,
     on_grade: Callable[[Grade], None] | None = None,
-) -> Judge:
+) -> RequestJudge:
     """A judge that grades documents one by one.
 
     Args:
@@ -102,6 +103,18 @@ class _PointwiseJudge:
             top_k,
         )
 
+    @property
+    def dialect(self) -> ServerCapabilities:
+        """What the endpoint is known to take."""
+        return self._chat.dialect
+
+    @dialect.setter
+    def dialect(self, known: ServerCapabilities) -> None:
+        self._chat.dialect = known
+
+    def learn(self, refusal: str) -> bool:
+        return self._chat.learn(refusal)
+
     def request_key(self, exhibit: JudgeInput) -> str:
         asked = exhibit.query
         lists = [
@@ -114,6 +127,20 @@ class _PointwiseJudge:
         shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
         found = (self._messages(exhibit.query, document) for document in shown)
         return {self._chat.key(messages): messages for messages in found}
+
+    def request(self, messages: Messages) -> dict[str, Any]:
+        return self._chat.request(messages)
+
+    def batch_usd(self, n_bytes: int) -> float:
+        return self._chat.batch_usd(n_bytes)
+
+    def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
+        reply = self._chat.reply(body, latency_ms)
+        self._chat.readable(reply, self._choice)
+        return reply
+
+    def verdict_of(self, reply: ChatReply) -> None:
+        """A reply grades one document, and decides no battle."""
 
     async def judge(self, exhibit: JudgeInput) -> Verdict:
         shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]

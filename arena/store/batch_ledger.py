@@ -7,7 +7,7 @@ a crash between any two of them the next run knows what may have happened, and a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any, Final, Self
 import orjson
 
 from arena.errors import DataError
-from arena.progress import Reporter
 from arena.store.append import LineFile
 from arena.store.folder import Folder
+from arena.store.shards import WHOLE, Shard
 
 _REMEDY: Final = "restore it; deleting it forgets jobs that are paid for"
 
@@ -50,16 +50,22 @@ class Job:
 class Ledger:
     """The jobs of one experiment, open for writing; a context manager.
 
+    Args:
+        folder: the experiment's.
+        shard: the part of the plan that the jobs are for; it has a ledger of its own.
+
     Raises:
         LogError: the file cannot be opened or written.
         DataError: a line is damaged; names file and line.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: Shard = WHOLE) -> None:
         self.folder = folder
-        self._file = LineFile(Folder(folder).ledger)  # cuts a torn tail before the lines are read
+        self._suffix = shard.suffix
+        path = Folder(folder).log(shard).ledger
+        self._file = LineFile(path)  # cuts a torn tail before the lines are read
         try:
-            self.jobs = read_jobs(folder)
+            self.jobs = _read_ledger(path)
         except DataError:
             self._file.close()
             raise
@@ -81,7 +87,7 @@ class Ledger:
 
     def name(self, sha256: str) -> str:
         """What the next job is called."""
-        return f"{len(self.jobs) + 1:04}-{sha256[:12]}"
+        return f"{len(self.jobs) + 1:04}-{sha256[:12]}{self._suffix}"
 
     def add(self, job: Job) -> None:
         """Record a chunk before it is uploaded.
@@ -110,13 +116,25 @@ class Ledger:
 
 
 def read_jobs(folder: Path) -> dict[str, Job]:
-    """Every job of an experiment by name, oldest first; nothing is locked or written.
+    """Return every job of an experiment by name, of all shards; nothing is locked or written.
 
     Raises:
         DataError: a line is damaged; names file and line.
     """
+    return {name: job for jobs in read_ledgers(folder).values() for name, job in jobs.items()}
+
+
+def read_ledgers(folder: Path) -> dict[str, dict[str, Job]]:
+    """Return the jobs in each ledger, oldest first, by the suffix of the log that they are for.
+
+    Raises:
+        DataError: a line is damaged; names file and line.
+    """
+    return {log.suffix: _read_ledger(log.ledger) for log in Folder(folder).ledger_logs()}
+
+
+def _read_ledger(path: Path) -> dict[str, Job]:
     jobs: dict[str, Job] = {}
-    path = Folder(folder).ledger
     for number, event in _events(path):
         try:
             if event.pop("event") == "chunk":
@@ -140,6 +158,20 @@ def _job(event: dict[str, Any]) -> Job:
     ):
         raise TypeError
     return job
+
+
+def under_way(folder: Path) -> set[str]:
+    """Return ids and keys of all requests that jobs are to bring back.
+
+    Raises:
+        DataError: a line of a ledger is damaged; names file and line.
+    """
+    return names_of(job for job in read_jobs(folder).values() if job.is_open)
+
+
+def names_of(jobs: Iterable[Job]) -> set[str]:
+    """Return ids and keys of the requests of jobs."""
+    return {name for job in jobs for pair in job.requests.items() for name in pair}
 
 
 def now() -> str:
@@ -173,14 +205,3 @@ def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(path, None, f"cannot be read: {error.strerror}") from None
     except orjson.JSONDecodeError:
         raise DataError(path, number, "not JSON", _REMEDY) from None
-
-
-def warn_of_jobs(folder: Path, reporter: Reporter) -> None:
-    """Say that battles are under way in batch jobs, before they are judged live as well."""
-    waiting = [job for job in read_jobs(folder).values() if job.is_open]
-    if waiting:
-        n_requests = sum(len(job.requests) for job in waiting)
-        reporter.say(
-            f"warning: {n_requests:,} requests are under way in {len(waiting)} batch jobs "
-            f"({Folder(folder).ledger}) and will be paid for twice; `arena batch collect` first"
-        )

@@ -31,6 +31,7 @@ _LOG_FILES: Final = {
     "failures": ".jsonl",
     "grades": ".jsonl",
     "spending": ".json",
+    "batches": ".jsonl",
 }
 """The beginning of a name → its end; between them stands the suffix of the log."""
 
@@ -71,6 +72,11 @@ class LogFiles:
         return self._file("spending")
 
     @property
+    def ledger(self) -> Path:
+        """Return where the steps of its jobs at a provider are."""
+        return self._file("batches")
+
+    @property
     def lock(self) -> Path:
         """Return the file that the one process that writes this log locks."""
         return self.folder / f".battles{self.suffix}.lock"
@@ -96,6 +102,10 @@ class Folder:
     def paid_logs(self) -> list[LogFiles]:
         """Return the logs that tell what was spent."""
         return self._logs(_PAID)
+
+    def ledger_logs(self) -> list[LogFiles]:
+        """Return the logs that have jobs at a provider."""
+        return self._logs(("batches",))
 
     def all_battles(self) -> list[Path]:
         """Return the files of all logs that hold battles, by name."""

@@ -104,6 +104,17 @@ def read_failures(path: Path) -> Iterator[Failure]:
     yield from {failure.id: failure for failure in found}.values()
 
 
+def failure_ids(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield battle id and reason of each failure, those of the same battle too.
+
+    Raises:
+        DataError: a line is no failure; names file and line.
+    """
+    for number, _, line in finished_lines(path):
+        failure = _object(line, path, number, "id", "reason")
+        yield failure["id"], failure["reason"]
+
+
 def read_replies(path: Path) -> Iterator[Reply]:
     """Yield everything that was paid for, in the order in which it came.
 

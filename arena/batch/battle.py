@@ -1,0 +1,237 @@
+"""`arena battle --batch`: collect what batch jobs brought, submit what is left, come back later.
+
+It asks about the same battles as a live run, and the same log, budget, gate and resume serve both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from arena.batch.batch_run import BatchRun
+from arena.batch.collect import collect, open_jobs, wait
+from arena.batch.jobs import Poll
+from arena.batch.settle import Collected
+from arena.batch.submit import SubmitOptions, submit
+from arena.errors import IncompleteError
+from arena.experiment.pending import planned
+from arena.experiment.stopping import StoppingMonitor, in_rounds
+from arena.experiment.summary import BattleOptions
+from arena.progress import Reporter
+from arena.records import Matchup
+from arena.signals import interruptible
+from arena.store.batch_ledger import Job
+from arena.store.folder import Folder
+from arena.store.id_index import IdSet
+from arena.store.log_lines import failure_ids, read_battles
+
+TRIES: Final = 3
+"""Failures of a battle, live ones included, after which no job asks about it again."""
+UNTRIED: Final = "batch_expired"
+"""The reason of a failure that nobody has tried: the job ended before its turn."""
+WINDOW: Final = timedelta(hours=24)
+"""Within this time a provider ends a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """What one run is told of its jobs, beside its `BattleOptions`."""
+
+    wait: bool = False  #: poll until all is judged, instead of coming back later
+    poll: Poll = field(default_factory=Poll)
+    give_up: str | None = None  #: a job to forget, such as one that its provider has lost
+    max_tokens: int | None = None  #: in jobs under way at one time, for each judge; estimated
+
+
+@dataclass(slots=True)
+class BatchSummary:
+    """How a run by batch jobs ended."""
+
+    run: BatchRun
+    options: BattleOptions
+    n_planned: int = 0  #: battles of this shard, of all judges
+    n_judged: int = 0  #: of them in the log
+    n_new: int = 0  #: of them written by this run
+    n_requests: int = 0  #: submitted by this run
+    jobs: Sequence[Job] = ()  #: under way
+    waiting: Sequence[str] = ()  #: why jobs that could not be collected are still under way
+    halted: str = ""  #: why requests were left out; empty where none were
+    failures: Counter[str] = field(default_factory=Counter)  #: reason → battles, of this run
+    decided: str = ""  #: what the stopping rule has to say, if there is one
+    interrupted: bool = False
+
+    def take(self, collected: Collected) -> None:
+        """Add what a collection came to."""
+        self.n_planned, self.n_judged = collected.n_planned, collected.n_judged
+        self.n_new += collected.n_new
+        self.failures += collected.failures
+        self.waiting = collected.waiting
+
+    @property
+    def command(self) -> str:
+        """The command line that goes on where this run ended."""
+        return f"{self.options.command(self.run.experiment)} --batch"
+
+    def lines(self) -> Iterator[str]:
+        """The summary as people read it."""
+        if self.n_requests:
+            yield f"{self.n_requests:,} requests submitted"
+        if self.decided:
+            yield self.decided
+        yield f"{self.n_new:,} battles written, {self.n_judged:,} of {self.n_planned:,} judged"
+        if self.jobs:
+            n_requests = sum(len(job.requests) for job in self.jobs)
+            yield f"{n_requests:,} requests are under way in {len(self.jobs):,} jobs"
+            yield from (f"waiting for {reason}" for reason in self.waiting)
+            yield f"come back {_latest(self.jobs)}: {self.command}"
+            if self.halted:
+                yield self.halted
+        elif self.n_planned and self.n_judged == self.n_planned:
+            yield "all battles are judged"
+
+    def check(self) -> None:
+        """Complain of what is missing once nothing is under way.
+
+        Raises:
+            IncompleteError: the run was interrupted, its budget is spent, jobs cannot be
+                collected, or more battles have no verdict than is allowed.
+        """
+        done = f"{self.n_judged:,} of {self.n_planned:,} battles"
+        if self.interrupted:
+            raise IncompleteError(f"stopped at {done}; go on with: {self.command}")
+        if self.jobs:
+            return
+        if self.halted:
+            raise IncompleteError(f"{done}; {self.halted}")
+        if self.decided or self.options.limit is not None:
+            return
+        allowed = min(judge.max_failures for judge in self.run.experiment.config.judges)
+        if self.n_planned - self.n_judged > allowed * self.n_planned:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.most_common())
+            listed = f" ({reasons})" if reasons else ""
+            raise IncompleteError(
+                f"{done}; the others have no verdict{listed}, more than max_failures = "
+                f"{allowed:g} allows; ask them again with: {self.command}; what failed {TRIES} "
+                "times is asked again by `arena battle` alone"
+            )
+
+
+async def battle_by_batch(
+    run: BatchRun, options: BattleOptions, batch: BatchOptions, reporter: Reporter
+) -> BatchSummary:
+    """Collect, submit, and where the options say so wait and go on until nothing is left.
+
+    Raises:
+        ConfigError: there is a cap on the cost, and a judge has no prices.
+        GateError: a judge failed its controls.
+        ApiError: a provider did not take a job; the next run goes on from there.
+        LogError: another process writes this experiment's log.
+    """
+    summary = BatchSummary(run, options)
+    give_up, has_waited = batch.give_up, False
+    with interruptible(reporter) as stop:
+        while True:
+            is_stuck = False
+            if give_up or open_jobs(run):
+                # Free battles of later rounds must wait for their round.
+                limit = 0 if options.until else options.limit
+                collected = await collect(run, reporter, give_up=give_up, limit=limit)
+                give_up = None
+                summary.take(collected)
+                # Jobs that ended and brought nothing would end and bring nothing for ever.
+                is_stuck = has_waited and not collected.n_jobs
+            if stop.is_set():
+                break
+            await _submit(summary, batch, reporter)
+            if not summary.jobs or not batch.wait or is_stuck:
+                break
+            await wait(run, batch.poll, reporter, stop=stop)
+            has_waited = True
+    summary.jobs = open_jobs(run)
+    summary.interrupted = stop.is_set() and summary.n_judged < summary.n_planned
+    return summary
+
+
+async def _submit(summary: BatchSummary, batch: BatchOptions, reporter: Reporter) -> None:
+    """Submit what is left, or the next round of it; judge what needs no job if none is under way.
+
+    With a stopping rule, rounds that need no job are played one after the other until it is
+    reached.
+    """
+    run, options = summary.run, summary.options
+    for matchups in _rounds(run, options):
+        submitted = await submit(
+            run,
+            SubmitOptions(
+                max_usd=options.max_usd,
+                max_tokens=batch.max_tokens,
+                gate=options.gate,
+                limit=options.limit,
+                matchups=matchups,
+                left_out=_failed_often(run),
+            ),
+            reporter,
+        )
+        summary.n_requests += submitted.n_requests
+        summary.halted = submitted.halted
+        summary.jobs = open_jobs(run)
+        if summary.jobs:
+            return
+        summary.take(await collect(run, reporter, matchups=matchups, limit=options.limit))
+        if submitted.halted:
+            return
+    if options.until:
+        monitor = _monitor(run, options)
+        summary.decided = str(monitor)
+
+
+def _rounds(run: BatchRun, options: BattleOptions) -> Iterator[Sequence[Matchup] | None]:
+    """Yield the rounds that are not all in the log, until the stopping rule is reached.
+
+    Without a stopping rule there is one round, the whole plan.
+    """
+    if options.until is None:
+        yield None
+        return
+    prepared = run.prepared
+    judges = [configured.judge for configured in run.judges]
+    for matchups in in_rounds(prepared.matchups, len(prepared.material.datasets)):
+        battle_ids = IdSet()
+        for path in Folder(run.experiment.folder).all_battles():
+            for battle in read_battles(path):
+                battle_ids.add(battle.id)
+        if all(name in battle_ids for name, _, _ in planned(matchups, prepared.lists, judges)):
+            continue
+        if _monitor(run, options).decided():
+            return
+        yield matchups
+
+
+def _monitor(run: BatchRun, options: BattleOptions) -> StoppingMonitor:
+    """Return the monitor of the stopping rule, with all battles in the log."""
+    assert options.until  # noqa: S101, callers have asked
+    monitor = StoppingMonitor(options.until)
+    for path in Folder(run.experiment.folder).all_battles():
+        for battle in read_battles(path):
+            monitor.count(battle)
+    return monitor
+
+
+def _failed_often(run: BatchRun) -> frozenset[str]:
+    """Return the battles that no job asks about again."""
+    tries: Counter[str] = Counter()
+    for path in Folder(run.experiment.folder).all_failures():
+        tries.update(name for name, reason in failure_ids(path) if reason != UNTRIED)
+    return frozenset(name for name, n_tries in tries.items() if n_tries >= TRIES)
+
+
+def _latest(jobs: Sequence[Job]) -> str:
+    """Return when the last of the jobs has ended, as people read it."""
+    try:
+        created = max(datetime.fromisoformat(job.at) for job in jobs)
+    except (ValueError, TypeError):
+        return "later"
+    return f"by {(created + WINDOW).astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest"

@@ -1,0 +1,111 @@
+"""Export requests for an engine such as ``vllm run-batch``, and import what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from arena.batch.batch_run import BatchRun
+from arena.batch.deliveries import Deliveries, Delivery
+from arena.batch.requests import Limits, Request, cut, write_chunk
+from arena.batch.results import Results
+from arena.batch.settle import Collected, Settlement
+from arena.batch.submit import SubmitOptions, Unasked, recall
+from arena.errors import DataError, UsageError
+from arena.experiment.spending import open_budgets_and_log
+from arena.files import cache_folder
+from arena.judging.judge import RequestJudge
+from arena.judging.reply import ChatReply
+from arena.judging.reply_cache import VerdictCache
+from arena.progress import Reporter
+from arena.store.batch_ledger import Ledger, utc
+from arena.store.battle_log import BattleLog
+
+
+def export(run: BatchRun, folder: Path, limits: Limits) -> list[Path]:
+    """Write the files of requests for every battle that is not in the log, and send nothing.
+
+    Raises:
+        LogError: another process writes this experiment's log.
+        UsageError: the folder has such files already, or no judge is an LLM.
+    """
+    if not run.by_fingerprint:
+        raise UsageError("no judge of this experiment is an LLM; use `arena battle`")
+    written: list[Path] = []
+    with (
+        BattleLog(run.experiment.folder) as log,
+        Ledger(run.experiment.folder) as ledger,
+        VerdictCache(cache_folder()) as cache,
+    ):
+        for chunk in cut_requests(run, Unasked(run, log, cache, SubmitOptions()), ledger, limits):
+            path = folder / f"requests-{len(written) + 1:04}.jsonl"
+            if path.exists():
+                raise UsageError(f"{path}: exists already; give another folder")
+            write_chunk(chunk, path)
+            written.append(path)
+    return written
+
+
+def cut_requests(
+    run: BatchRun, todo: Unasked, ledger: Ledger, limits: Limits
+) -> Iterator[list[Request]]:
+    """Yield the requests of each judge, cut into files; no file holds those of two judges."""
+    for configured in run.by_fingerprint.values():
+        if isinstance(configured.judge, RequestJudge):
+            recall(configured.judge, ledger.jobs.values())
+            yield from cut(todo.requests(configured), limits)
+
+
+async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter) -> Collected:
+    """Write into the log what a model of one's own answered to exported files.
+
+    Replies cost what the config says, without the discount of a provider's batch job.
+
+    Raises:
+        DataError: a file cannot be read, or holds no results.
+        LogError: another process writes this experiment's log.
+    """
+    files = [_read_file(path) for path in paths]
+    # The same files are the same delivery, so that to import them twice changes nothing.
+    at = utc(max(path.stat().st_mtime for path in paths))
+    deliveries = {
+        configured.config.log_name: _deliveries(configured.judge, files, at)
+        for configured in run.by_fingerprint.values()
+        if isinstance(configured.judge, RequestJudge)
+    }
+    done = Collected(run.experiment, n_planned=run.begin(reporter))
+    with BattleLog(run.experiment.folder, seen=done.count) as log:
+        open_budgets_and_log(run.experiment.config, run.experiment.folder).settle(log)
+        with Settlement(run, log, deliveries) as settlement:
+            await settlement.judge(done)
+            settlement.book_the_rest(known_only=True)
+    custom_ids = {delivery.id for of_judge in deliveries.values() for delivery in of_judge}
+    known = {d.id for of_judge in deliveries.values() for d in of_judge.calls().values()}
+    if unknown := custom_ids - known:
+        reporter.say(
+            f"note: {len(unknown):,} results are for battles that are judged already or not "
+            f"planned, such as {min(unknown)}"
+        )
+    return done
+
+
+def _deliveries(judge: RequestJudge, files: Sequence[bytes], at: str) -> Deliveries:
+    results, deliveries = Results(), Deliveries()
+    for raw in files:
+        results.take(raw, judge.reply_from, discount=1.0)
+    for custom_id, answer in results.answers.items():
+        deliveries.add(Delivery(custom_id, "", answer, at, at))
+    return deliveries
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
+    results = Results()
+    results.take(raw, lambda _body, _latency: ChatReply(""), discount=1.0)
+    if not results.answers:
+        remedy = "give the file that `vllm run-batch -o` or a provider's batch job wrote"
+        raise DataError(path, None, "holds no results", remedy)
+    return raw
