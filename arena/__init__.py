@@ -1,4 +1,4 @@
-"""Which embedding model should I use, and how sure may I be?
+"""Compare embedding models on your documents, and see how sure you can be.
 
 The whole job in a notebook::
 
@@ -121,7 +121,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: importing arena, and showing a command's help, takes no time.
+    # Loaded on first use, so that `import arena` and `arena --help` are fast.
     if name not in _HOMES:
         raise AttributeError(f"module 'arena' has no attribute {name!r}")
     module, _, function = _HOMES[name].partition(":")

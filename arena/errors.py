@@ -31,7 +31,7 @@ from arena.redaction import blank
 
 
 class ArenaError(Exception):
-    """Root of all errors that are shown as one line, without a traceback and without keys."""
+    """Root of all errors that arena prints as one line, without a traceback and without keys."""
 
     exit_status: ClassVar[int] = 1
 
@@ -40,7 +40,7 @@ class ArenaError(Exception):
 
 
 class UsageError(ArenaError):
-    """What the user asked for cannot be done as asked."""
+    """A request that arena cannot fulfil as given."""
 
     exit_status: ClassVar[int] = 2
 
@@ -55,7 +55,7 @@ class ConfigError(UsageError):
 
 
 class DataError(UsageError):
-    """A data file that cannot be read as what it claims to be.
+    """A data file whose contents do not match its format.
 
     ``DataError("corpus.jsonl", 17, 'missing "_id"', "expected BEIR fields _id, text")`` reads
     ``corpus.jsonl:17: missing "_id"; expected BEIR fields _id, text``.
@@ -69,11 +69,11 @@ class DataError(UsageError):
 
 
 class LogError(ArenaError):
-    """The battle log cannot be opened, locked or written."""
+    """A battle log that arena cannot open, lock or write."""
 
 
 class WriteError(ArenaError):
-    """A file that the system does not let us write, because of a full disk or permissions."""
+    """A file that arena cannot write, because of a full disk or permissions."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
         super().__init__(
@@ -83,11 +83,11 @@ class WriteError(ArenaError):
 
 
 class CommandError(ArenaError):
-    """A program that ranks ended, hung, or answered something else than rankings."""
+    """A search program that ended, hung, or printed something other than rankings."""
 
 
 class ApiError(ArenaError):
-    """One request got no useful answer, after every retry that was worth its while.
+    """A request without a useful answer, after all sensible retries.
 
     ``reason`` is a short stable word for the failures file and the audit: ``timeout``,
     ``connection``, ``rate_limit``, ``server``, ``garbage``, ``bad_request`` and so on.
@@ -96,16 +96,16 @@ class ApiError(ArenaError):
     def __init__(self, reason: str, detail: str, *, words: str = "") -> None:
         self.reason = reason
         self.detail = detail
-        self.words = words or detail  #: all that the endpoint said, to be looked into, not shown
+        self.words = words or detail  #: the endpoint's whole message, not for display
         super().__init__(f"{reason}: {detail}")
 
 
 class FatalApiError(ApiError):
-    """The endpoint refuses every request: key, permission, model name, quota."""
+    """A refusal of every request: key, permission, model name, quota."""
 
 
 class UnjudgedError(ArenaError):
-    """A judge gave no readable verdict.
+    """A battle without a readable verdict.
 
     ``reason`` is a short stable word (``refusal``, ``empty``, ``only_reasoning``, ``truncated``,
     ``two_verdicts``, ``contradiction``, ``unreadable``, or an `ApiError` reason);
@@ -131,7 +131,7 @@ class UnjudgedError(ArenaError):
 
 
 class BudgetSpentError(ArenaError):
-    """The next call could cost more than what is left of the budget; it was not made."""
+    """A budget that the next call could exceed; arena did not make the call."""
 
     def __init__(self, spent_usd: float, max_usd: float, next_usd: float) -> None:
         self.spent_usd = spent_usd
@@ -144,7 +144,9 @@ class BudgetSpentError(ArenaError):
 
 
 class GateError(ArenaError):
-    """A judge missed controls with an obvious answer; ``figures`` and ``remedy`` are sentences.
+    """A judge that failed obvious controls; ``figures`` and ``remedy`` are sentences.
+
+    If no control got a verdict, all for one reason, ``figures`` is that reason.
 
     Where no control got a verdict, and all for one reason, ``figures`` is that reason.
     """
@@ -156,11 +158,11 @@ class GateError(ArenaError):
 
 
 class IncompleteError(ArenaError):
-    """The run stopped with work left; the message says why and how to go on."""
+    """A run that stopped with work left; the message names the reason and the next command."""
 
 
 class UnforeseenError(ArenaError):
-    """Something that should never happen, amid a run: all that was received is kept first."""
+    """An unexpected error during a run; arena stores everything received before it raises this."""
 
     def __init__(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)

@@ -17,7 +17,7 @@ from arena.errors import WriteError
 
 
 def cache_folder() -> Path:
-    """``ARENA_CACHE``, or ``~/.cache/arena``."""
+    """Return the cache folder: ``ARENA_CACHE``, or ``~/.cache/arena``."""
     given = os.environ.get("ARENA_CACHE")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "arena"
 
@@ -28,7 +28,7 @@ def safe_filename(name: str) -> str:
 
 
 def parse_toml(raw: bytes) -> dict[str, Any]:
-    """Parse TOML, whatever mark an editor has put before it.
+    """Parse TOML, with or without a byte order mark.
 
     Raises:
         ValueError: it is no TOML, or holds what nobody writes by hand.
@@ -43,13 +43,13 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         raise
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except ValueError:  # Python's limit, which asks for a setting of the interpreter
+        raise ValueError("its tables are nested too deeply") from None
+    except ValueError:  # Python's message suggests an interpreter setting
         raise ValueError("a number has thousands of digits") from None
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file so that no reader, and no crash, ever sees half of it.
+    """Write a file atomically, so that no reader and no crash ever sees half of it.
 
     Raises:
         WriteError: the folder cannot be written; the file is as it was.
@@ -96,13 +96,16 @@ def locked(path: Path, *, wait_s: float) -> Iterator[None]:
 
 
 _WAIT_S: Final = 10.0
-"""Longest wait for another process that is writing."""
+"""Maximum wait for another writing process, in seconds."""
 
 
 def open_database(
     path: Path, schema: str, *, isolation_level: Literal["DEFERRED"] | None = "DEFERRED"
 ) -> sqlite3.Connection:
-    """Open a database in write-ahead mode; it and its folder are made where they are missing.
+    """Open a database in write-ahead mode, and create it and its folder if needed.
+
+    A killed process loses nothing that it has written. A power cut may lose the last writes, but
+    never the file.
 
     A process that is killed loses nothing that it had written. A power cut may lose the last of
     it, never the file.
@@ -116,7 +119,7 @@ def open_database(
         OSError: the folder cannot be written.
         sqlite3.Error: the file is no database, or cannot be opened.
     """
-    # SQLite waits for whoever writes, but not for whoever turns a new file to write-ahead mode.
+    # SQLite waits for other writers, but not while another process switches to write-ahead mode.
     with locked(path.with_name(f"{path.name}.lock"), wait_s=_WAIT_S):
         database = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=isolation_level)
         try:

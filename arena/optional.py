@@ -1,4 +1,4 @@
-"""Packages that only some sources of data need, and what to say where they are not installed."""
+"""Import packages that only some data sources need, with a hint if one is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EXTRAS: Final = {
 
 
 def needed(module: str, reason: str) -> Any:
-    """A module of an optional package.
+    """Return a module of an optional package.
 
     Args:
         module: its dotted name.

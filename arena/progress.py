@@ -1,7 +1,7 @@
-"""How far long work is: a live bar on a terminal, plain lines anywhere else.
+"""Report the progress of long work: a live bar on a terminal, plain lines anywhere else.
 
-Everything goes to stderr, so that stdout holds results only. A night run's log file gets a
-line now and then, never a screenful of carriage returns.
+Everything goes to stderr, so that stdout contains only results. A log file gets a line every few
+seconds, without carriage returns.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ PLAIN_INTERVAL_S = 10.0
 
 
 class Stage(Protocol):
-    """One long piece of work under way."""
+    """One stage of long work."""
 
     def update(self, done: int, detail: str = "") -> None:
-        """Say how many units are done; ``detail`` is a short text shown beside them."""
+        """Report how many units are done; ``detail`` is a short text beside the number."""
 
 
 class Reporter(Protocol):
-    """Where progress is shown."""
+    """The place where arena shows progress."""
 
     def say(self, line: str) -> None:
-        """Show one line that stays."""
+        """Print one line that stays."""
 
     def stage(self, title: str, total: int) -> AbstractContextManager[Stage]:
-        """Open a stage of ``total`` units; closing it shows where it ended."""
+        """Open a stage of ``total`` units; its end prints the final state."""
 
 
 def reporter(*, quiet: bool = False) -> Reporter:
-    """Choose how to report: silent, live on a terminal that can redraw a line, or plain lines."""
+    """Return a reporter: silent, live on a terminal that can redraw a line, or plain lines."""
     if quiet:
         return _Quiet()
     live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -50,7 +50,7 @@ def _to_stderr(line: str) -> None:
 
 
 class _Pace:
-    """Rate and time left of a stage, from what was done since it opened."""
+    """The rate and remaining time of a stage, from the work since it opened."""
 
     def __init__(self, total: int, clock: Callable[[], float]) -> None:
         self.total = total
@@ -60,7 +60,7 @@ class _Pace:
         self._first: int | None = None
 
     def update(self, done: int) -> None:
-        # What was found done at the start (a resumed run) says nothing about the rate.
+        # Work of an earlier run says nothing about the rate of this one.
         if self._first is None:
             self._first = done
         self.done = done
@@ -71,7 +71,7 @@ class _Pace:
 
     @property
     def rate(self) -> float:
-        """Units per second of this session; 0 before there are any."""
+        """Units per second of this session; 0 before the first."""
         fresh = self.done - (self._first or 0)
         return fresh / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
@@ -84,7 +84,7 @@ class _Pace:
 
 
 class Plain:
-    """Lines for log files: the first update, one every ten seconds, and the last."""
+    """A reporter for log files: the first update, one every ten seconds, and the last."""
 
     def __init__(
         self, write: Callable[[str], None], *, clock: Callable[[], float] = time.monotonic
@@ -98,7 +98,7 @@ class Plain:
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
-        """Write how far the stage is, now and then, and where it ended."""
+        """Write the stage's progress every few seconds, and its final state."""
         stage = _PlainStage(title, _Pace(total, self._clock), self._write, self._clock)
         try:
             yield stage
@@ -136,7 +136,7 @@ class _PlainStage:
 
 
 class _Live:
-    """A bar that moves, on a terminal."""
+    """A reporter with a moving bar, for a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415
@@ -152,12 +152,12 @@ class _Live:
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
         from rich.table import Column  # noqa: PLC0415
 
-        # On a narrow terminal the bar gives way first, then the end of the detail.
+        # On a narrow terminal the bar shrinks first, then the end of the detail.
         width = self._console.width
         bar = [BarColumn(bar_width=min(24, width - 72))] if width >= 80 else []
 
         def text(field: str, *, ratio: int | None = None) -> TextColumn:
-            # An ellipsis is three characters where there is no sign for it, and the line too long.
+            # In ASCII an ellipsis takes three characters.
             cut: Literal["ellipsis", "crop"] = "ellipsis" if self._shown("…") == "…" else "crop"
             column = Column(ratio=ratio, no_wrap=True, overflow=cut)
             return TextColumn(f"{{task.{field}}}", markup=False, table_column=column)
@@ -165,7 +165,7 @@ class _Live:
         columns = (
             text("description", ratio=None if width >= 60 else 1),
             *bar,
-            text("fields[count]"),  # empty until it is known what was done before
+            text("fields[count]"),  # empty until the work of earlier runs is known
             text("fields[pace]"),
             text("fields[detail]", ratio=1),
         )
@@ -191,7 +191,7 @@ class _Live:
 
 
 def _middle(text: str, width: int, dots: str) -> str:
-    """The beginning and the end of a text that is too long: both tell names apart."""
+    """Return the beginning and the end of a text that is too long, because both identify names."""
     if len(text) <= width:
         return text
     room = width - len(dots)
@@ -199,7 +199,7 @@ def _middle(text: str, width: int, dots: str) -> str:
 
 
 class _Quiet:
-    """Says nothing: for programs that call arena."""
+    """A silent reporter, for programs that call arena."""
 
     def say(self, line: str) -> None:
         pass

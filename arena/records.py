@@ -1,4 +1,4 @@
-"""The frozen types that stages hand to each other."""
+"""Frozen types that stages pass to each other."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question put to the corpus."""
+    """One query on a corpus."""
 
-    query_id: str  #: unique within its dataset
-    text: str  #: as the user typed it
+    query_id: str  #: unique within its data set
+    text: str  #: the text as the user typed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +30,18 @@ class Document:
 
     doc_id: str  #: unique within its corpus
     text: str  #: the body, any script, any length
-    title: str = ""  #: empty where the corpus has none
+    title: str = ""  #: empty if the corpus has none
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A corpus, its queries, and the relevance grades where there are any."""
+    """A corpus, its queries, and optionally relevance grades."""
 
-    name: str  #: the word that configs, runs and battles use for it
+    name: str  #: its name in configs, runs and battles
     corpus: Mapping[str, Document]  #: doc_id → document, in file order
     queries: Mapping[str, Query]  #: query_id → query, in file order
-    qrels: Qrels  #: empty where the dataset has none
-    notes: tuple[str, ...] = ()  #: what its files leave a reader to know, one line each
+    qrels: Qrels  #: empty without grades
+    notes: tuple[str, ...] = ()  #: facts about its files for the reader, one line each
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +58,31 @@ class Run:
 
     dataset: str
     model: str
-    rankings: Mapping[str, tuple[ScoredDoc, ...]]  #: query_id → best first; ties by doc_id
+    rankings: Mapping[str, tuple[ScoredDoc, ...]]  #: best first; ties by doc_id
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """How its file was read, where that is not a matter of course."""
+    """Unusual facts about how arena read its file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalStats:
-    """What making a run cost; every figure is measured, None where it was not."""
+    """The measured cost of a run; None for a figure without a measurement."""
 
-    latency_ms: tuple[float, ...] = ()  #: per query, one at a time, retries and waits excluded
-    dimension: int | None = None  #: of the vectors; None for models without vectors
-    n_documents: int = 0  #: corpus size
-    embedded: int = 0  #: texts sent to the model this time (the rest came from the cache)
-    tokens: int | None = None  #: reported by the endpoint for the whole run, cached texts too
-    cost_usd: float | None = None  #: tokens at the configured price
+    latency_ms: tuple[float, ...] = ()  #: per query, one at a time, without retries and waits
+    dimension: int | None = None  #: length of the vectors; None for models without vectors
+    n_documents: int = 0  #: number of documents of the corpus
+    embedded: int = 0  #: texts sent to the model in this run; the rest came from the cache
+    tokens: int | None = None  #: tokens of the whole run, with cached texts
+    cost_usd: float | None = None  #: cost of the tokens at the configured price
     measured_at: str | None = None  #: UTC time of the latency samples, ISO 8601
-    place: str | None = None  #: where they were taken, as the config or the machine says
-    documents_per_s: float | None = None  #: embedded, whenever that was, or indexed; by the clock
-    bytes_per_vector: float | None = None  #: what the index holds for one document
-    index_bytes: int | None = None  #: of the whole index, names of documents left out
-    n_cut: int | None = None  #: documents embedded now whose ends were not read; None if unknown
-    latency_without: str | None = None  #: a reranker's base, where latency_ms leaves it out
+    place: str | None = None  #: place of the measurement, from the config or the machine
+    documents_per_s: float | None = None  #: embedded or indexed documents per second of wall time
+    bytes_per_vector: float | None = None  #: bytes of one document in the index
+    index_bytes: int | None = None  #: bytes of the whole index, without names of documents
+    n_cut: int | None = None  #: documents of this run that the model cut; None if unknown
+    latency_without: str | None = None  #: the base of a reranker, if latency_ms excludes it
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """Of the run: how a file made elsewhere was read."""
-    key: str = ""  #: hash of everything that the run depends on; another key, another run
+    """Facts about how arena read a run file of another tool."""
+    key: str = ""  #: hash of everything that the run depends on
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,9 @@ class Matchup:
 
 @dataclass(frozen=True, slots=True)
 class JudgeInput:
-    """What is put before a judge: a query and two lists, best first, and no model's name.
+    """The input of a judge: a query and two lists, best first, without model names.
+
+    Judges that use relevance grades need the doc ids; a prompt never shows them.
 
     The doc ids inside serve judges that know relevance grades; a prompt never shows them.
     """
@@ -119,9 +121,9 @@ class Probs:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one judged exhibit took; zeros for judges that cost nothing."""
+    """The cost of one judged input; zeros for judges without cost."""
 
-    input_tokens: int = 0  #: prompt tokens, cached ones included
+    input_tokens: int = 0  #: prompt tokens, with cached ones
     output_tokens: int = 0  #: completion tokens, reasoning included
     cached_tokens: int = 0  #: prompt tokens that the endpoint billed as cached
     cost_usd: float = 0.0  #: at the configured prices
@@ -131,41 +133,41 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge said of one exhibit."""
+    """A judge's verdict on one input."""
 
     winner: Side
-    probs: Probs | None = None  #: where the endpoint gives logprobs
-    reply: str = ""  #: exactly what the judge wrote; empty for judges that do not write
+    probs: Probs | None = None  #: if the endpoint returns logprobs
+    reply: str = ""  #: the judge's exact reply; empty for judges without text
     usage: Usage = Usage()
-    cached: bool = False  #: it rests on replies that were paid for elsewhere, and cost nothing
+    cached: bool = False  #: based on replies that were paid before, so it cost nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Battle:
     """A judged matchup: one line of battles.jsonl."""
 
-    id: str  #: hash of everything that could change the verdict
+    id: str  #: hash of everything that can change the verdict
     dataset: str
     query_id: str
-    model_a: str  #: its list was shown first
+    model_a: str  #: the model whose list was shown first
     model_b: str
     winner: Winner
     judge: str  #: the judge's name
-    prompt: str  #: hash of the prompt template; empty for judges without one
-    source: Source  #: judged now, a tie by identical lists, or a verdict paid for before
+    prompt: str  #: hash of the prompt template; empty for judges without a template
+    source: Source  #: judged now, a tie by identical lists, or a verdict paid before
     probs: Probs | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
     latency_ms: float = 0.0
-    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
+    estimated: bool = False  #: the cost is the highest possible one; see `Usage`
     at: str = ""  #: UTC time of the verdict, ISO 8601
-    kind: JudgeKind = "pairwise"  #: of the judge; one that sees no list first profits from no place
+    kind: JudgeKind = "pairwise"  #: kind of the judge; no position bias if it sees no list first
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A matchup that no verdict could be had for: one line of failures.jsonl."""
+    """A matchup without a verdict: one line of failures.jsonl."""
 
     id: str  #: the battle's id
     dataset: str
@@ -176,7 +178,7 @@ class Failure:
     prompt: str
     reason: str  #: a short stable word: refusal, empty, unreadable, timeout, ...
     detail: str  #: one line for people
-    cost_usd: float = 0.0  #: what the unreadable replies cost all the same
+    cost_usd: float = 0.0  #: cost of the unreadable replies
     at: str = ""
 
 
@@ -190,44 +192,44 @@ class Record:
 
     @property
     def battles(self) -> int:
-        """How many battles the model played."""
+        """Number of battles that the model played."""
         return self.wins + self.losses + self.ties
 
     @property
     def win_rate(self) -> float:
-        """Wins over battles; a tie is no win. 0 for a model without battles."""
+        """Wins divided by battles, with ties as no win; 0 for a model without battles."""
         return self.wins / self.battles if self.battles else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What a judge thinks of one document for one query: one line of grades.jsonl."""
+    """A judge's grade of one document for one query: one line of grades.jsonl."""
 
     dataset: str
     query_id: str
     doc_id: str
-    grade: float  #: expected value where probabilities are known, else as stated
-    gain: float  #: the grade as a share of the best one, 0 to 1
-    probs: tuple[float, ...] | None  #: of the answers in `SCALES`, worst first
+    grade: float  #: expected value if probabilities are known, else the stated grade
+    gain: float  #: the grade divided by the best one, 0 to 1
+    probs: tuple[float, ...] | None  #: probabilities of the answers in `SCALES`, worst first
     reply: str  #: exactly what the judge wrote
     judge: str  #: the judge's name
     prompt: str  #: hash of the template
-    input_tokens: int = 0  #: 0 for a reply that was paid for before
+    input_tokens: int = 0  #: 0 for a reply that was paid before
     output_tokens: int = 0
     cost_usd: float = 0.0
-    estimated: bool = False  #: the cost is the most that it can be; see `Usage`
+    estimated: bool = False  #: the cost is the highest possible one; see `Usage`
     at: str = ""  #: UTC time, ISO 8601
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply of a judge that was paid for: one line of replies.jsonl."""
+    """A judge's reply that was paid: one line of replies.jsonl."""
 
     id: str  #: the battle's id
-    request: str  #: the same for requests that are wholly the same
-    reply: str  #: exactly what the judge wrote
-    winner: Side | None  #: None where no verdict could be read
+    request: str  #: equal for equal requests
+    reply: str  #: the judge's exact reply
+    winner: Side | None  #: None without a readable verdict
     probs: Probs | None = None
     usage: Usage = field(default_factory=Usage)
     at: str = ""  #: UTC time, ISO 8601
-    judge: str = ""  #: who wrote it, and whom it is billed to
+    judge: str = ""  #: the judge that wrote it and that is charged for it

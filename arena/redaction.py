@@ -1,8 +1,8 @@
-"""Secrets of this process, blanked wherever a text of somebody else's spells one of them.
+"""Redact this process's secrets in foreign text.
 
-An endpoint that echoes a key may quote, escape, encode or split it. A text is therefore compared
-without its separators and after its escapes are undone; both only where it may matter, so that an
-ordinary reply costs a few microseconds.
+An endpoint that echoes a key may quote, escape, encode or split it. So arena compares a text
+without its separators and with its escapes undone. It does both only if the text may contain a
+secret, so that an ordinary reply costs a few microseconds.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Any, Final
 from urllib.parse import quote
 
 BLANK: Final = "[key]"
-"""What stands in a secret's place."""
+"""The replacement of a secret."""
 
 _SHORTEST: Final = 8
-"""A shorter "key" is a placeholder such as EMPTY; blanking it would garble honest text."""
+"""A shorter "key" is a placeholder such as EMPTY; redacting it would damage ordinary text."""
 
 _LONG: Final = 20
-"""Letters that no honest text has by chance, even where blanks and commas are left out."""
+"""Number of characters that ordinary text never shares by chance, even without separators."""
 
 _LEVELS: Final = 3
-"""How often escapes may be escaped again."""
+"""Maximum number of nested escapes."""
 
 _DEPTH: Final = 100
-"""No reply that means anything is nested deeper."""
+"""Maximum nesting of a JSON value."""
 
 _ALNUM: Final = (string.ascii_letters + string.digits).encode()
 _SEPARATORS: Final = bytes(set(range(256)) - set(_ALNUM))
@@ -43,13 +43,13 @@ _ESCAPE: Final = re.compile(
     r"|&#0{0,4}([0-9]{2,3});",
     re.IGNORECASE,
 )
-"""A printable ASCII character as JSON, programs, addresses and HTML escape it."""
+"""Escapes of a printable ASCII character in JSON, programs, addresses and HTML."""
 
 _ESCAPED: Final = re.compile(rb"\\u00[2-7]|%[2-7][0-9a-fA-F]")
-"""Such an escape in bytes, but for those that are looked for by themselves, for speed."""
+"""The same escapes in bytes, except those with their own fast search."""
 
 _LINE_ENDS: Final = (b"\\n", b"\\r", b"\\t")
-"""White space whose escapes in JSON are letters."""
+"""White space whose JSON escapes are letters."""
 
 _NAME: Final = re.compile(
     r"(^|_)([a-z]*key|token|secret|password|passwd|credential)s?(_|$)", re.IGNORECASE
@@ -58,7 +58,7 @@ _NAME: Final = re.compile(
 
 @dataclass(slots=True)
 class _Known:
-    """All secrets of the process, in the spellings that are looked for."""
+    """All secrets of the process, in the spellings that arena searches for."""
 
     whole: set[str] = field(default_factory=set)  #: as they are
     whole_bytes: set[bytes] = field(default_factory=set)
@@ -81,21 +81,21 @@ _known: Final = _Known()
 
 
 def keep_secret(secret: str) -> None:
-    """Blank a secret from now on, in every text that passes `blank`."""
+    """Redact a secret from now on, in every text that passes `blank`."""
     if len(secret) >= _SHORTEST and secret not in _known.whole:
         _known.add(secret)
 
 
 def keep_environment() -> None:
-    """Take every key, token, secret and password in the environment, by its name, for a secret."""
+    """Register every key, token, secret and password of the environment, identified by its name."""
     for name, value in os.environ.items():
-        # A name such as SSH_KEY may hold the path of a file, which is none.
+        # A name such as SSH_KEY may contain the path of a file instead.
         if _NAME.search(name) and not value.startswith(("/", "~", ".")):
             keep_secret(value.strip())
 
 
 def may_tell(raw: bytes) -> bool:
-    """Whether bytes may spell a secret: never false where `blank` would find one in them."""
+    """Return whether bytes may contain a secret; never False if `blank` would find one."""
     if _known.pattern is None:
         return False
     if b"&#" in raw or b"\\x" in raw or any(map(raw.__contains__, _known.whole_bytes)):
@@ -113,7 +113,7 @@ def may_tell(raw: bytes) -> bool:
 
 
 def blank(text: str) -> str:
-    """A text without secrets, however they are escaped, encoded or split in it."""
+    """Return a text without secrets, even if they are escaped, encoded or split."""
     if _known.pattern is None or not may_tell(text.encode("utf-8", "replace")):
         return text
     text = plain = _known.pattern.sub(BLANK, text)
@@ -126,7 +126,7 @@ def blank(text: str) -> str:
 
 
 def blank_json(value: Any, depth: int = 0) -> Any:
-    """A parsed JSON value, all of its strings without secrets; what lies too deep is left out."""
+    """Return a parsed JSON value without secrets and without parts nested too deeply."""
     if isinstance(value, str):
         return blank(value)
     if depth > _DEPTH:
@@ -139,13 +139,13 @@ def blank_json(value: Any, depth: int = 0) -> Any:
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """A secret as it is, as HTML and addresses write it, and in base64 wherever it stands there."""
+    """Yield a secret as it is, as HTML and addresses write it, and in base64 at any offset."""
     escaped = quote(secret, "")
     yield from (secret, html.escape(secret), escaped)
     yield re.sub("%..", lambda code: code[0].lower(), escaped)
     raw = secret.encode()
     for before in range(3):
-        # Of three bytes four letters are made: those shared with what stands around are left out.
+        # Three bytes make four letters; letters shared with neighbouring bytes are left out.
         code = base64.b64encode(bytes(before) + raw).rstrip(b"=").decode()
         core = code[-(-before * 4 // 3) : len(code) - bool((before + len(raw)) % 3)]
         if len(core) >= _LONG:
@@ -157,7 +157,7 @@ def _letters(text: str) -> bytes:
 
 
 def _character(escape: re.Match[str]) -> str:
-    """The character that an escape stands for; quotation marks stay escaped, as JSON needs it."""
+    """Return the character of an escape; quotation marks stay escaped, as JSON needs it."""
     code = int(escape[5]) if escape[5] else int(next(filter(None, escape.groups())), 16)
     return chr(code) if 32 <= code < 127 and chr(code) not in '"\\' else escape[0]
 
@@ -165,5 +165,5 @@ def _character(escape: re.Match[str]) -> str:
 def print_traceback(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print an exception as Python would, without keys; goes in the place of `sys.excepthook`."""
+    """Print an exception as Python does, without keys; a replacement of `sys.excepthook`."""
     sys.stderr.write(blank("".join(traceback.format_exception(kind, error, trace))))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish what is under way, or leave at once; nothing paid for is lost."""
+"""Handle Ctrl-C and SIGTERM: finish the calls under way, or exit at once without losing a reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena.progress import Reporter
 
 @contextmanager
 def interruptible(reporter: Reporter) -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set; the second signal cancels what is under way."""
+    """Yield an event that SIGINT and SIGTERM set; a second signal cancels the work under way."""
     stop = asyncio.Event()
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     signals = 0
@@ -23,11 +23,13 @@ def interruptible(reporter: Reporter) -> Iterator[asyncio.Event]:
         if signals > 1 and task:
             task.cancel()
         else:
-            reporter.say("stopping: finishing the calls under way; again to leave at once")
+            reporter.say(
+                "stopping: finishing the calls under way; press Ctrl-C again to exit at once"
+            )
             stop.set()
 
     handled = []
-    # Not on every platform, and not in a thread: the default handlers stay there.
+    # Unavailable on some platforms and in threads, which keep the default handlers.
     with suppress(NotImplementedError, RuntimeError, ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, interrupt)
@@ -35,7 +37,7 @@ def interruptible(reporter: Reporter) -> Iterator[asyncio.Event]:
     try:
         yield stop
     except asyncio.CancelledError:
-        # Every verdict that had arrived is in the replies file, and will be read from there.
+        # The replies file contains every verdict that had arrived.
         if signals < 2 or task is None:
             raise
         task.uncancel()

@@ -1,4 +1,4 @@
-"""Tables and lines for a terminal of any width and encoding."""
+"""Format tables and lines for a terminal of any width and encoding."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ANY_WIDTH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What text is shown on."""
+    """The width, colours and encoding of an output."""
 
     width: int | None = None  #: columns; None where nobody reads it on a terminal
     colour: bool = False  #: ANSI escapes are understood, and wanted
@@ -49,7 +49,7 @@ class Screen:
 
 
 def screen() -> Screen:
-    """Stdout, as it is now: colours only where a terminal shows them and NO_COLOR is not set."""
+    """Return the current stdout, with colours only on a terminal and without NO_COLOR."""
     encoding = sys.stdout.encoding or "utf-8"
     if not sys.stdout.isatty():
         return Screen(encoding=encoding)
@@ -59,30 +59,30 @@ def screen() -> Screen:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table; figures and words are never cut, what others wrote may be."""
+    """One column of a table; arena never cuts figures and words, only names and foreign text."""
 
     head: str
     cells: Sequence[str]
     kind: Literal["figure", "word", "name", "prose"] = "figure"
-    """Figures stand on the right; names are cut in the middle, and prose is broken into lines."""
+    """Figures are right-aligned, names are cut in the middle, and prose is wrapped."""
     gives_way: int = 0  #: the highest is left out first on a narrow terminal; 0 never is
     styles: Sequence[str] = ()  #: of the cells; as the rest of the table where absent
 
     @property
     def need(self) -> int:
-        """Cells of a terminal that it takes to show all of it."""
+        """Number of cells that show the column in full."""
         from rich.cells import cell_len  # noqa: PLC0415
 
         return max(map(cell_len, [self.head, *self.cells]))
 
     @property
     def bends(self) -> bool:
-        """Whether it may be narrower than what it says."""
+        """Whether the column may be narrower than its contents."""
         return self.kind in ("name", "prose")
 
 
 def plain_console(width: int, *, colour: bool) -> Console:
-    """A console whose output can be captured; no text is taken for markup or an emoji."""
+    """Return a console whose output can be captured, without markup and emoji."""
     from rich.console import Console  # noqa: PLC0415 - rich takes longer than all the rest
 
     return Console(
@@ -98,18 +98,18 @@ def plain_console(width: int, *, colour: bool) -> Console:
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: 1 query, 1,200 queries."""
+    """Return a number with its noun: 1 query, 1,200 queries."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
-    """Names with commas; people's logs have a judge per person, so only the first few."""
+    """Return names with commas, shortened to the first few."""
     hidden = len(names) - most
     return ", ".join(names[:most]) + (f" and {hidden:,} more" if hidden > 0 else "")
 
 
 def wrapped(line: str, on: Screen, *, lead: str = "") -> str:
-    """A line as wide as the screen at most, broken between words; whole where there is no screen.
+    """Return a line wrapped between words to the screen's width; unchanged without a width.
 
     Args:
         line: of any length; a word that is longer than the screen is broken too.
@@ -127,7 +127,10 @@ def wrapped(line: str, on: Screen, *, lead: str = "") -> str:
 
 
 def short_names(names: Iterable[str], width: int, encoding: str = "utf-8") -> dict[str, str]:
-    """Each name in at most so many cells: cut in the middle, and no two of them alike.
+    """Return each name in at most ``width`` cells: cut in the middle, and all different.
+
+    Names of a family often differ only in their middle. If the cut makes some equal, the shown
+    parts begin at the first difference. If they are still equal, arena numbers them.
 
     Names of a family often differ in their middle only. Where cutting makes some alike, they begin
     where they begin to differ; where that does not help either, they are numbered.
@@ -154,14 +157,16 @@ def short_names(names: Iterable[str], width: int, encoding: str = "utf-8") -> di
 
 
 def empty_table() -> Table:
-    """A table without lines."""
+    """Return a table without lines."""
     from rich.table import Table  # noqa: PLC0415
 
     return Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
 
 
 def fitted_table(columns: Sequence[Column], on: Screen, *, default_width: int) -> Table:
-    """A table without lines that is no wider than the screen.
+    """Return a table without lines that fits the screen.
+
+    arena drops optional columns until names have room; names then share the remaining width.
 
     Columns that may give way are left out until names have room; then names share what is left.
     """
@@ -189,7 +194,7 @@ def _encoded(column: Column, encoding: str) -> Column:
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns that are shown: of those that may give way, as many as leave names room."""
+    """Return the shown columns: as many optional ones as leave room for names."""
     least = 20 if width >= 60 else 12
     needs = [min(column.need, least) if column.bends else column.need for column in columns]
     lacking = sum(need + _GAP for need in needs) - _GAP - width
@@ -202,7 +207,7 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _rooms(columns: Sequence[Column], width: int) -> list[int]:
-    """How wide each column may be: those that bend share what the others leave."""
+    """Return the width of each column; flexible columns share what the others leave."""
     left = width - _GAP * (len(columns) - 1) - sum(c.need for c in columns if not c.bends)
     rooms = {id(column): column.need for column in columns}
     bending = sorted((column for column in columns if column.bends), key=lambda c: c.need)
@@ -233,7 +238,7 @@ def _readable(name: str, encoding: str) -> str:
 
 
 def _alike(shown: Mapping[str, str]) -> list[list[str]]:
-    """Groups of names that are shown alike."""
+    """Return groups of names whose shown forms are equal."""
     groups: dict[str, list[str]] = {}
     for name, text in shown.items():
         groups.setdefault(text, []).append(name)
@@ -241,14 +246,14 @@ def _alike(shown: Mapping[str, str]) -> list[list[str]]:
 
 
 def _common(texts: Sequence[str]) -> int:
-    """How many characters all of them begin with."""
+    """Return the length of the common prefix."""
     first, last = min(texts), max(texts)
     pairs = enumerate(zip(first, last, strict=False))
     return next((at for at, (a, b) in pairs if a != b), len(first))
 
 
 def _cut(text: str, width: int, encoding: str) -> str:
-    """The beginning and the end of a text, as many cells as it may take."""
+    """Return the beginning and the end of a text, within a number of cells."""
     from rich.cells import cell_len  # noqa: PLC0415
 
     if cell_len(text) <= width:
@@ -258,7 +263,7 @@ def _cut(text: str, width: int, encoding: str) -> str:
     head = _begin(text, room - room // 2)
     tail = _begin(text[::-1], room // 2)[::-1]
     while tail and cell_len(tail[0]) == 0:
-        tail = tail[1:]  # an accent of a letter that is cut away
+        tail = tail[1:]  # a combining accent of a removed letter
     return f"{head}{dots}{tail}"
 
 
@@ -273,18 +278,20 @@ def _begin(text: str, room: int) -> str:
 
 
 _SHOWN = 300
-"""Characters of an endpoint's own message that are shown."""
+"""Maximum characters of an endpoint's message."""
 
 
 def one_line(text: str) -> str:
-    """Foreign text fit for one line of a terminal or a file: short, no control characters or keys.
+    """Return foreign text for one line: short, without control characters or keys.
+
+    arena redacts keys before it cuts the text, because a cut key would not be recognised.
 
     Keys go before the text is cut, or the first half of one would be left.
     """
-    # An endpoint may send a megabyte; no more is looked at than could be shown.
+    # An endpoint may send a megabyte; this limits the work to what can be shown.
     seen = blank(text[: 20 * _SHOWN])
     if len(text) > 20 * _SHOWN:
-        seen = seen[:-_SHOWN]  # which may begin a key
+        seen = seen[:-_SHOWN]  # these characters may begin a key
     line = " ".join("".join(c if c.isprintable() else " " for c in seen).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
@@ -306,7 +313,7 @@ _PLAINER: Final = {
     "“": '"',
     "”": '"',
 }
-"""What arena itself writes, in ASCII; anything else that cannot be encoded is escaped."""
+"""ASCII forms of arena's own signs; other characters that cannot be encoded are escaped."""
 
 _ERRORS: Final = "arena-plainer"
 
@@ -316,7 +323,10 @@ _UNSEEN: Final = re.compile(
 
 
 def printable(text: str) -> str:
-    """One line of text from elsewhere, without what could move a cursor or turn its direction.
+    """Return one line of foreign text that cannot move a cursor or change its direction.
+
+    arena removes controls, format characters, lone surrogates and unassigned characters. Any white
+    space becomes a space.
 
     Controls, format characters, lone surrogates and what no font has are left out; white space of
     any kind is a space.
@@ -331,7 +341,7 @@ def printable(text: str) -> str:
 
 
 def printable_json(tree: object) -> bytes:
-    """Indented JSON in UTF-8 in which nothing can move a cursor: such characters are escapes."""
+    """Return indented JSON in UTF-8 that cannot move a cursor: such characters are escaped."""
     import orjson  # noqa: PLC0415 - `arena --help` needs none
 
     text = orjson.dumps(tree, option=orjson.OPT_INDENT_2).decode()
@@ -339,12 +349,12 @@ def printable_json(tree: object) -> bytes:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The same text in characters that an encoding has: signs in ASCII, all others as escapes."""
+    """Return the text in characters of an encoding: ASCII signs, and escapes for the rest."""
     return text.encode(encoding, _ERRORS).decode(encoding)
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr write what their encoding lacks as `encodable` does, and never fail."""
+    """Make stdout and stderr write unencodable characters as `encodable` does, without an error."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure: Any = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -366,12 +376,12 @@ codecs.register_error(_ERRORS, _plainer)
 
 
 def duration(seconds: float) -> str:
-    """``95`` → ``1:35``; ``7322`` → ``2:02:02``."""
+    """Return seconds as a duration: ``95`` → ``1:35``; ``7322`` → ``2:02:02``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def dollars(amount: float) -> str:
-    """``1234.5`` → ``$1,234.50``; less than ten cents are shown to a hundredth of a cent."""
+    """Return an amount in dollars: ``1234.5`` → ``$1,234.50``; four decimals below ten cents."""
     return f"${amount:,.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"

@@ -168,7 +168,7 @@ def test_a_key_in_place_of_the_name_of_its_variable_is_refused_and_not_repeated(
 
     (problem,) = problems(**changes)
 
-    assert "api_key_env: is no name of an environment variable; put the key into" in problem
+    assert "api_key_env: is not an environment variable's name; put the key into" in problem
     assert not key or key not in problem
 
 
@@ -190,11 +190,11 @@ PRICES = {"price_per_1m_input_tokens": 1, "price_per_1m_output_tokens": 2}
         ({"judge": {"kind": "qrels"}, "judges": [{"model": "m"}]}, "not both"),
         ({"judges": [{"model": "m"}, {"model": "m", "top": 1}]}, "judges[1].top: unknown key"),
         ({"judges": [{"model": "m"}, {"model": "M"}]}, "'m' and 'M' share one name"),
-        ({"judges": [{"kind": "qrels", "name": "truth"}]}, 'is called "qrels"'),
+        ({"judges": [{"kind": "qrels", "name": "truth"}]}, 'has the name "qrels"'),
         ({"judge": {"model": "m", "max_usd": 1}}, "max_usd = 1 needs price_per_1m_input_tokens"),
         (
             {"judge": {"model": "m", "max_usd": 1, "price_per_1m_input_tokens": 1}},
-            "what is not counted cannot be capped",
+            "without prices, no limit",
         ),
         ({"judge": {"model": "m", "max_usd": 0} | PRICES}, "judge.max_usd"),
         ({"judge": {"model": "m", "rpm": 0}}, "judge.rpm"),
@@ -340,7 +340,7 @@ def test_a_name_of_other_characters_is_told_which_it_may_have() -> None:
 
     assert of_experiment == (
         "experiment.name: 'a/b' is no name; "
-        "begin with a letter or digit, go on with letters, digits and _ . -"
+        "begin with a letter or digit and continue with letters, digits and _ . -"
     )
     assert of_model.endswith("letters, digits, blanks and _ . + @ : / -")
 
@@ -436,7 +436,7 @@ def test_what_editors_do_to_a_file_is_no_mistake(
         ("models", "timeout_s = true", "timeout_s: should be a valid number, not True"),
         ("models", "query_extra = {a = [inf]}", "query_extra: should be a finite number, not inf"),
         ("models", f"query_extra = {{a = {10**30}}}", "query_extra: is a whole number"),
-        ("models", "query_extra = {a = 2024-05-31}", "query_extra: holds a date, which no request"),
+        ("models", "query_extra = {a = 2024-05-31}", "query_extra: holds a date, which a request"),
         ("models", "release_date = 5", "release_date: must be a day such as 2024-05-31"),
         ("models", "release_date = 2024-05-31T10:00:00Z", "release_date: must be a day such as"),
         ("models", 'release_date = "tomorrow"', "release_date: must be a day such as 2024-05-31"),
@@ -446,7 +446,7 @@ def test_what_editors_do_to_a_file_is_no_mistake(
         ("judge", "concurrency = true", "judge.concurrency: should be a valid integer, not True"),
         ("judge", f"rpm = {10**20}", "judge.rpm: is a whole number beyond 64 bits"),
         ("judge", "x = " + "9" * 5000, "not valid TOML: a number has thousands of digits"),
-        ("judge", "x = " + "[" * 5000, "not valid TOML: it is nested too deeply"),
+        ("judge", "x = " + "[" * 5000, "not valid TOML: its tables are nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_kind_than_it_should_be_is_a_mistake(

@@ -97,7 +97,7 @@ def test_a_second_signal_leaves_at_once_and_loses_no_verdict(tmp_path: Path) -> 
         process = start(config)
         judge.wait_for_calls(10)
         process.send_signal(signal.SIGINT)
-        said(process, "again to leave at once")
+        said(process, "press Ctrl-C again to exit at once")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)

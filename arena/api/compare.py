@@ -1,4 +1,4 @@
-"""Battles between runs, in a notebook: the same plan, log and ids as `arena battle`."""
+"""Play battles between runs in a notebook, with the plan, log and ids of `arena battle`."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ _FIRST_LINE: Final = "# Written by arena.compare: what was compared, not a file 
 
 
 class ArenaWarning(UserWarning):
-    """What a reader of some battles should know: failures, or a budget that is spent."""
+    """A warning about the battles: failures, or a spent budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is compared, and how much of it."""
+    """The settings of a comparison."""
 
     queries: int | None
     seed: int
@@ -81,7 +81,7 @@ def compare(  # noqa: PLR0913  all but two are options
     gate: bool = True,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Let a judge compare the lists of all runs, pair by pair; one row a battle.
+    """Let a judge compare the lists of all runs pair by pair, and return one row per battle.
 
     The plan, the battle ids and the log are those of `arena battle`. It works inside a running
     event loop, such as a notebook's. The first Ctrl-C finishes the battles under way, the second
@@ -127,7 +127,7 @@ def compare(  # noqa: PLR0913  all but two are options
             folder = Path(log).expanduser()
         _check_folder(folder)
         prepared = _prepared(list(runs), judges, plan, folder)
-        open_budgets_and_log(prepared.config, folder, max_usd=max_usd)  # a cap that cannot be held
+        open_budgets_and_log(prepared.config, folder, max_usd=max_usd)  # needs prices
         telling = reporter(quiet=not progress)
         _write_inputs(prepared, runs, telling)
         options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
@@ -138,7 +138,7 @@ def compare(  # noqa: PLR0913  all but two are options
 
 
 def _check_folder(folder: Path) -> None:
-    """See that results can go into a folder, and write over no arena.toml of the user's own.
+    """Check that results may go into a folder, and that it has no arena.toml of the user.
 
     Raises:
         UsageError: there is one, or a file where the folder would be.
@@ -153,7 +153,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _play(prepared: PreparedExperiment, telling: Reporter, options: BattleOptions) -> Summary:
-    """Judge what is left, in a thread of its own: the caller's may run an event loop already."""
+    """Judge the rest in a separate thread, because the caller's may run an event loop."""
     stops: list[asyncio.Event] = []
 
     @contextmanager
@@ -192,7 +192,7 @@ def _prepared(
 
 
 def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
-    """The data sets of the runs, by name.
+    """Return the data sets of the runs, by name.
 
     Raises:
         UsageError: something is no run, or two data sets share a name.
@@ -240,7 +240,7 @@ def _sampled(
     judges: Sequence[JudgeConfig | OwnJudge],
     plan: _Plan,
 ) -> tuple[str, ...]:
-    """The query_ids of one data set that are played.
+    """Return the query_ids of one data set to play.
 
     Raises:
         UsageError: a run has no ranking for one of them, or no document for any.
@@ -260,7 +260,7 @@ def _sampled(
             raise UsageError(f"{name}: has no relevance grades to judge by; use another judge")
     if not eligible:
         raise UsageError(f"{name}: the runs have no query in common with the data set")
-    # A sample is the beginning of one permutation, so runs over a sample lead to the same battles.
+    # A sample is a prefix of one permutation, so runs over a sample give the same battles.
     plain = Dataset(data.name, data.corpus, eligible, data.qrels)
     sampled = sample_queries(plain, plan.queries, plan.seed)
     for run in own:
@@ -285,7 +285,7 @@ def _config(
     plan: _Plan,
     folder: Path,
 ) -> Config:
-    """What an arena.toml of these runs would say; its mistakes are those of the arguments."""
+    """Return the configuration of these runs; its mistakes are mistakes of the arguments."""
     tree = {
         "experiment": {
             "name": name_of(str(folder)),
@@ -310,12 +310,12 @@ def _first_of_each(runs: Sequence[ModelRun]) -> list[ModelRun]:
 
 
 def _dataset_section(name: str) -> DatasetConfig:
-    """A data set in memory; what would load it is not known, and never asked for."""
+    """Return the section of a data set in memory, which arena never loads."""
     return DatasetConfig(name=name, path=Path())
 
 
 def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -> ModelConfig:
-    """What made a model's run, or the file that this folder keeps it in."""
+    """Return the section of a model: what made its run, or the file of its run in this folder."""
     made = next(run.config for run in runs if run.model == name)
     if made is not None and (made.over is None or made.over in models):
         return made
@@ -325,7 +325,7 @@ def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -
 def _write_inputs(
     prepared: PreparedExperiment, runs: Sequence[ModelRun], telling: Reporter
 ) -> None:
-    """Keep beside the log what it is about: the runs, what they took, and an arena.toml."""
+    """Write the inputs beside the log: the runs, their stats, and an arena.toml."""
     experiment = prepared.experiment
     files = Folder(experiment.folder)
     stats = {(run.dataset, run.model): run.stats for run in runs}
@@ -338,7 +338,7 @@ def _write_inputs(
 
 
 def _toml(prepared: PreparedExperiment) -> str:
-    """An arena.toml that says what was compared."""
+    """Return an arena.toml of the comparison."""
     config = prepared.config
     lines = [_FIRST_LINE]
     lines += ["[experiment]", *_keys(config.experiment.model_dump(exclude_unset=True))]
@@ -373,7 +373,7 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """A basic string of TOML: that of JSON, but for one character that TOML escapes, too."""
+    """Return a basic TOML string: that of JSON, with one more character escaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -382,7 +382,7 @@ def _logged(folder: Path) -> list[Battle]:
 
 
 def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
-    """Say what is missing.
+    """Report what is missing.
 
     Raises:
         IncompleteError: no battle has a verdict.
@@ -412,7 +412,7 @@ def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
 
 
 def _frame(battles: Sequence[Battle], *, n_failures: int) -> pd.DataFrame:
-    """One row a battle; `rate` finds the failures again in the frame's attrs."""
+    """Return one row per battle; `rate` reads the failures from the frame's attrs."""
     import pandas as pd  # noqa: PLC0415
 
     names = Battle.__slots__

@@ -1,4 +1,4 @@
-"""Data sets for a notebook: loaded by a short address, or made of plain dicts."""
+"""Data sets for a notebook: load them by a short address, or build them from plain dicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PREFIXES: Final = ("hf", "public", "builtin")
 
 
 class Dataset(PlainDataset):
-    """A corpus, its queries, and the relevance grades where there are any.
+    """A corpus, its queries, and optionally relevance grades.
 
     >>> Dataset({"d1": "A cat."}, {"q1": "Which animal?"}, {"q1": {"d1": 1}}, name="zoo")
     Dataset('zoo': 1 documents, 1 queries, grades for 1)
@@ -60,7 +60,7 @@ class Dataset(PlainDataset):
 
     @classmethod
     def of(cls, dataset: PlainDataset) -> Self:
-        """The same data set under this type, unchecked: it was checked when it was loaded."""
+        """Return a loaded data set as this type, without a second check."""
         made = cls.__new__(cls)
         PlainDataset.__init__(
             made, dataset.name, dataset.corpus, dataset.queries, dataset.qrels, dataset.notes
@@ -126,14 +126,14 @@ def _addressed(source: str | Path, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def name_of(source: str) -> str:
-    """``hf:mteb/scifact`` → ``scifact``; ``data/my docs`` → ``my-docs``."""
+    """Return a name for a source: ``hf:mteb/scifact`` → ``scifact``."""
     last = Path(source).expanduser().resolve().name
     return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "data"
 
 
 def _corpus(corpus: Mapping[Any, Any]) -> Mapping[str, Document]:
     if isinstance(corpus, Mapping) and type(corpus) is not dict and _holds(corpus, Document):
-        return corpus  # read from a file, and checked then; it may be too large for a second look
+        return corpus  # The loader has checked it; a second pass over a large corpus takes long.
     rows = _rows(corpus, "corpus", Document, "doc_id")
     return _not_empty({doc_id: doc for _, doc_id, doc in documents(rows)}, "corpus")
 

@@ -1,4 +1,4 @@
-"""An arena.toml, played from a program."""
+"""Run an arena.toml from a program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from arena.progress import Reporter, reporter
 def battle(
     path: str | Path, progress: Reporter | None = None, options: BattleOptions | None = None
 ) -> Summary:
-    """Play what an arena.toml asks for, as `arena battle` does; resumes by itself.
+    """Run an arena.toml as `arena battle` does; the same call resumes.
 
     Args:
         path: the arena.toml, or the folder that holds one.

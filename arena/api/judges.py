@@ -28,7 +28,10 @@ _CONCURRENCY: Final = 16
 
 @runtime_checkable
 class Judge(Protocol):
-    """Anything that gives verdicts: all that a judge of your own must have.
+    """The protocol of a judge.
+
+    ``kind`` is optional (``"pairwise"`` by default). A judge of kind ``"pointwise"`` sees no list
+    first, so arena estimates no advantage of the first place for it.
 
     It may have ``kind`` (``"pairwise"`` where absent) as well: a judge of kind ``"pointwise"``
     sees no list first, so no advantage of the first place is estimated for it.
@@ -36,11 +39,11 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """What the log calls the judge."""
+        """The judge's name in the log."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of every setting that could change a verdict: another one judges anew."""
+        """A hash of every setting that can change a verdict; arena judges again if it changes."""
 
     async def judge(self, exhibit: JudgeInput, /) -> Verdict:
         """Judge a query and two lists.
@@ -51,11 +54,11 @@ class Judge(Protocol):
 
 
 JudgeLike = JudgeConfig | Mapping[str, Any] | Judge | JudgeFunction
-"""What `compare` takes for a judge."""
+"""The types that `compare` accepts as a judge."""
 
 
 class OwnJudge:
-    """A judge of the user's, as the experiment sees it: no prompt, no endpoint and no cost."""
+    """A user's judge as the experiment sees it: no prompt, no endpoint and no cost."""
 
     prompt = ""
     is_llm = False
@@ -78,7 +81,7 @@ class OwnJudge:
         self._turns = asyncio.Semaphore(concurrency)
 
     def request_key(self, exhibit: JudgeInput) -> str:
-        """The same for the same query and lists."""
+        """Return a key that is equal for the same query and lists."""
         lists = [
             [(d.doc_id, d.title, d.text) for d in side] for side in (exhibit.first, exhibit.second)
         ]
@@ -86,12 +89,12 @@ class OwnJudge:
         return content_hash(self.fingerprint, exhibit.dataset, query, lists)
 
     def calls(self, exhibit: JudgeInput) -> Mapping[str, Any]:
-        """Nothing: no endpoint is asked."""
+        """Return nothing, because no endpoint gets a request."""
         del exhibit
         return {}
 
     async def judge(self, exhibit: JudgeInput) -> Verdict:
-        """Ask, and see that the answer is one.
+        """Call the user's judge and check its answer.
 
         Raises:
             UnjudgedError: the user's code raised an error, or answered something else.
@@ -102,7 +105,7 @@ class OwnJudge:
                 if inspect.isawaitable(answer):
                     answer = await answer
                 else:
-                    await asyncio.sleep(0)  # a plain function gives Ctrl-C no other chance
+                    await asyncio.sleep(0)  # A plain function gives Ctrl-C no other chance.
             except UnjudgedError:
                 raise
             except asyncio.CancelledError:

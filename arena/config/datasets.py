@@ -1,4 +1,4 @@
-"""``[[datasets]]`` of an arena.toml: where a corpus, its queries and their qrels come from."""
+"""``[[datasets]]`` of an arena.toml: the sources of a corpus, its queries and its qrels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from arena.config.section import File, FileName, Section
 
 PublicName = Literal["arcd", "msmarco", "fiqa", "scifact", "norquad", "dbpedia"]
-"""The public sets of the well-known leaderboards; `arena.data.public` knows where they are."""
+"""The public sets of the published leaderboards; `arena.data.public` has their addresses."""
 
 SOURCES: Final = ("path", "builtin", "hf", "public", "documents")
-"""The keys of which a data set has exactly one."""
+"""The keys of sources; a data set has exactly one of them."""
 
 _SOURCES_OF: Final = {
     "split": ("path", "hf", "public"),
@@ -21,7 +21,7 @@ _SOURCES_OF: Final = {
     "revision": ("hf", "public"),
     "passage_words": ("documents",),
 }
-"""Keys that mean something beside some sources alone."""
+"""Keys that apply only to some sources."""
 
 
 class DatasetConfig(Section):
@@ -39,17 +39,17 @@ class DatasetConfig(Section):
     documents: File | None = None
     """A folder of .md, .txt, .html and .pdf files, to be cut into passages."""
     queries: File | None = None
-    """Queries of one's own: a text file (one a line), a CSV, or a queries.jsonl."""
+    """Your own queries: a text file (one per line), a CSV, or a queries.jsonl."""
     qrels: File | None = None
-    """Relevance grades of one's own: a BEIR .tsv or TREC qrels file."""
+    """Your own relevance grades: a BEIR .tsv or TREC qrels file."""
     split: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] = "test"
-    """Of ``hf``, ``path`` and ``public``: which qrels."""
+    """The split of the qrels, for ``hf``, ``path`` and ``public``."""
     subset: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] | None = None
-    """Of ``hf``: which part, of data sets that have several (``ar`` of ``ar-corpus``)."""
+    """The part of a ``hf`` data set that has several (``ar`` of ``ar-corpus``)."""
     revision: str | None = None
-    """Of ``hf`` and ``public``: a commit or tag, so that the data cannot change unnoticed."""
+    """A commit or tag of ``hf`` and ``public``, which pins the data."""
     passage_words: Annotated[int, Field(ge=20, le=5000)] = 200
-    """Of ``documents``: the most words of a passage."""
+    """The maximum number of words of a passage, for ``documents``."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -73,7 +73,7 @@ class DatasetConfig(Section):
         return self
 
     def anchored(self, folder: Path) -> DatasetConfig:
-        """The same with paths relative to the arena.toml's folder made whole."""
+        """Return the section with relative paths resolved against the arena.toml's folder."""
         update: dict[str, Path | str] = {
             key: folder / path.expanduser()
             for key in ("path", "documents", "queries", "qrels")

@@ -1,7 +1,7 @@
-"""arena.toml: the one file that describes an experiment.
+"""arena.toml: the file that describes an experiment.
 
-Every mistake of a file is found before anything is reported, and reported together, each with
-the key it belongs to; an unknown key suggests the nearest known one.
+arena collects all mistakes of a file and reports them together, each with its key. An unknown key
+suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from arena.files import parse_toml, safe_filename
 from arena.records import Orders
 
 RETRIEVAL_DEPTH = 100
-"""How many documents a run keeps at least, so that metrics and later top_k need no new run."""
+"""Minimum number of documents of a run, so that metrics and a later top_k need no new run."""
 
 _BESIDE_RUNS: Final = frozenset({"metrics", "per_query", "shown"})
-"""Files in the folder of a data set's runs that are about all models."""
+"""File names in a data set's run folder that belong to all models."""
 
 
 class ExperimentConfig(Section):
-    """``[experiment]``: what is compared, and how much of it."""
+    """``[experiment]``: the settings of the comparison."""
 
     name: FileName
     """The folder under runs/."""
     seed: Annotated[int, Field(ge=0)] = 42
-    """Decides which queries are sampled and in which order battles are played."""
+    """The seed of the sampled queries and of the order of battles."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
-    """Documents of each list that the judge sees."""
+    """Number of documents of each list that the judge sees."""
     queries: Annotated[int, Field(ge=1)] | None = None
-    """Queries per dataset, sampled with the seed; all of them if absent."""
+    """Queries per data set, sampled with the seed; default: all."""
     orders: Orders = "both"
     """``both``: home and away. ``balanced``: one order per query and pair, counterbalanced."""
     memory_mb: Annotated[int, Field(ge=64)] = 1024
-    """The most that a search through vectors may hold in memory; results do not depend on it."""
+    """The memory limit of a vector search in MB; results do not depend on it."""
     place: Annotated[str, Field(max_length=120)] | None = None
-    """Where latencies are measured, for people: ``eu-west-1, 8 cores``; this machine's kind of
-    processor where absent."""
+    """The place of the latency measurements, for people; default: this machine's processor.
+    """
 
 
 class Config(Settings):
@@ -55,9 +55,9 @@ class Config(Settings):
     datasets: Annotated[tuple[DatasetConfig, ...], Strict(strict=False)]
     models: Annotated[tuple[ModelConfig, ...], Strict(strict=False)]
     judge: JudgeConfig | None = None
-    """The only judge; None where there is a panel."""
+    """The only judge; None for a panel."""
     judges: Annotated[tuple[JudgeConfig, ...], Strict(strict=False)] = ()
-    """Everyone who judges each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
+    """The judges of each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:
@@ -94,7 +94,8 @@ class Config(Settings):
             ("models", [model.name for model in self.models]),
             ("judges", [judge.log_name for judge in self.judges]),
         ):
-            # Two names that differ only in what a file name cannot hold would share their files.
+            # Names that differ only in characters that a file name cannot have would share their
+            # files.
             counts = Counter(safe_filename(name).casefold() for name in names)
             twice = [name for name in names if counts[safe_filename(name).casefold()] > 1]
             if twice:
@@ -106,7 +107,7 @@ class Config(Settings):
 
 
 def load_config(path: Path) -> Config:
-    """Read an arena.toml; relative paths in it are relative to its own folder.
+    """Read an arena.toml and resolve its relative paths against its folder.
 
     Raises:
         ConfigError: the file is missing, is not TOML, or has mistakes (all of them together).
@@ -148,7 +149,7 @@ def _anchored(config: Config, folder: Path) -> Config:
 
 
 def _bases(name: str, over: Mapping[str, str | None]) -> list[str]:
-    """The models that a model's run is made of, nearest first; it ends where a circle closes."""
+    """Return the models below a model's run, nearest first, up to the start of a circle."""
     bases: list[str] = []
     base = over.get(name)
     while base is not None and base not in bases:

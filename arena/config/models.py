@@ -33,13 +33,13 @@ LocalProvider = Literal[
 ]
 
 Provider = Literal[HostedProvider, ServerProvider, LocalProvider]
-"""Who makes vectors or rankings: hosted APIs, servers of one's own, and what runs right here."""
+"""Sources of vectors or rankings: hosted APIs, your own servers, and local models."""
 
 Reranker = Literal["cohere", "jina", "voyage", "tei", "cross-encoder"]
-"""Who puts another model's run into a better order: rerank APIs, or a local cross-encoder."""
+"""Rerankers: APIs, or a local cross-encoder."""
 
 Precision = Literal["float32", "float16", "int8", "binary"]
-"""The numbers that an index holds: 4, 2, 1 and 1/8 bytes a dimension."""
+"""The number formats of an index: 4, 2, 1 and 1/8 bytes per dimension."""
 
 _OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx")
 _WAYS: Final = ("provider", "run", "command", "rerank")
@@ -77,50 +77,51 @@ class ModelConfig(Section):
     provider: Provider | None = None
     """``arena providers`` lists them; ``openai`` with a base_url is any compatible endpoint."""
     run: str | None = None
-    """A TREC run file made elsewhere, with ``{dataset}`` in its path, instead of a provider."""
+    """A TREC run file of another tool, with ``{dataset}`` in its path, instead of a provider."""
     command: str | None = None
-    """A program that ranks: queries as JSON lines on its stdin, ranked ids on its stdout."""
+    """A search program: it reads queries as JSON lines on stdin and writes ranked ids to stdout."""
     folder: File | None = None
-    """Of ``command``: where the program runs; the arena.toml's own folder where absent."""
+    """The working folder of ``command``; default: the arena.toml's folder."""
     rerank: Reranker | None = None
-    """Who reorders the run of the model that ``over`` names."""
+    """The reranker of the run of the model that ``over`` names."""
     over: Name | None = None
     """The model whose run is reranked, by its name in this file."""
     rerank_depth: Annotated[int, Field(ge=1, le=1000)] = 100
-    """How many documents of each ranking are reranked; the rest are left out."""
+    """Number of documents of each ranking to rerank; arena drops the rest."""
     base_url: BaseUrl | None = None
-    """The endpoint, ``https://host/v1``; the provider's own where absent."""
+    """The endpoint, ``https://host/v1``; default: the provider's own."""
     api_key_env: VariableName | None = None
     model: str | None = None
-    """What the provider calls the model; its ``name`` where absent. Of a local one, its folder or
-    its name on the Hugging Face hub."""
+    """The provider's name of the model, or a local model's folder; default: ``name``.
+    """
     query_prefix: str | None = None
-    """Put before each query; what the model was trained with where absent and known."""
+    """The prefix of each query; default: the one of the model's training, if known."""
     document_prefix: str | None = None
-    """Put before each document; what the model was trained with where absent and known."""
+    """The prefix of each document; default: the one of the model's training, if known."""
     query_extra: dict[str, Any] = Field(default_factory=dict)
-    """Fields added to the request for queries, such as ``input_type = "query"``; and to that of a
-    reranker."""
+    """Additional fields of requests for queries, and of a reranker's requests.
+    """
     document_extra: dict[str, Any] = Field(default_factory=dict)
-    """Fields added to the request for documents."""
+    """Additional fields of requests for documents."""
     dimensions: Annotated[int, Field(ge=1)] | None = None
-    """Shortened vectors, for models that allow it."""
+    """The length of shortened vectors, for models that allow it."""
     precision: Precision = "float32"
-    """What the index holds; ``int8`` and ``binary`` are made of the model's cached vectors."""
+    """The number format of the index; arena makes it from the model's cached vectors.
+    """
     language: str | None = None
-    """Of ``bm25``: stems of this language, by name or ISO code; words as they are where absent."""
+    """The language of ``bm25`` stems, by name or ISO code; default: no stemming."""
     batch_size: Annotated[int, Field(ge=1, le=2048)] = 64
     """Texts per request."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Requests in flight while documents are embedded."""
+    """Number of requests in flight while documents are embedded."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 90.0
-    """Longest wait for one reply, and for one ranking of a command."""
+    """Maximum wait for one reply, and for one ranking of a command, in seconds."""
     price_per_1m_tokens: Usd | None = None
-    """US dollars; 0 where absent for what runs right here, else not known."""
+    """US dollars; default: 0 for local models, else unknown."""
     license: str | None = None
     release_date: Day | None = None
     maker: str | None = None
-    """Who made the model, for people; it may be served by somebody else."""
+    """The model's maker, for people; the provider may be another company."""
     about: Annotated[str, Field(max_length=2000)] | None = None
     """A sentence or two for people."""
 
@@ -134,8 +135,8 @@ class ModelConfig(Section):
     def _no_secret_is_kept(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if name := secret_field(fields):
             raise ValueError(
-                f"holds a secret, {name}, which would be kept beside the results; put it into a "
-                "variable, and name that in api_key_env"
+                f"holds a secret, {name}, which arena would store beside the results; "
+                "put it into a variable, and name that in api_key_env"
             )
         return fields
 
@@ -189,7 +190,7 @@ class ModelConfig(Section):
         return self.provider in _OF_FILES or self.rerank == "cross-encoder"
 
     def anchored(self, folder: Path) -> ModelConfig:
-        """The same with paths relative to the arena.toml's folder made whole."""
+        """Return the section with relative paths resolved against the arena.toml's folder."""
         if self.run is not None:
             return self.model_copy(update={"run": str(folder / Path(self.run).expanduser())})
         if self.command is not None:
@@ -239,14 +240,14 @@ _CODES: Final = {
 }
 
 LANGUAGES: Final = tuple(_CODES)
-"""Every language that Snowball (https://snowballstem.org) has a stemmer for."""
+"""The languages for which Snowball (https://snowballstem.org) has a stemmer."""
 
 _NAMES: Final = {code: name for name, code in _CODES.items()}
 _NORWEGIAN: Final = {"nb": "norwegian", "nn": "norwegian"}
 
 
 def language_name(given: str) -> str:
-    """``"no"``, ``"nb-NO"`` and ``"Norwegian"`` → ``"norwegian"``.
+    """Return the stemmer's name of a language: ``"nb-NO"`` → ``"norwegian"``.
 
     Raises:
         ValueError: there is no stemmer for it.

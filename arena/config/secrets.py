@@ -1,7 +1,7 @@
-"""Keys and passwords where none belongs: in an address, or in a field of a request.
+"""Find keys and passwords in the wrong place: in an address, or in a field of a request.
 
-They are known by the names of their fields, word for word, so that ``?sig=`` is one and
-``?design=`` is none; and by their values, where these can be nothing else.
+arena compares the words of a field's name: ``?sig=`` is a secret and ``?design=`` is not. It also
+recognises values that can only be keys.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ _SECRETS: Final = frozenset(
         "hmac",
     }
 )
-"""Words that name a secret, wherever in a name they stand."""
+"""Words that name a secret at any position of a name."""
 _ENDS: Final = ("key", "apitoken", "authtoken", "accesstoken", "secret", "password", "passwd")
-"""So ends a word that does: ``apikey``, ``clientsecret``."""
+"""Endings of such a word: ``apikey``, ``clientsecret``."""
 _KINDS: Final = frozenset({"type", "version", "count", "length", "limit", "id", "mode", "word"})
-"""What may follow such a word to say that not the secret itself is meant: ``token_count``."""
+"""Words after it that mean something other than the secret itself: ``token_count``."""
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _KEY: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[\w-]{16}|AKIA[A-Z0-9]{16}|AIza[\w-]{30}|eyJ[\w-]{20}"
     r"|(?:pk|rk|gsk|xai|hf|gh[a-z]|pat|jina|pa|nvapi|fw|r8)[-_][A-Za-z0-9]{20})",
     re.ASCII,
 )
-"""How keys begin that say so themselves."""
+"""Beginnings of keys that identify themselves."""
 _RANDOM: Final = re.compile(
     r"(?<![A-Za-z0-9])(?=[0-9A-Z]*[a-z])(?=[0-9a-z]*[A-Z])(?=[A-Za-z]*[0-9])[A-Za-z0-9]{24}"
     r"|(?<![A-Za-z0-9])[0-9a-fA-F]{32}(?![A-Za-z0-9])"
 )
-"""Nobody names a thing like that."""
+"""Minimum length of a word that looks like a random key."""
 _SHORTEST: Final = 8
 """A shorter value in a field of a request is a setting, such as ``pad_token = "<s>"``."""
 
 
 def secret_in_address(url: str) -> str | None:
-    """What in an address is a secret, in words; None where nothing is.
+    """Return a description of the secret in an address; None without a secret.
 
     Raises:
         ValueError: it is no address.
@@ -71,12 +71,12 @@ def secret_in_address(url: str) -> str | None:
         if names_secret(name) or name.lower() == "code":
             return f"a {name}"
         if _RANDOM.search(value):
-            return f"what looks like a key, as {name},"
+            return f"a value that looks like a key, as {name},"
     return None
 
 
 def secret_field(fields: Mapping[str, Any]) -> str | None:
-    """The name of a field, however deep, that holds a secret; None where none does."""
+    """Return the name of a field, at any depth, that holds a secret; None without one."""
     for name, value in _texts(fields):
         if _KEY.search(value) or (len(value) >= _SHORTEST and names_secret(name)):
             return name
@@ -84,7 +84,7 @@ def secret_field(fields: Mapping[str, Any]) -> str | None:
 
 
 def names_secret(name: str) -> bool:
-    """Whether a name, in any spelling, is that of a secret: ``subscription-key``, ``authToken``."""
+    """Return whether a name is that of a secret, such as ``subscription-key`` or ``authToken``."""
     words = [word.lower() for word in _WORD.findall(name)]
     return any(
         (word in _SECRETS or word.removesuffix("s").endswith(_ENDS))

@@ -1,4 +1,4 @@
-"""What every section of an arena.toml is, and the names and files in it."""
+"""The base of every section of an arena.toml, with the types of names and files in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from arena.files import safe_filename
 from arena.redaction import keep_secret
 
 _LONGEST_FILE_NAME: Final = 200
-"""Bytes; file systems allow 255, and suffixes come behind."""
+"""Maximum bytes of a name; file systems allow 255, and arena appends suffixes."""
 
 
 def _fits_a_file(name: str) -> str:
@@ -43,18 +43,18 @@ def _fits_a_file(name: str) -> str:
 Name = Annotated[
     str, Field(pattern=r"^[\w][\w.+@:/ -]*$", max_length=120), AfterValidator(_fits_a_file)
 ]
-"""A name that people read; it may hold a slash (``BAAI/bge-m3``), never a control character."""
+"""A name for people; it may contain a slash (``BAAI/bge-m3``) but no control character."""
 
 FileName = Annotated[
     str, Field(pattern=r"^[\w][\w.-]*$", max_length=80), AfterValidator(_fits_a_file)
 ]
-"""A name that is a folder's, too."""
+"""A name that is also a folder's name."""
 
 File = Annotated[Path, Strict(strict=False)]
 """A path, written as a string."""
 
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
-"""US dollars for a million tokens: more than any price, and little enough to count with."""
+"""US dollars per million tokens, with a limit that keeps products finite."""
 
 
 def _day(value: Any) -> Any:
@@ -71,11 +71,11 @@ Day = Annotated[date, BeforeValidator(_day)]
 
 
 def _variable(name: str) -> str:
-    # A key that was pasted here is not repeated in the error, nor in any file.
+    # The value may be a pasted key, so neither the error nor any file repeats it.
     secret = re.search(r"(?=\w*[a-z])(?=\w*[0-9])[A-Za-z0-9]{20}", name)
     if secret or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise ValueError(
-            "is no name of an environment variable; put the key into a variable, and its name here"
+            "is not an environment variable's name; put the key into a variable and its name here"
         )
     keep_secret(os.environ.get(name, "").strip())
     return name
@@ -86,7 +86,7 @@ VariableName = Annotated[str, AfterValidator(_variable)]
 
 
 def _address(url: str) -> str:
-    # A mistaken address may hold a key or a password, so no error repeats it.
+    # A mistaken address may contain a key or a password, so no error repeats it.
     try:
         parts = urlsplit(url)
         found = (
@@ -100,8 +100,8 @@ def _address(url: str) -> str:
         )
     if secret := secret_in_address(url):
         raise ValueError(
-            f"has {secret} in it, which would be kept beside the results; put it into a "
-            "variable, and name that in api_key_env"
+            f"has {secret} in it, which arena would store beside the results; put it "
+            "into a variable, and name that in api_key_env"
         )
     return url
 
@@ -111,7 +111,9 @@ BaseUrl = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseModel):
-    """Part of an arena.toml: unknown keys are mistakes, and nothing changes it later.
+    """Part of an arena.toml: unknown keys are mistakes, and the values are frozen.
+
+    arena converts no types: ``true`` is not a number, and neither is ``"5"``.
 
     Values are what they are written as: ``true`` is no number, and ``"5"`` neither.
     """
@@ -120,7 +122,7 @@ class Settings(BaseModel):
 
 
 class Section(Settings):
-    """A table of an arena.toml, with values that can be kept beside the results."""
+    """A table of an arena.toml, whose values may be stored beside the results."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -131,7 +133,7 @@ class Section(Settings):
 
 
 def _unfit(value: Any) -> str | None:
-    """Why a value of TOML cannot be kept beside the results, or sent to an endpoint."""
+    """Return why a TOML value cannot be stored beside the results, or sent to an endpoint."""
     if isinstance(value, dict):
         return _unfit([*value, *value.values()])
     if isinstance(value, list):
@@ -147,7 +149,7 @@ def _unfit(value: Any) -> str | None:
 
 def _unfit_inside(value: Any) -> str | None:
     if isinstance(value, date | time):
-        return "holds a date, which no request can carry; write it as a string"
+        return "holds a date, which a request cannot contain; write it as a string"
     return _unfit(value)
 
 
@@ -155,21 +157,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 _LONGEST: Final = 80
-"""Characters of a value that an error repeats."""
+"""Maximum characters of a value in an error."""
 
 KnownKeys = Callable[[Sequence[int | str]], Sequence[str]]
-"""The keys that the section at this place of the file may have."""
+"""The known keys of the section at a place of the file."""
 
 
 def problem_lines(error: ValidationError, tree: Any, known_keys: KnownKeys) -> list[str]:
-    """Every mistake as ``where: what; remedy``, one line for each key.
+    """Return each mistake as ``where: what; remedy``, one line for each key.
 
     Args:
         error: what pydantic found.
         tree: the parsed file.
         known_keys: for suggestions where a key is unknown.
     """
-    # A union (`"auto"` or a number) reports a mistake once per member.
+    # pydantic reports a mistake of a union (`"auto"` or a number) once per member.
     problems: dict[str, str] = {}
     for detail in error.errors():
         where, what = _where(detail["loc"], tree), _problem(detail, known_keys)
@@ -178,7 +180,7 @@ def problem_lines(error: ValidationError, tree: Any, known_keys: KnownKeys) -> l
 
 
 def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
-    """One mistake as `what; remedy`."""
+    """Return one mistake as `what; remedy`."""
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
         known = known_keys(detail["loc"][:-1])
@@ -191,7 +193,7 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
         return f"{detail['input']!r} is no name; {_spelling(detail['ctx']['pattern'])}"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if detail["type"] == "path_type":
-        message = "should be a path"  # pydantic's own words name a class of Python
+        message = "should be a path"  # pydantic's message names a Python class
     given = detail["input"]
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return message
@@ -200,20 +202,20 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
 
 
 def _is_endless(value: object) -> bool:
-    """Whether Python may refuse to write a number in digits at all."""
+    """Return whether Python may refuse to print a number because of its digits."""
     return isinstance(value, int) and value.bit_length() > 1000
 
 
 def _spelling(pattern: str) -> str:
-    r"""How a name is spelled, of a pattern such as ``^[\w][\w.-]*$``: only names have one."""
+    r"""Return how to spell a name, from its pattern such as ``^[\w][\w.-]*$``."""
     allowed = pattern.removeprefix(r"^[\w][\w").removesuffix("]*$")
     blank = ", blanks" if " " in allowed else ""
     marks = " ".join(allowed.replace(" ", ""))
-    return f"begin with a letter or digit, go on with letters, digits{blank} and _ {marks}"
+    return f"begin with a letter or digit and continue with letters, digits{blank} and _ {marks}"
 
 
 def _where(location: Sequence[int | str], tree: Any) -> str:
-    """``models[1] ("bm25").provder``: the key as people find it in the file."""
+    """Return the key as people find it in the file: ``models[1] ("bm25").provder``."""
     words = ""
     for step in location:
         # Union members (`int`, `literal['auto']`) appear in pydantic's path but not in the file.
