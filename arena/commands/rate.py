@@ -17,6 +17,7 @@ from arena.terminal import printable_json
 if TYPE_CHECKING:
     from arena.rating.leaderboard_records import Leaderboard
     from arena.rating.leaderboard_table import Shown
+    from arena.rating.peoples_labels import Correct
 
 
 @click.command()
@@ -83,6 +84,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Combine a panel's verdicts on a matchup into one battle, or count each.",
 )
+@click.option(
+    "--correct",
+    type=click.Choice(["auto", "battles", "documents", "shrink", "none"]),
+    default="auto",
+    show_default=True,
+    help="Correct ratings by people's labels in the experiment's folder.",
+)
 @click.option("--judge", metavar="NAME", help="Rate only the verdicts of this judge.")
 @click.option("--by-dataset", is_flag=True, help="Show a full table for each data set.")
 @click.option("--matrix", is_flag=True, help="Show every pair of models.")
@@ -100,6 +108,7 @@ def rate(  # noqa: PLR0913  one parameter per option
     as_json: bool,
     by_dataset: bool,
     matrix: bool,
+    correct: Correct,
     **options: Any,
 ) -> None:
     """Compute a leaderboard from battles.
@@ -121,7 +130,7 @@ def rate(  # noqa: PLR0913  one parameter per option
     from arena.rating.leaderboard_table import Shown  # noqa: PLC0415
 
     settings = RatingSettings(soft="auto" if soft else "never", **options)
-    leaderboard = rate_files(paths, aliases=aliases, settings=settings)
+    leaderboard = rate_files(paths, aliases=aliases, settings=settings, correct=correct)
     folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
     with written(leaderboard, folder):
         show(leaderboard, as_json=as_json, shown=Shown(by_dataset=by_dataset, matrix=matrix))

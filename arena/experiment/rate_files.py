@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
-from arena.errors import DataError
+from arena.errors import DataError, UsageError
+from arena.experiment.people import peoples_labels
 from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
@@ -20,6 +21,7 @@ from arena.rating.leaderboard_records import (
     RatingSettings,
     figures_of,
 )
+from arena.rating.peoples_labels import Correct
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
@@ -54,6 +56,7 @@ def rate_files(
     *,
     aliases: Path | None = None,
     settings: RatingSettings | None = None,
+    correct: Correct = "auto",
 ) -> Leaderboard:
     """Rate experiments, battle logs, or CSV, JSONL and Parquet files of battles, together.
 
@@ -61,13 +64,23 @@ def rate_files(
         paths: experiment folders or files.
         aliases: a file of other spellings of models.
         settings: as for `rate`.
+        correct: how people's labels beside the battles correct the ratings.
 
     Raises:
         DataError: a file cannot be read as battles; names file and line.
+        UsageError: the labels do not allow for the correction that is asked for.
     """
-    battles = load_battles(paths, aliases=load_aliases(aliases) if aliases else None)
+    names = load_aliases(aliases) if aliases else {}
+    battles = load_battles(paths, aliases=names)
     folders = [path for path in paths if Folder(path).is_experiment]
-    return build_leaderboard(battles, facts=experiment_facts(folders), settings=settings)
+    judge = settings.judge if settings else None
+    people = None if correct == "none" else peoples_labels(folders, aliases=names, judge=judge)
+    if people is None and correct not in ("auto", "none"):
+        where = ", ".join(map(str, paths))
+        raise UsageError(f"--correct {correct}: no labels.jsonl in {where}; `arena label` makes it")
+    return build_leaderboard(
+        battles, facts=experiment_facts(folders), settings=settings, people=people, correct=correct
+    )
 
 
 def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
@@ -93,14 +106,17 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
     measured: dict[tuple[str, str], Measured] = {}
     from arena.config import known_price  # noqa: PLC0415
 
+    llm_judges = False
     for folder in folders:
-        sections = read_manifest(folder)["config"]["models"]
+        manifest = read_manifest(folder)
+        sections = manifest["config"]["models"]
+        llm_judges |= any(judge.get("is_llm") for judge in manifest.get("judges", ()))
         for model, dataset, stats, metrics in _retrievals(folder):
             name = model["name"]
             price = known_price(name, sections)
             models[name] = _facts(model, stats, price, models.get(name))
             measured[dataset, name] = _measured(stats, metrics)
-    return Facts(models, measured)
+    return Facts(models, measured, llm_judges)
 
 
 def _measured(stats: RetrievalStats, metrics: Metrics | None) -> Measured:

@@ -16,9 +16,16 @@ from arena.data.metrics import Metrics
 from arena.errors import UsageError
 from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
+from arena.rating.correction import correct_ratings
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, tally
 from arena.rating.inference import queries_to_separate, query_shares
-from arena.rating.leaderboard_notes import coverage_notes, evidence_notes, soft_note, thin_notes
+from arena.rating.leaderboard_notes import (
+    coverage_notes,
+    evidence_notes,
+    opinion_notes,
+    soft_note,
+    thin_notes,
+)
 from arena.rating.leaderboard_records import (
     Facts,
     Leaderboard,
@@ -31,11 +38,17 @@ from arena.rating.leaderboard_records import (
     aggregate,
 )
 from arena.rating.panel_votes import combine, known_probs, only_judge
+from arena.rating.peoples_labels import Correct, PeoplesLabels
 from arena.rating.rate_rows import Rated, position_advantage, rate_rows
 
 
 def build_leaderboard(
-    battles: Battles, *, facts: Facts | None = None, settings: RatingSettings | None = None
+    battles: Battles,
+    *,
+    facts: Facts | None = None,
+    settings: RatingSettings | None = None,
+    people: PeoplesLabels | None = None,
+    correct: Correct = "auto",
 ) -> Leaderboard:
     """Rate battles, per data set and overall.
 
@@ -56,14 +69,23 @@ def build_leaderboard(
     rated, samples = _rate_datasets(battles, facts, settings)
     tables = {name: table.rows for name, table in rated.items()}
     notes = [f"{name}: {why}" for name, table in rated.items() for why in table.notes]
-    overall = _overall(rated, samples, battles, settings)
+    overall = judged = _overall(rated, samples, battles, settings)
+    correction = None
+    if people is not None:
+        weight = dataset_weights(battles) if len(tables) > 1 else None
+        overall, correction = correct_ratings(
+            judged, battles, people, settings, how=correct, weight=weight
+        )
+        notes += [*people.notes, *overall.notes[len(judged.notes) :]]
+        if len(tables) == 1:
+            tables = dict.fromkeys(tables, overall.rows)
     if len(tables) > 1:
-        notes += [f"overall: {why}" for why in overall.notes]
+        notes += [f"overall: {why}" for why in judged.notes]
     n_queries = battles.n_queries
     return Leaderboard(
         overall=overall.rows,
         datasets=tables,
-        position_advantage=position_advantage(overall.fit, settings),
+        position_advantage=position_advantage(judged.fit, settings),
         battles=len(battles),
         ties=int(np.count_nonzero(battles.winner == TIE)),
         failures=battles.failures,
@@ -76,6 +98,7 @@ def build_leaderboard(
             *evidence_notes(battles, settings),
             *thin_notes(overall.rows, battles),
             *coverage_notes(tables),
+            *opinion_notes(facts, people=correction is not None),
         ),
         pairs=all_pairs(battles, overall),
         more_queries=more_queries(
@@ -88,6 +111,7 @@ def build_leaderboard(
             for name, table in rated.items()
             if (advantage := position_advantage(table.fit, settings)) is not None
         },
+        correction=correction,
     )
 
 

@@ -16,6 +16,7 @@ from arena.errors import DataError
 from arena.files import write_atomically
 from arena.rating.elo import EloSettings
 from arena.rating.leaderboard_records import (
+    Correction,
     Leaderboard,
     ModelFacts,
     MoreQueries,
@@ -35,6 +36,7 @@ _RATINGS = (
     *("elo", "elo_order_sd", "rating", "lower", "upper"),
     *("rank_lower", "rank_upper", "effective_queries"),
 )
+_CORRECTED = ("corrected", "corrected_lower", "corrected_upper")
 METRICS = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10")
 _RETRIEVAL = tuple(figure.name for figure in fields(RetrievalFigures))
 _FACTS = tuple(fact.name for fact in fields(ModelFacts))
@@ -44,6 +46,7 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
     """The leaderboard as ``arena rate --json`` prints it; None where a figure is not known."""
     advantage = leaderboard.position_advantage
     settings = asdict(leaderboard.settings)
+    corrected = {} if leaderboard.correction is None else {"correction": leaderboard.correction}
     return {
         "overall": [row_to_json(row) for row in leaderboard.overall],
         "datasets": {
@@ -65,6 +68,7 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
         "position_by_dataset": {
             name: asdict(value) for name, value in leaderboard.position_by_dataset.items()
         },
+        **{name: asdict(value) for name, value in corrected.items()},
     }
 
 
@@ -77,6 +81,8 @@ def row_to_json(row: Row) -> dict[str, Any]:
     """One row; metrics, latency and facts only where they are known."""
     tree: dict[str, Any] = {"rank": row.rank, "model": row.model}
     tree |= {name: getattr(row, name) for name in _RATINGS}
+    if row.corrected is not None:
+        tree |= {name: getattr(row, name) for name in _CORRECTED}
     tree |= asdict(row.record)
     tree |= {"battles": row.record.battles, "win_rate": row.record.win_rate}
     tree |= row.metrics
@@ -115,6 +121,7 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
         position_by_dataset={
             name: PositionAdvantage(**value) for name, value in tree["position_by_dataset"].items()
         },
+        correction=Correction(**tree["correction"]) if "correction" in tree else None,
     )
 
 
@@ -125,6 +132,7 @@ def _row(tree: Mapping[str, Any]) -> Row:
         model=tree["model"],
         record=Record(tree["wins"], tree["losses"], tree["ties"]),
         **{name: tree[name] for name in _RATINGS},
+        **{name: tree[name] for name in _CORRECTED if name in tree},
         metrics={name: tree[name] for name in METRICS if name in tree},
         latency=None
         if latency is None
@@ -162,7 +170,8 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
     tables: dict[str, Iterable[Row]] = {OVERALL: leaderboard.overall, **leaderboard.datasets}
     latency = [f"latency_{name}_ms" for name in ("mean", "p50", "p90", "p99")]
     counts = ("wins", "losses", "ties", "battles", "win_rate")
-    header = ["dataset", "rank", "model", *_RATINGS, *counts, *METRICS]
+    corrected = _CORRECTED if leaderboard.correction is not None else ()
+    header = ["dataset", "rank", "model", *_RATINGS, *corrected, *counts, *METRICS]
     header += [*latency, "latency_samples"]
     header += [*(f"retrieval_{name}" for name in _RETRIEVAL), *_FACTS]
     text = io.StringIO(newline="")

@@ -10,6 +10,8 @@ import numpy as np
 
 from arena.rating.battles import Battles
 from arena.rating.leaderboard_records import (
+    Correction,
+    Facts,
     Leaderboard,
     MoreQueries,
     PositionAdvantage,
@@ -21,6 +23,9 @@ from arena.terminal import count, listing, printable
 
 _SHOWN = 3
 """Neighbours that do not separate, at the top of the table, that are spelt out."""
+
+_USELESS = 0.1
+"""Weight of the judge below which people's labels alone would do as well."""
 
 _HOPELESS = 100
 """Times the queries so far beyond which two models are better called equal."""
@@ -46,6 +51,8 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
             f"shown first is worth {with_half_width(advantage)} Elo to a list; "
             "ratings are corrected for it"
         )
+    if leaderboard.correction is not None:
+        yield from correction_lines(leaderboard.correction)
     if any(pair.p_better is not None for pair in leaderboard.pairs):
         separated = sum(pair.separated for pair in leaderboard.pairs)
         yield (
@@ -53,6 +60,55 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
             f"{'is' if separated == 1 else 'are'} separated, {100 * leaderboard.settings.level:g}% "
             "sure of all at once"
         )
+
+
+def correction_lines(correction: Correction) -> Iterator[str]:
+    """What people's labels corrected, how far the judge is off, and what more labels would do."""
+    labels = f"{count(correction.labels, 'label')} of {correction.unit}s"
+    who = count(correction.people, "person", "people")
+    yield (
+        f"by people: ratings corrected by {labels} by {who} on "
+        f"{count(correction.queries, 'query', 'queries')}; ranks follow them, and their intervals "
+        "cover what the judge is wrong about"
+    )
+    if correction.elo_per_dcg is not None:
+        yield (
+            f"grades became ratings at {correction.elo_per_dcg:,.0f} Elo for a difference of 1 in "
+            "DCG (0 to 1)"
+        )
+    if correction.error_sd is not None:
+        yield (
+            f"the judge is off by {correction.error_sd:.0f} Elo (sd over models; 95% "
+            f"{correction.error_lower:.0f} to {correction.error_upper:.0f}); on public data "
+            "GPT-4-class graders were off by 0 to 21"
+        )
+    if correction.method == "shrink":
+        yield (
+            "shrink assumes that the judge's errors are alike for all models: a judge that favours "
+            "some kind of model breaks this, and intervals are then too narrow"
+        )
+    if correction.method == "battles" and correction.judge_weight < _USELESS:
+        yield "the judge's verdicts hardly help: the ratings rest on people's labels"
+    if correction.queries < ENOUGH_QUERIES:
+        yield (
+            f"labels on {count(correction.queries, 'query', 'queries')} only: corrected intervals "
+            f"are approximate; label {ENOUGH_QUERIES} queries or more"
+        )
+    elif correction.one_step:
+        yield "too few labels for a full fit: one step from the judge's ratings; label more"
+    yield _halving(correction)
+
+
+def _halving(correction: Correction) -> str:
+    if correction.labels_to_halve is None:
+        return (
+            "more labels cannot halve the corrected intervals: too much of them is from query to "
+            "query; judge more queries"
+        )
+    return (
+        f"about {_rounded(correction.labels_to_halve):,} labels in all would halve the corrected "
+        "intervals"
+    )
 
 
 def with_half_width(advantage: PositionAdvantage) -> str:
@@ -196,6 +252,16 @@ def thin_notes(rows: Sequence[Row], battles: Battles) -> Iterator[str]:
     thin = {m: n for m, n in known.items() if n < min(ENOUGH_QUERIES, typical / 2)}
     if thin:
         yield f"thin: played on few queries, so that intervals are wide: {_listed(thin)}"
+
+
+def opinion_notes(facts: Facts, *, people: bool) -> Iterator[str]:
+    """Yield, for an LLM that no labels of people check, what its intervals do not cover."""
+    if facts.llm_judges and not people:
+        yield (
+            "intervals are of the judge's opinion, not of people's: on public data, GPT-4-class "
+            "graders were off by 0 to 21 Elo (sd over systems), weak or yes/no graders by 33 to "
+            "65; `arena label` checks and corrects yours"
+        )
 
 
 def _queries_by_dataset(battles: Battles) -> dict[str, int]:

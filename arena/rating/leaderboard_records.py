@@ -108,6 +108,7 @@ class Facts:
     models: Mapping[str, ModelFacts] = field(default_factory=dict)
     measured: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
     """(data set, model) → measurements."""
+    llm_judges: bool = False  #: whether an LLM judged
     usd_per_verdict: float | None = None
     """Mean price of what the logs hold; None where they name no prices."""
 
@@ -128,6 +129,9 @@ class Row:
     rank_upper: int | None = None
     effective_queries: float | None = None
     """How many queries its differences from the others rest on, the median of them."""
+    corrected: float | None = None  #: rating that people's labels correct; None without labels
+    corrected_lower: float | None = None  #: its interval, which covers the judge's errors too
+    corrected_upper: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)  #: "ndcg@10" → mean
     latency: Latency | None = None
     retrieval: RetrievalFigures | None = None  #: None where nothing was measured
@@ -169,6 +173,24 @@ class MoreQueries:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """How people's labels corrected the ratings of the overall table."""
+
+    method: Literal["battles", "documents", "shrink"]
+    unit: Literal["battle", "document"]  #: what people labelled
+    labels: int  #: items that people answered and that count
+    people: int  #: who answered
+    queries: int  #: that have a label
+    judge_weight: float  #: λ: 0 uses people alone, 1 the judge with its mean error removed
+    one_step: bool  #: too few labels for a finite solution: one Newton step from the judge
+    error_sd: float | None  #: of the judge's systematic errors over models, Elo points
+    error_lower: float | None  #: of its 95% interval
+    error_upper: float | None
+    labels_to_halve: int | None  #: labels in all that would halve the intervals; None: no number
+    elo_per_dcg: float | None = None  #: what turns a difference in DCG, 0 to 1, into Elo points
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """All tables, and what a reader should know of them."""
 
@@ -187,6 +209,7 @@ class Leaderboard:
     """Neighbours by overall rating that do not separate, best first; equal ones left out."""
     position_by_dataset: Mapping[str, PositionAdvantage] = field(default_factory=dict)
     """The same on each data set alone, where it could be estimated."""
+    correction: Correction | None = None  #: None where no labels of people count
 
     @property
     def tied_with_first(self) -> tuple[str, ...]:

@@ -156,6 +156,12 @@ def _rating(row: Row) -> str:
     return f"{row.rating:.0f} ±{(row.upper - row.lower) / 2:.0f}"
 
 
+def _corrected(row: Row) -> str:
+    if row.corrected is None or row.corrected_lower is None or row.corrected_upper is None:
+        return _number(row.corrected)
+    return f"{row.corrected:.0f} ±{(row.corrected_upper - row.corrected_lower) / 2:.0f}"
+
+
 def _ranks(row: Row) -> str:
     return "" if row.rank_lower is None else f"{row.rank_lower}–{row.rank_upper}"
 
@@ -189,6 +195,7 @@ _COLUMNS = (
     _Column("#", _place),
     _Column("model", lambda row: row.model, kind="name"),
     _Column("rating", _rating),
+    _Column("by people", _corrected),
     _Column("ranks", _ranks, gives_way=1),
     _Column("Elo ~sd", _elo, gives_way=4),
     _Column("W/L/T", _record, gives_way=3),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Floats, Ints
@@ -51,6 +52,7 @@ class LabelledBattles:
     weight: Floats | None = None  #: relative weight of each battle; 1 where absent
     stratum: Ints | None = None  #: the data set of each query, (n_queries,); one where absent
     prior: float = 0.0  #: precision of a normal prior on each rating, logits⁻²
+    certain: NDArray[np.bool_] | None = None  #: known without a label, such as a tie of equal lists
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,7 +67,10 @@ class LabelledBattles:
     @property
     def asked(self) -> Floats:
         """Labels of each query that a draw decided, (n_queries,); certain ones do not count."""
-        n_labels = np.bincount(self.query[self.inverse > 0], minlength=self.shape[0])
+        drawn = self.inverse > 0
+        if self.certain is not None:
+            drawn &= ~self.certain
+        n_labels = np.bincount(self.query[drawn], minlength=self.shape[0])
         return n_labels.astype(np.float64)
 
     def scores(self, value: Floats) -> Floats:
@@ -83,7 +88,7 @@ class LabelledBattles:
             name: getattr(self, name)[rows]
             for name in ("first", "second", "judge", "people", "inverse")
         }
-        return replace(self, **taken, query=np.zeros(len(rows), np.intp), weight=None)
+        return replace(self, **taken, query=np.zeros(len(rows), np.intp), weight=None, certain=None)
 
     def expected(self, theta: Floats) -> Floats:
         """P(first wins) of each battle."""

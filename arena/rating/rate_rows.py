@@ -56,15 +56,15 @@ def rate_rows(
         fit = _FIT[settings.method](comparisons, position=settings.position, prior=settings.prior)
     except DisconnectedError as error:
         why = f"{error.named(models)} (--prior); ranked by Elo instead"
-        return Rated(_ranked(rows, "elo"), models, notes=(why,))
+        return Rated(ranked(rows, "elo"), models, notes=(why,))
     except UsageError as error:
         # What a tie model cannot fit, Bradley-Terry often can; the other tables stand.
-        return Rated(_ranked(rows, "elo"), models, notes=(f"{error}; ranked by Elo instead",))
+        return Rated(ranked(rows, "elo"), models, notes=(f"{error}; ranked by Elo instead",))
     certainty = _certainty(comparisons, fit, settings)
     rated = _with_ratings(rows, fit, certainty, settings)
     placed = battles.placed is None or bool(battles.placed.any())
     notes = tuple(_notes(fit, settings, placed=placed))
-    return Rated(_ranked(rated, settings.rank_by), models, fit, certainty, notes)
+    return Rated(ranked(rated, settings.rank_by), models, fit, certainty, notes)
 
 
 def position_advantage(fit: Fit | None, settings: RatingSettings) -> PositionAdvantage | None:
@@ -133,9 +133,13 @@ def _notes(fit: Fit, settings: RatingSettings, *, placed: bool) -> list[str]:
     return notes
 
 
-def _ranked(rows: Sequence[Row], by: Literal["rating", "elo"]) -> tuple[Row, ...]:
+def ranked(rows: Sequence[Row], by: Literal["rating", "elo"]) -> tuple[Row, ...]:
+    """Return the rows best first, by the corrected rating where there is one."""
+
     def value(row: Row) -> float:
-        return row.elo if by == "elo" or row.rating is None else row.rating
+        if by == "elo" or row.rating is None:
+            return row.elo
+        return row.rating if row.corrected is None else row.corrected
 
     best_first = sorted(rows, key=lambda row: (-value(row), row.model))
     values = [value(row) for row in best_first]

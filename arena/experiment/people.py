@@ -1,0 +1,171 @@
+"""People's labels of an experiment, with the lists and the judge's grades that they are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import orjson
+
+from arena.data.trec import run_lines
+from arena.errors import DataError
+from arena.rating.peoples_labels import Answer, PeoplesLabels
+from arena.store.folder import Folder
+from arena.store.labels import GRADES, Item, Label, read_labels
+from arena.store.manifest import read_manifest
+
+_TOP_K = 10
+"""Of experiments whose manifest does not say; the default of arena.toml."""
+
+
+def peoples_labels(
+    folders: Sequence[Path], *, aliases: Mapping[str, str], judge: str | None = None
+) -> PeoplesLabels | None:
+    """Read the labels of experiments; None where there are none.
+
+    Args:
+        folders: of experiments.
+        aliases: other spelling → model.
+        judge: take the grades of this judge alone.
+
+    Raises:
+        DataError: a file is not what it should be; names file and line.
+    """
+    labels = {folder: read_labels(folder) for folder in folders}
+    everyone = [label for own in labels.values() for label in own]
+    if not everyone:
+        return None
+    battles, documents = answers(everyone)
+    lists: dict[str, dict[str, dict[str, list[str]]]] = defaultdict(dict)
+    gains: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    top_k = 0
+    for folder, own in labels.items():
+        if not any(label.unit == "document" for label in own):
+            continue
+        config = read_manifest(folder)["config"]
+        top_k = max(top_k, int(config.get("experiment", {}).get("top_k", _TOP_K)))
+        for dataset, model, rankings in _lists(folder, config):
+            lists[dataset][aliases.get(model, model)] = rankings
+        for key, gain in _gains(folder, judge):
+            gains[key].append(gain)
+    return PeoplesLabels(
+        people=len({label.who for label in everyone if label.value is not None}),
+        battles=_aliased(battles, aliases),
+        documents=documents,
+        lists=lists,
+        gains={key: fmean(values) for key, values in gains.items()},
+        top_k=top_k,
+        notes=tuple(_notes(everyone)),
+    )
+
+
+Battles = dict[tuple[str, str, str, str], Answer]
+Documents = dict[tuple[str, str, str], Answer]
+
+
+def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
+    """Return the answers of known probability: of several people on one item their mean.
+
+    Who cannot tell, or skips, does not answer. What is missing is taken to be missing at random
+    within a data set and kind of item: probabilities are multiplied by the share of answers there,
+    weighted by the items that each stands for.
+    """
+    by_item: dict[Item, list[Label]] = defaultdict(list)
+    for label in labels:
+        by_item[label.item].append(label)
+    probability = {item: _probability(own) for item, own in by_item.items()}
+    values = {item: [v for label in own if (v := _value(label)) is not None]
+              for item, own in by_item.items()}  # fmt: skip
+    asked: defaultdict[tuple[str, str], float] = defaultdict(float)
+    answered: defaultdict[tuple[str, str], float] = defaultdict(float)
+    for item, chance in probability.items():
+        if chance is not None:
+            asked[item.unit, item.dataset] += 1 / chance
+            answered[item.unit, item.dataset] += 1 / chance if values[item] else 0.0
+    battles: Battles = {}
+    documents: Documents = {}
+    for item, chance in probability.items():
+        if chance is None or not values[item]:
+            continue
+        rate = answered[item.unit, item.dataset] / asked[item.unit, item.dataset]
+        answer = Answer(fmean(values[item]), 1 / (chance * rate))
+        if item.unit == "battle":
+            battles[item.dataset, item.query_id, item.models[0], item.models[1]] = answer
+        else:
+            documents[item.dataset, item.query_id, item.doc_id] = answer
+    return battles, documents
+
+
+def _value(label: Label) -> float | None:
+    """On the scale of an `Answer`."""
+    if label.value is None:
+        return None
+    if label.unit == "document":
+        return label.value / GRADES[1]
+    return label.value if label.model_a == label.item.models[0] else 1 - label.value
+
+
+def _probability(labels: Sequence[Label]) -> float | None:
+    known = [label.probability for label in labels if label.probability is not None]
+    return max(known) if known else None
+
+
+def _aliased(battles: Battles, aliases: Mapping[str, str]) -> Battles:
+    found: Battles = {}
+    for (dataset, query_id, one, two), answer in battles.items():
+        first, second = aliases.get(one, one), aliases.get(two, two)
+        if first > second:
+            first, second = second, first
+            answer = Answer(1 - answer.value, answer.inverse)  # noqa: PLW2901
+        found[dataset, query_id, first, second] = answer
+    return found
+
+
+def _lists(
+    folder: Path, config: Mapping[str, object]
+) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
+    """Data set, model, and its rankings, of each run that is there."""
+    datasets, models = config.get("datasets", ()), config.get("models", ())
+    for dataset in datasets if isinstance(datasets, list) else ():
+        for model in models if isinstance(models, list) else ():
+            path = Folder(folder).run(dataset["name"], model["name"])
+            if not path.is_file():
+                continue
+            rankings: dict[str, list[str]] = defaultdict(list)
+            for line in run_lines(path):
+                rankings[line.query_id].append(line.doc_id)
+            yield dataset["name"], model["name"], dict(rankings)
+
+
+def _gains(folder: Path, judge: str | None) -> Iterator[tuple[tuple[str, str, str], float]]:
+    """What a pointwise judge thinks of each document."""
+    for path in Folder(folder).all_grades():
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    continue
+                try:
+                    row = orjson.loads(line)
+                    key, gain = (row["dataset"], row["query_id"], row["doc_id"]), float(row["gain"])
+                except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
+                    remedy = "delete the line; the grade itself is in the cache"
+                    raise DataError(path, number, "not a grade", remedy) from None
+                if judge is None or row.get("judge") == judge:
+                    yield key, gain
+
+
+def _notes(labels: Sequence[Label]) -> Iterator[str]:
+    unknown = sum(label.probability is None for label in labels)
+    if unknown:
+        yield (
+            f"{unknown:,} labels without a known probability of being asked are used by the audit "
+            "alone"
+        )
+    silent = sum(label.value is None for label in labels if label.probability is not None)
+    if silent:
+        yield (
+            f"{silent:,} of {len(labels):,} labels are skipped or cannot tell: taken to be missing "
+            "at random within a data set"
+        )
