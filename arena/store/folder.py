@@ -221,7 +221,7 @@ class Folder:
         return [
             *self.all_battles(),
             *self.all_failures(),
-            *filter(Path.is_file, [self.manifest]),
+            *filter(Path.is_file, [self.manifest, self.labels]),
             *self.path.glob("retrieval/*/*.json"),
         ]
 
