@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +15,7 @@ from typing import Any
 
 from experiments import llm, log_lines, write_experiment
 from loopback import Answer, LoopbackServer, Received, chat
+from programs import Program, start_arena
 
 from arena.store.log_lines import read_replies
 
@@ -71,36 +68,26 @@ def write_killable(folder: Path, base_url: str) -> Path:
     return write_experiment(folder, judge=judge, rankings=RANKINGS)
 
 
-def start(config: Path, *options: str, **settings: Any) -> subprocess.Popen[str]:
-    """Start ``arena battle``; where its stderr goes may be said in ``settings``."""
+def start(config: Path, *options: str, room: int | None = None) -> Program:
+    """Start ``arena battle``; no file may grow beyond ``room`` bytes."""
     # The verdicts kept for all experiments are none of this one's: each has its own cache.
-    own = {**os.environ, "ARENA_CACHE": str(config.parent / "cache"), **settings.pop("env", {})}
-    return subprocess.Popen(
-        [sys.executable, "-m", "arena", "battle", str(config), *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=own,
-        **settings,
-    )
+    own = {"ARENA_CACHE": str(config.parent / "cache")}
+    return start_arena("battle", config, *options, env=own, room=room)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finish(process: Program) -> tuple[int, str]:
     """Wait for the end of a run; returns its exit status and what it wrote to stderr."""
-    guard = threading.Timer(60, process.kill)
-    guard.start()
-    with process:
-        stderr = process.stderr.read() if process.stderr else ""
-    guard.cancel()
-    return process.returncode, stderr
+    _, stderr = process.communicate()
+    return process.wait(), stderr
 
 
-def run(config: Path, *options: str, **settings: Any) -> tuple[int, str]:
+def run(config: Path, *options: str, room: int | None = None) -> tuple[int, str]:
     """Run ``arena battle`` to its end."""
-    return finish(start(config, *options, **settings))
+    with start(config, *options, room=room) as process:
+        return finish(process)
 
 
-def wait_for(server: LoopbackServer, n_requests: int, process: subprocess.Popen[str]) -> None:
+def wait_for(server: LoopbackServer, n_requests: int, process: Program) -> None:
     """Wait until the server got so many requests, or the process has ended."""
     until = time.monotonic() + 60
     while len(server.requests) < n_requests and process.poll() is None:

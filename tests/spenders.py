@@ -6,9 +6,7 @@ everything imported, so that killing one costs little time.
 
 from __future__ import annotations
 
-import functools
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -17,14 +15,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
 from experiments import llm, try_to_play, write_experiment
 from loopback import DROP, Answer, as_json, error, truncated
+from programs import forks
 
 from arena.endpoint import client
 from arena.store.shards import WHOLE, Shard
@@ -138,7 +136,7 @@ def run(config: Path, spender: Spender, *, kill_at: int | None, **options: Any) 
     if kill_at is None:
         _play(str(config), options)
         return
-    process = _forks().Process(target=_play, args=(str(config), options))
+    process = forks().Process(target=_play, args=(str(config), options))
     with spender._lock:
         spender.kill_at, spender.process = spender.n_requests + kill_at, process
     process.start()
@@ -148,7 +146,7 @@ def run(config: Path, spender: Spender, *, kill_at: int | None, **options: Any) 
 
 def run_at_once(config: Path, runs: Sequence[dict[str, Any]]) -> None:
     """Run `arena battle` in several processes at the same time, each with its options."""
-    processes = [_forks().Process(target=_play, args=(str(config), options)) for options in runs]
+    processes = [forks().Process(target=_play, args=(str(config), options)) for options in runs]
     for process in processes:
         process.start()
     for process in processes:
@@ -161,22 +159,6 @@ def _wait(process: ForkServerProcess) -> None:
     process.kill()
     assert not hung, "a run did not end"
     assert process.exitcode in (0, -signal.SIGKILL), "a run ended with a traceback"
-
-
-@functools.cache
-def _forks() -> ForkServerContext:
-    """What forks processes from one that has everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    # What a run would import only once it is needed.
-    heavy = ["openai", "aiohttp", "uvloop", "filelock", "ir_measures", "httpcore2"]
-    context.set_forkserver_preload(["spenders", *heavy])
-    before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).parent), *filter(None, [before])]
-    )
-    forkserver.ensure_running()
-    os.environ["PYTHONPATH"] = before
-    return context
 
 
 def _play(config: str, options: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from experiments import QUERIES, QUIET, play, write_experiment
 from loopback import Answer, LoopbackServer, as_json, embeddings, error
+from programs import start_arena
 
 from arena.config import load_config
 from arena.data.trec import read_stats
@@ -153,13 +153,12 @@ def test_ctrl_c_while_retrieving_says_what_is_kept(tmp_path: Path, server: Loopb
 
     config = write_contest(tmp_path, server)
     server.answer = answer
-    command = [sys.executable, "-m", "arena", "retrieve", "-q", str(config)]
 
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with start_arena("retrieve", "-q", config, cwd=tmp_path) as process:
         while process.poll() is None and not server.requests:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate()
 
     assert process.returncode == 1
     assert said == (

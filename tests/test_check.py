@@ -8,8 +8,8 @@ import math
 import os
 import signal
 import struct
-import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from experiments import llm, write_experiment
 from loopback import Answer, LoopbackServer, as_json, chat, embeddings, error, verdict
+from programs import PATIENCE_S, start_arena
 
 from arena.checking.check import Report, check
 from arena.checking.rows import Row
@@ -393,22 +394,20 @@ def test_a_command_is_asked_one_query_of_each_data_set(tmp_path: Path) -> None:
 
 
 def test_interrupting_a_check_ends_it_in_one_line(tmp_path: Path) -> None:
+    ended = threading.Event()
+
     def stalled(_request: dict[str, Any], _attempt: int) -> Answer:
-        time.sleep(5)
+        ended.wait(2 * PATIENCE_S)  # whoever waits for this reply is killed before
         return verdict("first")
 
     with LoopbackServer(stalled) as server:
         config = write_models(tmp_path, server.base_url, "good")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "arena", "check", str(config), "--quiet"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while len(server.requests) < 2:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=3)
+        with start_arena("check", config, "--quiet") as process:
+            while len(server.requests) < 2 and process.poll() is None:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate()
+        ended.set()
 
     assert process.returncode == 1
     assert said == "error: stopped; the requests sent so far may cost a little\n"

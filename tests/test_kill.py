@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from killing import (
     write_killable,
 )
 from loopback import Answer, LoopbackServer
+from programs import Program
 
 N_BATTLES = 120
 
@@ -75,11 +75,11 @@ def test_signals_drain_and_a_second_one_leaves_at_once_without_a_lost_verdict(
     assert len({line["id"] for line in log_lines(config)}) == len(log_lines(config)) == N_BATTLES
 
 
-def interrupt(process: subprocess.Popen[str], number: int, server: LoopbackServer) -> None:
+def interrupt(process: Program, number: int, server: LoopbackServer) -> None:
     """Send a signal in the middle of the battles, and wait until it is acknowledged."""
     wait_for(server, 13, process)
     process.send_signal(number)
-    for line in process.stderr or []:
+    for line in process.stderr:
         if line.startswith("stopping"):
             return
     raise EOFError("the run ended without a word about the signal")
@@ -89,13 +89,10 @@ def interrupt(process: subprocess.Popen[str], number: int, server: LoopbackServe
 def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_goes_on(
     tmp_path: Path, room: int, where: str
 ) -> None:
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
     toll = Toll()
     with LoopbackServer(named_verdict) as server:
         config = write_killable(tmp_path, server.base_url)
-        status, stderr = run(config, "--quiet", preexec_fn=little_room)
+        status, stderr = run(config, "--quiet", room=room)
         with session(config, server, toll):
             status_with_room, _ = run(config)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 from experiments import fair_judge, llm, log_lines, play, write_experiment
 from loopback import Answer, LoopbackServer
+from programs import Program, start_arena
 
 from arena.store.log_lines import read_replies
 
@@ -48,18 +47,8 @@ class Held:
             time.sleep(0.01)
 
 
-def start(config: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "arena", "battle", str(config)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def said(process: subprocess.Popen[str], what: str) -> None:
+def said(process: Program, what: str) -> None:
     """Read what the process says until it says this."""
-    assert process.stderr
     for line in process.stderr:
         if what in line:
             return
@@ -74,12 +63,12 @@ def test_a_signal_finishes_the_calls_under_way_and_says_how_to_go_on(
 
     with LoopbackServer(judge) as server:
         config = write_experiment(tmp_path, judge=llm(server.base_url, "concurrency = 4"))
-        process = start(config)
-        judge.wait_for_calls(10)
-        process.send_signal(number)
-        said(process, "stopping: finishing the calls under way")
-        judge.let_go()
-        out, err = process.communicate(timeout=20)
+        with start_arena("battle", config) as process:
+            judge.wait_for_calls(10)
+            process.send_signal(number)
+            said(process, "stopping: finishing the calls under way")
+            judge.let_go()
+            out, err = process.communicate()
 
     assert process.returncode == 1
     assert f"go on with: arena battle {config}" in err
@@ -94,14 +83,14 @@ def test_a_second_signal_leaves_at_once_and_loses_no_verdict(tmp_path: Path) -> 
 
     with LoopbackServer(judge) as server:
         config = write_experiment(tmp_path / "cut", judge=llm(server.base_url, "concurrency = 4"))
-        process = start(config)
-        judge.wait_for_calls(10)
-        process.send_signal(signal.SIGINT)
-        said(process, "press Ctrl-C again to exit at once")
-        began = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-        took_s = time.monotonic() - began
+        with start_arena("battle", config) as process:
+            judge.wait_for_calls(10)
+            process.send_signal(signal.SIGINT)
+            said(process, "press Ctrl-C again to exit at once")
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate()
+            took_s = time.monotonic() - began
         n_kept = sum(
             bool(reply.id) for reply in read_replies(config.parent / RUN / "replies.jsonl")
         )

@@ -1,0 +1,171 @@
+"""`arena` as a process that tests stop, kill and let run out of room.
+
+Each process is forked from one that has everything imported, so that a start costs little time.
+A test of the start itself, or of what the interpreter prints at its end, starts a Python instead.
+
+::
+
+    with start_arena("battle", config, cwd=folder) as process:
+        process.send_signal(signal.SIGINT)
+        printed, complaint = process.communicate()
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+PATIENCE_S = 60
+"""A process that has not ended by then hangs, and is killed."""
+
+_IMPORTED: Final = (
+    "arena.cli",
+    "arena.experiment.live",
+    "arena.experiment.rate_files",
+    "arena.site.watch",
+    "aiohttp",
+    "filelock",
+    "httpcore2",
+    "ir_measures",
+    "openai",
+    "pytest",
+    "rich.console",
+    "rich.live",
+    "rich.progress",
+    "rich.table",
+    "spenders",
+    "uvloop",
+)
+
+
+@functools.cache
+def forks() -> ForkServerContext:
+    """Return what forks processes from one that has everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_IMPORTED))
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    words: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    room: int | None  #: no file may grow beyond so many bytes
+
+
+class Program:
+    """A process of `arena`, with the methods of `subprocess.Popen` that tests need."""
+
+    def __init__(self, start: _Start) -> None:
+        ours, theirs = forks().Pipe(duplex=False)
+        with ours, theirs, tempfile.NamedTemporaryFile(delete=False) as printed:
+            self._printed = Path(printed.name)
+            self._process = forks().Process(target=_run, args=(start, printed.name, theirs))
+            self._process.start()
+            self.stderr = open(os.dup(ours.fileno()), encoding="utf-8")  # noqa: SIM115, PTH123
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind:
+            self._process.kill()
+        self.wait()
+        self.stderr.close()
+        self._printed.unlink(missing_ok=True)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status; negative: the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while it runs."""
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit status."""
+        self._process.join(PATIENCE_S)
+        if self._process.exitcode is None:
+            self._process.kill()
+            raise TimeoutError(f"the process did not end within {PATIENCE_S} s")
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None and self._process.pid:
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for the end; returns what it printed, and the rest of what it complained."""
+        guard = threading.Timer(PATIENCE_S, self._process.kill)
+        guard.start()
+        complaint = self.stderr.read()
+        guard.cancel()
+        self.wait()
+        return self._printed.read_text("utf-8"), complaint
+
+
+def start_arena(
+    *words: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    room: int | None = None,
+) -> Program:
+    """Start ``arena`` with these words.
+
+    ``env`` is set on top of this process's own; no file may grow beyond ``room`` bytes.
+    """
+    own = {**os.environ, **(env or {})}
+    return Program(_Start(tuple(map(str, words)), str(cwd or Path.cwd()), own, room))
+
+
+def _run(start: _Start, stdout: str, stderr: Connection) -> None:
+    os.dup2(os.open(stdout, os.O_WRONLY), 1)
+    os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
+    )
+    os.chdir(start.cwd)
+    os.environ.clear()
+    os.environ.update(start.env)
+    sys.argv = ["arena", *start.words]
+    if start.room is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (start.room, start.room))
+    from arena.cli import main
+
+    main(start.words, prog_name="arena")
