@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
     from arena.api.results import Audit, Leaderboard, audit, rate, rate_files
     from arena.api.retrieve import ModelRun, read_run, retrieve
-    from arena.api.statistics import bradley_terry, elo
+    from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
     from arena.errors import ArenaError, UnjudgedError
     from arena.experiment.plan import plan_matchups as plan
@@ -69,6 +69,7 @@ __all__ = [
     "bradley_terry",
     "cache_folder",
     "compare",
+    "corrected_bradley_terry",
     "elo",
     "function_judge",
     "llm_judge",
@@ -105,6 +106,7 @@ _HOMES: Final = {
     "bradley_terry": "arena.api.statistics",
     "cache_folder": "arena.files",
     "compare": "arena.api.compare",
+    "corrected_bradley_terry": "arena.api.statistics",
     "elo": "arena.api.statistics",
     "function_judge": "arena.api.judges",
     "llm_judge": "arena.api.judges",

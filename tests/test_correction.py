@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from experiments import QUERIES, fair_grader, llm, play, write_experiment
 from loopback import LoopbackServer
 
+import arena
 from arena.cli import main
 from arena.errors import UsageError
 from arena.experiment.people import answers
@@ -240,3 +242,38 @@ def test_no_correction_is_made_where_none_is_asked_for(tmp_path):
     board = build_leaderboard(load_battles([path]), people=_labels(people, 0.5), correct="none")
 
     assert board.correction is None
+
+
+def test_arrays_and_frames_of_labels_give_the_ratings_of_the_leaderboard(tmp_path):
+    path, people = _log(tmp_path)
+    battles = pd.read_json(path, lines=True)
+    rng = np.random.default_rng(4)
+    picked = rng.random(len(battles)) < 0.5
+    answers_of = [
+        people["all", q, *sorted((a, b))] == (a < b)
+        for q, a, b in zip(battles.query_id, battles.model_a, battles.model_b, strict=True)
+    ]
+    said = ["first" if won else "second" for won in answers_of]
+    given = [answer if own else None for answer, own in zip(said, picked, strict=True)]
+    labels = battles[picked].assign(
+        winner=["model_a" if answer == "first" else "model_b" for answer in given if answer],
+        probability=0.5,
+    )
+
+    board = arena.rate(
+        battles, labels=labels, settings=RatingSettings(position=False), correct="battles"
+    )
+    frame = arena.corrected_bradley_terry(
+        battles.model_a,
+        battles.model_b,
+        ["first" if w == "model_a" else "second" for w in battles.winner],
+        given,
+        [0.5] * len(battles),
+        query=battles.query_id,
+    )
+
+    assert board.correction.labels == picked.sum() == frame.attrs["correction"].labels
+    assert frame["corrected"].tolist() == [row.corrected for row in board.overall]
+    assert frame["model"].tolist() == [row.model for row in board.overall]
+    with pytest.raises(UsageError, match="no column probability"):
+        arena.rate(battles, labels=labels.drop(columns="probability"))

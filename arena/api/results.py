@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from arena.auditing.audit import audit as audit_card
 from arena.auditing.records import Audit as PlainAudit
 from arena.errors import UsageError
+from arena.experiment.people import frame_labels, peoples_labels
 from arena.experiment.rate_files import experiment_facts
 from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings, Row
+from arena.rating.peoples_labels import Correct, PeoplesLabels
 from arena.store.folder import Folder
 from arena.terminal import printable
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 Paths = str | Path | Sequence[str | Path]
 Aliases = Mapping[str, str] | str | Path
 
-_SHOWN: Final = ("rank", "model", "rating", "lower", "upper", "elo", "battles", "win_rate")
+_SHOWN: Final = (
+    *("rank", "model", "rating", "lower", "upper"),
+    *("corrected", "corrected_lower", "corrected_upper", "elo", "battles", "win_rate"),
+)
 
 
 class Leaderboard(PlainLeaderboard):
@@ -76,6 +81,12 @@ class Leaderboard(PlainLeaderboard):
             if row.rating is not None and row.lower is not None and row.upper is not None:
                 reach = [[value - row.lower], [row.upper - value]]
             ax.errorbar([value], [place], xerr=reach, fmt="o", color="C0", capsize=3)
+            if row.corrected is not None:
+                ends = (row.corrected_lower or 0.0, row.corrected_upper or 0.0)
+                beside = [[row.corrected - ends[0]], [ends[1] - row.corrected]]
+                ax.errorbar(
+                    [row.corrected], [place + 0.25], xerr=beside, fmt="s", color="C1", capsize=3
+                )
         # A name of somebody else's may hold what would be read as a formula.
         names = [printable(row.model).replace("$", r"\$") for row in rows]
         ax.set_yticks(range(len(rows)), names)
@@ -144,6 +155,8 @@ def rate(
     *,
     aliases: Aliases | None = None,
     settings: RatingSettings | None = None,
+    labels: pd.DataFrame | str | Path | None = None,
+    correct: Correct = "auto",
 ) -> Leaderboard:
     """Rate battles: a leaderboard with intervals that are clustered by query.
 
@@ -153,6 +166,10 @@ def rate(
             of battles, or a list of paths. Metrics and latency are known for folders alone.
         aliases: other spelling → model, or a TOML file of such lines.
         settings: how to rate; by Bradley-Terry with 95% intervals where absent.
+        labels: people's labels that correct the ratings: an experiment's folder, or a DataFrame
+            with the columns query_id, model_a, model_b, winner, probability (of being asked) and,
+            if several people answered, who; those in the folders of ``battles`` where absent.
+        correct: which labels, and how: "auto", "battles", "documents", "shrink" or "none".
 
     Raises:
         DataError: a column is missing, or an outcome is unknown; names the row.
@@ -166,16 +183,36 @@ def rate(
         told = battles.attrs.get("arena", {})
         if told.get("battles") == len(battles):  # rows that were taken out say nothing any more
             found = replace(found, failures=int(told["failures"]))
-        return _leaderboard(build_leaderboard(found, settings=settings))
+        people = _people([], labels, names or {}, settings)
+        return _leaderboard(
+            build_leaderboard(found, settings=settings, people=people, correct=correct)
+        )
     if not isinstance(battles, Sequence) or not all(isinstance(p, str | Path) for p in battles):
         what = f"battles: of type {type(battles).__name__}"
         raise UsageError(f"{what}; expected a DataFrame, a path, or a list of paths")
     paths = [Path(path).expanduser() for path in battles]
     folders = [path for path in paths if Folder(path).is_experiment]
     found = load_battles(paths, aliases=names)
+    people = _people(folders, labels, names or {}, settings)
+    facts = experiment_facts(folders)
     return _leaderboard(
-        build_leaderboard(found, facts=experiment_facts(folders), settings=settings)
+        build_leaderboard(found, facts=facts, settings=settings, people=people, correct=correct)
     )
+
+
+def _people(
+    folders: Sequence[Path],
+    labels: pd.DataFrame | str | Path | None,
+    aliases: Mapping[str, str],
+    settings: RatingSettings | None,
+) -> PeoplesLabels | None:
+    """Labels that were given, or lie in the folders."""
+    if isinstance(labels, str | Path):
+        folders = [Path(labels).expanduser()]
+    elif labels is not None:
+        return frame_labels(labels, aliases=aliases)
+    judge = settings.judge if settings else None
+    return peoples_labels(folders, aliases=aliases, judge=judge)
 
 
 def rate_files(

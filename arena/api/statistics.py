@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arena.errors import UsageError
+from arena.experiment.people import frame_labels
 from arena.rating.battles import Battles, from_frame
 from arena.rating.elo import EloSettings, elo_ratings, tally
 from arena.rating.leaderboard import build_leaderboard
@@ -75,6 +76,78 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
     frame.attrs["position_advantage"] = None if advantage is None else advantage.elo
     frame.attrs["notes"] = list(board.notes)
     return frame
+
+
+def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
+    first: Iterable[Any],
+    second: Iterable[Any],
+    judge: Iterable[Any],
+    people: Iterable[Any],
+    probability: Iterable[float],
+    *,
+    query: Iterable[Any],
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Fit Bradley-Terry ratings to a judge's verdicts, corrected by people's on a random sample.
+
+    Intervals hold what the judge is wrong about: prediction-powered inference
+    (arXiv:2311.01453), clustered by query.
+
+    Args:
+        first: (n,) names of the models that were shown first.
+        second: (n,) names of the others.
+        judge: (n,) ``"first"``, ``"second"`` or ``"tie"`` by the judge, for all battles; or the
+            first one's score from 0 to 1.
+        people: (n,) the same by people; None where nobody answered.
+        probability: (n,) of being asked, above 0 where people answered.
+        query: (n,) query ids.
+        level: of the intervals.
+
+    Returns:
+        One row a model, best first: rank, model, rating (the judge's), lower, upper, corrected,
+        corrected_lower, corrected_upper, rank_lower, rank_upper, battles. ``attrs["correction"]``
+        says what the labels did, None where they could not.
+
+    Raises:
+        UsageError: arrays of different lengths, or settings out of range.
+        DataError: an outcome is unknown, or a model plays itself; names the row.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    names, others, queries = list(first), list(second), [str(q) for q in query]
+    outcomes = [_people_winner(value) for value in people]
+    frame = {"query_id": queries, "model_a": names, "model_b": others}
+    columns = {**frame, "winner": outcomes, "probability": list(probability)}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+        raise UsageError(f"arrays of different lengths: {told}")
+    labels = pd.DataFrame(columns)
+    answered = labels[labels["winner"].notna()]
+    settings = RatingSettings(position=False, level=level, n_permutations=0)
+    board = build_leaderboard(
+        _battles(names, others, judge, queries),
+        settings=settings,
+        people=frame_labels(answered, aliases={}),
+    )
+    shown = (
+        *("rank", "model", "rating", "lower", "upper"),
+        *("corrected", "corrected_lower", "corrected_upper", "rank_lower", "rank_upper"),
+    )
+    result = pd.DataFrame(
+        [
+            {name: getattr(row, name) for name in shown} | {"battles": row.record.battles}
+            for row in board.overall
+        ]
+    )
+    result.attrs["correction"] = board.correction
+    result.attrs["notes"] = list(board.notes)
+    return result
+
+
+def _people_winner(value: Any) -> str | None:
+    """What `frame_labels` reads; None where nobody answered."""
+    return _WINNERS.get(value, value) if isinstance(value, str) else None
 
 
 def elo(

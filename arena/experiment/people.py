@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import orjson
 
 from arena.data.trec import run_lines
-from arena.errors import DataError
+from arena.errors import DataError, UsageError
+from arena.rating.battles import NO_DATASET
 from arena.rating.peoples_labels import Answer, PeoplesLabels
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels
 from arena.store.manifest import read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TOP_K = 10
 """Of experiments whose manifest does not say; the default of arena.toml."""
@@ -60,6 +66,53 @@ def peoples_labels(
         notes=tuple(_notes(everyone)),
     )
 
+
+def frame_labels(frame: pd.DataFrame, *, aliases: Mapping[str, str]) -> PeoplesLabels:
+    """Take people's verdicts on battles from a data frame.
+
+    Args:
+        frame: query_id, model_a, model_b, winner (model_a, model_b, tie, or nothing for "cannot
+            tell"), probability of being asked and, if they are known, dataset and who.
+        aliases: other spelling → model.
+
+    Raises:
+        UsageError: a column is missing, or a value is none of these.
+    """
+    needed = ("query_id", "model_a", "model_b", "winner", "probability")
+    if missing := [name for name in needed if name not in frame.columns]:
+        raise UsageError(f"labels: no column {', '.join(missing)}; expected {', '.join(needed)}")
+    labels = []
+    for number, row in enumerate(frame.to_dict("records")):
+        winner, chance = row["winner"], row["probability"]
+        if isinstance(winner, str) and winner not in _WINNERS:
+            raise UsageError(
+                f"labels: row {number}: winner is {winner!r}; expected model_a, model_b or tie"
+            )
+        known = chance is not None and not math.isnan(chance)
+        if known and not 0 < chance <= 1:
+            raise UsageError(
+                f"labels: row {number}: probability is {chance}; expected above 0 and at most 1"
+            )
+        labels.append(
+            Label(
+                unit="battle",
+                dataset=str(row.get("dataset") or NO_DATASET),
+                query_id=str(row["query_id"]),
+                who=str(row.get("who") or ""),
+                value=_WINNERS[winner] if isinstance(winner, str) else None,
+                model_a=str(row["model_a"]),
+                model_b=str(row["model_b"]),
+                probability=float(chance) if known else None,
+            )
+        )
+    return PeoplesLabels(
+        people=len({label.who for label in labels if label.value is not None}),
+        battles=_aliased(answers(labels)[0], aliases),
+        notes=tuple(_notes(labels)),
+    )
+
+
+_WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
 
 Battles = dict[tuple[str, str, str, str], Answer]
 Documents = dict[tuple[str, str, str], Answer]
