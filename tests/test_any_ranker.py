@@ -60,7 +60,7 @@ def write_contest(folder: Path, server: LoopbackServer, *, extra: str = "") -> P
 [[models]]
 name = "again"
 rerank = "voyage"
-over = "bm25"
+base = "bm25"
 rerank_depth = 24
 base_url = "{server.base_url}"
 price_per_1m_tokens = 1000.0
@@ -184,7 +184,7 @@ def test_reranked_run_file_leaves_its_own_time_out_and_says_so(
     tmp_path: Path, server: LoopbackServer
 ) -> None:
     config = write_contest(tmp_path, server)
-    config.write_text(config.read_text().replace('over = "bm25"', 'over = "weak"'))
+    config.write_text(config.read_text().replace('base = "bm25"', 'base = "weak"'))
 
     play(config)
 
@@ -196,7 +196,7 @@ def test_reranker_goes_over_a_reranker(tmp_path: Path, server: LoopbackServer) -
 [[models]]
 name = "thrice"
 rerank = "jina"
-over = "again"
+base = "again"
 rerank_depth = 2
 base_url = "{server.base_url}"
 """
@@ -228,7 +228,7 @@ def test_changed_base_makes_the_reranked_run_anew_and_asks_for_what_is_missing(
     tmp_path: Path, server: LoopbackServer
 ) -> None:
     config = write_contest(tmp_path, server)
-    config.write_text(config.read_text().replace('over = "bm25"', 'over = "weak"'))
+    config.write_text(config.read_text().replace('base = "bm25"', 'base = "weak"'))
     play(config)
     before = stats(config, "again").key
     weak = tmp_path / "weak.trec"

@@ -357,7 +357,7 @@ def test_a_reranker_scores_two_documents_of_its_own(tmp_path: Path) -> None:
     with LoopbackServer(scores) as server:
         config = write_models(tmp_path, server.base_url)
         reranker = (
-            f'[[models]]\nname = "better"\nrerank = "jina"\nover = "weak"\nmodel = "r"\n'
+            f'[[models]]\nname = "better"\nrerank = "jina"\nbase = "weak"\nmodel = "r"\n'
             f'base_url = "{server.base_url}"\nprice_per_1m_tokens = 1.0\n'
         )
         config.write_text(config.read_text().replace("[judge]", f"{reranker}[judge]"))

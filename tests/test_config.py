@@ -138,7 +138,7 @@ def test_a_mistake_says_what_to_do(changes: dict[str, Any], expected: str) -> No
         ({"run": "a.trec", "query_prefix": "q"}, "query_prefix is for models that embed or rerank"),
         ({"provider": "onnx", "base_url": "http://h"}, "base_url is for models behind an API"),
         (
-            {"rerank": "cross-encoder", "over": "b", "query_extra": {"a": 1}},
+            {"rerank": "cross-encoder", "base": "b", "query_extra": {"a": 1}},
             "query_extra is for models behind an API",
         ),
     ],
@@ -380,11 +380,12 @@ def test_a_prefix_keeps_its_trailing_space() -> None:
         ({"provider": "sentence-transformers", "price_per_1m_tokens": 3}, 3.0),
         ({"run": "x.trec"}, None),
         ({"command": "search"}, None),
-        ({"rerank": "cohere", "over": "free"}, None),
-        ({"rerank": "cross-encoder", "over": "free"}, 0.0),
+        ({"rerank": "cohere", "base": "free"}, None),
+        ({"rerank": "cross-encoder", "base": "free"}, 0.0),
+        ({"rerank": "cross-encoder", "base": "paid"}, 0.5),
         ({"rerank": "cross-encoder", "over": "paid"}, 0.5),
-        ({"rerank": "cross-encoder", "over": "unknown"}, None),
-        ({"rerank": "cross-encoder", "over": "m"}, None),
+        ({"rerank": "cross-encoder", "base": "unknown"}, None),
+        ({"rerank": "cross-encoder", "base": "m"}, None),
     ],
 )
 def test_a_price_is_zero_only_where_nothing_can_be_charged(model, price):
@@ -427,7 +428,7 @@ def test_what_editors_do_to_a_file_is_no_mistake(
         ("experiment", "seed = 9223372036854775808", "experiment.seed: is a whole number"),
         ("experiment", f"memory_mb = {10**400}", "experiment.memory_mb: is a whole number"),
         ("experiment", "queries = inf", "experiment.queries: should be a finite number, not inf"),
-        ("experiment", 'place = "\\u001b[31m"', "experiment.place: holds a control character"),
+        ("experiment", 'hardware = "\\u001b[31m"', "hardware: holds a control character"),
         ("datasets", 'queries = "\\u0000"', "queries: holds a control character"),
         ("models", "price_per_1m_tokens = inf", "price_per_1m_tokens: should be a finite number"),
         ("models", "price_per_1m_tokens = nan", "price_per_1m_tokens: should be a finite number"),
@@ -497,6 +498,25 @@ def test_names_whose_files_would_collide_are_refused(names: list[str], message: 
     found = problems(models=[{"name": name, "provider": "bm25"} for name in names])
 
     assert any(message in problem for problem in found)
+
+
+@pytest.mark.parametrize(("old", "new"), [("over", "base"), ("place", "hardware")])
+def test_the_old_name_of_a_key_is_read_and_both_names_at_once_are_a_mistake(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    lines = {
+        "base": ("models", 'name = "again"\nrerank = "jina"\n{} = "bm25"\n\n[[models]]'),
+        "hardware": ("experiment", '{} = "eu-west-1, 8 cores"'),
+    }
+    section, line = lines[new]
+
+    configs = [load_config(written(tmp_path, **{section: line.format(key)})) for key in (old, new)]
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, **{section: line.format(f'{old} = "x"\n{new}')}))
+
+    assert configs[0] == configs[1]
+    assert "bm25" in configs[0].models[0].base if new == "base" else configs[0].experiment.hardware
+    assert [p.partition(": ")[0].rpartition(".")[2] for p in caught.value.problems] == [old]
 
 
 @pytest.mark.parametrize("kind", ["no file", "a folder", "no UTF-8", "empty"])

@@ -135,7 +135,7 @@ def test_an_embedder_gives_vectors_or_one_error(server: RawServer, bad: bytes) -
 @given(bad=ANSWERS)
 def test_a_reranker_gives_scores_or_one_error(server: RawServer, bad: bytes) -> None:
     answers_badly(server, bad, VALID[3])
-    model = ModelConfig(name="r", rerank="jina", over="m", base_url=server.base_url, timeout_s=5)
+    model = ModelConfig(name="r", rerank="jina", base="m", base_url=server.base_url, timeout_s=5)
     error: ArenaError | None = None
     got = {}
 

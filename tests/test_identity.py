@@ -33,7 +33,7 @@ def embedder(url: str) -> ModelConfig:
 
 
 def reranker(url: str) -> ApiReranker:
-    return ApiReranker(ModelConfig(name="r", rerank="jina", over="m", base_url=url))
+    return ApiReranker(ModelConfig(name="r", rerank="jina", base="m", base_url=url))
 
 
 def test_addresses_without_a_query_keep_what_was_paid_for_before(tmp_path: Path) -> None:

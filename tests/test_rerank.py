@@ -68,14 +68,14 @@ def script(kind: str, **more: object) -> Script:
 
 def reranker(kind: str, server: LoopbackServer, **settings: object) -> ModelConfig:
     url = server.base_url if kind in ("jina", "voyage") else server.base_url.removesuffix("/v1")
-    given = {"name": "again", "model": "rerank-1", "over": "bm25", "base_url": url, **settings}
+    given = {"name": "again", "model": "rerank-1", "base": "bm25", "base_url": url, **settings}
     return ModelConfig.model_validate({"rerank": kind, **given})
 
 
 def rank(
-    model: ModelConfig, tmp_path: Path, *, over: Run = BASE, dataset: Dataset = DATASET
+    model: ModelConfig, tmp_path: Path, *, base: Run = BASE, dataset: Dataset = DATASET
 ) -> tuple[Run, RetrievalStats]:
-    return retrieve(model, dataset, list(dataset.queries), cache=tmp_path / "cache", over=over)
+    return retrieve(model, dataset, list(dataset.queries), cache=tmp_path / "cache", base=base)
 
 
 def order(run: Run, query_id: str) -> list[str]:
@@ -156,7 +156,7 @@ def test_missing_key_is_named(
         monkeypatch.delenv(variable, raising=False)
 
     with pytest.raises(FatalApiError, match=name):
-        rank(ModelConfig(name="again", rerank=kind, over="bm25"), tmp_path)  # type: ignore[arg-type]
+        rank(ModelConfig(name="again", rerank=kind, base="bm25"), tmp_path)  # type: ignore[arg-type]
 
 
 def test_documents_are_ordered_by_score_and_ties_by_doc_id(tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_documents_are_ordered_by_score_and_ties_by_doc_id(tmp_path: Path) -> No
 
 def test_rest_of_a_ranking_and_documents_without_text_are_left_out(tmp_path: Path) -> None:
     ranking = tuple(ScoredDoc(doc_id, 1.0) for doc_id in ("d1", "blank", "d2", "d3"))
-    over = Run("tiny", "bm25", {"q0": ranking, "q1": (), "q2": ranking[1:2], "q3": ranking[:1]})
+    base = Run("tiny", "bm25", {"q0": ranking, "q1": (), "q2": ranking[1:2], "q3": ranking[:1]})
     with LoopbackServer(script("tei")) as server:
-        run, stats = rank(reranker("tei", server, rerank_depth=3), tmp_path, over=over)
+        run, stats = rank(reranker("tei", server, rerank_depth=3), tmp_path, base=base)
 
         sent = [request.body["texts"] for request in server.requests[1:]]
 
@@ -202,9 +202,9 @@ def test_prefixes_and_extra_fields_are_sent(tmp_path: Path) -> None:
 def test_server_of_ones_own_gets_no_more_passages_than_it_takes(tmp_path: Path) -> None:
     many = {f"m{i}": Document(f"m{i}", f"number {i} worth 0.{i % 10}") for i in range(70)}
     dataset = Dataset("tiny", many, {"q0": DATASET.queries["q0"]}, {})
-    over = Run("tiny", "bm25", {"q0": tuple(ScoredDoc(doc_id, 1.0) for doc_id in many)})
+    base = Run("tiny", "bm25", {"q0": tuple(ScoredDoc(doc_id, 1.0) for doc_id in many)})
     with LoopbackServer(script("tei")) as server:
-        run, stats = rank(reranker("tei", server), tmp_path, over=over, dataset=dataset)
+        run, stats = rank(reranker("tei", server), tmp_path, base=base, dataset=dataset)
 
         sizes = sorted(len(request.body["texts"]) for request in server.requests)
 
@@ -290,7 +290,7 @@ def test_killed_run_asks_only_for_what_is_missing(tmp_path: Path) -> None:
             from pathlib import Path
             from test_rerank import BASE, DATASET, QUERIES, ModelConfig, retrieve
             model = ModelConfig.model_validate_json({model.model_dump_json()!r})
-            retrieve(model, DATASET, QUERIES, cache=Path({str(tmp_path / "cache")!r}), over=BASE)
+            retrieve(model, DATASET, QUERIES, cache=Path({str(tmp_path / "cache")!r}), base=BASE)
         """
         here = Path(__file__).resolve().parent
         environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
@@ -312,7 +312,7 @@ def test_passage_known_from_another_run_is_not_asked_again(tmp_path: Path) -> No
     with LoopbackServer(script("voyage")) as server:
         rank(reranker("voyage", server), tmp_path)
         server.requests.clear()
-        run, stats = rank(reranker("voyage", server), tmp_path, over=Run("tiny", "x", shifted))
+        run, stats = rank(reranker("voyage", server), tmp_path, base=Run("tiny", "x", shifted))
 
         sent = [request.body["documents"] for request in server.requests[1:]]
 
@@ -328,7 +328,7 @@ def test_reranker_that_looks_at_the_whole_list_is_asked_about_the_whole_list(
     with LoopbackServer(script("jina")) as server:
         rank(reranker("jina", server), tmp_path)
         server.requests.clear()
-        rank(reranker("jina", server), tmp_path, over=Run("tiny", "x", shifted))
+        rank(reranker("jina", server), tmp_path, base=Run("tiny", "x", shifted))
 
         sent = [len(request.body["documents"]) for request in server.requests[1:]]
 
@@ -398,7 +398,7 @@ GARBAGE: Mapping[str, tuple[object, str]] = {
 @pytest.mark.parametrize("name", GARBAGE)
 def test_score_that_is_missing_or_no_number_is_an_error(tmp_path: Path, name: str) -> None:
     given, message = GARBAGE[name]
-    over = Run("tiny", "bm25", {q: BASE.rankings[q][:2] for q in QUERIES})
+    base = Run("tiny", "bm25", {q: BASE.rankings[q][:2] for q in QUERIES})
 
     def answer(request: dict[str, Any], attempt: int) -> Answer:
         if request["query"] == "warm-up":
@@ -408,7 +408,7 @@ def test_score_that_is_missing_or_no_number_is_an_error(tmp_path: Path, name: st
         return as_json(given)
 
     with LoopbackServer(answer) as server, pytest.raises(ApiError) as caught:
-        rank(reranker("voyage", server), tmp_path, over=over)
+        rank(reranker("voyage", server), tmp_path, base=base)
 
     assert str(caught.value).startswith("garbage: again: ")
     assert message in str(caught.value)
@@ -454,7 +454,7 @@ def test_refusal_of_a_long_passage_is_told_in_the_servers_words(tmp_path: Path) 
 
 
 def test_reranker_without_its_run_is_an_error(tmp_path: Path) -> None:
-    model = ModelConfig(name="again", rerank="tei", over="bm25")
+    model = ModelConfig(name="again", rerank="tei", base="bm25")
 
     with pytest.raises(UsageError, match="again: reranks the run of bm25"):
         retrieve(model, DATASET, QUERIES, cache=tmp_path)
@@ -485,7 +485,7 @@ def test_cache_holds_no_text(tmp_path: Path) -> None:
 def test_latency_of_a_reranker_is_that_of_both_stages() -> None:
     own, below = RetrievalStats((10.0, 20.0, 30.0)), RetrievalStats((1.0, 2.0, 3.0))
 
-    both = with_base(own, below, over="bm25", n_queries=3)
+    both = with_base(own, below, base_model="bm25", n_queries=3)
 
     assert both.latency_ms == (11.0, 22.0, 33.0)
     assert both.latency_without is None
@@ -501,13 +501,13 @@ def test_latency_of_a_reranker_is_that_of_both_stages() -> None:
     ids=["not measured", "of some queries", "itself not whole"],
 )
 def test_latency_that_leaves_out_the_first_stage_says_so(below: RetrievalStats) -> None:
-    stats = with_base(RetrievalStats((10.0, 20.0, 30.0)), below, over="base", n_queries=3)
+    stats = with_base(RetrievalStats((10.0, 20.0, 30.0)), below, base_model="base", n_queries=3)
 
     assert stats.latency_ms == (10.0, 20.0, 30.0)
     assert stats.latency_without == "base"
 
 
 def test_unmeasured_reranker_claims_nothing_of_latency() -> None:
-    stats = with_base(RetrievalStats(), RetrievalStats((1.0,)), over="base", n_queries=1)
+    stats = with_base(RetrievalStats(), RetrievalStats((1.0,)), base_model="base", n_queries=1)
 
     assert (stats.latency_ms, stats.latency_without) == ((), None)

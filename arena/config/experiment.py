@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, Field, Strict, ValidationError, model_validator
 
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
@@ -43,9 +43,11 @@ class ExperimentConfig(Section):
     """``both``: home and away. ``balanced``: one order per query and pair, counterbalanced."""
     memory_mb: Annotated[int, Field(ge=64)] = 1024
     """The memory limit of a vector search in MB; results do not depend on it."""
-    place: Annotated[str, Field(max_length=120)] | None = None
-    """The place of the latency measurements, for people; default: this machine's processor.
-    """
+    hardware: Annotated[str, Field(max_length=120)] | None = Field(
+        default=None, validation_alias=AliasChoices("hardware", "place")
+    )
+    """Where latencies are measured, for people; default: this machine's processor. ``place`` is the
+    key's old name."""
 
 
 class Config(Settings):
@@ -79,12 +81,12 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _rerankers_have_a_run(self) -> Self:
-        over = {model.name: model.over for model in self.models}
-        for name, base in over.items():
-            if base is not None and base not in over:
-                raise ValueError(f'models: "{name}" goes over "{base}", which is no model here')
-            if name in _bases(name, over):
-                raise ValueError(f'models: "{name}" goes over itself, by way of "{base}"')
+        base_of = {model.name: model.base for model in self.models}
+        for name, base in base_of.items():
+            if base is not None and base not in base_of:
+                raise ValueError(f'models: "{name}" reranks "{base}", which is no model here')
+            if name in _bases(name, base_of):
+                raise ValueError(f'models: "{name}" reranks itself, by way of "{base}"')
         return self
 
     @model_validator(mode="after")
@@ -148,13 +150,13 @@ def _anchored(config: Config, folder: Path) -> Config:
     )
 
 
-def _bases(name: str, over: Mapping[str, str | None]) -> list[str]:
+def _bases(name: str, base_of: Mapping[str, str | None]) -> list[str]:
     """Return the models below a model's run, nearest first, up to the start of a circle."""
     bases: list[str] = []
-    base = over.get(name)
+    base = base_of.get(name)
     while base is not None and base not in bases:
         bases.append(base)
-        base = over.get(base)
+        base = base_of.get(base)
     return bases
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from arena.config.secrets import secret_field
 from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
@@ -66,7 +66,7 @@ def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | Non
         return 0.0
     if own.get("rerank") == "cross-encoder":
         others = [section for section in sections if section is not own]
-        return known_price(own.get("over", ""), others)
+        return known_price(own.get("base", own.get("over", "")), others)
     return None
 
 
@@ -83,9 +83,9 @@ class ModelConfig(Section):
     folder: File | None = None
     """The working folder of ``command``; default: the arena.toml's folder."""
     rerank: Reranker | None = None
-    """The reranker of the run of the model that ``over`` names."""
-    over: Name | None = None
-    """The model whose run is reranked, by its name in this file."""
+    """The reranker of the run of the model that ``base`` names."""
+    base: Name | None = Field(default=None, validation_alias=AliasChoices("base", "over"))
+    """The model whose run is reranked, by its name in this file; ``over`` is the key's old name."""
     rerank_depth: Annotated[int, Field(ge=1, le=1000)] = 100
     """Number of documents of each ranking to rerank; arena drops the rest."""
     base_url: BaseUrl | None = None
@@ -147,10 +147,10 @@ class ModelConfig(Section):
                 'needs exactly one of provider = "...", run = "file.trec", command = "program" '
                 'and rerank = "..."'
             )
-        if (self.rerank is None) != (self.over is None):
-            raise ValueError('rerank and over belong together: rerank = "cohere", over = "bm25"')
-        if self.over == self.name:
-            raise ValueError(f'over = "{self.over}" is this model itself; name another one')
+        if (self.rerank is None) != (self.base is None):
+            raise ValueError('rerank and base belong together: rerank = "cohere", base = "bm25"')
+        if self.base == self.name:
+            raise ValueError(f'base = "{self.base}" is this model itself; name another one')
         return self
 
     @model_validator(mode="after")

@@ -337,20 +337,20 @@ def stored_or_placeholder_runs(
             model = wanted.model
             run = stored_run(wanted)
             if run is None:
-                unretrieved.append(_missing_run(wanted, found.get(model.over or "")))
+                unretrieved.append(_missing_run(wanted, found.get(model.base or "")))
                 run = _placeholder_run(wanted)
             found[model.name] = run
         runs += [found[model.name] for model in experiment.config.models]
     return runs, unretrieved
 
 
-def _missing_run(wanted: RunSpec, over: Run | None) -> MissingRun:
+def _missing_run(wanted: RunSpec, base: Run | None) -> MissingRun:
     """What a run would take; nothing where the model is neither embedded nor reranked by an API."""
     model = wanted.model
     server = model.rerank or model.provider
     if server not in PRESETS:
         return MissingRun(wanted.dataset.name, model.name, 0, 0.0)
-    tokens = _to_embed(wanted) if over is None else _to_rerank(wanted, over)
+    tokens = _to_embed(wanted) if base is None else _to_rerank(wanted, base)
     price = model.price_per_1m_tokens
     if price is None and server not in HOSTED:
         price = 0.0  # a server of one's own
@@ -361,7 +361,7 @@ def _missing_run(wanted: RunSpec, over: Run | None) -> MissingRun:
         model.name,
         tokens,
         None if price is None else tokens * price / 1e6,
-        calls=0 if over is None else len(wanted.queries),
+        calls=0 if base is None else len(wanted.queries),
     )
 
 
@@ -372,12 +372,12 @@ def _to_embed(wanted: RunSpec) -> int:
     return n_of_queries + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
 
 
-def _to_rerank(wanted: RunSpec, over: Run) -> int:
+def _to_rerank(wanted: RunSpec, base: Run) -> int:
     """Tokens of the passages, and of the query once for each: that is how they are billed."""
     dataset = wanted.dataset
     n_tokens = 0
     for name in wanted.queries:
-        ranking = over.rankings[name][: wanted.model.rerank_depth]
+        ranking = base.rankings[name][: wanted.model.rerank_depth]
         n_tokens += len(ranking) * ESTIMATED.count(dataset.queries[name].text)
         n_tokens += sum(ESTIMATED.count(passage(dataset.corpus[d.doc_id])) for d in ranking)
     return n_tokens

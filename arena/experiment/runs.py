@@ -58,8 +58,8 @@ def _retrieve_all(
     for name, dataset in material.datasets.items():
         made: dict[str, Run] = {}
         for wanted in run_specs(experiment, dataset, material.queries[name]):
-            over = made.get(wanted.model.over or "")
-            made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, over=over)
+            base = made.get(wanted.model.base or "")
+            made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, base=base)
             for note in read_stats(wanted.stats_path).notes:
                 reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
@@ -97,7 +97,7 @@ def _kept(wanted: RunSpec) -> Run | None:
     return run
 
 
-def _retrieve(wanted: RunSpec, reporter: Reporter, *, over: Run | None) -> Run:
+def _retrieve(wanted: RunSpec, reporter: Reporter, *, base: Run | None) -> Run:
     model, dataset, queries = wanted.model, wanted.dataset, wanted.queries
     settings = wanted.experiment.config.experiment
     n_steps = len(dataset.corpus) + len(queries)
@@ -108,15 +108,15 @@ def _retrieve(wanted: RunSpec, reporter: Reporter, *, over: Run | None) -> Run:
             queries,
             depth=wanted.depth,
             cache=cache_folder(),
-            over=over,
+            base=base,
             memory_mb=settings.memory_mb,
-            place=settings.place,
+            place=settings.hardware,
             progress=lambda done, _total: stage.update(done),
         )
         stage.update(n_steps)
     if wanted.base is not None:
         below = read_stats(wanted.base.stats_path)
-        stats = with_base(stats, below, over=wanted.base.model.name, n_queries=len(queries))
+        stats = with_base(stats, below, base_model=wanted.base.model.name, n_queries=len(queries))
     write_run(run, wanted.path)
     write_stats(replace(stats, key=wanted.key), wanted.stats_path)
     return run
@@ -265,15 +265,15 @@ class RunSpec:
     def base(self) -> RunSpec | None:
         """The run that this one reorders, if it does."""
         models = {model.name: model for model in self.experiment.config.models}
-        if self.model.over is None:
+        if self.model.base is None:
             return None
-        return RunSpec(self.experiment, models[self.model.over], self.dataset, self.queries)
+        return RunSpec(self.experiment, models[self.model.base], self.dataset, self.queries)
 
     @property
     def n_reranked(self) -> int:
         """How many documents of a ranking others rerank at most; 0 where none does."""
         models = self.experiment.config.models
-        return max((m.rerank_depth for m in models if m.over == self.model.name), default=0)
+        return max((m.rerank_depth for m in models if m.base == self.model.name), default=0)
 
     @property
     def depth(self) -> int:
@@ -284,6 +284,7 @@ class RunSpec:
     def key(self) -> str:
         """Hash of everything that the run depends on, as far as it can be seen."""
         settings = self.model.model_dump(mode="json", exclude=_UNRANKING)
+        settings["over"] = settings.pop("base")  # the key that runs on disk were hashed with
         if self.base is not None:
             settings["base"] = self.base.key
         if self.model.provider == "openai" and self.model.base_url is None:
@@ -328,10 +329,10 @@ def _state(path: Path) -> bytes:
 
 def run_specs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[RunSpec]:
     """Every model's run on a data set, those that others rerank before those that rerank them."""
-    over: Mapping[str, str | None] = {m.name: m.over for m in experiment.config.models}
+    base_of: Mapping[str, str | None] = {m.name: m.base for m in experiment.config.models}
 
     def n_below(model: str | None) -> int:
-        return 0 if model is None else 1 + n_below(over[model])
+        return 0 if model is None else 1 + n_below(base_of[model])
 
-    models = sorted(experiment.config.models, key=lambda model: n_below(model.over))
+    models = sorted(experiment.config.models, key=lambda model: n_below(model.base))
     return [RunSpec(experiment, model, dataset, queries) for model in models]

@@ -19,7 +19,7 @@ _WARM_UP = Candidates("warm-up", ("warm-up",))
 
 
 def rank_by_reranker(
-    job: Job, model: ModelConfig, over: Run, *, cache: Path
+    job: Job, model: ModelConfig, base: Run, *, cache: Path
 ) -> tuple[Rankings, RetrievalStats]:
     """Score the first ``rerank_depth`` documents of each of a run's rankings, and order them.
 
@@ -30,7 +30,7 @@ def rank_by_reranker(
     Args:
         job: passages and queries; the run's documents that it lacks are left out.
         model: what reranks.
-        over: the run that is reranked; a query that it lacks has an empty ranking.
+        base: the run that is reranked; a query that it lacks has an empty ranking.
         cache: the folder of the cache of scores.
 
     Raises:
@@ -38,7 +38,7 @@ def rank_by_reranker(
         DataError: the cache is unusable.
         UsageError: a local model cannot be loaded.
     """
-    found = {query_id: _passages(job, model, over, query_id) for query_id in job.queries}
+    found = {query_id: _passages(job, model, base, query_id) for query_id in job.queries}
     asked = {
         query_id: Candidates(
             (model.query_prefix or "") + job.queries[query_id],
@@ -87,7 +87,7 @@ def open_reranker(model: ModelConfig, *, retry: Retry | None = None) -> Iterator
 
 
 def with_base(
-    stats: RetrievalStats, base: RetrievalStats, *, over: str, n_queries: int
+    stats: RetrievalStats, base: RetrievalStats, *, base_model: str, n_queries: int
 ) -> RetrievalStats:
     """A reranker's stats with the latency of the run below it added, query by query.
 
@@ -97,20 +97,20 @@ def with_base(
     Args:
         stats: of the reranker.
         base: of the run that was reranked.
-        over: the name of the model that made it.
+        base_model: the name of the model that made it.
         n_queries: of either run.
     """
     n_samples = min(LATENCY_SAMPLES, n_queries)
     of_all = base.latency_without is None and len(base.latency_ms) in (n_samples, n_queries)
     if not of_all or len(stats.latency_ms) != n_samples:
-        return replace(stats, latency_without=over if stats.latency_ms else None)
+        return replace(stats, latency_without=base_model if stats.latency_ms else None)
     both = zip(stats.latency_ms, base.latency_ms[:n_samples], strict=True)
     return replace(stats, latency_ms=tuple(own + below for own, below in both))
 
 
-def _passages(job: Job, model: ModelConfig, over: Run, query_id: str) -> dict[str, str]:
+def _passages(job: Job, model: ModelConfig, base: Run, query_id: str) -> dict[str, str]:
     """doc_id → what the reranker reads of it, in the run's order."""
-    ranking = over.rankings.get(query_id, ())[: model.rerank_depth]
+    ranking = base.rankings.get(query_id, ())[: model.rerank_depth]
     prefix = model.document_prefix or ""
     return {
         place.doc_id: prefix + job.corpus[place.doc_id]

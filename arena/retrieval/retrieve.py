@@ -36,7 +36,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
     *,
     depth: int = RETRIEVAL_DEPTH,
     cache: Path,
-    over: Run | None = None,
+    base: Run | None = None,
     memory_mb: int = 1024,
     place: str | None = None,
     progress: Progress | None = None,
@@ -55,7 +55,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
         query_ids: for these queries.
         depth: documents kept of each ranking.
         cache: the folder of the vector cache, see `arena.files.cache_folder`.
-        over: the run that a reranker reorders.
+        base: the run that a reranker reorders.
         memory_mb: the most that a search may hold in memory; rankings do not depend on it.
         place: where latencies are measured, for people; this machine's processor where absent.
         progress: told of documents and queries together.
@@ -75,7 +75,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
         stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
         return replace(run, rankings=kept), stats
     run, stats = ranked_run(
-        lambda job: _ranked(job, model, dataset, over=over, cache=cache),
+        lambda job: _ranked(job, model, dataset, base=base, cache=cache),
         model.name,
         dataset,
         query_ids,
@@ -150,14 +150,14 @@ def cost_usd(model: ModelConfig, tokens: int | None) -> float | None:
 
 
 def _ranked(
-    job: Job, model: ModelConfig, dataset: Dataset, *, over: Run | None, cache: Path
+    job: Job, model: ModelConfig, dataset: Dataset, *, base: Run | None, cache: Path
 ) -> tuple[Rankings, RetrievalStats]:
     if model.command is not None:
         return rank_by_command(job, model, dataset)
     if model.rerank is not None:
-        if over is None:
-            raise UsageError(f"{model.name}: reranks the run of {model.over}; give that as over")
-        return rank_by_reranker(job, model, over, cache=cache)
+        if base is None:
+            raise UsageError(f"{model.name}: reranks the run of {model.base}; give that as base")
+        return rank_by_reranker(job, model, base, cache=cache)
     if model.provider == "bm25":
         return _by_words(job, model)
     with open_embedder(model, dataset.corpus) as embedder:
