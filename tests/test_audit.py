@@ -47,10 +47,10 @@ def size(card, key):
 
 
 MIXED = log("q1 a>b, q1 b>a, q1 a>c, q1 c<a, q2 a=b, q2 b<a, q2 a=c, q2 c=a, q3 a<b")
-"""One reversal, one change from a tie, two that stay; q3 was judged in one order only."""
+"""One flip, one change from a tie, two that stay; q3 was judged in one order only."""
 
 
-def test_swapped_pairs_are_reversed_or_tied_or_consistent():
+def test_swapped_pairs_are_flipped_or_tied_or_consistent():
     card = audit(MIXED)
 
     assert value(card, "reversal") == 1 / 4
@@ -479,15 +479,15 @@ def a_figure(key, value, *, lower=None, upper=None, n=100):
 @pytest.mark.parametrize(
     ("figures", "level", "decided_by"),
     [
-        ([("reversal", 0.20)], "believable", ("reversal",)),
-        ([("reversal", 0.21)], "believe with care", ("reversal",)),
-        ([("reversal", 0.41)], "do not believe", ("reversal",)),
-        ([("reversal", 0.1), ("first_preference", 0.35)], "believe with care", None),
-        ([("reversal", 0.1), ("first_preference", 0.2)], "do not believe", None),
-        ([("people_accuracy", 0.59), ("reversal", 0.3)], "do not believe", ("people_accuracy",)),
-        ([("qrels_accuracy", 0.9), ("longer_preference", 0.99)], "believe with care", None),
-        ([("tie_rate", 0.5)], "believe with care", ()),
-        ([], "believe with care", ()),
+        ([("reversal", 0.20)], "reliable", ("reversal",)),
+        ([("reversal", 0.21)], "use with caution", ("reversal",)),
+        ([("reversal", 0.41)], "unreliable", ("reversal",)),
+        ([("reversal", 0.1), ("first_preference", 0.35)], "use with caution", None),
+        ([("reversal", 0.1), ("first_preference", 0.2)], "unreliable", None),
+        ([("people_accuracy", 0.59), ("reversal", 0.3)], "unreliable", ("people_accuracy",)),
+        ([("qrels_accuracy", 0.9), ("longer_preference", 0.99)], "use with caution", None),
+        ([("tie_rate", 0.5)], "use with caution", ()),
+        ([], "use with caution", ()),
     ],
 )
 def test_the_worst_figure_decides(figures, level, decided_by):
@@ -497,25 +497,25 @@ def test_the_worst_figure_decides(figures, level, decided_by):
     assert decided.decided_by == ((figures[-1][0],) if decided_by is None else decided_by)
 
 
-def test_a_figure_refuses_only_if_its_interval_excludes_what_is_believable():
+def test_a_figure_refuses_only_if_its_interval_excludes_what_is_reliable():
     unsure = trust([a_figure("reversal", 0.5, lower=0.15, upper=0.85)], by_construction=False)
     sure = trust([a_figure("reversal", 0.5, lower=0.3, upper=0.7)], by_construction=False)
 
-    assert unsure.level == "believe with care"
-    assert sure.level == "do not believe"
+    assert unsure.level == "use with caution"
+    assert sure.level == "unreliable"
 
 
-def test_a_judge_that_so_few_battles_test_that_it_may_be_a_coin_is_not_called_believable():
+def test_a_judge_that_so_few_battles_test_that_it_may_be_a_coin_is_not_called_reliable():
     few = a_figure("reversal", 0.1, lower=0.01, upper=0.45)
     many = a_figure("reversal", 0.1, lower=0.06, upper=0.15)
     right = a_figure("people_accuracy", 0.9, lower=0.8, upper=0.95)
 
-    assert trust([few], by_construction=False).level == "believe with care"
+    assert trust([few], by_construction=False).level == "use with caution"
     assert trust([few], by_construction=False).reason == (
-        "too few to tell: reversal: 10%, which may be anything from 1% to 45%"
+        "too few to tell: 10% of verdicts flip when the lists are swapped (95% interval 1% to 45%)"
     )
-    assert trust([many], by_construction=False).level == "believable"
-    assert trust([few, right], by_construction=False).level == "believable"
+    assert trust([many], by_construction=False).level == "reliable"
+    assert trust([few, right], by_construction=False).level == "reliable"
 
 
 def test_a_better_model_that_always_comes_first_says_nothing_of_the_judges_taste():
@@ -574,13 +574,13 @@ def test_colour_is_only_for_terminals():
 
 
 @pytest.mark.shared
-def test_the_published_judge_is_to_be_believed_with_care(shared_data):
+def test_the_published_judge_is_to_be_used_with_caution(shared_data):
     card = audit(shared_data / "judgments" / "published.jsonl", aliases=ALIASES)
 
     assert size(card, "reversal") == 370
     counts = {k: round(370 * value(card, k)) for k in ("reversal", "tie_change", "consistency")}
     assert counts == {"reversal": 95, "tie_change": 38, "consistency": 237}
-    assert card.trust.level == "believe with care"
+    assert card.trust.level == "use with caution"
     assert card.trust.decided_by == ("reversal",)
 
 
@@ -596,7 +596,7 @@ def test_the_command_prints_a_plain_card_where_there_is_no_terminal(csv):
 
     assert shown.exit_code == 0
     assert shown.output.startswith("How far to trust the judge: not named in the log\n")
-    assert "winner flips when the order is swapped (4 home-and-away pairs)" in shown.output
+    assert "verdict flips when the lists are swapped (4 home-and-away pairs)" in shown.output
     assert "\x1b" not in shown.output
 
 
@@ -631,7 +631,7 @@ def test_what_cannot_be_audited_is_one_line_and_a_status(csv, tmp_path, argument
 def test_colours_end_where_their_words_end():
     text = render_audit(audit(MIXED), width=200, colour=True)
 
-    assert re.search(r"\x1b\[[0-9;]*mBELIEVE WITH CARE\x1b\[0m: nothing here tests it", text)
+    assert re.search(r"\x1b\[[0-9;]*mUSE WITH CAUTION\x1b\[0m: nothing here tests it", text)
 
 
 def test_an_experiment_can_be_audited_as_it_was_left(tmp_path):

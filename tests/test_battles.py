@@ -227,7 +227,7 @@ def test_a_swapped_row_is_turned_round_because_model_a_is_the_one_shown_first(tm
     assert outcomes(battles) == [("b1", "a1", MODEL_B), ("b1", "a1", TIE), ("a1", "b1", MODEL_A)]
     assert battles.probs[[0, 2]].tolist() == [[0.2, 0.7, 0.1], [0.7, 0.2, 0.1]]
     assert np.isnan(battles.probs[1]).all()
-    assert "2 battles showed model_b first (swapped) and were turned round" in battles.notes
+    assert "2 battles showed model_b first (swapped); arena swapped them back" in battles.notes
 
 
 def test_a_foreign_log_without_the_order_shown_is_said_to_lack_it(tmp_path):

@@ -207,7 +207,7 @@ def test_a_judge_that_always_prefers_the_first_list_is_refused_with_its_figures(
     assert (report.accuracy, report.flip_rate, report.first_rate) == (0.5, 1.0, 1.0)
     said = refused(report)
     assert "judge judge-1 failed its controls: 50% of 16 verdicts were right" in said
-    assert "100% turned round when the lists changed places" in said
+    assert "100% flipped when the lists were swapped" in said
     assert 'try kind = "pointwise"' in said
     assert "gate = false or --no-gate goes on regardless" in said
     assert "\n" not in said

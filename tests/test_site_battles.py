@@ -223,7 +223,7 @@ def test_a_battle_has_its_own_link_and_leads_to_the_other_order(sites, page):
 
     assert "what is q1?" in text
     assert f"{battle.model_a} beat {battle.model_b}" in text
-    assert "winner flips with the order" in text
+    assert "verdict flips when swapped" in text
     assert "What it said in the other order" in text
     assert "100 read, 20 written" in text
     assert f"{battle.model_b} beat {battle.model_a}" in page.locator("#battle").inner_text()

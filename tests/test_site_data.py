@@ -129,9 +129,9 @@ def test_other_is_the_same_pair_shown_in_the_other_order(site: Path) -> None:
 
 def test_flips_and_disagreements_are_those_that_the_audit_counts(played: Path, site: Path) -> None:
     card = audit(played)
-    reversal = card.figure("reversal").estimate
+    flip_rate = card.figure("reversal").estimate
     accuracy = card.figure("qrels_accuracy").estimate
-    assert reversal
+    assert flip_rate
     assert accuracy
 
     rows = battles_of(site)
@@ -140,7 +140,7 @@ def test_flips_and_disagreements_are_those_that_the_audit_counts(played: Path, s
     assert all(row["flipped"] for row in rows if row["query"] == "q0")
     assert {row["query"] for row in rows if row["qrels"]} == {"q0", "q1"}
     assert all(row["qrels"] for row in rows if row["query"] == "q1")
-    assert np.mean([row["flipped"] for row in rows]) == pytest.approx(reversal.value)
+    assert np.mean([row["flipped"] for row in rows]) == pytest.approx(flip_rate.value)
     graded = [row["qrels"] for row in rows if row["qrels"] is not None]
     assert len(graded) == accuracy.n
     assert 1 - np.mean(graded) == pytest.approx(accuracy.value)

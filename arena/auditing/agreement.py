@@ -19,7 +19,7 @@ from arena.auditing.estimates import (
     sums_by_cluster,
 )
 from arena.auditing.evidence import QRELS, AuditInput
-from arena.auditing.order import winner_of_lower
+from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
 from arena.errors import UsageError
 from arena.rating.battles import NO_DATASET, Battles

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena.auditing.agreement import panel_figures, people_figures, qrels_figures, rank_figures
+from arena.auditing.bias import failure_figure, length_figure, tie_figures, transitivity_figure
 from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence
-from arena.auditing.habits import failure_figure, length_figure, tie_figures, transitivity_figure
-from arena.auditing.order import order_figures, repeat_figure
+from arena.auditing.position_bias import order_figures, repeat_figure
 from arena.auditing.records import Audit
 from arena.auditing.trust import trust
 from arena.rating.battles import load_aliases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Level = Literal["believable", "believe with care", "do not believe"]
+Level = Literal["reliable", "use with caution", "unreliable"]
 Unit = Literal["share", "elo", "coefficient"]
 
 
@@ -45,7 +45,7 @@ class AuditMetric:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whether to believe the judge, and what decided that."""
+    """How reliable the judge is, and what decided that."""
 
     level: Level
     decided_by: tuple[str, ...]  #: keys of the figures that decided; empty where none did
@@ -68,6 +68,9 @@ class Audit:
         """The figure with this key; a KeyError if there is no such figure."""
         return {figure.key: figure for figure in self.figures}[key]
 
+
+FLIP_RATE = "reversal"
+"""The key of the flip rate; programs that read the JSON know it by this word."""
 
 BY_QUERY_ID = " (matched by query_id)"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_COLOURS = {"believable": "green", "believe with care": "yellow", "do not believe": "red"}
+_COLOURS = {"reliable": "green", "use with caution": "yellow", "unreliable": "red"}
 _PARTS_SHOWN = 8
 
 

@@ -1,4 +1,4 @@
-"""From figures to one sentence: believe the judge, believe it with care, or do not."""
+"""Decide from the figures whether the judge is reliable, to be used with caution, or unreliable."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from arena.auditing.records import AuditMetric, Estimate, Level, Trust
+from arena.auditing.records import FLIP_RATE, AuditMetric, Estimate, Level, Trust
 
 ENOUGH, ENOUGH_QUERIES = 20, 5
 """Observations, and queries that they are of, below which a figure decides nothing."""
 
-TESTS = ("reversal", "qrels_accuracy", "people_accuracy")
+TESTS = (FLIP_RATE, "qrels_accuracy", "people_accuracy")
 """Without one of these nothing in a log has put the judge to a test."""
 
 
@@ -20,8 +20,9 @@ class Limit:
     """How far a figure may go."""
 
     side: Literal["above", "below", "from half"]  #: which way is bad
-    care: float  #: beyond this, believe with care
-    refuse: float | None  #: beyond this, do not believe; None: this figure alone never says so
+    care: float  #: beyond this, use with caution
+    refuse: float | None  #: beyond this, unreliable; None: this figure alone never decides so
+    sentence: str  #: what the figure means for people, ``{}`` in the value's place
 
     def excess(self, value: float, limit: float) -> float:
         """How far a value is beyond a limit; 0 or less is within."""
@@ -41,24 +42,28 @@ class Limit:
         ends = [e for e in (estimate.lower, estimate.upper) if e is not None]
         sure = all(self.excess(end, self.care) > 0 for end in ends)
         if self.refuse is not None and sure and self.excess(estimate.value, self.refuse) > 0:
-            return "do not believe"
+            return "unreliable"
         if self.excess(estimate.value, self.care) > 0:
-            return "believe with care"
-        return "believable"
+            return "use with caution"
+        return "reliable"
 
 
 LIMITS: Mapping[str, Limit] = {
-    "reversal": Limit("above", 0.20, 0.40),
-    "first_preference": Limit("from half", 0.10, 0.25),
-    "qrels_accuracy": Limit("below", 0.65, 0.55),
-    "people_accuracy": Limit("below", 0.75, 0.60),
-    "repeat_consistency": Limit("below", 0.90, 0.70),
-    "panel_alpha": Limit("below", 0.67, 0.0),
-    "cyclic_triads": Limit("above", 0.10, 0.25),
-    "failure_rate": Limit("above", 0.02, 0.10),
-    "longer_preference": Limit("from half", 0.20, None),
+    FLIP_RATE: Limit("above", 0.20, 0.40, "{} of verdicts flip when the lists are swapped"),
+    "first_preference": Limit(
+        "from half", 0.10, 0.25, "the list shown first wins {} of decided battles"
+    ),
+    "qrels_accuracy": Limit("below", 0.65, 0.55, "{} of winners agree with the relevance grades"),
+    "people_accuracy": Limit("below", 0.75, 0.60, "{} of winners agree with people"),
+    "repeat_consistency": Limit("below", 0.90, 0.70, "{} of repeats give the same verdict"),
+    "panel_alpha": Limit("below", 0.67, 0.0, "Krippendorff's alpha of the panel is {}"),
+    "cyclic_triads": Limit("above", 0.10, 0.25, "{} of triads of models are cycles"),
+    "failure_rate": Limit("above", 0.02, 0.10, "{} of matchups have no verdict"),
+    "longer_preference": Limit(
+        "from half", 0.20, None, "the longer list wins {} of decided battles"
+    ),
 }
-"""A coin reverses 50% of swapped pairs, is right in 50%, and closes 25% of triads to a circle."""
+"""A coin flips 50% of swapped pairs, is right in 50%, and makes 25% of triads cycles."""
 
 
 def trust(figures: Sequence[AuditMetric], *, by_construction: bool) -> Trust:
@@ -81,8 +86,8 @@ def trust(figures: Sequence[AuditMetric], *, by_construction: bool) -> Trust:
     }
     if by_construction:
         reason = "the judge is the relevance grades themselves, not an LLM; nothing is to be proved"
-        return Trust("believable", (), reason)
-    for level in ("do not believe", "believe with care"):
+        return Trust("reliable", (), reason)
+    for level in ("unreliable", "use with caution"):
         if keys := tuple(key for key, said in says.items() if said == level):
             return Trust(level, keys, "; ".join(_why(enough[key], level) for key in keys))
     if not any(key in enough for key in TESTS):
@@ -90,12 +95,12 @@ def trust(figures: Sequence[AuditMetric], *, by_construction: bool) -> Trust:
             f"nothing here tests it: no {ENOUGH} pairs in both orders on {ENOUGH_QUERIES} queries, "
             "no relevance grades and no labels of people for as many"
         )
-        return Trust("believe with care", (), reason)
+        return Trust("use with caution", (), reason)
     tested = tuple(key for key in TESTS if key in enough)
     if not any(LIMITS[key].settles(_estimate(enough[key])) for key in tested):
         reason = "; ".join(map(_open, (enough[key] for key in tested)))
-        return Trust("believe with care", tested, f"too few to tell: {reason}")
-    return Trust("believable", tested, "every figure that can be computed is within its limits")
+        return Trust("use with caution", tested, f"too few to tell: {reason}")
+    return Trust("reliable", tested, "every figure that can be computed is within its limits")
 
 
 def _estimate(figure: AuditMetric) -> Estimate:
@@ -106,25 +111,21 @@ def _estimate(figure: AuditMetric) -> Estimate:
 
 def _open(figure: AuditMetric) -> str:
     estimate = _estimate(figure)
-    span = f"anything from {estimate.lower:.0%} to {estimate.upper:.0%}"
-    return f"{figure.title}: {estimate.value:.0%}, which may be {span}"
+    sentence = LIMITS[figure.key].sentence.format(f"{estimate.value:.0%}")
+    return f"{sentence} (95% interval {estimate.lower:.0%} to {estimate.upper:.0%})"
 
 
 def _why(figure: AuditMetric, level: Level) -> str:
-    limit, estimate = LIMITS[figure.key], figure.estimate
-    refused = level == "do not believe"
-    bound = limit.refuse if refused else limit.care
-    if estimate is None or bound is None:
-        return figure.title
-    # One decimal more than the limit, lest 20.4% be shown as 20% where 20% is allowed.
+    limit = LIMITS[figure.key]
+    bound = limit.refuse if level == "unreliable" else limit.care
+    if bound is None:
+        raise ValueError(f"{figure.key} alone makes no judge {level}")
+    # One decimal more than the limit: otherwise 20.4% reads as 20% where 20% is allowed.
     shown, digits = (".0%", ".1%") if figure.unit == "share" else (".2f", ".3f")
     if limit.side == "from half":
-        ends = f"{0.5 - bound:{shown}} to {0.5 + bound:{shown}}"
-        rule = f"outside {ends} is not believable" if refused else f"{ends} is believable"
-    elif refused:
-        more = "more" if limit.side == "above" else "less"
-        rule = f"{more} than {bound:{shown}} is not believable"
+        allowed = f"limits {0.5 - bound:{shown}} and {0.5 + bound:{shown}}"
+    elif limit.side == "above":
+        allowed = f"limit {bound:{shown}}"
     else:
-        most = "most" if limit.side == "above" else "least"
-        rule = f"at {most} {bound:{shown}} is believable"
-    return f"{figure.title}: {estimate.value:{digits}} ({rule})"
+        allowed = f"minimum {bound:{shown}}"
+    return f"{limit.sentence.format(f'{_estimate(figure).value:{digits}}')} ({allowed})"

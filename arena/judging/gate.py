@@ -1,4 +1,4 @@
-"""The gate: a judge is tested before it is believed, and before much is paid for it.
+"""The gate: a judge is tested before its verdicts count, and before much is paid for it.
 
 A few control matchups have an obvious answer: documents that answer a query against documents that
 answer another one, in both orders. A judge that prefers whatever is shown first, or cannot tell
@@ -24,7 +24,7 @@ from arena.records import Dataset, Document, JudgeInput, Run, Verdict
 LEAST_ACCURACY: Final = 0.8
 """Share of the controls' verdicts that must be right; a coin gets a half or less."""
 MOST_FLIPS: Final = 0.5
-"""Share of controls that may turn round when their lists change places."""
+"""Share of controls whose verdict may flip when their lists are swapped."""
 _OF_THE_JUDGE: Final = ("contradiction", "two_verdicts", "unreadable")
 """Reasons that another judge, or another kind of judge, would not have."""
 
@@ -45,7 +45,7 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the judge may be believed; true without controls, as nothing is known."""
+        """Whether the judge is good enough; true without controls, as nothing is known."""
         accuracy = 1.0 if self.accuracy is None else self.accuracy
         return accuracy >= LEAST_ACCURACY and (self.flip_rate or 0.0) <= MOST_FLIPS
 
@@ -61,7 +61,7 @@ class GateReport:
         found = [f"{right} {controls} ({LEAST_ACCURACY:.0%} needed)"]
         if self.flip_rate is not None:
             found.append(
-                f"{self.flip_rate:.0%} turned round when the lists changed places "
+                f"{self.flip_rate:.0%} flipped when the lists were swapped "
                 f"(at most {MOST_FLIPS:.0%} allowed)"
             )
         if self.first_rate is not None:

@@ -107,7 +107,7 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
     Args:
         paths: experiment folders (their ``battles*.jsonl``), or JSONL, CSV, TSV, Parquet files
             with columns model_a, model_b, winner and, if they like, dataset, query_id, judge,
-            and order_swapped or swapped (true: model_b was shown first; the row is turned round).
+            and order_swapped or swapped (true: model_b was shown first; arena swaps the row back).
         aliases: spelling → model, for models that go by several names.
 
     Raises:
@@ -208,7 +208,7 @@ def _assemble(
 
 
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
-    """All rows of all tables, turned round where swapped; and where a query_id is known."""
+    """All rows of all tables, swapped back where swapped; and where a query_id is known."""
     swapped = np.concatenate([read_swapped(table) for table in tables])
     firsts = [read_names(table, "model_a", aliases) for table in tables]
     seconds = [read_names(table, "model_b", aliases) for table in tables]
@@ -274,10 +274,10 @@ def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
 def loading_notes(
     tables: Sequence[BattleTable], aliases: Mapping[str, str], repeated: Mask, same: Mask
 ) -> Iterator[str]:
-    """Which rows were turned round, taken on trust, or left out."""
+    """Which rows were swapped back, taken on trust, or left out."""
     turned = sum(int(read_swapped(table).sum()) for table in tables)
     if turned:
-        yield f"{turned:,} battles showed model_b first (swapped) and were turned round"
+        yield f"{turned:,} battles showed model_b first (swapped); arena swapped them back"
     if any(not t.ids and {"order_swapped", "swapped"}.isdisjoint(t.columns) for t in tables):
         yield "the log does not say whose list was shown first: taken to be model_a's"
     if repeated.any():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from arena.auditing.agreement import first_won, ndcg_difference
 from arena.auditing.evidence import AuditInput
-from arena.auditing.order import swapped
+from arena.auditing.position_bias import swapped
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
 from arena.site.log_columns import NO_REPLY, Details, Log
@@ -240,17 +240,17 @@ def hold_against(battles: Battles, lists: Lists) -> Against:
     other[home], other[away] = away, home
     flipped = np.full(len(battles), UNKNOWN, np.int8)
     asked = np.ones(len(battles), np.bool_) if battles.identical is None else ~battles.identical
-    home, away, reversal = _counterparts(battles, np.flatnonzero(asked))
-    flipped[home] = flipped[away] = reversal
+    home, away, flips = _counterparts(battles, np.flatnonzero(asked))
+    flipped[home] = flipped[away] = flips
     return Against(other, flipped, _disagrees(battles, lists))
 
 
 def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
-    """Of these rows, those that are a pair in both orders; and whether its winner flips."""
+    """Of these rows, those that are a pair in both orders; and whether its verdict flips."""
     if not rows.size:
         return rows, rows, np.zeros(0, np.bool_)
     pairs = swapped(battles.take(rows))
-    return rows[pairs.home], rows[pairs.away], pairs.reversal
+    return rows[pairs.home], rows[pairs.away], pairs.flip
 
 
 def _disagrees(battles: Battles, lists: Lists) -> NDArray[np.int8]:

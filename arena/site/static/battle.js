@@ -61,7 +61,7 @@
   arena.flagsOf = (battle) => {
     const tags = [];
     if (battle.flipped === 1)
-      tags.push(el('span', { class: 'tag warn' }, 'winner flips with the order'));
+      tags.push(el('span', { class: 'tag warn' }, 'verdict flips when swapped'));
     if (battle.qrels === 1)
       tags.push(el('span', { class: 'tag warn' }, 'disagrees with the grades'));
     return tags;

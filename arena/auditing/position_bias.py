@@ -1,4 +1,4 @@
-"""What the order of the two lists does to a verdict, and what asking again does."""
+"""Measure what swapping the lists does to a verdict, and whether a repeat gives it again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from arena.auditing.estimates import parts_by, share
 from arena.auditing.evidence import AuditInput
-from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, missing, of_hundred
+from arena.auditing.records import (
+    BY_QUERY_ID,
+    FLIP_RATE,
+    AuditMetric,
+    Estimate,
+    missing,
+    of_hundred,
+)
 from arena.rating.battle_columns import MODEL_A, TIE
 from arena.rating.battles import Battles
 from arena.rating.leaderboard_records import Leaderboard
@@ -28,7 +35,7 @@ class Swapped:
     battles: Battles
     home: Ints  #: rows of the first of each pair, (n_pairs,)
     away: Ints  #: rows of the second, (n_pairs,)
-    reversal: Bools  #: the other model won, (n_pairs,)
+    flip: Bools  #: the other model won, (n_pairs,)
     tie_change: Bools  #: a tie in one order, a winner in the other, (n_pairs,)
 
 
@@ -40,33 +47,33 @@ def swapped(battles: Battles) -> Swapped:
     _, i, j = np.intersect1d(code[there], code[back], assume_unique=True, return_indices=True)
     won = winner_of_lower(battles)
     home, away = won[there[i]], won[back[j]]
-    reversal, tie_change = home * away == -1, (home == 0) != (away == 0)
-    return Swapped(battles, there[i], back[j], reversal, tie_change)
+    flip, tie_change = home * away == -1, (home == 0) != (away == 0)
+    return Swapped(battles, there[i], back[j], flip, tie_change)
 
 
 def order_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
-    """Reversals, changes to or from a tie, consistency, and the preference for a place."""
+    """Return the flip rate, changes to or from a tie, consistency, and the first list's gain."""
     pairs = swapped(evidence.judged)
     return [
         _swap_figure(
-            "reversal",
-            "winner flips when the order is swapped",
+            FLIP_RATE,
+            "verdict flips when the lists are swapped",
             pairs,
-            pairs.reversal,
-            "pairs get the opposite winner when the lists change places; a coin gives 50",
+            pairs.flip,
+            "pairs flip: the other model wins when the lists are swapped; a coin gives 50",
         ),
         _swap_figure(
             "tie_change",
-            "becomes, or was, a tie when swapped",
+            "tie in one order, winner in the other",
             pairs,
             pairs.tie_change,
-            "pairs have a winner in one order alone: half a verdict",
+            "pairs have a winner in one order only",
         ),
         _swap_figure(
             "consistency",
             "same verdict in both orders",
             pairs,
-            ~(pairs.reversal | pairs.tie_change),
+            ~(pairs.flip | pairs.tie_change),
             "pairs keep their verdict whichever list comes first",
         ),
         _first_preference(evidence.judged),
@@ -132,7 +139,7 @@ def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str
         estimate,
         "home-and-away pairs",
         f"{of_hundred(estimate.value)} {meaning}",
-        parts_by(battles.take(pairs.home), hits) if key == "reversal" else (),
+        parts_by(battles.take(pairs.home), hits) if key == FLIP_RATE else (),
     )
 
 

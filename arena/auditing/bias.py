@@ -1,4 +1,4 @@
-"""Ties, failures, and the preference for longer lists."""
+"""Measure ties, failures, length bias, and cycles of three models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from arena.auditing.agreement import by_side
 from arena.auditing.estimates import share, shares
 from arena.auditing.evidence import AuditInput
-from arena.auditing.order import winner_of_lower
+from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Part, missing, of_hundred
 from arena.rating.battle_columns import MODEL_A, TIE
 from arena.rating.battles import Battles
