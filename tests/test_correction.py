@@ -277,3 +277,15 @@ def test_arrays_and_frames_of_labels_give_the_ratings_of_the_leaderboard(tmp_pat
     assert frame["model"].tolist() == [row.model for row in board.overall]
     with pytest.raises(UsageError, match="no column probability"):
         arena.rate(battles, labels=labels.drop(columns="probability"))
+
+
+def test_the_site_says_both_ratings_and_what_was_corrected(tmp_path):
+    folder = _experiment(tmp_path)
+    _write_document_labels(folder, {"good": 3, "fair": 2, "poor": 0, "other": 0})
+    result = CliRunner().invoke(main, ["rate", str(folder), "--prior", "0.5"])
+    assert result.exit_code == 0, result.output
+
+    index = Path(arena.report(folder)).read_text("utf-8")
+
+    assert "; by people" in index
+    assert "24 labels of documents by 1 person" in index

@@ -131,12 +131,16 @@ def ordinal(rank: int | None) -> str:
 
 
 def rating(row: Row) -> str:
-    """A rating and half of its interval: 1512 ± 32."""
+    """Return a rating and half of its interval: 1512 ± 32; and what people's labels make of it."""
     if row["rating"] is None:
         return ABSENT
+    people = ""
+    if row.get("corrected") is not None:
+        half = plain((row["corrected_upper"] - row["corrected_lower"]) / 2)
+        people = f"; by people {plain(row['corrected'])} ± {half}"
     if row["lower"] is None or row["upper"] is None:
-        return plain(row["rating"])
-    return f"{plain(row['rating'])} ± {plain((row['upper'] - row['lower']) / 2)}"
+        return plain(row["rating"]) + people
+    return f"{plain(row['rating'])} ± {plain((row['upper'] - row['lower']) / 2)}{people}"
 
 
 def plain(value: float | None) -> str:

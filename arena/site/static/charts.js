@@ -65,7 +65,21 @@
   arena.short = (name, most = innerWidth < 720 ? 18 : 34) =>
     name.length > most ? `${name.slice(0, most / 2 - 1)}…${name.slice(-most / 2)}` : name;
 
-  /** Ratings and intervals, one line per row: name, rating, lower, upper. */
+  /** A second, thinner bar of each row: the interval that people's labels correct. */
+  function byPeople(rows, now) {
+    if (!rows.some((row) => (row.corrected ?? null) !== null)) return [];
+    return [
+      {
+        data: rows.map((row) =>
+          (row.corrected ?? null) === null ? null : [row.corrected_lower, row.corrected_upper],
+        ),
+        backgroundColor: now.ink,
+        barThickness: 3,
+      },
+    ];
+  }
+
+  /** Ratings and intervals, one line per row: name, rating, lower, upper; corrected if known. */
   arena.drawIntervals = (figure, rows, words) => {
     const known = rows.filter((row) => row.rating !== null);
     figure.closest('section').hidden = known.length === 0;
@@ -95,6 +109,7 @@
               borderSkipped: false,
               barThickness: 8,
             },
+            ...byPeople(known, now),
           ],
         },
         options: {

@@ -44,8 +44,11 @@
 
   function rating(row) {
     if (absent(row.rating)) return ABSENT;
-    if (absent(row.lower) || absent(row.upper)) return plain(row.rating);
-    return `${plain(row.rating)} ± ${plain((row.upper - row.lower) / 2)}`;
+    const people = absent(row.corrected)
+      ? ''
+      : `; by people ${plain(row.corrected)} ± ${plain((row.corrected_upper - row.corrected_lower) / 2)}`;
+    if (absent(row.lower) || absent(row.upper)) return plain(row.rating) + people;
+    return `${plain(row.rating)} ± ${plain((row.upper - row.lower) / 2)}${people}`;
   }
 
   function possibleRanks(row) {
