@@ -117,3 +117,61 @@ def test_a_further_run_says_who_joined_and_how_far_ratings_moved(tmp_path: Path)
 
     assert "since the last run: new joined at rank 1 of 3" in ended.stderr
     assert "since the last run: ratings moved by" in ended.stderr
+
+
+def test_the_best_is_found_and_models_that_are_surely_not_the_best_play_no_more(
+    tmp_path: Path,
+) -> None:
+    strengths = {"good": 0.9, "fair": 0.4, "poor": 0.1}
+    config = write(tmp_path, strengths, n_queries=200)
+
+    ended = battle(config, "--until", "best")
+
+    assert ended.exit_code == 0, ended.stderr
+    found = re.search(r"best: good, after (\d+) queries, (\d+) battles", ended.stderr)
+    assert found
+    assert "dropped, after queries: " in ended.stderr
+    assert "poor after " in ended.stderr
+    assert n_battles(config) == int(found[2]) < 6 * 200
+
+
+def test_dropped_models_cost_nothing_more_while_the_others_go_on(tmp_path: Path) -> None:
+    config = write(tmp_path, {"one": 0.6, "other": 0.6, "poor": 0.1}, n_queries=100)
+
+    ended = battle(config, "--until", "best")
+
+    dropped = re.search(r"poor after (\d+)", ended.stderr)
+    assert dropped
+    assert "may be best: " in ended.stderr
+    # Three pairs in both orders until then, one pair afterwards.
+    assert n_battles(config) == 6 * int(dropped[1]) + 2 * (100 - int(dropped[1]))
+
+
+def test_a_run_that_was_stopped_drops_the_same_models_as_one_that_nobody_stopped(
+    tmp_path: Path,
+) -> None:
+    config = write(tmp_path, {"one": 0.7, "other": 0.6, "fair": 0.3, "poor": 0.1}, n_queries=100)
+    log = tmp_path / "runs" / "x" / "battles.jsonl"
+    battle(config, "--until", "best")
+    whole = re.sub(r'"at":"[^"]+"', "", log.read_text())
+    lines = log.read_text().splitlines(keepends=True)
+
+    log.write_text("".join(lines[: len(lines) * 2 // 3]))
+    battle(config, "--until", "best")
+
+    assert re.sub(r'"at":"[^"]+"', "", log.read_text()) == whole
+
+
+def test_a_model_within_some_points_of_the_best_is_good_enough(tmp_path: Path) -> None:
+    config = write(tmp_path, {"one": 0.6, "other": 0.6, "poor": 0.1}, n_queries=200)
+
+    ended = battle(config, "--until", "best", "--within", "300")
+
+    assert re.search(r"o\w+ is within 300 Elo of the best, after \d+ queries", ended.stderr)
+
+
+def test_within_without_until_best_is_one_line(tmp_path: Path) -> None:
+    ended = battle(write(tmp_path, {"a": 0.6, "b": 0.4}), "--within", "20")
+
+    assert ended.exit_code == 2
+    assert ended.stderr == "error: --within is for --until best; add it\n"

@@ -6,7 +6,7 @@ It asks about the same battles as a live run, and the same log, budget, gate and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -184,8 +184,9 @@ async def _submit(summary: BatchSummary, batch: BatchOptions, reporter: Reporter
         if submitted.halted:
             return
     if options.until:
-        monitor = _monitor(run, options)
-        summary.decided = str(monitor)
+        prepared = run.prepared
+        rounds = in_rounds(prepared.matchups, len(prepared.material.datasets))
+        summary.decided = str(_monitor(run, options, rounds)[0])
 
 
 def _rounds(run: BatchRun, options: BattleOptions) -> Iterator[Sequence[Matchup] | None]:
@@ -198,26 +199,31 @@ def _rounds(run: BatchRun, options: BattleOptions) -> Iterator[Sequence[Matchup]
         return
     prepared = run.prepared
     judges = [configured.judge for configured in run.judges]
+    over: list[Sequence[Matchup]] = []
     for matchups in in_rounds(prepared.matchups, len(prepared.material.datasets)):
+        monitor, is_decided = _monitor(run, options, over)
+        if is_decided:
+            return
+        playing = [matchup for matchup in matchups if monitor.plays(matchup)]
+        over.append(matchups)
         battle_ids = IdSet()
         for path in Folder(run.experiment.folder).all_battles():
             for battle in read_battles(path):
                 battle_ids.add(battle.id)
-        if all(name in battle_ids for name, _, _ in planned(matchups, prepared.lists, judges)):
-            continue
-        if _monitor(run, options).decided():
-            return
-        yield matchups
+        if not all(name in battle_ids for name, _, _ in planned(playing, prepared.lists, judges)):
+            yield playing
 
 
-def _monitor(run: BatchRun, options: BattleOptions) -> StoppingMonitor:
-    """Return the monitor of the stopping rule, with all battles in the log."""
+def _monitor(
+    run: BatchRun, options: BattleOptions, rounds: Iterable[Sequence[Matchup]]
+) -> tuple[StoppingMonitor, bool]:
+    """Return the monitor after a look at the end of each round, and whether it is decided."""
     assert options.until  # noqa: S101, callers have asked
     monitor = StoppingMonitor(options.until)
     for path in Folder(run.experiment.folder).all_battles():
         for battle in read_battles(path):
             monitor.count(battle)
-    return monitor
+    return monitor, any(monitor.decided(matchups) for matchups in rounds)
 
 
 def _failed_often(run: BatchRun) -> frozenset[str]:

@@ -47,9 +47,16 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--until",
-    type=click.Choice(["separated"]),
+    type=click.Choice(["separated", "best"]),
     help="Add queries in rounds of ten; stop when every adjacent pair of models differs "
-    "significantly.",
+    "significantly, or when the best model is known. With best, models that are surely not the "
+    "best play no more.",
+)
+@click.option(
+    "--within",
+    metavar="ELO",
+    type=Amount(min=0, min_open=True),
+    help="With --until best: stop at a model that is surely within ELO points of the best.",
 )
 @click.option(
     "--until-width",
@@ -86,6 +93,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     shard: str | None,
     until: str | None,
     until_width: float | None,
+    within: float | None,
     dry_run: bool,
     no_gate: bool,
     batch: bool,
@@ -109,6 +117,7 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --max-usd 5
       arena battle handbook/arena.toml --shard 2/8
       arena battle handbook/arena.toml --until separated
+      arena battle handbook/arena.toml --until best --within 20
       arena battle handbook/arena.toml --batch
       arena battle handbook/arena.toml --report
     """
@@ -116,7 +125,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     from arena.store.shards import WHOLE, parse_shard  # noqa: PLC0415
 
     part = parse_shard(shard) if shard else WHOLE
-    rule = _stopping_rule(until, until_width)
+    rule = _stopping_rule(until, until_width, within)
     if rule and (dry_run or limit is not None or shard is not None):
         raise UsageError("--until looks at whole rounds: no --dry-run, --limit or --shard with it")
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
@@ -189,11 +198,17 @@ def demo(
     _battle(config, reporter(quiet=quiet), BattleOptions(max_usd=max_usd), report=report)
 
 
-def _stopping_rule(until: str | None, width_elo: float | None) -> StoppingRule | None:
+def _stopping_rule(
+    until: str | None, width_elo: float | None, within_elo: float | None
+) -> StoppingRule | None:
     from arena.experiment.stopping import StoppingRule  # noqa: PLC0415
 
     if until and width_elo is not None:
-        raise UsageError("--until separated or --until-width ELO, not both")
+        raise UsageError(f"--until {until} or --until-width ELO, not both")
+    if within_elo is not None and until != "best":
+        raise UsageError("--within is for --until best; add it")
+    if until == "best":
+        return StoppingRule(best=True, within_elo=within_elo or 0.0)
     return StoppingRule(width_elo) if until or width_elo is not None else None
 
 

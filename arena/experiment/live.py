@@ -211,7 +211,7 @@ async def _play(
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
         for matchups in rounds:
             battles = pending(
-                matchups,
+                filter(monitor.plays, matchups) if monitor else matchups,
                 prepared.lists,
                 judges,
                 session.log,
@@ -226,7 +226,7 @@ async def _play(
                 emit=session.record,
                 stop=stop,
             )
-            if stop.is_set() or (monitor and monitor.decided()):
+            if stop.is_set() or (monitor and monitor.decided(matchups)):
                 break
     if jobs.n_waiting:
         reporter.say(

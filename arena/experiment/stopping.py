@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
@@ -27,20 +28,26 @@ _FIRST_SCORE: Final[dict[Winner, float]] = {"model_a": 1.0, "model_b": 0.0, "tie
 
 @dataclass(frozen=True, slots=True)
 class StoppingRule:
-    """What is to be decided before a run stops of its own accord."""
+    """What must be decided before a run stops of its own accord."""
 
     width_elo: float | None = None
     """Every rating known to ± so many points; None: each model surely better than the next."""
+    best: bool = False
+    """Find the best model alone; models that are surely not the best are dropped."""
+    within_elo: float = 0.0
+    """With `best`: a model that is surely within so many points of the best is good enough."""
 
     def reached(self, fitted: Fit) -> bool:
-        """Whether the ratings decide it, at whatever moment one asks."""
+        """Return whether the ratings decide it, at whatever moment one asks."""
         if self.width_elo is None:
             return all_separated(fitted)
         return bool(np.all(sequence_half_widths(fitted) * ELO_PER_LOGIT <= self.width_elo))
 
     @property
     def option(self) -> str:
-        """How the command line asks for it, with a space before."""
+        """Return how the command line asks for it, with a space before."""
+        if self.best:
+            return " --until best" + (f" --within {self.within_elo:g}" if self.within_elo else "")
         width = self.width_elo
         return " --until separated" if width is None else f" --until-width {width:g}"
 
@@ -62,6 +69,9 @@ class StoppingMonitor:
         self._datasets: dict[str, int] = {}
         self._queries: dict[tuple[str, str], int] = {}
         self._rows: list[tuple[int, int, float, int, int, bool]] = []
+        self._looked_at: set[tuple[str, str]] | None = None
+        self._dropped: dict[str, int] = {}
+        self._finding = ""
 
     def count(self, battle: Battle) -> None:
         """Take a battle in."""
@@ -77,29 +87,80 @@ class StoppingMonitor:
             )
         )
 
-    def decided(self) -> bool:
-        """Whether the goal is reached; not while a model won or lost everything."""
-        if not self._rows:
+    def plays(self, matchup: Matchup) -> bool:
+        """Return whether both models of a matchup may still be what is looked for."""
+        return matchup.model_a not in self._dropped and matchup.model_b not in self._dropped
+
+    def decided(self, round_played: Iterable[Matchup] | None = None) -> bool:
+        """Look at the ratings, and return whether the goal is reached.
+
+        Args:
+            round_played: the round that is over now. A look goes by the rounds that are over,
+                so that a run that goes on after a stop decides as one that nobody stopped. All
+                battles count where absent.
+        """
+        if round_played is not None:
+            looked_at = self._looked_at or set()
+            self._looked_at = looked_at | {(m.dataset, m.query_id) for m in round_played}
+        comparisons = self._comparisons()
+        if comparisons is None:
             return False
-        columns = (np.array(column) for column in zip(*self._rows, strict=True))
-        first, second, score, query, dataset, placed = columns
-        per_dataset = np.bincount(dataset)
-        comparisons = Comparisons(
-            first=first,
-            second=second,
-            score=score,
-            cluster=query,
-            n_models=len(self._models),
-            weight=len(dataset) / (len(per_dataset) * per_dataset[dataset]),
-            stratum=dataset,
-            placed=placed,
-        )
+        if self._goal.best:
+            return self._best_is_found(fit(comparisons, prior=PRIOR), comparisons)
         try:
             return self._goal.reached(fit(comparisons))
         except DisconnectedError:
             return False
 
+    def _comparisons(self) -> Comparisons | None:
+        """Return the battles of the rounds that are over; None while there are none."""
+        rows = self._rows
+        if self._looked_at is not None:
+            over = {self._queries[query] for query in self._looked_at if query in self._queries}
+            rows = [row for row in rows if row[3] in over]
+        if not rows:
+            return None
+        columns = (np.array(column) for column in zip(*rows, strict=True))
+        first, second, score, query, dataset, placed = columns
+        per_dataset = np.bincount(dataset)
+        n_datasets = np.count_nonzero(per_dataset)
+        return Comparisons(
+            first=first,
+            second=second,
+            score=score,
+            cluster=query,
+            n_models=len(self._models),
+            weight=len(dataset) / (n_datasets * per_dataset[dataset]),
+            stratum=dataset,
+            placed=placed,
+        )
+
+    def _best_is_found(self, fitted: Fit, comparisons: Comparisons) -> bool:
+        """Drop the models that are surely not the best, and return whether one is left."""
+        names = list(self._models)
+        n_queries = len(np.unique(comparisons.cluster))
+        among = np.array([name not in self._dropped for name in names])
+        among = may_be_best(fitted, among, n_at_start=len(names))
+        for code in np.flatnonzero(~among).tolist():
+            self._dropped.setdefault(names[code], n_queries)
+        leader, below = shortfall(fitted, among, n_at_start=len(names))
+        left = [names[code] for code in np.argsort(-fitted.theta).tolist() if among[code]]
+        done = f"after {n_queries:,} queries, {len(comparisons.first):,} battles"
+        if len(left) == 1:
+            self._finding = f"best: {left[0]}, {done}"
+            return True
+        if below * ELO_PER_LOGIT < self._goal.within_elo:
+            near = f"within {self._goal.within_elo:g} Elo of the best"
+            self._finding = f"{names[leader]} is {near}, {done}"
+            return True
+        self._finding = f"may be best: {', '.join(left)}; {done}"
+        return False
+
     def __str__(self) -> str:
+        if self._goal.best:
+            dropped = ", ".join(f"{name} after {n:,}" for name, n in self._dropped.items())
+            finding = self._finding or "no battle was judged: any model may be best"
+            return f"{finding}; dropped, after queries: {dropped}" if dropped else finding
         done = f"{len(self._queries):,} queries, {len(self._rows):,} battles"
         if self.decided():
             return f"decided after {done}: {self._goal}"
