@@ -28,7 +28,7 @@ LAYERS = [
     {"auditing", "experiment"},
     {"batch"},
     {"checking", "comparing", "querying", "site"},
-    {"api"},
+    {"api", "labelling"},
     {"commands"},
     {"cli"},
     {"__main__", "__init__"},

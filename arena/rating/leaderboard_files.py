@@ -30,7 +30,10 @@ from arena.records import Record
 from arena.terminal import printable
 
 OVERALL = "overall"
-_FORMULA = frozenset("=+-@＝＋－＠")
+FORMULA = frozenset("=+-@＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+"""What a spreadsheet takes for the beginning of a formula."""
+
 
 _RATINGS = (
     *("elo", "elo_order_sd", "rating", "lower", "upper"),
@@ -185,16 +188,16 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
             for key, value in tree.pop("retrieval", {}).items():
                 tree[f"retrieval_{key}"] = value
             row_cells = {"dataset": name, **tree}
-            writer.writerow({key: _csv_cell(value) for key, value in row_cells.items()})
+            writer.writerow({key: csv_cell(value) for key, value in row_cells.items()})
     write_atomically(path, [text.getvalue().encode()])
 
 
-def _csv_cell(value: Any) -> Any:
-    """A cell that no spreadsheet computes and no terminal obeys: names are anybody's.
+def csv_cell(value: Any) -> Any:
+    """Return a cell that no spreadsheet computes and no terminal obeys: names are anybody's.
 
     What begins as a formula does gets an apostrophe before it, which spreadsheets take for "text".
     """
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.lstrip()[:1] in _FORMULA and text.strip() else text
+    return f"'{text}" if text.lstrip()[:1] in FORMULA and text.strip() else text

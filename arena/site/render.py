@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+CONTENT_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'"
+)
+"""What a page may load: its own scripts, styles and pictures; nothing from elsewhere or inline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Page:
 
 def render_pages(site: Mapping[str, Any], pages: Iterator[Page]) -> Iterator[tuple[str, bytes]]:
     """File and content of each page; ``site`` is what all of them are told."""
-    environment = _environment()
+    environment = page_environment("arena.site")
     for page in pages:
         root = "../" * page.file.count("/")
         template = environment.get_template(page.template)
@@ -47,11 +53,12 @@ def sources() -> Iterator[bytes]:
             yield file.read_bytes()
 
 
-def _environment() -> Environment:
+def page_environment(package: str) -> Environment:
+    """Return what renders the templates of a package; every text in them is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(
-        loader=PackageLoader("arena.site"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -59,6 +66,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(FILTERS)
+    environment.globals["content_policy"] = CONTENT_POLICY
     return environment
 
 

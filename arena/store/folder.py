@@ -163,6 +163,11 @@ class Folder:
         return self.path / ".labels.lock"
 
     @property
+    def label_claims(self) -> Path:
+        """Return where it stands which items are before whom right now."""
+        return self.path / ".labels.claims.json"
+
+    @property
     def turn_lock(self) -> Path:
         """Return the file that a shard locks while only one of its calls may be under way."""
         return self.path / ".alone.lock"

@@ -133,20 +133,25 @@ def labels_of(lines: Iterable[LabelLine]) -> tuple[Label, ...]:
     Several draws over the same random numbers, such as before and after a model was added, ask
     about an item if any of them does, so its probability is the highest of theirs.
     """
+    lines = list(lines)
+    standing = standing_lines(lines)
+    passed = [line for line in lines if line.event == "pass"]
+    probability = _probabilities([*standing, *passed])
+    return tuple(
+        _label(line, probability[line.item] if line.draw else line.probability) for line in standing
+    )
+
+
+def standing_lines(lines: Iterable[LabelLine]) -> list[LabelLine]:
+    """Return the last label of each item and person, unless it is undone, oldest first."""
     standing: dict[tuple[Item, str], LabelLine] = {}
-    passed: list[LabelLine] = []
     for line in lines:
         if line.event == "pass":
-            passed.append(line)
             continue
         standing.pop((line.item, line.who), None)
         if line.event == "label":
             standing[line.item, line.who] = line
-    probability = _probabilities([*standing.values(), *passed])
-    return tuple(
-        _label(line, probability[line.item] if line.draw else line.probability)
-        for line in standing.values()
-    )
+    return list(standing.values())
 
 
 @contextmanager

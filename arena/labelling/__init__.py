@@ -1,0 +1,1 @@
+"""Ask people about documents and battles: on a local web page, in a terminal, or from a file."""
