@@ -43,8 +43,8 @@ class _Provider:
 def providers(*, as_json: bool) -> None:
     """List the providers that you can name in an arena.toml.
 
-    For each provider the list shows the variable of its key and whether it is set, the address of
-    its API, and how it distinguishes queries from documents.
+    For each provider the list shows the variable of its key and whether it is set. It also shows
+    the address of the API, and how the provider distinguishes queries from documents.
 
     \b
     Example:
