@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 Role = Literal["query", "document"]
@@ -14,6 +15,17 @@ Source = Literal["judge", "identical", "cache"]
 JudgeKind = Literal["pairwise", "pointwise", "qrels"]
 Qrels = Mapping[str, Mapping[str, int]]
 """query_id → doc_id → graded relevance; zero and negative grades are not relevant."""
+
+
+def now(precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+    """Return the current moment, as every file of arena writes it."""
+    return utc(datetime.now(UTC).timestamp(), precision)
+
+
+def utc(seconds: float, precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:
+    """Return a moment in seconds since 1970 as UTC time in ISO 8601, which ends with ``Z``."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +141,17 @@ class Usage:
     cost_usd: float = 0.0  #: at the configured prices
     latency_ms: float = 0.0  #: of the successful request alone
     estimated: bool = False  #: the endpoint did not say what it billed: the cost is the most it is
+
+    def __add__(self, more: Usage) -> Usage:
+        """Return the sum of both; its latency is the longer one, as calls may run at once."""
+        return Usage(
+            self.input_tokens + more.input_tokens,
+            self.output_tokens + more.output_tokens,
+            self.cached_tokens + more.cached_tokens,
+            self.cost_usd + more.cost_usd,
+            max(self.latency_ms, more.latency_ms),
+            self.estimated or more.estimated,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
+from arena.data.metrics import dcg
 from arena.data.trec import grade_lines, run_lines
-from arena.judging.pointwise import TIE_MARGIN, discounted
+from arena.judging.pointwise import TIE_MARGIN
 from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
@@ -135,11 +136,11 @@ def read_grades(path: Path) -> dict[str, dict[str, float]]:
 
 def worth(lists: Lists, grades: Grades, systems: Sequence[str], top_k: int) -> np.ndarray:
     """What each list is worth by the grades, (topics, systems), the best possible being 1."""
-    greatest = discounted([1.0] * top_k)
+    greatest = dcg([1.0] * top_k)
     return np.array(
         [
             [
-                discounted(
+                dcg(
                     [
                         max(graded.get(doc_id, 0), 0) / GREATEST_GRADE
                         for doc_id in lists[system].get(topic, ())[:top_k]

@@ -52,8 +52,9 @@ from arena.errors import (
     UsageError,
 )
 from arena.experiment.spending import open_budgets_and_log
+from arena.records import now
 from arena.store.append import LineFile
-from arena.store.batch_ledger import Job, now, read_jobs
+from arena.store.batch_ledger import Job, read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_replies
 from arena.store.shards import Shard

@@ -18,7 +18,7 @@ from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import Judge
 from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
-from arena.judging.qrels import dcg, qrels_judge
+from arena.judging.qrels import list_dcg, qrels_judge
 from arena.records import Document, JudgeInput, Query, Verdict
 
 HASTY = Retry(base_s=0.002, longest_s=0.01)
@@ -385,9 +385,9 @@ def test_dcg_is_that_of_ir_measures(grades, top_k):
     documents = [Document(f"{i}", "") for i in range(len(grades))]
     qrels = {"q": {f"{i}": grade for i, grade in enumerate(grades)}}
     run_ = {"q": {f"{i}": -float(i) for i in range(len(grades))}}
-    ideal = dcg(sorted(documents, key=lambda d: -qrels["q"][d.doc_id]), qrels["q"], top_k)
+    ideal = list_dcg(sorted(documents, key=lambda d: -qrels["q"][d.doc_id]), qrels["q"], top_k)
 
-    found = dcg(documents, qrels["q"], top_k)
+    found = list_dcg(documents, qrels["q"], top_k)
     measure = ir_measures.nDCG @ top_k
     expected = ir_measures.calc_aggregate([measure], qrels, run_)[measure]
     assert found == pytest.approx(expected * ideal)

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, chat, error
 
+from arena.data.metrics import dcg
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge
-from arena.judging.pointwise import TIE_MARGIN, discounted, grade_of
+from arena.judging.pointwise import TIE_MARGIN, grade_of
 from arena.judging.prompt import load_prompt
 from arena.judging.qrels import qrels_judge
 from arena.judging.reply import Choice
@@ -289,7 +290,7 @@ def test_only_the_top_k_documents_count():
 
 
 def test_the_margin_of_ties_is_a_share_of_the_greatest_difference():
-    greatest = discounted([1] * 5)
+    greatest = dcg([1] * 5)
 
     assert greatest == pytest.approx(sum(1 / math.log2(rank + 1) for rank in range(1, 6)))
     assert judged(grader, "g", "", tie_margin=0.99 / greatest).winner == "first"

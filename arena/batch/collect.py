@@ -22,8 +22,8 @@ from arena.experiment.spending import open_budgets_and_log
 from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter
-from arena.records import Matchup, Reply, Usage
-from arena.store.batch_ledger import Job, Ledger, now, read_ledgers
+from arena.records import Matchup, Reply, Usage, now
+from arena.store.batch_ledger import Job, Ledger, read_ledgers
 from arena.store.battle_log import BattleLog
 
 

@@ -19,7 +19,8 @@ from arena.batch.results import Reader, Results
 from arena.endpoint.file_api import FileApi, segment
 from arena.endpoint.http_errors import TransientApiError
 from arena.errors import ApiError, FatalApiError
-from arena.store.batch_ledger import Job, Ledger, seconds_since, utc
+from arena.records import utc
+from arena.store.batch_ledger import Job, Ledger, seconds_since
 from arena.terminal import one_line
 
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})

@@ -18,7 +18,8 @@ from arena.judging.judge import RequestJudge
 from arena.judging.reply import ChatReply
 from arena.judging.reply_cache import VerdictCache
 from arena.progress import Reporter
-from arena.store.batch_ledger import Ledger, utc
+from arena.records import utc
+from arena.store.batch_ledger import Ledger
 from arena.store.battle_log import BattleLog
 
 

@@ -21,8 +21,7 @@ from arena.experiment.pending import Pending, pending
 from arena.files import cache_folder
 from arena.judging.judge import RequestJudge
 from arena.judging.reply_cache import VerdictCache
-from arena.records import Battle, Matchup, Reply, Usage
-from arena.store.batch_ledger import now
+from arena.records import Battle, Matchup, Reply, Usage, now
 from arena.store.battle_log import BattleLog
 from arena.store.folder import Folder
 from arena.store.grades import GradeBook

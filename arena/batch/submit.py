@@ -32,8 +32,8 @@ from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
 from arena.judging.reply_cache import VerdictCache
 from arena.progress import Reporter
-from arena.records import Matchup
-from arena.store.batch_ledger import Job, Ledger, names_of, now, read_jobs, under_way
+from arena.records import Matchup, now
+from arena.store.batch_ledger import Job, Ledger, names_of, read_jobs, under_way
 from arena.store.battle_log import BattleLog
 from arena.terminal import dollars
 

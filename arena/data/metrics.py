@@ -8,7 +8,7 @@ grade of 1 or more; zero and negative grades add no gain, but their documents co
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,22 @@ class Latency:
     p90_ms: float
     p99_ms: float
     n_samples: int
+
+
+def dcg(gains: Iterable[float]) -> float:
+    """Return the discounted cumulative gain of a list: Σ gain / log2(rank + 1).
+
+    Source: Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418.
+
+    Args:
+        gains: of the documents, best rank first.
+    """
+    return math.fsum(discounted(gain, rank) for rank, gain in enumerate(gains, start=1))
+
+
+def discounted(gain: float, rank: int) -> float:
+    """Return what a gain at a rank, counted from 1, adds to the DCG."""
+    return gain / math.log2(rank + 1)
 
 
 def measure_run(run: Run, qrels: Qrels) -> Metrics | None:

@@ -7,14 +7,13 @@ and with it the online Elo, is the same however fast the single replies were.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from arena.errors import UnjudgedError
 from arena.experiment.pending import Pending
-from arena.records import Battle, Failure, Reply, Side, Source, Usage, Verdict, Winner
+from arena.judging.single_flight import SingleFlight
+from arena.records import Battle, Failure, Reply, Side, Source, Usage, Verdict, Winner, now
 from arena.store.battle_log import BattleLog
 
 WINNERS: Final[Mapping[Side, Winner]] = {"first": "model_a", "second": "model_b", "tie": "tie"}
@@ -30,12 +29,12 @@ class BattleRunner:
 
     def __init__(self, log: BattleLog) -> None:
         self._log = log
-        self._asking: dict[str, asyncio.Future[Verdict]] = {}
+        self._calls: SingleFlight[Verdict] = SingleFlight()
 
     @property
     def asked(self) -> Container[str]:
         """The keys of the requests that are not answered yet."""
-        return self._asking
+        return self._calls
 
     async def run(
         self, pending: Pending, *, replied_at: str | None = None, is_logged: bool = False
@@ -71,34 +70,22 @@ class BattleRunner:
             return verdict, "cache" if free or pending.state == "shared" else "judge"
         if not pending.request:
             return await pending.judge.judge(pending.judge_input), "judge"
-        if pending.request in self._asking:
-            return await self._asking[pending.request], "cache"
-        verdict = await self._ask(pending, replied_at, is_logged=is_logged)
+        if pending.request in self._calls:
+            return await self._calls.result(pending.request), "cache"
+        call = self._ask(pending, replied_at, is_logged=is_logged)
+        verdict = await self._calls.run(pending.request, call)
         return verdict, "cache" if verdict.cached else "judge"
 
     async def _ask(self, pending: Pending, replied_at: str | None, *, is_logged: bool) -> Verdict:
-        """Ask the judge; battles that need the same request meanwhile get the same answer."""
-        asking = asyncio.get_running_loop().create_future()
-        self._asking[pending.request] = asking
-        asking.add_done_callback(_seen)
+        """Ask the judge, and write down what it replied."""
         try:
             verdict = await pending.judge.judge(pending.judge_input)
-            self._log.write_reply(_reply(pending, verdict, replied_at or _now()))
-        except BaseException as error:
-            # Resolve the future first: others may be awaiting it.
-            if isinstance(error, Exception):
-                asking.set_exception(error)
-            else:
-                asking.cancel()
-            is_paid = isinstance(error, UnjudgedError) and bool(error.reply or error.cost_usd)
-            if isinstance(error, UnjudgedError) and is_paid and not is_logged:
-                self._log.write_reply(_unread_reply(pending, error, replied_at or _now()))
+        except UnjudgedError as error:
+            if (error.reply or error.cost_usd) and not is_logged:
+                self._log.write_reply(_unread_reply(pending, error, replied_at or now()))
             raise
-        else:
-            asking.set_result(verdict)
-            return verdict
-        finally:
-            del self._asking[pending.request]
+        self._log.write_reply(_reply(pending, verdict, replied_at or now()))
+        return verdict
 
 
 def _reply(pending: Pending, verdict: Verdict, at: str) -> Reply:
@@ -146,7 +133,7 @@ def _battle(pending: Pending, verdict: Verdict, source: Source) -> Battle:
         cost_usd=usage.cost_usd,
         latency_ms=usage.latency_ms,
         estimated=usage.estimated,
-        at=_now(),
+        at=now(),
         kind=judge.kind,
     )
 
@@ -164,15 +151,5 @@ def _failure(pending: Pending, error: UnjudgedError) -> Failure:
         reason=error.reason,
         detail=error.detail,
         cost_usd=error.cost_usd,
-        at=_now(),
+        at=now(),
     )
-
-
-def _seen(asking: asyncio.Future[Verdict]) -> None:
-    """Mark a shared failure as seen: often nobody else is waiting for it."""
-    if not asking.cancelled():
-        asking.exception()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

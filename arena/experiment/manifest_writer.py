@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
 from arena.files import parse_toml, write_atomically
+from arena.records import now
 from arena.store.folder import Folder
 from arena.store.manifest import Gate, read_manifest
 from arena.version import __version__
@@ -48,14 +48,14 @@ def write_manifest(
     source = experiment.source.read_bytes()
     files = Folder(experiment.folder)
     before = read_manifest(files.path) if files.is_experiment else {}
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    began_at = now("seconds")
     manifest = {
         "experiment": experiment.config.experiment.name,
         "arena": __version__,
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "begun_at": before.get("begun_at", now),
-        "resumed_at": now,
+        "begun_at": before.get("begun_at", began_at),
+        "resumed_at": began_at,
         "planned": prepared.n_matchups * len(judges),
         "config": parse_toml(source),
         "judges": [_judge(judge, gates[judge.judge.name]) for judge in judges],

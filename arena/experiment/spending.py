@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,7 @@ from arena.config import UNPRICED, Config
 from arena.errors import ConfigError, DataError
 from arena.files import locked
 from arena.judging.budget import Budget
-from arena.records import Reply, Usage
+from arena.records import Reply, Usage, now
 from arena.store.batch_ledger import read_ledgers
 from arena.store.battle_log import BattleLog
 from arena.store.claims import Claims, read_claims
@@ -149,7 +148,7 @@ class Budgets:
                 budget = self.own.get(judge)
                 lost = budget is not None and budget.cap.estimated_usd > _ROUNDING_USD
                 usage = Usage(cost_usd=rest_usd, estimated=lost or judge in killed)
-                log.write_reply(Reply("", "", "", None, None, usage, _now(), judge))
+                log.write_reply(Reply("", "", "", None, None, usage, now(), judge))
 
     def _claim(self, judge: str, budget: Budget) -> None:
         self.claims.put(judge, self._spent_usd(judge) + budget.reserved_usd)
@@ -287,7 +286,3 @@ def _cost(line: bytes, path: Path, number: int) -> tuple[str, float]:
         remedy = "mend the line: a cap counts what every reply has cost"
         raise DataError(path, number, "not a reply with its cost", remedy)
     return judge, float(cost_usd)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -20,11 +20,12 @@ from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities, dialect_from
 from arena.judging.learned import Learned
-from arena.judging.meter import Meter, add_usage, reported
+from arena.judging.meter import Meter, reported
 from arena.judging.prompt_cut import Ceiling
 from arena.judging.refused_calls import QUESTION, Doubt
 from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.judging.reply_cache import VerdictCache
+from arena.judging.single_flight import SingleFlight
 from arena.records import Usage
 from arena.terminal import one_line
 
@@ -78,7 +79,7 @@ class Chat:
         self._form = form
         self._cache = cache
         self._keyed: tuple[Messages | None, str] = (None, "")
-        self._asking: dict[str, asyncio.Future[tuple[Any, ChatReply]]] = {}
+        self._calls: SingleFlight[tuple[Any, ChatReply]] = SingleFlight()
         # A limit on the length changes what a judge writes only where it is to write something.
         room = None if form.labels else config.max_tokens
         settings = (config.model, api.identity, config.temperature, room, form.schema, form.labels)
@@ -134,38 +135,39 @@ class Chat:
             BudgetSpentError: the call could cost more than is left.
         """
         key = self.key(messages)
-        if key in self._asking:
-            return await _shared(self._asking[key])
+        if key in self._calls:
+            return await self._shared(key)
         if found := self._kept(key, read):
             return found
-        asking = self._asking[key] = asyncio.get_running_loop().create_future()
-        asking.add_done_callback(_seen)
-        try:
-            if self._delivered is not None:
-                reply = self._delivered.take(key)
-            else:
-                reply = await self._paid(messages)
-            value = self.readable(reply, read)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                asking.set_exception(error)
-            else:
-                asking.cancel()
-            raise
+        return await self._calls.run(key, self._ask_now(key, messages, read))
+
+    async def _ask_now(
+        self, key: str, messages: Messages, read: Callable[[ChatReply], T]
+    ) -> tuple[T, ChatReply]:
+        """Take the reply that was delivered, or ask the endpoint; keep what can be read."""
+        if self._delivered is not None:
+            reply = self._delivered.take(key)
         else:
-            # What a job brought of whole battles is in the log of its experiment alone.
-            if self._cache and (self._delivered is None or self._form.labels):
-                # Not before the caller's own log has it: a run that is killed in between must
-                # find what it paid for there, with its price, and not as a gift of the cache.
-                # A single document's grade is in no log yet, so it is written at once.
-                loop, later = asyncio.get_running_loop(), self._form.schema is not None
-                loop.call_soon(functools.partial(self._cache.put, key, reply, later=later))
-                if later:
-                    loop.call_later(_KEPT_WITHIN_S, self._cache.flush)
-            asking.set_result((value, reply))
-            return value, reply
-        finally:
-            del self._asking[key]
+            reply = await self._paid(messages)
+        value = self.readable(reply, read)
+        # What a job brought of whole battles is in the log of its experiment alone.
+        if self._cache and (self._delivered is None or self._form.labels):
+            # Not before the caller's own log has it: a run that is killed in between must
+            # find what it paid for there, with its price, and not as a gift of the cache.
+            # A single document's grade is in no log yet, so it is written at once.
+            loop, later = asyncio.get_running_loop(), self._form.schema is not None
+            loop.call_soon(functools.partial(self._cache.put, key, reply, later=later))
+            if later:
+                loop.call_later(_KEPT_WITHIN_S, self._cache.flush)
+        return value, reply
+
+    async def _shared(self, key: str) -> tuple[Any, ChatReply]:
+        """Return the answer to a question that another battle asks, and pays for."""
+        try:
+            value, reply = await self._calls.result(key)
+        except UnjudgedError as error:
+            raise UnjudgedError(error.reason, error.detail, reply=error.reply) from None
+        return value, replace(reply, usage=Usage(), cached=True)
 
     def readable(self, reply: ChatReply, read: Callable[[ChatReply], T]) -> T:
         """What ``read`` makes of a reply.
@@ -225,7 +227,7 @@ class Chat:
             except FatalApiError:
                 raise
             except ApiError as error:
-                spent = add_usage(spent, fare.usage)
+                spent += fare.usage
                 if tried := self._without(dialect, error):
                     dialect = tried
                     continue
@@ -237,7 +239,7 @@ class Chat:
                 ) from error
             if dialect is not self.dialect:
                 self._speak(self.dialect.joined(dialect))
-            spent = replace(add_usage(spent, fare.usage), latency_ms=answer.latency_ms)
+            spent = replace(spent + fare.usage, latency_ms=answer.latency_ms)
             reply = chat_reply(answer.body, spent)
             if self._form.labels and dialect.short and reply.cut:
                 # A model that thinks first, or whose words are many tokens, needs more room.
@@ -321,18 +323,3 @@ def _check_ended(reply: ChatReply) -> None:
         remedy = "raise max_tokens, or let the server think less" if thought else "ask for text"
         detail = f"the reply has no text, only {reply.unsaid}, which is no answer; {remedy}"
         raise UnjudgedError("only_reasoning" if thought else "empty", detail)
-
-
-async def _shared(asking: asyncio.Future[tuple[Any, ChatReply]]) -> tuple[Any, ChatReply]:
-    """The answer to a question that another battle asked, and paid for."""
-    try:
-        value, reply = await asyncio.shield(asking)
-    except UnjudgedError as error:
-        raise UnjudgedError(error.reason, error.detail, reply=error.reply) from None
-    return value, replace(reply, usage=Usage(), cached=True)
-
-
-def _seen(asking: asyncio.Future[Any]) -> None:
-    """Mark a shared failure as seen: often nobody else is waiting for it."""
-    if not asking.cancelled():
-        asking.exception()

@@ -278,7 +278,7 @@ class ChatFare:
         """Book what one attempt took."""
         usage = self._meter.usage(body, self._limit, n_bytes=n_bytes)
         reservation.paid(usage.cost_usd, estimated=usage.estimated)
-        self.usage = add_usage(self.usage, usage)
+        self.usage += usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,20 +292,6 @@ class _ChatBill:
 
     def answered(self, body: Mapping[str, Any]) -> None:
         self.fare.answered(body, self.reservation, self.n_bytes)
-
-
-def add_usage(one: Usage, other: Usage) -> Usage:
-    """Both together; the latency is that of the second."""
-    if one == NOTHING:
-        return other
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        math.fsum((one.cost_usd, other.cost_usd)),
-        other.latency_ms,
-        one.estimated or other.estimated,
-    )
 
 
 def reported(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:

@@ -11,10 +11,10 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from arena.config import JudgeConfig
+from arena.data.metrics import dcg
 from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
 from arena.judging.capabilities import ServerCapabilities
@@ -22,7 +22,7 @@ from arena.judging.chat import Chat, Messages
 from arena.judging.judge import RequestJudge
 from arena.judging.prompt import Prompt, render_document
 from arena.judging.reply import ChatReply, Choice, read_choice
-from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict
+from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict, now
 
 SCALES: Final[Mapping[str, tuple[str, ...]]] = {
     "binary": ("no", "yes"),
@@ -57,11 +57,6 @@ def pointwise_judge(
         on_grade: told of each grade when it is first needed, as long as this judge lives.
     """
     return _PointwiseJudge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
-
-
-def discounted(gains: Sequence[float]) -> float:
-    """Σ gain / log2(rank + 1), best first (Järvelin and Kekäläinen 2002)."""
-    return math.fsum(gain / math.log2(rank + 1) for rank, gain in enumerate(gains, start=1))
 
 
 def grade_of(choice: Choice, labels: Sequence[str]) -> float:
@@ -156,7 +151,7 @@ class _PointwiseJudge:
                 failures.append(result)
             else:
                 gains[document.doc_id], paid = result
-                usage = _sum(usage, paid)
+                usage += paid
         if failures:
             raise _worst(failures, usage)
         sides = [
@@ -167,9 +162,9 @@ class _PointwiseJudge:
         return Verdict(self._winner(*sides), None, reply, usage, cached=usage == Usage())
 
     def _winner(self, first: Sequence[float], second: Sequence[float]) -> Side:
-        greatest = discounted([1.0] * self._top_k)
+        greatest = dcg([1.0] * self._top_k)
         # Rounded, so that a verdict read from its record is the one that was given.
-        lead = (discounted(_rounded(first)) - discounted(_rounded(second))) / greatest
+        lead = (dcg(_rounded(first)) - dcg(_rounded(second))) / greatest
         if not lead or abs(lead) < self._tie_margin:
             return "tie"
         return "first" if lead > 0 else "second"
@@ -195,7 +190,6 @@ class _PointwiseJudge:
         self, place: tuple[str, str, str], grade: float, choice: Choice, reply: ChatReply
     ) -> Grade:
         probs = choice.probs
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return Grade(
             *place,
             grade=grade,
@@ -208,7 +202,7 @@ class _PointwiseJudge:
             output_tokens=reply.usage.output_tokens,
             cost_usd=reply.usage.cost_usd,
             estimated=reply.usage.estimated,
-            at=now,
+            at=now(),
         )
 
     def _choice(self, reply: ChatReply) -> Choice:
@@ -231,17 +225,6 @@ def _worst(failures: Sequence[BaseException], usage: Usage) -> BaseException:
         reply=first.reply,
         cost_usd=math.fsum((usage.cost_usd, *(failure.cost_usd for failure in unjudged))),
         estimated=usage.estimated or any(failure.estimated for failure in unjudged),
-    )
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.output_tokens + other.output_tokens,
-        one.cached_tokens + other.cached_tokens,
-        math.fsum((one.cost_usd, other.cost_usd)),
-        max(one.latency_ms, other.latency_ms),
-        one.estimated or other.estimated,
     )
 
 

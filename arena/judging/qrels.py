@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
+from arena.data.metrics import dcg
 from arena.digest import content_hash
 from arena.errors import UnjudgedError
 from arena.judging.chat import Messages
@@ -29,12 +29,9 @@ def qrels_judge(qrels: Mapping[str, Qrels], top_k: int) -> Judge:
     return _QrelsJudge(qrels, top_k)
 
 
-def dcg(documents: Sequence[Document], grades: Mapping[str, int], top_k: int) -> float:
-    """Discounted cumulative gain of a list with linear gains; ungraded documents gain nothing."""
-    return math.fsum(
-        max(grades.get(document.doc_id, 0), 0) / math.log2(rank + 1)
-        for rank, document in enumerate(documents[:top_k], start=1)
-    )
+def list_dcg(documents: Sequence[Document], grades: Mapping[str, int], top_k: int) -> float:
+    """Return the DCG of a list with linear gains; ungraded documents gain nothing."""
+    return dcg(max(grades.get(document.doc_id, 0), 0) for document in documents[:top_k])
 
 
 class _QrelsJudge:
@@ -68,6 +65,8 @@ class _QrelsJudge:
         if not grades:
             detail = f"dataset {exhibit.dataset} has no qrels for query {query_id}"
             raise UnjudgedError("no_qrels", detail)
-        lead = dcg(exhibit.first, grades, self._top_k) - dcg(exhibit.second, grades, self._top_k)
+        lead = list_dcg(exhibit.first, grades, self._top_k) - list_dcg(
+            exhibit.second, grades, self._top_k
+        )
         winner: Side = "first" if lead > 0 else "second"
         return Verdict("tie" if abs(lead) < _SAME_DCG else winner)

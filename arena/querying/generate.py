@@ -11,7 +11,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -47,7 +46,7 @@ from arena.querying.settings import (
     open_desk,
     sample_documents,
 )
-from arena.records import Document
+from arena.records import Document, now
 from arena.signals import interruptible
 from arena.terminal import dollars
 from arena.version import __version__
@@ -281,8 +280,3 @@ class Asking:
 
 def _read(reply: ChatReply) -> tuple[str, ...]:
     return read_queries(reply.text, cut=reply.cut)
-
-
-def now() -> str:
-    """UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

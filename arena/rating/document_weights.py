@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arena.data.metrics import discounted
 from arena.rating.comparisons import Floats, Ints
 
 
@@ -86,7 +87,7 @@ def document_weights(
         top_k: ranks that count; the experiment's ``top_k``.
     """
     queries = tuple(query_ids)
-    share = 1 / np.log2(np.arange(2, top_k + 2))
+    share = np.array([discounted(1.0, rank) for rank in range(1, top_k + 1)])
     shares = (share / share.sum()).tolist()
     doc_ids: list[str] = []
     query: list[int] = []

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
@@ -15,7 +14,7 @@ from arena.data.passages import Passages, queries_in_corpus
 from arena.data.trec import read_run, separate_ties
 from arena.embedding.open import open_embedder
 from arena.errors import ApiError, UsageError
-from arena.records import Dataset, RetrievalStats, Run, ScoredDoc
+from arena.records import Dataset, RetrievalStats, Run, ScoredDoc, now
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.command import rank_by_command
 from arena.retrieval.dense import rank_by_vectors
@@ -138,7 +137,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     return run, replace(
         stats,
         n_documents=n_documents,
-        measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if measured else None,
+        measured_at=now("seconds") if measured else None,
         place=(place or _this_machine()) if measured else None,
     )
 

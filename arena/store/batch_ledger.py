@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import orjson
 
 from arena.errors import DataError
+from arena.records import now
 from arena.store.append import LineFile
 from arena.store.folder import Folder
 from arena.store.shards import WHOLE, Shard
@@ -172,17 +173,6 @@ def under_way(folder: Path) -> set[str]:
 def names_of(jobs: Iterable[Job]) -> set[str]:
     """Return ids and keys of the requests of jobs."""
     return {name for job in jobs for pair in job.requests.items() for name in pair}
-
-
-def now() -> str:
-    """This moment, as the log writes it."""
-    return utc(datetime.now(UTC).timestamp())
-
-
-def utc(seconds: float) -> str:
-    """A moment in seconds since 1970, as the log writes it."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seconds_since(at: str) -> float | None:
