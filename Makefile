@@ -19,7 +19,7 @@ site: $(VENV)/demo  ## sites of the demo and, where they are, of reference corpo
 	fi
 
 test: $(VENV)/test  ## all tests
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 check: lint types test  ## what has to pass before a change lands
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import together
 from site_browser import browser, page, sites  # noqa: F401 - fixtures of several modules
 
 from arena import redaction
@@ -16,6 +17,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+pytest_xdist_make_scheduler = pytest.hookimpl(tryfirst=True, optionalhook=True)(together.scheduler)
+pytest_collection_modifyitems = together.mark
 
 
 @pytest.fixture(scope="session")

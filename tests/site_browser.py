@@ -80,6 +80,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
 
 @pytest.fixture(scope="module")
 def browser(sites: Sites) -> Iterator[Browser]:
+    # Playwright's event loop runs in this thread until then: no other module could start its own.
     with chromium() as browser:
         yield browser
 

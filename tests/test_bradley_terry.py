@@ -328,18 +328,6 @@ def test_a_model_with_one_tie_is_rated_and_very_unsure():
     assert (ranks.rank_lower[3], ranks.rank_upper[3]) == (1, 4)
 
 
-def test_five_hundred_models_are_rated():
-    comparisons = simulate(np.linspace(-1, 1, 500), 20_000, 200, np.random.default_rng(6))
-
-    ratings = fit(comparisons)
-
-    assert gradient(comparisons, ratings.theta, ratings.position)[:-1] == pytest.approx(0, abs=1e-6)
-    assert np.isfinite(ratings.covariance).all()
-    certainty = from_sandwich(ratings, level=0.95)
-    assert np.isfinite(certainty.p_better).all()
-    assert np.isfinite(certainty.tail)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

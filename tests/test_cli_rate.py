@@ -149,6 +149,7 @@ def test_five_hundred_models_are_rated(tmp_path):
     assert done.exit_code == 0
     board = read_leaderboard(tmp_path / "leaderboard.json")
     assert len(board.pairs) == 500 * 499 // 2
+    assert all(0 <= pair.p_better <= 1 for pair in board.pairs)
     assert all(row.rating is not None and row.lower < row.rating for row in board.overall)
 
 

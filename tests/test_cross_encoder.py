@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from together import TORCH
 
 from arena.config import ModelConfig
 from arena.errors import ApiError, ArenaError, UsageError
@@ -15,6 +16,7 @@ from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredD
 from arena.retrieval.retrieve import retrieve
 
 pytestmark = [
+    TORCH,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     # Looked for, not imported: a worker that runs none of these tests need not pay for torch.
     pytest.mark.skipif(

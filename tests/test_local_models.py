@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from model_folders import onnx_folder, static_folder, torch_folder, wheel, write
+from together import TORCH
 
 from arena.config import DatasetConfig, ModelConfig, parse_config
 from arena.data.load import load_dataset
@@ -22,6 +23,8 @@ from arena.experiment.experiment import Experiment
 from arena.experiment.runs import RunSpec
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
+
+pytestmark = TORCH
 
 TEXTS = ["Return the items of a list in order.", "How do I sort?", "日本語", "x " * 600, "a cat"]
 

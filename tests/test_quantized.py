@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from together import TORCH
 
 from arena.config import DatasetConfig, ModelConfig
 from arena.data.load import load_dataset
@@ -163,6 +164,7 @@ def test_a_numpy_that_cannot_count_bits_finds_the_same():
     assert (quantized._counted_by_table(words.T) == np.bitwise_count(words.T)).all()
 
 
+@TORCH
 def test_int8_keeps_the_codes_of_sentence_transformers():
     library = pytest.importorskip(
         "sentence_transformers.util.quantization", reason="needs sentence-transformers"

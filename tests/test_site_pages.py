@@ -16,7 +16,7 @@ from site_browser import rows, until, visit
 from arena.site import render
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 STATIC = Path(render.__file__).parent / "static"
 TEMPLATES = STATIC.parent / "templates"
@@ -24,17 +24,46 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 400, "height": 800}
 
 
-@pytest.mark.parametrize("way", ["disk", "http"])
-def test_every_page_loads_without_an_error_and_runs_nothing_of_its_texts(sites, browser, way):
-    with served(sites.whole) as address, page_of(browser) as page:
+@pytest.mark.parametrize(
+    ("way", "scheme", "viewport"), [("disk", "light", DESKTOP), ("http", "dark", PHONE)]
+)
+def test_every_page_loads_can_be_read_and_runs_nothing_of_its_texts(
+    sites, browser, way, scheme, viewport
+):
+    _, other_model = (path for path in sites.pages if path.startswith("models/"))
+    with (
+        served(sites.whole) as address,
+        page_of(browser, color_scheme=scheme, viewport=viewport) as page,
+    ):
         for path in sites.pages:
             visit(page, f"{sites.url if way == 'disk' else address}/{path}")
 
             assert page.evaluate("window.canary") is None, path
             assert page.locator("script:not([src]), [onerror], [onmouseover], img").count() == 0
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width == viewport["width"], path
+            if path not in ("compare.html", other_model):  # others of their kinds are looked at
+                assert list(_barriers(page)) == [], path
 
 
-def test_names_that_are_attacks_are_shown_as_names(sites, page):
+def _barriers(page: Page) -> Iterator[tuple[str, str]]:
+    """What axe holds against a page: the rule, and what breaks it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    options = {"resultTypes": ["violations"], "preload": False}  # preloading fetches: not from disk
+    alike = "details:nth-of-type(-n + 2)"  # a list of queries has dozens that are built alike
+    page.evaluate(f"document.querySelectorAll('{alike}').forEach((one) => (one.open = true))")
+    for found in Axe().run(page, options=options).response["violations"]:
+        yield found["id"], found["nodes"][0]["html"][:200]
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    with page_of(browser, viewport=PHONE) as page:
+        yield page
+
+
+def test_names_that_are_attacks_are_shown_as_names(sites, phone):
     files = sorted((sites.foreign / "models").iterdir())
     for url in [
         "index.html",
@@ -42,13 +71,14 @@ def test_names_that_are_attacks_are_shown_as_names(sites, page):
         "battles.html",
         "judge.html",
     ]:
-        visit(page, f"{sites.foreign.as_uri()}/{url}")
+        visit(phone, f"{sites.foreign.as_uri()}/{url}")
 
-        assert page.evaluate("window.canary") is None
-        assert page.locator("img, [onerror]").count() == 0
-    visit(page, f"{sites.foreign.as_uri()}/index.html")
-    assert any(name.startswith("<script>window.canary=1</script>") for name in rows(page, 1))
-    hrefs = page.eval_on_selector_all("a", "(all) => all.map((a) => a.getAttribute('href'))")
+        assert phone.evaluate("window.canary") is None
+        assert phone.locator("img, [onerror]").count() == 0
+        assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"], url
+    visit(phone, f"{sites.foreign.as_uri()}/index.html")
+    assert any(name.startswith("<script>window.canary=1</script>") for name in rows(phone, 1))
+    hrefs = phone.eval_on_selector_all("a", "(all) => all.map((a) => a.getAttribute('href'))")
     assert all(re.match(r"models/|https://|#|\w+\.(html|json|csv)\b", href) for href in hrefs)
 
 
@@ -76,42 +106,6 @@ def test_the_theme_is_toggled_and_remembered(sites, browser):
         assert light == "rgb(255, 255, 255)"
         assert dark != light
         assert page.evaluate(background) == dark
-
-
-def test_axe_finds_nothing(sites, browser):
-    _, other_model = (path for path in sites.pages if path.startswith("models/"))
-    kinds = [path for path in sites.pages if path not in ("compare.html", other_model)]
-    on_a_phone = [path for path in kinds if not path.startswith(("battles.html#", "method"))]
-
-    with page_of(browser, color_scheme="light", viewport=DESKTOP) as page:
-        assert list(_barriers(page, sites.url, kinds)) == []
-    with page_of(browser, color_scheme="dark", viewport=PHONE) as page:
-        assert list(_barriers(page, sites.url, on_a_phone)) == []
-
-
-def _barriers(page: Page, url: str, paths: list[str]) -> Iterator[tuple[str, str, str]]:
-    """What axe holds against pages: the page, the rule, and what breaks it."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    axe = Axe()
-    options = {"resultTypes": ["violations"], "preload": False}  # preloading fetches: not from disk
-    for path in paths:
-        visit(page, f"{url}/{path}")
-        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-        for found in axe.run(page, options=options).response["violations"]:
-            yield path, found["id"], found["nodes"][0]["html"][:200]
-
-
-def test_no_page_scrolls_sideways_on_a_phone(sites, browser):
-    with page_of(browser, viewport=PHONE) as page:
-        for folder, paths in (
-            (sites.whole, sites.pages),
-            (sites.foreign, ["index.html", "battles.html"]),
-        ):
-            for path in paths:
-                visit(page, f"{folder.as_uri()}/{path}")
-
-                assert page.evaluate("document.documentElement.scrollWidth") == 400, path
 
 
 @pytest.mark.parametrize("way", ["disk", "http"])
