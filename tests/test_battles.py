@@ -2,23 +2,19 @@ from __future__ import annotations
 
 import builtins
 import json
-import os
-import subprocess
 import sys
-import threading
-from dataclasses import fields
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ArenaError, DataError, UsageError
-from arena.rating import battle_readers as battle_jsonl
+from arena.rating import battle_duckdb, battle_readers
 from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battles import from_frame, load_aliases, load_battles
-from arena.rating.forked import map_forked, usable_processes
 
 ALIASES = {
     "Bge M3 Deepinfra": "bge-m3",
@@ -322,95 +318,127 @@ def test_a_cost_that_is_no_number_is_an_error_that_says_where(tmp_path):
         load_battles([path])
 
 
-cells = st.sampled_from(["q", "1", 1, 1.0, True, None, "ä", 0.25])
+cells = st.one_of(
+    st.sampled_from(["q", "1", 1, 1.0, True, None, "ä\n", 0.25, "null", "NaN", 2**64, 10**4100]),
+    st.sampled_from([float("nan"), 1e300, [1], {"b": 1, "a": [None]}, "\u2028 \x00", "", -0.0]),
+    st.text(max_size=3),
+)
+column_names = st.sampled_from(
+    ["query_id", "dataset", "judge", "x", "swapped", "question_id", "prompt", "Query 'ID\"", "kind"]
+)
 lines_of_a_log = st.lists(
     st.one_of(
         st.builds(
-            lambda a, winner, more: json.dumps(row(a, winner=winner, **more)),
-            st.sampled_from(["a1", "a2", "a 3"]),
-            st.sampled_from(["model_a", "model_b", "tie", "?"]),
-            st.dictionaries(st.sampled_from(["query_id", "dataset", "judge", "x"]), cells),
+            lambda make, a, winner, more: json.dumps(
+                {**make, "winner": winner, "model_a": a, **more}
+            ),
+            st.sampled_from([row(), row(), ours("i"), ours("j", cost_usd=0.5)]),
+            st.sampled_from(["a1", "a2", "a 3", 7]),
+            st.sampled_from(["model_a", "model_b", "tie", 1]),
+            st.dictionaries(column_names, cells, max_size=4),
         ),
-        st.sampled_from(["", "  ", "{bad", json.dumps(row(swapped=True)), json.dumps(ours("i"))]),
+        st.builds(
+            lambda p: json.dumps(ours("p", probs=p)),
+            st.sampled_from([None, {"first": 0.5, "second": 0.25, "tie": 0.25}, {}, 3]),
+        ),
+        st.sampled_from(
+            [
+                *["", "  ", "{bad", "null", "7", "{}", "[]", json.dumps(row(swapped=True))],
+                json.dumps(row()) + json.dumps(row()),
+                json.dumps(row(x="y")).replace("y", "\\ud83d"),
+                json.dumps(row(Query_ID=1, query_id=2)),
+                json.dumps(row()).replace('"a1"', '"a1", "model_a": "a9"'),
+                json.dumps(row()).replace('"a1"', "inf"),
+            ]
+        ),
     ),
     min_size=1,
-    max_size=12,
+    max_size=9,
 )
 
 
-@given(lines_of_a_log, st.integers(1, 5), st.booleans())
-@settings(max_examples=100, deadline=None)
-def test_a_log_read_in_parts_is_the_log_read_whole(tmp_path_factory, lines, n_parts, ended):
-    path = tmp_path_factory.mktemp("parts") / "log.jsonl"
+def table_or_error(path, monkeypatch, from_size):
+    """All that a file holds, or what is wrong with it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(battle_readers, "_FAST_BYTES", from_size)
+        try:
+            table = battle_readers.read_table(path)
+        except ArenaError as error:
+            return str(error)
+    columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
+    return columns, list(table.ids), list(table.probs), table.notes
+
+
+@given(lines=lines_of_a_log, ended=st.booleans())
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_large_log_is_read_as_a_small_one_is(tmp_path_factory, monkeypatch, lines, ended):
+    path = tmp_path_factory.mktemp("large") / "log['1']*.jsonl"
     path.write_text("\n".join(lines) + "\n" * ended, encoding="utf-8")
 
-    def read(n_processes):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(battle_jsonl, "_SPAN_BYTES", 1)
-            patch.setattr(battle_jsonl, "usable_processes", lambda: n_processes)
-            patch.setattr(battle_jsonl, "map_forked", lambda work, items: list(map(work, items)))
-            try:
-                battles = load_battles([path])
-            except ArenaError as error:
-                return str(error)
-        columns = (getattr(battles, field.name) for field in fields(battles))
-        return [c.tolist() if isinstance(c, np.ndarray) else c for c in columns]
-
-    assert read(n_parts) == read(1)
+    assert table_or_error(path, monkeypatch, 1) == table_or_error(path, monkeypatch, sys.maxsize)
 
 
-def test_processes_share_the_reading_and_one_that_dies_is_replaced(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", [ours(f"x{i}", query_id=f"q{i}") for i in range(5000)])
-    script = f"""
-import os
-from pathlib import Path
-from arena.rating import battle_readers as battle_jsonl
-from arena.rating.battles import load_battles
+def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
+    rows = [ours(f"x{i}", query_id=f"q{i % 3}", source="judge", cost_usd=0.1) for i in range(9)]
+    own = jsonl(tmp_path / "own.jsonl", [{**each, "probs": {"first": 1}} for each in rows])
+    other = jsonl(tmp_path / "other.jsonl", [row(question=["a", i % 2], order=i) for i in range(9)])
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(battle_readers, "_read_rows", None)
 
-here = os.getpid()
-whole = battle_jsonl._read_span
+    tables = [battle_readers.read_table(path) for path in (own, other)]
 
-def read(reading, span):
-    if span[0] and os.getpid() != here and Path({str(tmp_path / "die")!r}).exists():
-        os.kill(os.getpid(), 9)
-    assert os.getpid() != here or not span[0] or Path({str(tmp_path / "die")!r}).exists()
-    return whole(reading, span)
-
-battle_jsonl._SPAN_BYTES = 1
-battle_jsonl.usable_processes = lambda: 3
-battle_jsonl._read_span = read
-for _ in range(2):
-    print(len(load_battles([Path({str(path)!r})])))
-    Path({str(tmp_path / "die")!r}).touch()
-"""
-    alone = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=alone, capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout.split() == ["5000", "5000"]
+    assert [table.n_rows for table in tables] == [9, 9]
+    assert list(tables[0].ids) == [each["id"] for each in rows]
+    assert tables[0].probs[0] == {"first": 1}
+    assert tables[1].columns["query_id"].distinct == ('["a",0]', '["a",1]')
 
 
-def test_what_no_process_can_be_had_for_is_done_here(monkeypatch):
-    def refuse():
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", query_id="r"), ours("x")])
+    jsonl(tmp_path / "failures.jsonl", [{"id": "y"}, {"id": "z"}])
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
 
-    monkeypatch.setattr("os.fork", refuse)
+    battles = load_battles([tmp_path])
 
-    assert map_forked(abs, [-1, -2, -3]) == [1, 2, 3]
+    assert len(battles) == 2
+    assert battles.failures == 1
+    assert any("1 lines repeat the id" in note for note in battles.notes)
+    assert load_battles([path]).notes == battles.notes
 
 
-def test_nothing_is_forked_where_other_threads_run():
-    waiting = threading.Event()
-    thread = threading.Thread(target=waiting.wait)
-    thread.start()
+def test_a_log_that_shrinks_before_its_ids_are_read_is_an_error(tmp_path, monkeypatch):
+    path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y")])
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    ids = battle_readers.read_table(path).ids
+    jsonl(path, [ours("x")])
 
-    try:
-        assert usable_processes() == 1
-    finally:
-        waiting.set()
-        thread.join()
+    with pytest.raises(DataError, match=r"battles\.jsonl: changed while arena read it"):
+        list(ids)
+
+
+def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):
+    path = jsonl(tmp_path / "log.jsonl", [row()])
+    other = jsonl(tmp_path / "other.jsonl", [row()])
+
+    with battle_duckdb._connected(path) as connection:
+        assert connection.execute(f"SELECT * FROM read_text('{path}')").fetchall()
+        for refused in (
+            f"SELECT * FROM read_text('{other}')",
+            f"SELECT * FROM read_json('{tmp_path}/*')",
+            f"COPY (SELECT 1) TO '{tmp_path}/new.csv'",
+            f"ATTACH '{tmp_path}/new.db'",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+            "SET enable_external_access = true",
+            f"SET allowed_paths = ['{other}']",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(refused)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log.jsonl", "other.jsonl"]
 
 
 def test_an_unfinished_last_line_of_our_log_is_skipped_and_reported(tmp_path):

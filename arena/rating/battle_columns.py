@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.errors import DataError
+from arena.rating.battle_duckdb import UniqueIds
 from arena.rating.battle_table import BattleTable, Column
 
 Codes = NDArray[np.int32]
@@ -236,10 +237,8 @@ def _has_places(table: BattleTable) -> Mask:
     return found
 
 
-def read_repeated_ids(
-    tables: Sequence[BattleTable], matchups: NDArray[np.int64]
-) -> tuple[Mask, set[Any]]:
-    """Where our own logs repeat a battle already read, and the ids of all their battles.
+def read_repeated_ids(tables: Sequence[BattleTable], matchups: NDArray[np.int64]) -> Mask:
+    """Where our own logs repeat a battle already read.
 
     Args:
         tables: all logs.
@@ -249,14 +248,16 @@ def read_repeated_ids(
     Raises:
         DataError: a line of our own log has no id.
     """
-    for table in tables:
+    repeated = np.zeros(len(matchups), np.bool_)
+    own = [table for table in tables if table.ids]
+    if len(own) == 1 and isinstance(own[0].ids, UniqueIds):
+        return repeated
+    for table in own:
         odd = [not isinstance(name, str | int) or name == "" for name in table.ids]
         if any(odd):
             given = table.ids[odd.index(True)]
-            raise _error(table, np.array(odd), "id", given, "mend or remove the line")
-    ids = {battle_id for table in tables for battle_id in table.ids}
-    repeated = np.zeros(len(matchups), np.bool_)
-    if len(ids) < sum(len(table.ids) for table in tables):
+            raise _error(table, np.array(odd), "id", given, "remove or correct the line")
+    if len(battle_ids(own)) < sum(len(table.ids) for table in own):
         first: dict[Any, int] = {}
         start = 0
         for table in tables:
@@ -264,7 +265,12 @@ def read_repeated_ids(
                 before = first.setdefault(battle_id, row)
                 repeated[row] = before != row and (matchups[row] == matchups[before]).all()
             start += table.n_rows
-    return repeated, ids
+    return repeated
+
+
+def battle_ids(tables: Sequence[BattleTable]) -> set[Any]:
+    """Return the ids of all battles of our own logs."""
+    return {battle_id for table in tables for battle_id in table.ids}
 
 
 def refuse_self_battles(table: BattleTable, same: Mask) -> None:

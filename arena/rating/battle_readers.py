@@ -7,11 +7,9 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
-import sys
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, islice, repeat, takewhile
 from operator import itemgetter
@@ -26,6 +24,7 @@ from arena.data.csv_file import csv_records
 from arena.data.rows import UNREADABLE, is_plain, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
+from arena.rating.battle_duckdb import read_parts
 from arena.rating.battle_table import (
     HINT,
     OPTIONAL,
@@ -40,10 +39,8 @@ from arena.rating.battle_table import (
     coded_columns,
     hashable,
     is_query_text,
-    join_columns,
     query_columns,
 )
-from arena.rating.forked import map_forked, usable_processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,33 +171,12 @@ def _cell(value: Any) -> Any:
 
 
 _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
-_SPAN_BYTES = 1 << 24
-"""Less than this is read sooner than another process is started."""
+_FAST_BYTES = 1 << 24
+"""A file of this size or more is read by DuckDB, which takes a tenth of a second to import."""
 
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
 _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What is read, and how."""
-
-    path: Path
-    names: tuple[str, ...]  #: of the columns that are coded
-    own: bool  #: whether arena wrote the file
-    exact: bool = False  #: whether some whole number is too long for the fast parser
-
-
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """What the lines of one stretch of a file say."""
-
-    columns: dict[str, Column]
-    n_rows: int
-    ids: list[Any]
-    probs: list[Any]  #: empty if no row has any
-    unfinished: bool  #: whether it ends in half a line that was not read
 
 
 def read_jsonl(path: Path) -> BattleTable:
@@ -214,56 +190,41 @@ def read_jsonl(path: Path) -> BattleTable:
     own = OWN.issubset(first)
     others = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
-    collecting = gc.isenabled()
-    gc.disable()  # rows hold no cycles, and to look for some takes a tenth of the time
-    try:
-        reading, parts = _Reading(path, names, own), _cut(path)
-        spans = map_forked(partial(_read_span, reading), parts)
-        if any(map(_is_rounded, spans)):
-            spans = map_forked(partial(_read_span, replace(reading, exact=True)), parts)
-    finally:
-        if collecting:
-            gc.enable()
-    unfinished = f"{path}: the last line is unfinished and was not read"
-    probs = any(span.probs for span in spans)
-    table = BattleTable(
-        str(path),
-        join_columns([(span.columns, span.n_rows) for span in spans]),
-        line_of=partial(_line_of, path),
-        ids=[battle_id for span in spans for battle_id in span.ids],
-        probs=[p for s in spans for p in s.probs or [None] * s.n_rows] if probs else (),
-        notes=(unfinished,) if any(span.unfinished for span in spans) else (),
-    )
+    parts = read_parts(path, names, own=own) if _is_for_duckdb(path, own=own) else None
+    if parts:
+        line_of = partial(_line_of, path)
+        return checked(BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs))
+    table = _read_rows(path, names, own=own, exact=False)
+    if _is_rounded(table):
+        table = _read_rows(path, names, own=own, exact=True)
     return checked(table)
 
 
-def _cut(path: Path) -> list[tuple[int, int]]:
-    """Stretches of about equal length, from the start of a line to the end of a line."""
-    if not is_plain(path):
-        return [(0, sys.maxsize)]
-    size = path.stat().st_size
-    n_spans = min(usable_processes(), size // _SPAN_BYTES) if size > _SPAN_BYTES else 1
-    ends = [0]
+def _is_for_duckdb(path: Path, *, own: bool) -> bool:
+    """Whether DuckDB should try a file: a large one, of UTF-8 that is not compressed."""
+    if path.stat().st_size < _FAST_BYTES or not is_plain(path):
+        return False
     with path.open("rb") as file:
-        for span in range(1, n_spans):
-            file.seek(max(size * span // n_spans, ends[-1]))
-            file.readline()
-            ends.append(file.tell())
-    return list(zip(ends, (*ends[1:], size), strict=True))
+        file.seek(-1, os.SEEK_END)
+        # The row loop knows what to do with a line of our own log that was cut off.
+        return not own or file.read() == b"\n"
 
 
-def _read_span(reading: _Reading, span: tuple[int, int]) -> _Span:
-    names, own = reading.names, reading.own
+def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> BattleTable:
+    """Read a log row by row.
+
+    Args:
+        path: the file.
+        names: the columns to code.
+        own: whether arena wrote the file.
+        exact: whether some whole number is too long for the fast parser.
+    """
     wanted = (*names, "probs", "id") if own else (*names, "probs")
-    coder, start, unfinished = Coder(names), span[0], False
+    coder, start, unfinished = Coder(names), 0, False
     ids: list[Any] = []
     probs: list[Any] = []
-    n_rows = 0
-    with opened(reading.path) as file:
-        if start:
-            file.seek(start)
-        # The last line may have grown past the end meanwhile: then it is read, and all is read.
-        while start < span[1] and (chunk := file.read(min(_CHUNK_BYTES, span[1] - start))):
+    with opened(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
             if not chunk.endswith(b"\n"):
                 chunk += file.readline()
             lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
@@ -272,19 +233,26 @@ def _read_span(reading: _Reading, span: tuple[int, int]) -> _Span:
                 unfinished = True
                 lines.pop()
             try:
-                columns, count = _cells(_rows(lines, exact=reading.exact), wanted)
+                columns, count = _cells(_rows(lines, exact=exact), wanted)
                 for name in names:
                     cells = columns.get(name)
                     asked = cells is not None and is_query_text(name)
                     coder.add(name, map(hashable, cells or ()) if asked else cells, count)
             except (orjson.JSONDecodeError, AttributeError, TypeError):
-                raise _bad_line(reading.path, lines, start) from None
+                raise _bad_line(path, lines, start) from None
             if own:
                 ids += columns.get("id") or [None] * count
             probs += columns.get("probs") or [None] * count
-            n_rows += count
             start += len(chunk)
-    return _Span(coder.columns(), n_rows, ids, probs if any(probs) else [], unfinished)
+    note = f"{path}: the last line is unfinished and was not read"
+    return BattleTable(
+        str(path),
+        coder.columns(),
+        line_of=partial(_line_of, path),
+        ids=ids,
+        probs=probs if any(probs) else (),
+        notes=(note,) if unfinished else (),
+    )
 
 
 def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
@@ -295,11 +263,11 @@ def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
     return [parse_json(line).value for line in filled]
 
 
-def _is_rounded(span: _Span) -> bool:
+def _is_rounded(table: BattleTable) -> bool:
     """Whether a whole number was too long to stay exact."""
     return any(
         type(value) is float and abs(value) >= _ROUNDED
-        for column in span.columns.values()
+        for column in table.columns.values()
         for value in column.distinct
     )
 

@@ -93,23 +93,6 @@ class Coder:
         }
 
 
-def join_columns(parts: Sequence[tuple[Mapping[str, Column], int]]) -> dict[str, Column]:
-    """Put the columns of (columns, number of rows) end to end; a missing one holds None."""
-    if len(parts) == 1:
-        return dict(parts[0][0])
-    names = dict.fromkeys(name for columns, _ in parts for name in columns)
-    joined = {}
-    for name in names:
-        place: dict[Any, int] = {}
-        codes = []
-        for columns, n_rows in parts:
-            column = columns.get(name) or Column(np.zeros(n_rows, np.int32), (None,))
-            places = [place.setdefault(value, len(place)) for value in column.distinct]
-            codes.append(np.array(places, np.int32)[column.codes])
-        joined[name] = Column(np.concatenate(codes), tuple(place))
-    return joined
-
-
 def query_columns(names: Iterable[str]) -> tuple[str, ...]:
     """The columns that may tell queries apart, the best first: ids before texts."""
     candidates = [name for name in names if is_query_text(name) or _QUERY_ID.fullmatch(name)]

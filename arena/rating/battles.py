@@ -25,6 +25,7 @@ from arena.rating.battle_columns import (
     TIE,
     Codes,
     Mask,
+    battle_ids,
     merge,
     read_costs,
     read_identical,
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 
 NO_DATASET = "all"
 """The data set of battles whose log names none."""
+
+_SMALL = 1 << 16
+"""Of so many codes the counts are an array that costs nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +187,7 @@ def _assemble(
     _check_aliases(aliases)
     coded, known = _coded(tables, aliases)
     about = np.stack([coded.query, *np.sort([coded.model_a, coded.model_b], axis=0)], axis=1)
-    repeated, ids = read_repeated_ids(tables, about)
+    repeated = read_repeated_ids(tables, about)
     same = coded.model_a == coded.model_b
     ends = np.cumsum([table.n_rows for table in tables])
     for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
@@ -204,7 +208,8 @@ def _assemble(
         *battle_notes(battles, known[kept]),
         *(["Elo in canonical order of several logs, by battle id"] if several else []),
     ]
-    return replace(battles, failures=_unjudged(failures, ids), notes=tuple(notes))
+    judged = battle_ids(tables) if failures else set()
+    return replace(battles, failures=_unjudged(failures, judged), notes=tuple(notes))
 
 
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
@@ -309,22 +314,33 @@ def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
             f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
             "intervals are too narrow if queries were used more than once"
         )
-    m = len(battles.models)
-    first, second = battles.model_a[known].astype(np.int64), battles.model_b[known]
-    ordered = (battles.query[known] * np.int64(m) + first) * m + second
-    by_judge = ordered * len(battles.judges) + battles.judge[known]
-    # Asked for counts, numpy sorts, which is ten times faster than the hashes it takes otherwise.
-    by_judge, n_each = np.unique(by_judge, return_counts=True)
-    ordered, _ = np.unique(by_judge // len(battles.judges), return_counts=True)
+    m, n_judges = len(battles.models), len(battles.judges)
+    n_ordered = int(battles.query.max(initial=0) + 1) * m * m
+    sides = (battles.query, battles.model_a, battles.model_b)
+    query, first, second = (codes[known].astype(np.int64) for codes in sides)
+    ordered = (query * m + first) * m + second
+    by_judge = ordered * n_judges + battles.judge[known]
+    by_judge, n_each = _occurring(by_judge, n_ordered * n_judges)
+    ordered, _ = _occurring(by_judge // n_judges, n_ordered)
     again = int((n_each - 1).sum())
     if again:
         yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
     query, first, second = ordered // m // m, ordered // m % m, ordered % m
     low, high = np.minimum(first, second), np.maximum(first, second)
-    _, orders = np.unique((query * m + low) * m + high, return_counts=True)
+    _, orders = _occurring((query * m + low) * m + high, n_ordered)
     one = int((orders == 1).sum())
     if one:
         yield (
             f"of {orders.size:,} pairings of two models on a query, {orders.size - one:,} "
             f"were judged in both orders and {one:,} in one"
         )
+
+
+def _occurring(codes: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the codes below ``size`` that occur, in order, and how often each does."""
+    if size <= max(8 * len(codes), _SMALL):
+        counts = np.bincount(codes, minlength=size)
+        present = np.flatnonzero(counts)
+        return present, counts[present]
+    # Asked for counts, numpy sorts, which is ten times faster than the hashes it takes otherwise.
+    return np.unique(codes, return_counts=True)
