@@ -33,12 +33,15 @@ PATIENCE_S = 60
 
 _IMPORTED: Final = (
     "arena.cli",
+    "arena.commands.queries",
+    "arena.commands.report",
     "arena.experiment.live",
     "arena.experiment.rate_files",
     "arena.site.watch",
     "aiohttp",
     "filelock",
     "httpcore2",
+    "hypothesis",
     "ir_measures",
     "openai",
     "pytest",

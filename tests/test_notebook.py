@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 import tomllib
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 from experiments import fair_judge, llm, write_experiment
 from loopback import LoopbackServer, embeddings
+from programs import forks
 
 import arena
 from arena.config import load_config
@@ -263,35 +263,39 @@ def test_an_llm_judges_by_the_same_ids_as_the_command_and_resumes(tmp_path, monk
 
 
 def test_a_killed_comparison_goes_on_where_it_was(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import arena, os, sys\n"
-        "data = arena.Dataset({f'd{i}': f'text {i}' for i in range(9)},"
-        " {f'q{i}': f'query {i}' for i in range(9)})\n"
-        "ids = list(data.corpus)\n"
-        "runs = [arena.retrieve(lambda q, k: ids[:4], data, name='a'),"
-        " arena.retrieve(lambda q, k: ids[4:], data, name='b')]\n"
-        "asked = []\n"
-        "def judge(query, first, second):\n"
-        "    asked.append(1)\n"
-        "    if len(asked) == int(sys.argv[1]): os.kill(os.getpid(), 9)\n"
-        "    return 'tie' if query.query_id == 'q1' else 'first'\n"
-        "b = arena.compare(runs, judge=arena.function_judge(judge, 'v1'), log=sys.argv[2])\n"
-        "print(len(asked), len(b))\n"
-    )
+    process = forks().Process(target=_compare, args=(7, tmp_path / "killed"))
+    process.start()
+    process.join(60)
 
-    def start(kill_at: int, log: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(script), str(kill_at), str(tmp_path / log)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-
-    assert start(7, "killed").returncode == -signal.SIGKILL
-    assert start(0, "killed").stdout.split() == ["12", "18"]
-    start(0, "whole")
+    assert process.exitcode == -signal.SIGKILL
+    assert _compare(0, tmp_path / "killed") == (12, 18)
+    _compare(0, tmp_path / "whole")
     killed, whole = (
         [(b.id, b.winner) for b in read_battles(tmp_path / log / "battles.jsonl")]
         for log in ("killed", "whole")
     )
     assert killed == whole
+
+
+def _compare(kill_at: int, log: Path) -> tuple[int, int]:
+    """How often the judge was asked, and how many battles there are."""
+    data = arena.Dataset(
+        {f"d{i}": f"text {i}" for i in range(9)}, {f"q{i}": f"query {i}" for i in range(9)}
+    )
+    ids, asked = list(data.corpus), []
+    runs = [
+        arena.retrieve(lambda query, k: ids[:4], data, name="a"),
+        arena.retrieve(lambda query, k: ids[4:], data, name="b"),
+    ]
+
+    def judge(query, first, second):
+        asked.append(query)
+        if len(asked) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "tie" if query.query_id == "q1" else "first"
+
+    battles = arena.compare(runs, judge=arena.function_judge(judge, "v1"), log=log)
+    return len(asked), len(battles)
 
 
 def test_a_judge_may_serve_several_comparisons(runs):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from loopback import Answer, LoopbackServer, Received, chat, error, truncated
+from programs import start_arena
 
 from arena.cli import main
 from arena.config import load_config
@@ -435,20 +434,20 @@ def test_a_killed_run_loses_no_reply_and_asks_none_again(tmp_path: Path) -> None
         return asks(request, attempt)
 
     with LoopbackServer(slow) as server:
-        words = [sys.executable, "-m", "arena", "queries", "--path", "corpus", "--out", "out"]
-        words += ["--model", "writer", "--base-url", server.base_url, "--quiet"]
+        words = ["queries", "--path", "corpus", "--out", "out", "--quiet"]
+        words += ["--model", "writer", "--base-url", server.base_url]
         replies = tmp_path / "out" / "queries.replies.jsonl"
         n_kills, before = 0, 0
         while n_kills < 2:
-            process = subprocess.Popen(words, cwd=tmp_path)
-            while process.poll() is None and _n_lines(replies) < before + 5:
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            with start_arena(*words, cwd=tmp_path) as process:
+                while process.poll() is None and _n_lines(replies) < before + 5:
+                    time.sleep(0.002)
+                process.kill()
             n_kills, before = n_kills + 1, _n_lines(replies)
         kept = rows_of_whole_lines(replies)
         n_asked = len(server.requests)
-        subprocess.run(words, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+        with start_arena(*words, cwd=tmp_path) as process:
+            assert process.wait() == 0
         asked_later = [shown(request.body)[0] for request in server.requests[n_asked:]]
 
     titles = {row["_id"]: row["title"] for row in rows(tmp_path / "corpus" / "corpus.jsonl")}
@@ -484,18 +483,13 @@ def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(tmp_path: Path)
         return asks(request, attempt)
 
     with LoopbackServer(slow) as server:
-        words = [sys.executable, "-m", "arena", "queries", "--path", "corpus", "--out", "out"]
-        process = subprocess.Popen(
-            [*words, "--n", "400", "--model", "writer", "--base-url", server.base_url, "-q"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while len(server.requests) < 8:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=10)
+        words = ["queries", "--path", "corpus", "--out", "out", "--n", "400", "--quiet"]
+        words += ["--model", "writer", "--base-url", server.base_url]
+        with start_arena(*words, cwd=tmp_path) as process:
+            while len(server.requests) < 8:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate()
 
     assert process.returncode == 1
     assert re.search(r"error: stopped: \d+ of 400 documents have a reply; go on with:", said)

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from experiments import fair_judge, llm, play, write_experiment
 from loopback import Answer, LoopbackServer, error
+from programs import start_arena
 from sites import data_of
 
 import arena as package
@@ -219,16 +220,14 @@ def test_what_cannot_be_built_now_is_said_and_tried_again(
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is another thing there")
 def test_watching_ends_with_ctrl_c_and_exit_status_0(tmp_path: Path) -> None:
     play(write_experiment(tmp_path))
-    command = [sys.executable, "-m", "arena", "report", tmp_path / "runs" / "x", "--watch"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stderr
-        until(lambda: b"watching" in (process.stderr or sys.stdin.buffer).readline())
+    with start_arena("report", tmp_path / "runs" / "x", "--watch") as process:
+        until(lambda: "watching" in process.stderr.readline())
 
         process.send_signal(signal.SIGINT)
 
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate()
     assert process.returncode == 0
-    assert b"Traceback" not in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a killed parent closes its pipes elsewhere")

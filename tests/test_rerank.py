@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, Script, as_json, error
+from programs import forks
 
 from arena.config import ModelConfig
 from arena.errors import ApiError, DataError, FatalApiError, UsageError
@@ -286,19 +283,12 @@ def test_killed_run_asks_only_for_what_is_missing(tmp_path: Path) -> None:
 
     with LoopbackServer(slow) as server:
         model = reranker("voyage", server)
-        caller = f"""
-            from pathlib import Path
-            from test_rerank import BASE, DATASET, QUERIES, ModelConfig, retrieve
-            model = ModelConfig.model_validate_json({model.model_dump_json()!r})
-            retrieve(model, DATASET, QUERIES, cache=Path({str(tmp_path / "cache")!r}), base=BASE)
-        """
-        here = Path(__file__).resolve().parent
-        environment = {**os.environ, "PYTHONPATH": f"{here}:{here.parent}"}
-        command = [sys.executable, "-c", textwrap.dedent(caller)]
-        with subprocess.Popen(command, env=environment) as process:
-            while process.poll() is None and "what is q2?" not in asked(server):
-                time.sleep(0.02)
-            process.kill()
+        process = forks().Process(target=rank, args=(model, tmp_path))
+        process.start()
+        while process.is_alive() and "what is q2?" not in asked(server):
+            time.sleep(0.02)
+        process.kill()
+        process.join()
         killed.set()
         server.answer = script("voyage")
         server.requests.clear()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from experiments import fair_judge, llm, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
+from programs import start_arena
 
 from arena.errors import IncompleteError, UsageError
 from arena.experiment.rate_files import rate_files
@@ -31,10 +29,6 @@ def moody_judge(request: dict[str, Any], attempt: int) -> Answer:
     return verdict(("first", "second", "tie")[mood // 4 % 3])
 
 
-def command(config: Path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "arena", "battle", str(config), "--quiet", *words]
-
-
 def rated(*folders: Path) -> dict[str, tuple[Any, ...]]:
     """What of a leaderboard does not depend on the order of play."""
     leaderboard = rate_files(folders)
@@ -48,9 +42,12 @@ def test_two_shards_in_two_processes_are_rated_as_one_run(tmp_path: Path) -> Non
         n_calls = len(server.requests)
         # Retrieved before, so that the two do not do it at the same time for nothing.
         config = write_experiment(tmp_path / "parts", judge=llm(server.base_url))
-        own = os.environ | {"ARENA_CACHE": str(config.parent / "cache")}
-        shards = [subprocess.Popen(command(config, "--shard", f"{i}/2"), env=own) for i in (1, 2)]
-        statuses = [shard.wait(60) for shard in shards]
+        own = {"ARENA_CACHE": str(config.parent / "cache")}
+        with (
+            start_arena("battle", config, "--quiet", "--shard", "1/2", env=own) as one,
+            start_arena("battle", config, "--quiet", "--shard", "2/2", env=own) as other,
+        ):
+            statuses = [one.wait(), other.wait()]
 
     folder = config.parent / RUN
     assert statuses == [0, 0]

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
+from programs import forks
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
@@ -259,26 +258,22 @@ def test_failure_keeps_the_batches_that_succeeded(tmp_path: Path) -> None:
     assert stored.vectors[:, 1].tolist() == [1, 2, 3, 4, 3, 1]
 
 
-CHILD = """
-import sys
-from pathlib import Path
-from arena.config import ModelConfig
-from arena.embedding.api import ApiEmbedder
-from arena.vectors.store import Growing
-from arena.vectors.store import VectorStore
-from arena.vectors.cache import embed_cached
-
-model = ModelConfig(
-    name="m", provider="openai", base_url=sys.argv[1], batch_size=5, concurrency=2
-)
-with ApiEmbedder(model) as embedder:
-    store = VectorStore(Path(sys.argv[2]), embedder.settings, "document")
-    embed_cached(embedder, [f"text {number}" for number in range(100)], store)
-"""
+def embed_a_hundred(base_url: str, cache: Path) -> None:
+    model = ModelConfig(name="m", provider="openai", base_url=base_url, batch_size=5, concurrency=2)
+    with ApiEmbedder(model) as embedder:
+        store = VectorStore(cache, embedder.settings, "document")
+        embed_cached(embedder, [f"text {number}" for number in range(100)], store)
 
 
-def child(server: LoopbackServer, cache: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", CHILD, server.base_url, str(cache)])
+def child(server: LoopbackServer, cache: Path) -> ForkServerProcess:
+    process = forks().Process(target=embed_a_hundred, args=(server.base_url, cache))
+    process.start()
+    return process
+
+
+def status(process: ForkServerProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
 
 
 def test_killed_run_is_resumed_to_the_batch(tmp_path: Path) -> None:
@@ -295,14 +290,14 @@ def test_killed_run_is_resumed_to_the_batch(tmp_path: Path) -> None:
     with LoopbackServer(script) as server:
         first = child(server, tmp_path)
         assert enough.wait(60)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.kill()
+        first.join()
         stored = only(tmp_path, "keys.bin").stat().st_size // 32
         time.sleep(0.4)
         served.clear()
         enough.clear()
 
-        assert child(server, tmp_path).wait() == 0
+        assert status(child(server, tmp_path)) == 0
 
     assert 30 <= stored <= 40
     assert len(served) == 100 - stored
@@ -317,7 +312,7 @@ def test_two_processes_pay_for_each_text_once(tmp_path: Path) -> None:
 
     with LoopbackServer(script) as server:
         both = [child(server, tmp_path) for _ in range(2)]
-        codes = [process.wait() for process in both]
+        codes = [status(process) for process in both]
 
     assert codes == [0, 0]
     asked = [text for request in server.requests for text in request.body["input"]]
