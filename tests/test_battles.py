@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arena.errors import ArenaError, DataError, UsageError
-from arena.rating import battle_duckdb, battle_readers
+from arena.rating import battle_columns, battle_duckdb, battle_readers
 from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battles import from_frame, load_aliases, load_battles
 
@@ -332,7 +332,7 @@ lines_of_a_log = st.lists(
             lambda make, a, winner, more: json.dumps(
                 {**make, "winner": winner, "model_a": a, **more}
             ),
-            st.sampled_from([row(), row(), ours("i"), ours("j", cost_usd=0.5)]),
+            st.sampled_from([row(), row(cost_usd=2), ours("i"), ours("j", cost_usd=0.1 + 0.2)]),
             st.sampled_from(["a1", "a2", "a 3", 7]),
             st.sampled_from(["model_a", "model_b", "tie", 1]),
             st.dictionaries(column_names, cells, max_size=4),
@@ -366,7 +366,9 @@ def table_or_error(path, monkeypatch, from_size):
         except ArenaError as error:
             return str(error)
     columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
-    return columns, list(table.ids), list(table.probs), table.notes
+    columns.pop("cost_usd", None)
+    costs = repr(battle_columns.read_costs([table]))
+    return columns, list(table.ids), list(table.probs), table.notes, costs
 
 
 @given(lines=lines_of_a_log, ended=st.booleans())

@@ -184,10 +184,13 @@ def read_costs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
     Raises:
         DataError: a cost in a log of ours that is not a number.
     """
-    if not any(table.ids and "cost_usd" in table.columns for table in tables):
+    if not any(t.costs is not None or (t.ids and "cost_usd" in t.columns) for t in tables):
         return None
     parts = []
     for table in tables:
+        if table.costs is not None:
+            parts.append(table.costs)
+            continue
         column = table.columns.get("cost_usd") if table.ids else None
         if column is None:
             parts.append(np.full(table.n_rows, np.nan))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -35,6 +35,7 @@ _MEMORY = "2GB"
 """DuckDB holds no more; a file that needs more is read by the row loop."""
 
 _MOST_THREADS = 8
+_COST = "cost_usd"
 
 _FEW_VALUES = frozenset((*REQUIRED, *OPTIONAL, "source", "kind")) - {"query_id"}
 """Columns with few distinct values, which are cheapest to code together."""
@@ -73,13 +74,16 @@ class Parts:
     columns: dict[str, Column]
     ids: Sequence[Any]
     probs: Sequence[Any]
+    costs: NDArray[np.float64] | None
 
 
 class _DoubtError(Exception):
     """The row loop must read this file."""
 
 
-def read_parts(path: Path, names: Sequence[str], *, own: bool) -> Parts | None:
+def read_parts(
+    path: Path, names: Sequence[str], first: Collection[str], *, own: bool
+) -> Parts | None:
     """Read a file of UTF-8 with a JSON object on each line.
 
     A comma before a closing bracket is ignored, as DuckDB ignores it.
@@ -87,6 +91,7 @@ def read_parts(path: Path, names: Sequence[str], *, own: bool) -> Parts | None:
     Args:
         path: the file.
         names: the columns to code.
+        first: the columns that the first line has.
         own: whether arena wrote the file; then every line must have an id.
 
     Returns:
@@ -94,11 +99,17 @@ def read_parts(path: Path, names: Sequence[str], *, own: bool) -> Parts | None:
     """
     import duckdb  # noqa: PLC0415 - a tenth of a second, and only large files need it
 
+    few = tuple(name for name in names if name in _FEW_VALUES and name in first)
+    others = [(name,) for name in names if name not in (*few, _COST)]
     try:
         with _connected(path) as connection:
-            return _read(connection, path, names, own=own)
+            _create_table(connection, path, [few, *others], own=own)
+            parts = _coded(connection, path, [few, *others], own=own)
     except (duckdb.Error, ValueError, _DoubtError):
         return None
+    columns = parts.columns
+    kept = [n for n in names if n in columns and (n in REQUIRED or columns[n].distinct != (None,))]
+    return replace(parts, columns={name: columns[name] for name in kept})
 
 
 def _connected(path: Path) -> duckdb.DuckDBPyConnection:
@@ -128,38 +139,62 @@ def _processors() -> Sequence[int]:
     return range(os.cpu_count() or 1)
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection, path: Path, names: Sequence[str], *, own: bool
+def _create_table(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    groups: Sequence[Sequence[str]],
+    *,
+    own: bool,
+) -> None:
+    """Read the file into the table t, a column g0, g1 ... for each group of columns."""
+    selected = [f"{_joined(group)} AS g{i}" for i, group in enumerate(groups)]
+    selected.append("probs::VARCHAR AS probs")
+    types = dict.fromkeys([*(name for group in groups for name in group), "probs"], "JSON")
+    if own:
+        types |= {"id": "JSON", _COST: "DOUBLE"}
+        # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
+        selected.append("CASE WHEN id LIKE '\"_%\"' THEN hash(id) ELSE 0 END AS id")
+        selected.append(f"coalesce({_COST}, 'nan'::DOUBLE) AS {_COST}")
+    rows = _lines(path, types)
+    connection.execute(f"CREATE TEMP TABLE t AS SELECT {', '.join(selected)} FROM {rows}")  # noqa: S608
+
+
+def _coded(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    groups: Sequence[Sequence[str]],
+    *,
+    own: bool,
 ) -> Parts:
-    few = [name for name in names if name in _FEW_VALUES]
-    rest = [name for name in names if name not in _FEW_VALUES]
-    cells = [_cell(name) for name in rest]
-    groups = ["concat_ws(chr(10), " + ", ".join(map(_cell, few)) + ")", *cells]
-    selected = [f"{group} AS g{place}" for place, group in enumerate(groups)]
-    selected.append('"probs"::VARCHAR AS probs')
-    # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
-    selected += ["CASE WHEN id LIKE '\"_%\"' THEN hash(id) ELSE 0 END AS id"] if own else []
-    table = _lines(path, [*names, "probs", *(["id"] if own else [])])
-    connection.execute(f"CREATE TEMP TABLE t AS SELECT {', '.join(selected)} FROM {table}")  # noqa: S608
-    for place in range(len(groups)):
-        connection.execute(f"CREATE TYPE e{place} AS ENUM (SELECT DISTINCT g{place} FROM t)")  # noqa: S608
-    codes = [f"enum_code(g{place}::e{place}) AS g{place}" for place in range(len(groups))]
-    fetched: dict[str, Any] = connection.execute(
-        f"SELECT {', '.join([*codes, *(['id'] if own else [])])} FROM t"  # noqa: S608
-    ).fetchnumpy()
+    """Return the table t as columns of codes.
+
+    Raises:
+        _DoubtError: only the row loop can say what is in the file.
+    """
+    counted = ", ".join(
+        f"count({name})" for name in [*(f"g{i}" for i in range(len(groups))), "probs"]
+    )
+    *counts, n_probs = connection.execute(f"SELECT {counted} FROM t").fetchall()[0]  # noqa: S608
+    filled = {f"g{i}": groups[i] for i, count in enumerate(counts) if count}
+    for g in filled:
+        values = f"SELECT DISTINCT coalesce({g}, 'null') FROM t"  # noqa: S608
+        connection.execute(f"CREATE TYPE e{g} AS ENUM ({values})")
+    selected = [f"enum_code(coalesce({g}, 'null')::e{g}) AS {g}" for g in filled]
+    selected += ["id", _COST] if own else []
+    query = f"SELECT {', '.join(selected)} FROM t"  # noqa: S608
+    fetched: dict[str, Any] = connection.execute(query).fetchnumpy()
     columns: dict[str, Column] = {}
-    for place, group in enumerate([few, *([name] for name in rest)]):
-        fragments = connection.execute(f"SELECT unnest(enum_range(NULL::e{place}))").fetchall()
-        columns |= _columns(group, fetched[f"g{place}"], [text for (text,) in fragments])
+    for g, names in filled.items():
+        fragments = connection.execute(f"SELECT unnest(enum_range(NULL::e{g}))").fetchall()
+        columns |= _columns(names, fetched[g], [text for (text,) in fragments])
     if None in columns["model_a"].distinct:  # a line of null has no columns at all
         raise _DoubtError
-    kept = {
-        name: columns[name]
-        for name in names
-        if name in REQUIRED or columns[name].distinct != (None,)
-    }
-    ids = _ids(path, fetched["id"]) if own else ()
-    return Parts(kept, ids, _probs(connection))
+    return Parts(
+        columns,
+        ids=_ids(path, fetched["id"]) if own else (),
+        probs=_probs(connection) if n_probs else (),
+        costs=fetched[_COST] if own and not np.isnan(fetched[_COST]).all() else None,
+    )
 
 
 def _columns(
@@ -212,9 +247,6 @@ def _values(fragments: Sequence[str]) -> list[Any]:
 
 def _probs(connection: duckdb.DuckDBPyConnection) -> list[Any]:
     """Return what each row has under "probs"; nothing if no row has any."""
-    filled = connection.execute("SELECT count(probs) FROM t").fetchall()
-    if not filled[0][0]:
-        return []
     rows = connection.execute("SELECT coalesce(probs, 'null') FROM t").fetchall()
     probs = _values([text for (text,) in rows])
     return probs if any(probs) else []
@@ -240,7 +272,9 @@ def _read_ids(path: Path, n_rows: int) -> list[str]:
 
     try:
         with _connected(path) as connection:
-            query = f"SELECT coalesce(id, 'null') FROM {_lines(path, ['id'])} LIMIT {n_rows}"  # noqa: S608
+            query = (
+                f"SELECT coalesce(id, 'null') FROM {_lines(path, {'id': 'JSON'})} LIMIT {n_rows}"  # noqa: S608
+            )
             ids = _values([text for (text,) in connection.execute(query).fetchall()])
     except (duckdb.Error, _DoubtError):
         ids = []
@@ -249,9 +283,14 @@ def _read_ids(path: Path, n_rows: int) -> list[str]:
     return ids
 
 
-def _lines(path: Path, names: Sequence[str]) -> str:
-    """SQL for the rows of a file, every value as JSON; without patterns in the path."""
-    columns = ", ".join(f"{_name(name)}: 'JSON'" for name in names)
+def _lines(path: Path, types: Mapping[str, str]) -> str:
+    """Return SQL for the rows of a file, without patterns in the path.
+
+    Args:
+        path: the file.
+        types: column → what DuckDB gives it as.
+    """
+    columns = ", ".join(f"{_name(name)}: '{kind}'" for name, kind in types.items())
     file = _text(glob.escape(str(path)))
     return (
         f"read_json({file}, format = 'newline_delimited', compression = 'none', "
@@ -259,8 +298,12 @@ def _lines(path: Path, names: Sequence[str]) -> str:
     )
 
 
-def _cell(name: str) -> str:
-    return f"coalesce({_name(name)}::VARCHAR, 'null')"
+def _joined(names: Sequence[str]) -> str:
+    """Return SQL for the JSON of some columns, a line for each."""
+    if len(names) == 1:
+        return f"{_name(names[0])}::VARCHAR"
+    cells = (f"coalesce({_name(name)}::VARCHAR, 'null')" for name in names)
+    return f"concat_ws(chr(10), {', '.join(cells)})"
 
 
 def _name(name: str) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate, islice, repeat, takewhile
 from operator import itemgetter
@@ -190,10 +191,11 @@ def read_jsonl(path: Path) -> BattleTable:
     own = OWN.issubset(first)
     others = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
-    parts = read_parts(path, names, own=own) if _is_for_duckdb(path, own=own) else None
+    parts = read_parts(path, names, first, own=own) if _is_for_duckdb(path, own=own) else None
     if parts:
         line_of = partial(_line_of, path)
-        return checked(BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs))
+        table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
+        return checked(replace(table, costs=parts.costs))
     table = _read_rows(path, names, own=own, exact=False)
     if _is_rounded(table):
         table = _read_rows(path, names, own=own, exact=True)

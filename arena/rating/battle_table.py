@@ -55,6 +55,8 @@ class BattleTable:
     ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
     probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
     notes: tuple[str, ...] = ()
+    costs: NDArray[np.float64] | None = None
+    """What each battle cost in USD, NaN if not known, where it is no column of codes."""
     kinds: Mapping[str, str] = field(default_factory=dict)
     """Judge → kind, by the manifest beside a log of ours: logs of before do not say it."""
 
