@@ -48,8 +48,13 @@ def parse_toml(raw: bytes) -> dict[str, Any]:
         raise ValueError("a number has thousands of digits") from None
 
 
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+def write_atomically(path: Path, chunks: Iterable[bytes], *, sync: bool = True) -> None:
     """Write a file atomically, so that no reader and no crash ever sees half of it.
+
+    Args:
+        path: of the file; its folder is made where it is missing.
+        chunks: its content.
+        sync: wait until it is on the disk; without, a power cut may lose what can be made again.
 
     Raises:
         WriteError: the folder cannot be written; the file is as it was.
@@ -60,8 +65,9 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
         try:
             with unfinished.open("wb") as file:
                 file.writelines(chunks)
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

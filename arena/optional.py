@@ -23,21 +23,26 @@ _EXTRAS: Final = {
 }
 
 
-def needed(module: str, reason: str) -> Any:
+def needed(module: str, reason: str, *, extra: str | None = None) -> Any:
     """Return a module of an optional package.
 
     Args:
         module: its dotted name.
         reason: what needs it, for the message.
+        extra: the extra of arena that brings it; the one of data sources where absent.
 
     Raises:
         UsageError: the package is not installed; the message says how to get it.
     """
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS[module]
-        raise UsageError(
-            f"{reason} needs the package {error.name}, which is not installed; "
-            f'pip install "retrieval-arena[{extra}]"'
-        ) from None
+    except ImportError as error:
+        package = error.name or module.partition(".")[0]
+        raise missing(package, reason, extra=extra or _EXTRAS[module]) from None
+
+
+def missing(package: str, reason: str, *, extra: str) -> UsageError:
+    """Return the error that names a missing package and the command that installs it."""
+    return UsageError(
+        f'{reason} needs {package}, which is not installed; pip install "retrieval-arena[{extra}]"'
+    )

@@ -6,14 +6,13 @@ seconds, without carriage returns.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol
 
-from arena.terminal import duration, encodable, printable
+from arena.terminal import can_redraw, duration, encodable, printable
 
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one stage."""
@@ -40,7 +39,7 @@ def reporter(*, quiet: bool = False) -> Reporter:
     """Return a reporter: silent, live on a terminal that can redraw a line, or plain lines."""
     if quiet:
         return _Quiet()
-    live = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    live = can_redraw(sys.stderr)
     return _Live() if live else Plain(_to_stderr)
 
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from arena.redaction import blank
 
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Column",
     "Screen",
+    "can_redraw",
     "count",
     "empty_table",
     "fitted_table",
+    "flat",
+    "is_terminal",
     "listing",
     "plain_console",
     "printable",
     "screen",
     "short_names",
+    "shortened",
     "wrapped",
 ]
 
@@ -48,12 +52,22 @@ class Screen:
     encoding: str = "utf-8"
 
 
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether people read a stream, such as ``sys.stderr``, on a terminal."""
+    return stream.isatty()
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that understands escapes: it can redraw a line."""
+    return is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def screen() -> Screen:
     """Return the current stdout, with colours only on a terminal and without NO_COLOR."""
     encoding = sys.stdout.encoding or "utf-8"
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return Screen(encoding=encoding)
-    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = can_redraw(sys.stdout) and not os.environ.get("NO_COLOR")
     return Screen(shutil.get_terminal_size().columns, colour, encoding)
 
 
@@ -281,19 +295,30 @@ _SHOWN = 300
 """Maximum characters of an endpoint's message."""
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, *, most: int = _SHOWN) -> str:
     """Return foreign text for one line: short, without control characters or keys.
 
     arena redacts keys before it cuts the text, because a cut key would not be recognised.
 
-    Keys go before the text is cut, or the first half of one would be left.
+    Args:
+        text: from an endpoint, a program, a file or a library.
+        most: characters of the line.
     """
     # An endpoint may send a megabyte; this limits the work to what can be shown.
-    seen = blank(text[: 20 * _SHOWN])
-    if len(text) > 20 * _SHOWN:
-        seen = seen[:-_SHOWN]  # these characters may begin a key
-    line = " ".join("".join(c if c.isprintable() else " " for c in seen).split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    seen = blank(text[: 20 * most])
+    if len(text) > 20 * most:
+        seen = seen[:-most]  # these characters may begin a key
+    return shortened(flat(seen), most)
+
+
+def flat(text: str) -> str:
+    """Return text on one line: each control character and run of white space is a blank."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text of at most so many characters, with … if there is more."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 _PLAINER: Final = {

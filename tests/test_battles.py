@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import json
 import sys
 
@@ -186,15 +185,9 @@ def test_every_kind_of_file_and_a_data_frame_give_the_same_battles(tmp_path):
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without_pyarrow(name, *args, **kwargs):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
     (tmp_path / "x.parquet").touch()
-    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
+    for module in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(UsageError, match=r"retrieval-arena\[parquet\]"):
         load_battles([tmp_path / "x.parquet"])

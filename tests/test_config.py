@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arena.config import known_price, load_config, parse_config
+from arena.config import experiment, known_price, load_config, parse_config
 from arena.errors import ConfigError
 from arena.files import safe_filename
+from arena.store.folder import Folder
 
 TOML = """
 [experiment]
@@ -498,6 +500,18 @@ def test_names_whose_files_would_collide_are_refused(names: list[str], message: 
     found = problems(models=[{"name": name, "provider": "bm25"} for name in names])
 
     assert any(message in problem for problem in found)
+
+
+def test_no_model_may_have_the_name_of_a_file_beside_the_runs() -> None:
+    beside = {
+        method(Folder(Path()), "docs").stem
+        for method in vars(Folder).values()
+        if inspect.isfunction(method)
+        and not method.__name__.startswith("_")
+        and list(inspect.signature(method).parameters) == ["self", "dataset"]
+    }
+
+    assert beside == experiment._BESIDE_RUNS
 
 
 @pytest.mark.parametrize(("old", "new"), [("over", "base"), ("place", "hardware")])

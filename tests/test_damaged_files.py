@@ -47,8 +47,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return results
 
 
-def read_all(folder: Path, damaged: str) -> None:
-    """Read a folder as the commands do; what goes wrong is one line that names a file."""
+def check_that_what_goes_wrong_is_one_line(folder: Path, damaged: str) -> None:
+    """Check that reading a folder as the commands do works, or fails with one line."""
     for read in (
         lambda: rate_files([folder]),
         lambda: audit(folder),
@@ -84,7 +84,7 @@ def test_a_file_that_holds_something_else_is_one_line(
     else:
         (folder / damaged).write_bytes(content)
 
-    read_all(folder, damaged)
+    check_that_what_goes_wrong_is_one_line(folder, damaged)
 
 
 def nodes(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -119,4 +119,4 @@ def test_a_value_of_another_kind_anywhere_is_one_line(
     lines[number] = json.dumps(tree[0])
     (folder / damaged).write_text("\n".join(lines) + "\n", "utf-8")
 
-    read_all(folder, damaged)
+    check_that_what_goes_wrong_is_one_line(folder, damaged)

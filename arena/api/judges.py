@@ -276,6 +276,6 @@ def _check_probs(probs: Probs) -> None:
 
 def _short(value: object) -> str:
     try:
-        return blank(one_line(repr(value)))[:120]
+        return one_line(repr(value), most=120)
     except Exception:  # noqa: BLE001, a repr is the user's code, too
         return f"something of type {type(value).__name__}"

@@ -13,6 +13,7 @@ from arena.auditing.records import Audit as PlainAudit
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels, peoples_labels
 from arena.experiment.rate_files import experiment_facts
+from arena.optional import needed
 from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import row_to_json
@@ -66,12 +67,7 @@ class Leaderboard(PlainLeaderboard):
         Raises:
             UsageError: matplotlib is not installed, or there is no such data set.
         """
-        try:
-            from matplotlib import pyplot as plt  # noqa: PLC0415
-        except ImportError:
-            raise UsageError(
-                "plot needs matplotlib; install it with: pip install 'retrieval-arena[plot]'"
-            ) from None
+        plt = needed("matplotlib.pyplot", "plot", extra="plot")
         rows = self._rows(dataset)
         if ax is None:
             _, ax = plt.subplots(figsize=(6.4, 1.2 + 0.35 * len(rows)), layout="constrained")

@@ -66,4 +66,6 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 def echo_path(path: Path) -> None:
     """Print a path to stdout: unchanged for a program, printable on a terminal."""
-    click.echo(printable(str(path)) if sys.stdout.isatty() else path)
+    from arena.terminal import is_terminal  # noqa: PLC0415
+
+    click.echo(printable(str(path)) if is_terminal(sys.stdout) else path)

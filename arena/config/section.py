@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 from arena.config.secrets import secret_in_address
 from arena.files import safe_filename
 from arena.redaction import keep_secret
+from arena.terminal import shortened
 
 _LONGEST_FILE_NAME: Final = 200
 """Maximum bytes of a name; file systems allow 255, and arena appends suffixes."""
@@ -198,7 +199,7 @@ def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return message
     words = "a number of hundreds of digits" if _is_endless(given) else repr(given)
-    return f"{message}, not {words if len(words) <= _LONGEST else words[:_LONGEST] + '…'}"
+    return f"{message}, not {shortened(words, _LONGEST)}"
 
 
 def _is_endless(value: object) -> bool:

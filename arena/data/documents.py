@@ -26,6 +26,7 @@ from arena.data.rows import Row
 from arena.errors import DataError
 from arena.progress import Reporter, reporter
 from arena.records import Dataset, Document
+from arena.terminal import shortened
 
 _KNOWN: Final = ", ".join(READERS)
 _PLAIN_NAME = re.compile(r"[a-zA-Z0-9._/-]+")
@@ -168,7 +169,7 @@ def _documents(cut: Cut, relative: str) -> Iterator[tuple[int, Document]]:
 
 def _short(heading: str) -> str:
     """A heading is a few words; a text that was marked as one would be told with every passage."""
-    return heading if len(heading) <= _HEADING else heading[: _HEADING - 1] + "…"
+    return shortened(heading, _HEADING)
 
 
 def _encoded(name: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from arena.errors import DataError
 from arena.optional import needed
 from arena.records import Dataset, Document, Qrels, Query
 from arena.redaction import keep_environment
+from arena.terminal import is_terminal, one_line
 
 _ROWS_AT_ONCE: Final = 1024
 """Of a Parquet file in memory: a corpus of any size is read in the space of a few megabytes."""
@@ -363,7 +363,7 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     library = needed("huggingface_hub", repo)
     errors = needed("huggingface_hub.errors", repo)
     keep_environment()  # where HF_TOKEN is, which an answer may repeat
-    if not sys.stderr.isatty():  # bars are for people who watch
+    if not is_terminal(sys.stderr):  # bars are for people who watch
         needed("huggingface_hub.utils", repo).disable_progress_bars()
     try:
         if not _is_cached(repo, revision):
@@ -405,4 +405,4 @@ def _is_cached(repo: str, revision: str | None) -> bool:
 def _reason(error: BaseException) -> str:
     """The first line of what went wrong first; the library wraps it into advice."""
     line = str(error.__cause__ or error).strip().partition("\n")[0]
-    return textwrap.shorten(line, 200, placeholder="…")
+    return one_line(line, most=200)

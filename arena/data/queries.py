@@ -17,6 +17,7 @@ from arena.data.trec import read_qrels
 from arena.digest import digest
 from arena.errors import DataError
 from arena.records import Dataset, Query
+from arena.terminal import shortened
 
 TEXT_COLUMNS: Final = ("query", "text", "question")
 ID_COLUMNS: Final = ("query_id", "query-id", "_id", "id", "qid")
@@ -105,8 +106,7 @@ def _table(path: Path) -> Iterator[Row]:
     line, cells = next(records, (0, []))
     header = [cell.lower() for cell in cells]
     if header and not any(name in header for name in TEXT_COLUMNS):
-        columns = ", ".join(cells)
-        shown = columns if len(columns) <= 80 else columns[:79] + "…"
+        shown = shortened(", ".join(cells), 80)
         what = f"no column is called {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
         what += f"; the first line is {shown!r}"
         raise DataError(path, line, what, "name one of them so")

@@ -22,6 +22,7 @@ import orjson
 from arena.errors import DataError
 from arena.json_text import parse_json
 from arena.records import Document, Query
+from arena.terminal import shortened
 
 _FIELDS = "expected BEIR fields _id, text"
 _NO_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -148,8 +149,7 @@ def row_text(row: Row, key: str) -> str:
 
 def _shown(value: object) -> str:
     """A value of any size, fit for an error's one line."""
-    words = repr(value)
-    return words if len(words) <= 80 else words[:79] + "…"
+    return shortened(repr(value), 80)
 
 
 _GZIP: Final = b"\x1f\x8b"

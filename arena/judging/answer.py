@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from arena.errors import UnjudgedError
+from arena.terminal import flat
 
 _CANNOT = (
     r"i(?:['’]m| am)? (?:cannot|can['’]?t|can not|could not|will not|won['’]t|refuse|decline"
@@ -243,7 +244,7 @@ def cut_short(text: str) -> UnjudgedError:
 
 def shown(text: str) -> str:
     """The end of a foreign text, quoted, fit for one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = flat(text)
     return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])
 
 

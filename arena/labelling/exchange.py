@@ -17,7 +17,7 @@ from arena.errors import DataError, UsageError
 from arena.labelling.questions import judged_queries
 from arena.labelling.wording import CANNOT_TELL
 from arena.rating.leaderboard_files import FORMULA, csv_cell
-from arena.store.batch_ledger import now
+from arena.records import now
 from arena.store.labels import (
     GRADES,
     Label,

@@ -25,6 +25,7 @@ from arena.data.csv_file import csv_records
 from arena.data.rows import UNREADABLE, is_plain, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
+from arena.optional import needed
 from arena.rating.battle_duckdb import read_parts
 from arena.rating.battle_table import (
     HINT,
@@ -123,12 +124,9 @@ def _csv_line(path: Path, row: int) -> int:
 
 
 def _read_parquet(path: Path) -> BattleTable:
-    try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415
-    except ImportError:
-        raise UsageError(
-            f'{path}: reading Parquet needs pyarrow; pip install "retrieval-arena[parquet]"'
-        ) from None
+    reason = f"{path}: reading Parquet"
+    arrow = needed("pyarrow", reason, extra="parquet")
+    parquet = needed("pyarrow.parquet", reason, extra="parquet")
     try:
         names = parquet.read_schema(path).names
         check_header(str(path), None, names)
@@ -137,7 +135,7 @@ def _read_parquet(path: Path) -> BattleTable:
         table = parquet.read_table(path, columns=[*coded, *(["id"] if own else [])])
         columns = {name: _parquet_column(table.column(name), name) for name in coded}
         ids = table.column("id").to_pylist() if own else ()
-    except (ArrowException, UnicodeDecodeError) as error:
+    except (arrow.ArrowException, UnicodeDecodeError) as error:
         words = " ".join(str(error).split())
         raise DataError(path, None, f"not readable as Parquet: {words}") from None
     return checked(BattleTable(str(path), columns, line_of=lambda row: row + 1, ids=ids))

@@ -170,8 +170,7 @@ async def started(model: ModelConfig, dataset: str) -> AsyncIterator[Program]:
 def beginning(raw: bytes) -> str:
     """The beginning of a line of a program's output, fit to be shown."""
     keep_environment()  # which the program was given
-    line = one_line(raw[:4096].decode("utf-8", "replace"))
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    return one_line(raw[:4096].decode("utf-8", "replace"), most=_SHOWN)
 
 
 def _unstarted(program: str, error: OSError | ValueError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from arena.auditing.report import to_json as audit_json
 from arena.digest import digest
 from arena.errors import UsageError, WriteError
 from arena.experiment.rate_files import write_leaderboard
+from arena.files import write_atomically
 from arena.site import data_files as chunks
 from arena.site.data_files import hold_against, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
@@ -213,15 +213,9 @@ class Output:
         try:
             if path.is_file() and path.read_bytes() == data:
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            try:
-                unfinished.write_bytes(data)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
         except OSError as error:
             raise WriteError(path, error) from None
+        write_atomically(path, [data], sync=False)
 
     def holds(self, name: str, text: str) -> bool:
         """Whether a file that was written before has this in it."""

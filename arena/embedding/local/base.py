@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arena import optional
 from arena.config import ModelConfig
 from arena.embedding.prompts import Prompts
 from arena.errors import UsageError
@@ -53,19 +54,12 @@ def prompt_settings(prompts: Prompts) -> dict[str, object]:
 
 
 def needed(model: ModelConfig, module: str, *, extra: str) -> Any:
-    """A module of a package that not everybody installs.
-
-    Raises:
-        UsageError: naming the command that installs it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise missing(model, module.partition(".")[0], extra=extra) from None
+    """Return a module of a package that an extra brings; see `arena.optional.needed`."""
+    return optional.needed(module, _user(model), extra=extra)
 
 
 def check_installed(model: ModelConfig, package: str, *, extra: str) -> None:
-    """See that a package is there without loading it.
+    """Check that a package is there, without loading it.
 
     Raises:
         UsageError: it is not.
@@ -75,8 +69,9 @@ def check_installed(model: ModelConfig, package: str, *, extra: str) -> None:
 
 
 def missing(model: ModelConfig, package: str, *, extra: str) -> UsageError:
-    """The error that names the command for an extra."""
-    return UsageError(
-        f"{model.name}: {model.provider or model.rerank} needs {package}, which is not installed; "
-        f'pip install "retrieval-arena[{extra}]"'
-    )
+    """Return the error of a missing package; see `arena.optional.missing`."""
+    return optional.missing(package, _user(model), extra=extra)
+
+
+def _user(model: ModelConfig) -> str:
+    return f"{model.name}: {model.provider or model.rerank}"
