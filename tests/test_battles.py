@@ -79,7 +79,7 @@ def test_the_usual_spellings_of_a_winner_are_known(tmp_path, written, winner):
 
 
 @pytest.mark.parametrize(
-    "written", ["equal", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
+    "written", ["unsure", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
 )
 def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_path, written):
     path = jsonl(tmp_path / "log.jsonl", [row(), row(winner=written)])
@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, text, m
         load_battles([path])
 
 
-@pytest.mark.parametrize("name", ["x.xlsx", "x", "x.json"])
+@pytest.mark.parametrize("name", ["x.xlsx", "x", "x.yaml"])
 def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, name):
     (tmp_path / name).write_text("{}")
 

@@ -169,11 +169,11 @@ def test_every_format_gives_the_same_leaderboard_as_a_frame(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_an_unknown_outcome_is_an_error_with_its_line(tmp_path, suffix):
-    rows = [*fair(1), ("a", "b", "draw", "q9")]
+    rows = [*fair(1), ("a", "b", "unsure", "q9")]
 
     line = refused(log(tmp_path, rows, suffix))
 
-    assert "winner is 'draw'; expected model_a, model_b, tie" in line
+    assert "winner is 'unsure'; expected model_a, model_b, tie" in line
     assert f"battles{suffix}:" in line
 
 

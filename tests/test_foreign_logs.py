@@ -147,10 +147,8 @@ def test_conversations_tell_queries_apart_too(tmp_path):
 def test_an_error_for_a_missing_column_lists_those_that_there_are(tmp_path, write):
     name = "log.jsonl" if write is as_jsonl else "log.csv"
 
-    with pytest.raises(
-        DataError, match=r'missing "winner"; the file has model_a, model_b, verdict'
-    ):
-        load(tmp_path, name, write([{"model_a": "a", "model_b": "b", "verdict": "A"}]))
+    with pytest.raises(DataError, match=r'missing "winner"; the file has model_a, model_b, remark'):
+        load(tmp_path, name, write([{"model_a": "a", "model_b": "b", "remark": "A"}]))
 
 
 WORDS = {
@@ -168,6 +166,16 @@ WORDS = {
     "both_bad": TIE,
     "both": TIE,
     " Tie ": TIE,
+    "equal": TIE,
+    "Draw": TIE,
+    "[[C]]": TIE,
+    "tie (inconsistent)": TIE,
+    "A>>B": MODEL_A,
+    "[[B > A]]": MODEL_B,
+    "A<B": MODEL_B,
+    "A=B": TIE,
+    "assistant_b": MODEL_B,
+    "Response A": MODEL_A,
 }
 
 

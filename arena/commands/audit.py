@@ -26,9 +26,9 @@ from arena.terminal import printable_json
 def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: bool) -> None:
     """Measure how reliable the judge is.
 
-    PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
-    model_a, model_b, winner and query_id. An experiment's folder gives the most metrics, because it
-    contains failures, relevance grades and the lengths of lists.
+    PATH is an experiment, a battle log, or any CSV, JSON, JSONL or Parquet file with the
+    columns model_a, model_b, winner and query_id. An experiment's folder gives the most metrics,
+    because it contains failures, relevance grades and the lengths of lists.
 
     \b
     Example:

@@ -113,8 +113,8 @@ def rate(  # noqa: PLR0913  one parameter per option
 ) -> None:
     """Compute a leaderboard from battles.
 
-    Each PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file. A file needs the
-    columns model_a, model_b and winner (model_a, model_b or tie).
+    Each PATH is an experiment, a battle log, or any CSV, JSON, JSONL or Parquet file. A file needs
+    the columns model_a, model_b and winner (model_a, model_b or tie), or those of other tools.
 
     \b
     Example:

@@ -26,7 +26,7 @@ from arena.terminal import printable
 def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
     """Write a static site: the leaderboard and its battles.
 
-    PATH is an experiment, a battle log, or any CSV, JSONL or Parquet file with the columns
+    PATH is an experiment, a battle log, or any CSV, JSON, JSONL or Parquet file with the columns
     model_a, model_b and winner. The site needs no server and no network: open it from the disk,
     or copy the folder to any web host. The site of an unfinished experiment states its progress.
 

@@ -34,6 +34,16 @@ _WINNERS: dict[str | float, int] = {
     "bothgood": TIE,
     "tiebothbad": TIE,
     "tiebothgood": TIE,
+    "tieinconsistent": TIE,
+    **dict.fromkeys(("c", "draw", "drawn", "tied", "equal", "same", "neither"), TIE),
+    **dict.fromkeys(("a=b", "b=a"), TIE),
+    **dict.fromkeys(("a>b", "a>>b", "b<a", "b<<a", "awins", "modelawins"), MODEL_A),
+    **dict.fromkeys(("b>a", "b>>a", "a<b", "a<<b", "bwins", "modelbwins"), MODEL_B),
+    **{
+        f"{noun}{side}": winner
+        for noun in ("assistant", "response", "answer", "output", "option", "system", "agent")
+        for side, winner in (("a", MODEL_A), ("b", MODEL_B))
+    },
     1.0: MODEL_A,
     2.0: MODEL_B,
     0.5: TIE,

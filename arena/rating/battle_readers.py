@@ -27,6 +27,13 @@ from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
 from arena.optional import needed
 from arena.rating.battle_duckdb import read_parts
+from arena.rating.battle_rows import (
+    begins_as_array,
+    read_json_file,
+    read_rows,
+    rows_of_frame,
+    table_of_rows,
+)
 from arena.rating.battle_table import (
     HINT,
     OPTIONAL,
@@ -36,6 +43,7 @@ from arena.rating.battle_table import (
     BattleTable,
     Coder,
     Column,
+    OtherColumnsError,
     check_header,
     checked,
     coded_columns,
@@ -63,6 +71,7 @@ def read_table(path: Path) -> BattleTable:
     readers: dict[str, Callable[[Path], BattleTable]] = {
         ".jsonl": read_jsonl,
         ".ndjson": read_jsonl,
+        ".json": read_json_file,
         ".csv": _read_csv,
         ".tsv": _read_csv,
         ".parquet": _read_parquet,
@@ -76,7 +85,19 @@ def read_table(path: Path) -> BattleTable:
             f"give an experiment folder or a file ending in {', '.join(readers)}"
         )
     try:
+        if reader is read_jsonl and begins_as_array(path):
+            return read_json_file(path)
         return reader(path)
+    except OtherColumnsError as error:
+        return _read_other(path, error)
+    except UNREADABLE as error:
+        raise unreadable(path, None, error) from None
+
+
+def _read_other(path: Path, header: OtherColumnsError) -> BattleTable:
+    """Read a file whose columns have other names than arena's."""
+    try:
+        return read_rows(path, KNOWN, header)
     except UNREADABLE as error:
         raise unreadable(path, None, error) from None
 
@@ -90,7 +111,10 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     import pandas as pd  # noqa: PLC0415 - half a second, and only data frames need it
 
     names = [str(name) for name in frame.columns]
-    check_header(source, None, names)
+    try:
+        check_header(source, None, names)
+    except OtherColumnsError as error:
+        return table_of_rows(source, rows_of_frame(frame), header=error)
     columns = {}
     for name in coded_columns(names):
         try:

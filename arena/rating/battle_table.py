@@ -30,11 +30,19 @@ OWN_OPTIONAL = ("source", "cost_usd", "kind")
 HINT = "expected columns model_a, model_b, winner"
 
 _QUERY_ID = re.compile(
-    r"(query|question|prompt|topic|q)[\W_]*(id|uid|no|num|number|idx|index)", re.IGNORECASE
+    r"(query|question|prompt|topic|instruction|q)[\W_]*(id|uid|no|num|number|idx|index)"
+    r"|(task|example)[\W_]*id|uid",
+    re.IGNORECASE,
 )
-_QUERY_TEXT = re.compile(r"query|question|prompt|instruction|topic", re.IGNORECASE)
+_QUERY_TEXT = re.compile(
+    r"(user[\W_]*)?(query|question|prompt|instruction|topic)([\W_]*text)?", re.IGNORECASE
+)
 _MOST_NAMES = 20
 """Of the columns that an error lists."""
+
+
+class OtherColumnsError(DataError):
+    """A file lacks a required column, so its columns may have the names that others use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,13 @@ class Coder:
 def query_columns(names: Iterable[str]) -> tuple[str, ...]:
     """The columns that may tell queries apart, the best first: ids before texts."""
     candidates = [name for name in names if is_query_text(name) or _QUERY_ID.fullmatch(name)]
-    return tuple(sorted(candidates, key=lambda name: (name != "query_id", is_query_text(name))))
+
+    def order(name: str) -> tuple[bool, ...]:
+        # A uid may be that of the user, or of the row: it is used where nothing else tells.
+        is_sure = re.match(r"task|example|uid", name, re.IGNORECASE) is None
+        return name != "query_id", not is_sure, is_query_text(name)
+
+    return tuple(sorted(candidates, key=order))
 
 
 def is_query_text(name: str) -> bool:
@@ -126,7 +140,7 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
         raise DataError(source, None, "empty", HINT)
     if missing:
         what = "missing " + ", ".join(f'"{name}"' for name in missing)
-        raise DataError(source, line, f"{what}; the file has {_listed(present)}", HINT)
+        raise OtherColumnsError(source, line, f"{what}; the file has {listed(present)}", HINT)
     twice = [name for name in coded_columns(present) if present.count(name) > 1]
     if twice:
         raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
@@ -171,7 +185,7 @@ def _is_empty(column: Column) -> bool:
     return all(value is None or not str(value).strip() for value in column.distinct)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Names for an error's one line, whatever is in them."""
     shown = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in names]
     more = len(names) - _MOST_NAMES

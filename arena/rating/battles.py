@@ -109,9 +109,10 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
     Several logs of our own, such as those of shards, are read in the order of the battles' ids.
 
     Args:
-        paths: experiment folders (their ``battles*.jsonl``), or JSONL, CSV, TSV, Parquet files
-            with columns model_a, model_b, winner and, if they like, dataset, query_id, judge,
-            and order_swapped or swapped (true: model_b was shown first; arena swaps the row back).
+        paths: experiment folders (their ``battles*.jsonl``), or JSON, JSONL, CSV, TSV, Parquet
+            files with columns model_a, model_b, winner and, if they like, dataset, query_id,
+            judge, and order_swapped or swapped (true: model_b was shown first; arena swaps the
+            row back); or with the columns of others, as `arena.rating.battle_shapes` knows them.
         aliases: spelling → model, for models that go by several names.
 
     Raises:

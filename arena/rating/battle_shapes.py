@@ -1,0 +1,432 @@
+"""Recognize battle logs made elsewhere: which columns name the models, and what tells the winner.
+
+Columns are found by the words of their names, not by the name of a benchmark. Two columns whose
+names differ in their side alone (``agent_a`` and ``agent_b``) name the models; one column, two or
+three flags, two scores, or the verdicts of several games tell the winner. What could be read in two
+ways is refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from arena.json_text import parse_json
+from arena.rating.battle_table import HINT, OPTIONAL, REQUIRED, listed, query_columns
+from arena.rating.battle_words import (
+    ANSWER,
+    DATASET,
+    GAME,
+    JUDGE,
+    MODEL,
+    NAMED,
+    QUALIFIERS,
+    SCORE,
+    SWAPPED,
+    TIE,
+    VERDICT,
+    WEAK_MODEL,
+    WIN,
+    Columns,
+    Models,
+    Row,
+    ShapeError,
+    find_baseline,
+    find_models,
+    find_verdict,
+    is_nothing,
+    number_in,
+    of_baseline,
+    of_number,
+    of_scale,
+    plain,
+    sided,
+    words_of,
+)
+
+Cells = dict[str, Any]
+
+NO_VERDICT: Final = object()
+"""Stands for the winner where the judge gave no verdict."""
+
+_ORDERS: Final = (("original", "swapped"), ("forward", "reverse"), ("ab", "ba"))
+"""What tells the two games of one row apart, if no number does."""
+
+_WORSE: Final = (
+    *(("winner", "loser"), ("winning", "losing"), ("chosen", "rejected"), ("better", "worse")),
+    *(("preferred", "rejected"), ("preferred", "dispreferred"), ("preferred", "unpreferred")),
+)
+_LONGEST_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the rows of a table tell battles."""
+
+    battles: Callable[[Row], Iterator[Cells]]
+    """Yields the battles of a row: model_a, model_b, winner and optional columns of ours."""
+    note: str  #: which columns were taken for what; empty where they are named as ours
+    is_scaled: bool = False  #: whether probs are made of a scale, and may all be certain
+
+
+def find_shape(rows: Sequence[Row]) -> Shape:
+    """Return how to read the rows of a table.
+
+    Args:
+        rows: its first rows, made flat by `flat`.
+
+    Raises:
+        ShapeError: columns are missing, or several could be meant.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if all(name in names for name in REQUIRED):
+        return Shape(_as_named(names), "")
+    columns = {name: words_of(name) for name in names}
+    shape = (
+        _games(columns)
+        or _paired_games(columns)
+        or _flags(columns)
+        or _with_winner(columns, rows)
+        or _scores(columns)
+        or _best_first(columns, rows)
+    )
+    if shape is not None:
+        return shape
+    missing = [name for name in REQUIRED if name not in names]
+    if find_models(columns) or find_baseline(columns):
+        missing = ["winner"]
+    elif find_verdict(columns, rows):
+        missing = [name for name in missing if name != "winner"]
+    what = "missing " + ", ".join(f'"{name}"' for name in missing)
+    raise ShapeError(f"{what}; the file has {listed(names)}", HINT)
+
+
+def flat(row: Mapping[str, Any]) -> Row:
+    """Return a row with the cells of its objects as columns: ``{"a": {"id": 1}}`` has ``a.id``."""
+    if not any(isinstance(value, dict) for value in row.values()):
+        return row
+    cells: Cells = {}
+    for name, value in row.items():
+        if not isinstance(value, dict) or name == "probs":
+            cells[name] = value
+            continue
+        if name in query_columns([name]):
+            cells[name] = value
+        cells |= {f"{name}.{inner}": cell for inner, cell in value.items()}
+    return cells
+
+
+def _as_named(names: Sequence[str]) -> Callable[[Row], Iterator[Cells]]:
+    wanted = [*REQUIRED, *OPTIONAL, *query_columns(names), "probs"]
+
+    def battles(row: Row) -> Iterator[Cells]:
+        yield {name: row.get(name) for name in wanted}
+
+    return battles
+
+
+def _rest(columns: Columns) -> Callable[[Row], Cells]:
+    """Return what gives the cells of a row that name neither models nor the winner."""
+    same = [name for name in (*OPTIONAL, *query_columns(columns)) if name in columns]
+    named = {}
+    for ours, words in (("judge", JUDGE), ("dataset", DATASET), ("swapped", SWAPPED)):
+        fit = [
+            name
+            for name, told in columns.items()
+            if words & set(told) and set(told) <= words | {"model", "name", "id", "is", "position"}
+        ]
+        if fit and ours not in same:
+            named[ours] = fit[0]
+
+    def rest(row: Row) -> Cells:
+        cells = {name: row.get(name) for name in same}
+        cells |= {ours: row.get(name) for ours, name in named.items()}
+        judge = cells.get("judge")
+        if isinstance(judge, list):
+            cells["judge"] = " ".join(map(str, judge))
+        return cells
+
+    return rest
+
+
+def _name(row: Row, column: str) -> str:
+    """Return the model that a cell names.
+
+    Raises:
+        ShapeError: it holds something else.
+    """
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        absent = value is None or value == ""
+        what = f'missing "{column}"' if absent else f"{column} is {str(value)[:60]!r}"
+        raise ShapeError(what, "give the model's name")
+    if len(value) > _LONGEST_NAME or "\n" in value:
+        what = f"{column} holds a text of {len(value):,} characters"
+        raise ShapeError(what, "expected the model's name; name its column model_a or model_b")
+    return value
+
+
+def _pair(row: Row, models: Models, winner: object, rest: Cells) -> Cells:
+    """Return the battle of a row: the winner by its column's name, or as it is written.
+
+    Raises:
+        ShapeError: the winner's word means one model, and is the name of the other.
+    """
+    if isinstance(winner, list | dict):
+        raise ShapeError("the winner is a list or an object", "expected model_a, model_b or tie")
+    a, b = _name(row, models.a), _name(row, models.b)
+    role = models.roles.get(plain(winner)) if isinstance(winner, str) else None
+    if role is not None:
+        named = str(winner).strip()
+        beaten = b if role == "model_a" else a
+        if named == beaten.strip() and a.strip() != b.strip():
+            what = f"the winner is {named!r}, which is a column and the name of the other model"
+            raise ShapeError(what, "write model_a, model_b or tie")
+        winner = role
+    winner = NO_VERDICT if is_nothing(winner) and winner not in (a, b) else winner
+    return {**rest, "model_a": a, "model_b": b, "winner": winner}
+
+
+def _turned(battle: Cells) -> Cells:
+    """The same battle with the models in the other order; a winner by its role keeps its model."""
+    other = {"model_a": "model_b", "model_b": "model_a"}
+    winner = battle["winner"]
+    turned = {"model_a": battle["model_b"], "model_b": battle["model_a"]}
+    return {**battle, **turned, "winner": other.get(winner, winner)}
+
+
+def _games(columns: Columns) -> Shape | None:
+    """``games``, a list of verdicts on both orders; a baseline is shown first in the first."""
+    column = next((name for name, words in columns.items() if words == ("games",)), None)
+    if column is None:
+        return None
+    models, against = find_models(columns), find_baseline(columns)
+    if against is not None:
+        roles = {word: r for word, r in against.roles.items() if not word.startswith(("wi", "lo"))}
+        swap = {"model_a": "model_b", "model_b": "model_a"}
+        roles = {word: swap[role] for word, role in roles.items()}
+        models = Models(against.b, against.a, roles, against.side[::-1])
+    if models is None:
+        missing = "baseline" if "model" in columns else "model"
+        what = f'missing "{missing}"; the file has {listed(list(columns))}'
+        raise ShapeError(what, 'add a column "baseline": the model that all others met')
+    both, rest = models, _rest(columns)
+
+    def battles(row: Row) -> Iterator[Cells]:
+        for number, score in enumerate(_game_scores(row.get(column), column)):
+            battle = _pair(row, both, score, {**rest(row), "order_swapped": False})
+            if number % 2:
+                # A letter means the order in which this game showed both, a role means the model.
+                is_role = isinstance(score, str) and plain(score) in both.roles
+                letter = battle["winner"]
+                battle = _turned(battle)
+                battle["winner"] = battle["winner"] if is_role else letter
+            yield battle
+
+    return Shape(battles, f"{both.a} is shown first in odd {column}, {both.b} in even ones")
+
+
+def _game_scores(games: object, column: str) -> list[object]:
+    """Return the verdict of each game, None where there is none.
+
+    Raises:
+        ShapeError: the cell holds no games.
+    """
+    if isinstance(games, str) and games.lstrip().startswith("["):
+        try:
+            games = parse_json(games.encode()).value
+        except ValueError:
+            raise ShapeError(f"{column} is no JSON", "write a list of games") from None
+    if games is None:
+        return [None]
+    if not isinstance(games, list):
+        raise ShapeError(f"{column} is {str(games)[:60]!r}", "expected a list of games")
+    scores: list[object] = []
+    for game in games:
+        score = game
+        if isinstance(game, Mapping):
+            name = find_verdict({key: words_of(key) for key in game}, [game])
+            if name is None:
+                what = f"a game has no verdict among {listed(list(game))}"
+                raise ShapeError(what, 'expected "score", such as A>B')
+            score = game[name]
+        if not isinstance(score, str) and not is_nothing(score):
+            what = f"the verdict of a game is {str(score)[:60]}"
+            raise ShapeError(what, "expected one such as A>>B, A>B, A=B, B>A or B>>A")
+        scores.append(score)
+    return scores
+
+
+def _paired_games(columns: Columns) -> Shape | None:
+    """``g1_winner`` and ``g2_winner``: both orders in one row, each winner by its role or name."""
+
+    def fits(stem: tuple[str, ...]) -> int | None:
+        told = set(stem)
+        return 0 if told & VERDICT[0] and told & GAME and told <= VERDICT[0] | GAME else None
+
+    def fits_order(stem: tuple[str, ...]) -> int | None:
+        is_told = any(told & set(stem) for told in VERDICT[:2])
+        return 0 if is_told and set(stem) <= VERDICT[0] | VERDICT[1] | QUALIFIERS else None
+
+    games = sided(columns, fits, (("1", "2"),)) or sided(columns, fits_order, _ORDERS)
+    models = find_models(columns) if games else None
+    if games is None or models is None:
+        return None
+    first, second = games[:2]
+    both, rest = models, _rest(columns)
+
+    def battles(row: Row) -> Iterator[Cells]:
+        for column in (first, second):
+            word = row.get(column)
+            battle = _pair(row, both, word, {**rest(row), "order_swapped": False})
+            names = {battle["model_a"]: "model_a", battle["model_b"]: "model_b"}
+            battle["winner"] = names.get(battle["winner"], battle["winner"])
+            told = (*REQUIRED[:2], "tie", "draw", "equal", NO_VERDICT)
+            is_tie = isinstance(word, str) and plain(word).startswith("tie")
+            if battle["winner"] not in told and not is_tie:
+                what = f"{column} is {str(word)[:60]!r}"
+                remedy = f"expected {both.a}, {both.b} or tie: a letter could mean either order"
+                raise ShapeError(what, remedy)
+            yield battle if column == first else _turned(battle)
+
+    return Shape(battles, f"{both.a} is shown first in {first}, {both.b} in {second}")
+
+
+def _flags(columns: Columns) -> Shape | None:
+    """``winner_model_a``, ``winner_model_b`` and ``winner_tie``: 1 in the one that is true."""
+
+    def fits(stem: tuple[str, ...]) -> int | None:
+        told = set(stem)
+        return 0 if told & WIN and told <= WIN | MODEL | ANSWER | {"is"} else None
+
+    pair = sided(columns, fits)
+    models = find_models({n: w for n, w in columns.items() if not set(w) & WIN}) if pair else None
+    if pair is None or models is None:
+        return None
+    ties = [
+        name
+        for name, words in columns.items()
+        if set(words) & TIE and set(words) <= TIE | WIN | {"is", "bad", "good", "model"}
+    ]
+    flags = dict.fromkeys(pair[:2]) | dict.fromkeys(ties)
+    outcomes = dict(zip(flags, ("model_a", "model_b", *["tie"] * len(ties)), strict=True))
+    both, rest = models, _rest(columns)
+
+    def battles(row: Row) -> Iterator[Cells]:
+        winner: object = NO_VERDICT
+        if not all(is_nothing(row.get(name)) for name in outcomes):
+            true = [name for name in outcomes if _flag(row, name)]
+            if len(true) != 1:
+                what = ", ".join(f"{name} is {row.get(name)}" for name in outcomes)
+                raise ShapeError(what, "expected 1 in exactly one of them, and 0 in the others")
+            winner = outcomes[true[0]]
+        yield {**_pair(row, both, None, rest(row)), "winner": winner}
+
+    return Shape(battles, f"the one of {', '.join(outcomes)} that is 1 tells the winner")
+
+
+def _flag(row: Row, name: str) -> bool:
+    words = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+    flag = words.get(str(row.get(name)).strip().lower())
+    if flag is None:
+        raise ShapeError(f"{name} is {str(row.get(name))[:60]!r}", "expected 0 or 1")
+    return flag
+
+
+def _scores(columns: Columns) -> Shape | None:
+    """``score_a`` and ``score_b``: the higher one wins."""
+
+    def fits(stem: tuple[str, ...]) -> int | None:
+        told = set(stem)
+        return 0 if told & SCORE and told <= SCORE | MODEL | ANSWER | WEAK_MODEL else None
+
+    pair, models = sided(columns, fits), find_models(columns)
+    if pair is None or models is None:
+        return None
+    first, second = pair[:2]
+    both, rest = models, _rest(columns)
+
+    def battles(row: Row) -> Iterator[Cells]:
+        winner: object = NO_VERDICT
+        if not (is_nothing(row.get(first)) or is_nothing(row.get(second))):
+            scores = [number_in(row.get(name)) for name in (first, second)]
+            if None in scores:
+                odd = (first, second)[scores.index(None)]
+                raise ShapeError(f"{odd} is {str(row.get(odd))[:60]!r}", "expected a number")
+            a, b = float(scores[0] or 0), float(scores[1] or 0)
+            winner = "tie" if a == b else "model_a" if a > b else "model_b"
+        yield {**_pair(row, both, None, rest(row)), "winner": winner}
+
+    return Shape(battles, f"the higher of {first} and {second} wins; equal ones are a tie")
+
+
+def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
+    """Two columns of models, and one that tells the winner."""
+    sided = find_models(columns)
+    models = sided or find_baseline(columns)
+    if models is None:
+        return None
+    left = {name: words for name, words in columns.items() if name not in (models.a, models.b)}
+    column = find_verdict(left, rows)
+    if column is None:
+        return None
+    told = columns[column]
+    is_scale = models.side == ("1", "2") and "preference" in told
+    known_scale = is_scale and {"generator_1", "annotator"} <= set(columns)
+    known_scale |= is_scale and {"generator_1", "instruction"} <= set(columns)
+    both, rest = models, _rest(columns)
+
+    def battles(row: Row) -> Iterator[Cells]:
+        value: object = row.get(column)
+        more: Cells = {}
+        if sided is None:
+            value = of_baseline(value, row, both, column, set(told))
+        elif both.side == ("0", "1") and number_in(value) is not None:
+            value = of_number(value, column, words=set(told))
+        elif is_scale:
+            value, more = of_scale(value, column, known=known_scale)
+        yield _pair(row, both, value, {**rest(row), **more})
+
+    note = f"the models are in {both.a} and {both.b}, the winner is in {column}"
+    return Shape(battles, note, is_scaled=is_scale)
+
+
+def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
+    """``chosen_model`` and ``rejected_model``, ``winner`` and ``loser``: both name models."""
+    more = MODEL | NAMED
+    pairs = [
+        (first, second, set(words) <= {best})
+        for best, worst in _WORSE
+        for first, words in columns.items()
+        if best in words and set(words) <= {best} | more
+        for second, beaten in columns.items()
+        if beaten == tuple(worst if word == best else word for word in words)
+    ]
+    pairs = [pair for pair in pairs if not pair[2]] or pairs
+    if len(pairs) > 1:
+        several = " or ".join(f"{first} and {second}" for first, second, _ in pairs)
+        raise ShapeError(f"the columns {several} could be meant", "rename or remove the others")
+    if not pairs:
+        return None
+    first, second, is_bare = pairs[0]
+    named = {str(row.get(name)) for row in rows for name in (first, second)}
+    if is_bare and len(rows) > 9 and len(named) > len(rows):
+        what = f"{first} and {second} seem to hold answers: {len(named)} in {len(rows)} rows differ"
+        raise ShapeError(what, f"name the models in {first}_model and {second}_model")
+    tie = next((n for n, words in columns.items() if words and set(words) <= TIE | {"is"}), None)
+    rest, met = _rest(columns), Counter[tuple[str, str]]()
+
+    def battles(row: Row) -> Iterator[Cells]:
+        best, worst = _name(row, first), _name(row, second)
+        met[min(best, worst), max(best, worst)] += 1
+        is_tie = tie is not None and not is_nothing(row.get(tie)) and _flag(row, tie)
+        winner = "tie" if is_tie else "model_a"
+        battle = {**rest(row), "model_a": best, "model_b": worst, "winner": winner}
+        # Nobody knows who was shown first: a winner always in the first place would look like bias.
+        is_even = met[min(best, worst), max(best, worst)] % 2 == 0
+        yield battle if is_even == (best < worst) else _turned(battle)
+
+    note = f"{first} won against {second}; the file does not tell whose list was shown first"
+    return Shape(battles, f"{note}, so each of two models is it in turn")
