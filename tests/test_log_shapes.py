@@ -152,6 +152,11 @@ FLAT = {
         [WON, LOST, TIED, LOST],
         2,
     ),
+    "a win against a reference": (
+        rows("model reference_model win", "x y true", "x y false"),
+        [WON, LOST],
+        2,
+    ),
     "wins as flags": (
         rows("agent_a agent_b a_wins b_wins tie", "x y true false false", "x y false true false"),
         [WON, LOST],
@@ -160,6 +165,16 @@ FLAT = {
     "a flag that lists were swapped": (
         rows("model_1 model_2 winner is_swapped", "x y model_1 true", "x y model_2 false"),
         ["y < x", LOST],
+        2,
+    ),
+    "a flag for ties beside names": (
+        rows("agent_a agent_b winner is_tie", "x y x 0", "x y y 0", "x y - 1"),
+        [WON, LOST, TIED],
+        3,
+    ),
+    "one judge's own winner": (
+        rows("model_1 model_2 gpt4_winner reason", "x y model_1 so", "x y model_2 so"),
+        [WON, LOST],
         2,
     ),
     "no verdict": (
@@ -267,6 +282,20 @@ NESTED = {
         [{"a": {"model": "x", "text": "t"}, "b": {"model": "y", "text": "t"}, "winner": "a"}],
         [WON],
         "a.model and b.model",
+    ),
+    "lists of both": (
+        [
+            {"models": ["x", "y"], "winner": 0},
+            {"models": ["x", "y"], "winner": "y"},
+            {"models": ["x", "y"], "winner": "tie"},
+        ],
+        [WON, LOST, TIED],
+        "models.0 and models.1",
+    ),
+    "scores of both": (
+        [{"models": ["x", "y"], "scores": [2, 1.5]}, {"models": ["x", "y"], "scores": [1, 1]}],
+        [WON, TIED],
+        "the higher of scores.0 and scores.1 wins",
     ),
     "columns": (
         {"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "tie"]},
@@ -390,6 +419,21 @@ ERRORS = {
         as_csv(rows("model_0 model_1 label", "x y 1")),
         r"log.csv:2: label is 1; such a number may mean either",
     ),
+    "a preference that may be a score or a side": (
+        "log.csv",
+        as_csv(rows("agent_a agent_b preference", "x y 1", "x y 0.5", "x y 0")),
+        r"log.csv:3: preference is 0.5; such a number may mean either model",
+    ),
+    "a preference below 1": (
+        "log.csv",
+        as_csv(rows("model_1 model_2 preference", "x y 1", "x y 0", "x y 2")),
+        r"log.csv:3: preference is 0; expected a number from 1",
+    ),
+    "a reference that is an answer": (
+        "log.csv",
+        as_csv(rows("model reference score", "x Paris 1", "y Rome 0.5")),
+        r'log.csv:1: missing "model_a", "model_b"; the file has model, reference, score',
+    ),
     "a score that is no winner": (
         "log.jsonl",
         json.dumps(judged("A>B") | {"games": [{"score": 2}]}),
@@ -419,6 +463,16 @@ ERRORS = {
         "log.csv",
         as_csv(rows("agent_a agent_b verdict preference", "x y A B")),
         r"log.csv:1: the winner could be in verdict or preference; rename",
+    ),
+    "a tie with a winner": (
+        "log.csv",
+        as_csv(rows("agent_a agent_b winner tie", "x y x 1")),
+        r"log.csv:2: tie is 1, and winner is 'x'; keep one of them",
+    ),
+    "winners of two judges": (
+        "log.csv",
+        as_csv(rows("agent_a agent_b gpt4_winner claude_winner", "x y A B")),
+        r"log.csv:1: the winner could be in gpt4_winner or claude_winner",
     ),
     "no baseline": (
         "log.json",

@@ -37,6 +37,7 @@ from arena.rating.battle_words import (
     find_models,
     find_verdict,
     is_nothing,
+    is_pair,
     number_in,
     of_baseline,
     of_number,
@@ -104,11 +105,17 @@ def find_shape(rows: Sequence[Row]) -> Shape:
 
 
 def flat(row: Mapping[str, Any]) -> Row:
-    """Return a row with the cells of its objects as columns: ``{"a": {"id": 1}}`` has ``a.id``."""
-    if not any(isinstance(value, dict) for value in row.values()):
+    """Return a row with the cells of its objects as columns: ``{"a": {"id": 1}}`` has ``a.id``.
+
+    A list of two, such as ``{"models": ["x", "y"]}``, becomes ``models.0`` and ``models.1``.
+    """
+    if not any(isinstance(value, dict | list) for value in row.values()):
         return row
     cells: Cells = {}
     for name, value in row.items():
+        if isinstance(value, list) and is_pair(name, value):
+            cells |= {f"{name}.{side}": cell for side, cell in enumerate(value)}
+            continue
         if not isinstance(value, dict) or name == "probs":
             cells[name] = value
             continue
@@ -327,6 +334,12 @@ def _flags(columns: Columns) -> Shape | None:
     return Shape(battles, f"the one of {', '.join(outcomes)} that is 1 tells the winner")
 
 
+def _tie_column(columns: Columns) -> str | None:
+    """The column that flags ties, beside one that tells the winner."""
+    told = (n for n, words in columns.items() if set(words) & TIE and set(words) <= TIE | {"is"})
+    return next(told, None)
+
+
 def _flag(row: Row, name: str) -> bool:
     words = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
     flag = words.get(str(row.get(name)).strip().lower())
@@ -376,17 +389,22 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     is_scale = models.side == ("1", "2") and "preference" in told
     known_scale = is_scale and {"generator_1", "annotator"} <= set(columns)
     known_scale |= is_scale and {"generator_1", "instruction"} <= set(columns)
-    both, rest = models, _rest(columns)
+    both, rest, tie = models, _rest(columns), _tie_column(left)
 
     def battles(row: Row) -> Iterator[Cells]:
         value: object = row.get(column)
+        if tie is not None and not is_nothing(row.get(tie)) and _flag(row, tie):
+            if not is_nothing(value) and not plain(value).startswith(("tie", "draw", "equal")):
+                what = f"{tie} is {row.get(tie)}, and {column} is {str(value)[:60]!r}"
+                raise ShapeError(what, "keep one of them")
+            value = "tie"
         more: Cells = {}
         if sided is None:
             value = of_baseline(value, row, both, column, set(told))
-        elif both.side == ("0", "1") and number_in(value) is not None:
-            value = of_number(value, column, words=set(told))
         elif is_scale:
             value, more = of_scale(value, column, known=known_scale)
+        else:
+            value = of_number(value, column, both, set(told))
         yield _pair(row, both, value, {**rest(row), **more})
 
     note = f"the models are in {both.a} and {both.b}, the winner is in {column}"
@@ -415,7 +433,7 @@ def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     if is_bare and len(rows) > 9 and len(named) > len(rows):
         what = f"{first} and {second} seem to hold answers: {len(named)} in {len(rows)} rows differ"
         raise ShapeError(what, f"name the models in {first}_model and {second}_model")
-    tie = next((n for n, words in columns.items() if words and set(words) <= TIE | {"is"}), None)
+    tie = _tie_column(columns)
     rest, met = _rest(columns), Counter[tuple[str, str]]()
 
     def battles(row: Row) -> Iterator[Cells]:

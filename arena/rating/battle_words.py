@@ -49,12 +49,17 @@ QUALIFIERS: Final = _set(
 """What may stand beside a word for a verdict."""
 
 _TESTED: Final = ("model", "candidate", "challenger", "system", "treatment")
+_TEXTS: Final = frozenset(("reference", "control"))
+"""These words alone may be the name of an answer."""
 _BASELINE: Final = ("baseline", "reference", "opponent", "defender", "champion", "control", "rival")
 JUDGE: Final = _set("judge annotator evaluator rater assessor grader voter")
 DATASET: Final = _set("dataset benchmark corpus collection")
 SWAPPED: Final = _set("swapped swap flipped reversed switched")
 _NOTHING: Final = frozenset(("", "error", "$error$", "null", "nan", "n/a", "invalid", "failed"))
 _GLUED: Final = re.compile(r"(model|agent|system|player|generator|winner)([ab])")
+
+_SCORED: Final = VERDICT[0] | _set("score outcome result")
+"""Columns in which 1, 0.5 and 0 (or 1, 0 and -1) are what the first model got."""
 
 _LONGEST_VERDICT: Final = 60
 """Characters; what is longer is a text."""
@@ -84,10 +89,23 @@ def tells_outcome(name: str) -> bool:
     return not told.isdisjoint(words_of(name))
 
 
+def is_pair(name: str, value: Sequence[Any]) -> bool:
+    """Return whether a list names both models, or gives both scores."""
+    words = words_of(name)
+    if len(value) != 2 or len(words) != 1 or not words[0].endswith("s"):
+        return False
+    kind = str if words[0][:-1] in MODEL else int | float if words[0][:-1] in SCORE else ()
+    return all(isinstance(each, kind) for each in value)
+
+
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name: ``Model A``, ``modelA`` and ``modela`` are ``("model", "a")``."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])", "_", name)
     words = [word.lower() for word in re.split(r"[\W_]+", split) if word]
+    # ``models.0`` is an item of a list of both models.
+    plural = len(words) == 2 and words[0][:-1] in MODEL | SCORE
+    if plural and words[0].endswith("s") and words[1] in ("0", "1"):
+        return words[0][:-1], words[1]
     glued = _GLUED.fullmatch(words[-1] if words else "")
     return (*words[:-1], glued[1], glued[2]) if glued else tuple(words)
 
@@ -169,7 +187,7 @@ def find_baseline(columns: Columns) -> Models | None:
                 for word in words
                 for name, told in columns.items()
                 if word in told and set(told) <= {word, "model", "name", "id"}
-                if word != "model" or set(told) <= {"model", "name", "id"}
+                if word not in _TEXTS or len(told) > 1
             ),
             None,
         )
@@ -205,7 +223,17 @@ def find_verdict(columns: Columns, rows: Sequence[Row]) -> str | None:
             raise ShapeError(f"the winner could be in {several}", "rename the right one to winner")
         if told:
             return told[0]
-    return None
+    # Whose winner it is does not matter where there is one alone: gpt4_winner.
+    heads = [
+        name
+        for name, column in columns.items()
+        if column[-1:] in (("winner",), ("preference",), ("verdict",))
+        if all(_is_short(row.get(name)) for row in rows)
+    ]
+    if len(heads) > 1:
+        several = " or ".join(heads)
+        raise ShapeError(f"the winner could be in {several}", "rename the right one to winner")
+    return heads[0] if heads else None
 
 
 def _is_short(value: object) -> bool:
@@ -240,7 +268,8 @@ def of_baseline(value: object, row: Row, models: Models, column: str, words: set
     Raises:
         ShapeError: it could mean either.
     """
-    number = float(value) if isinstance(value, bool) else number_in(value)
+    flags = {"true": 1.0, "false": 0.0}
+    number = flags.get(str(value).strip().lower(), number_in(value))
     if number in (0, 0.5, 1) and words & {"win", "won", "score"}:
         return {0: "model_b", 0.5: "tie", 1: "model_a"}[float(number or 0)]
     names = (row.get(models.a), row.get(models.b))
@@ -253,15 +282,29 @@ def of_baseline(value: object, row: Row, models: Models, column: str, words: set
     raise ShapeError(what, remedy)
 
 
-def of_number(value: object, column: str, *, words: set[str]) -> str:
-    """Return a side given by its number, where the columns of the models have the numbers 0 and 1.
+def of_number(value: object, column: str, models: Models, words: set[str]) -> object:
+    """Return a winner that may be a number of a side, or a share of a win.
+
+    Numbers that are neither 1 nor 2 are scores of the first model where the column says so. In a
+    column of preferences some write the side, from 0, and others the score.
+
+    Args:
+        value: the cell.
+        column: its name, for messages.
+        models: the columns of the models; where they are numbered from 0, so is the winner.
+        words: of the column's name.
 
     Raises:
-        ShapeError: it may be a score.
+        ShapeError: it could mean either model.
     """
     number = number_in(value)
-    if words & (VERDICT[0] | VERDICT[1]) and number in (0, 1):
-        return "model_b" if number else "model_a"
+    if number is None:
+        return value
+    if models.side == ("0", "1"):
+        if words & (VERDICT[0] | VERDICT[1]) and number in (0, 1):
+            return "model_b" if number else "model_a"
+    elif number in (1, 2) or words & _SCORED:
+        return value
     what = f"{column} is {value}"
     raise ShapeError(what, "such a number may mean either model: write model_a, model_b or tie")
 
@@ -283,8 +326,6 @@ def of_scale(value: object, column: str, *, known: bool) -> tuple[object, dict[s
     if 1 <= number <= 2:
         winner = "tie" if number == 1.5 else "model_a" if number < 1.5 else "model_b"
         return winner, {"probs": {"first": 2 - number, "second": number - 1, "tie": 0.0}}
-    if not known:
-        return value, {}
-    if number != 0:
-        raise ShapeError(f"{column} is {value}", "expected 0, or a number from 1 to 2")
+    if not known or number != 0:
+        raise ShapeError(f"{column} is {value}", "expected a number from 1 (the first wins) to 2")
     return "tie", {"probs": {"first": 0.5, "second": 0.5, "tie": 0.0}}
