@@ -1,4 +1,4 @@
-"""Redact this process's secrets in foreign text.
+"""Know the secrets of this process, and redact them in foreign text, JSON and tracebacks.
 
 An endpoint that echoes a key may quote, escape, encode or split it. So arena compares a text
 without its separators and with its escapes undone. It does both only if the text may contain a

@@ -1,4 +1,4 @@
-"""Format tables and lines for a terminal of any width and encoding."""
+"""Ask about the terminal, fit tables and lines to it, and make foreign text safe for one line."""
 
 from __future__ import annotations
 

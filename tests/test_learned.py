@@ -11,7 +11,7 @@ from chat_judges import word
 from experiments import fair_judge, llm, play, write_experiment
 from loopback import Answer, LoopbackServer, chat, error
 
-from arena.judging.capabilities import ServerCapabilities, dialect_from
+from arena.judging.capabilities import ServerCapabilities, capabilities_from
 from arena.judging.learned import Learned
 
 FILE = Path("runs") / "x" / "learned.json"
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("facts", [{}, {"answer": "xml"}, {"short": 3}, {"length": []}])
 def test_a_dialect_that_was_tampered_with_is_a_fresh_one(facts: dict[str, Any]) -> None:
-    assert dialect_from(facts) == ServerCapabilities()
+    assert capabilities_from(facts) == ServerCapabilities()
 
 
 def test_a_resumed_run_is_not_refused_again(tmp_path: Path) -> None:

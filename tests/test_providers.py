@@ -480,7 +480,7 @@ def test_order_and_form_of_a_reply_do_not_change_its_vectors(table: Any, seed: A
 def test_no_reply_of_any_shape_breaks_the_reader(reply: Any) -> None:
     for preset in PRESETS.values():
         try:
-            vectors = stack_vectors(preset.dialect.read(reply).vectors, 1)
+            vectors = stack_vectors(preset.wire_format.read(reply).vectors, 1)
         except BadReplyError:
             continue
         assert vectors.shape[0] == 1

@@ -147,7 +147,7 @@ def test_the_site_follows_a_log_that_grows(tmp_path: Path, monkeypatch: pytest.M
     play(config, limit=6)
     folder, stop, told = tmp_path / "runs" / "x", threading.Event(), list[str]()
     follower = threading.Thread(
-        target=watch, args=(folder, None), kwargs={"stop": stop, "say": told.append}
+        target=watch, args=(folder, None), kwargs={"stop": stop, "log": told.append}
     )
     follower.start()
     try:
@@ -187,7 +187,7 @@ def test_a_long_build_is_followed_by_a_longer_rest(
     monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(watching, "build_site", lambda *_, **__: None)
 
-    watch(log, None, stop=Stop(), say=lambda _: None)
+    watch(log, None, stop=Stop(), log=lambda _: None)
 
     assert waits == [18.0, watching.INTERVAL_S]
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_built_now_is_said_and_tried_again(
     whole = log.read_bytes()
     log.write_bytes(b"not a battle\n" + whole)
     follower = threading.Thread(
-        target=watch, args=(folder, None), kwargs={"stop": stop, "say": told.append}
+        target=watch, args=(folder, None), kwargs={"stop": stop, "log": told.append}
     )
     follower.start()
     try:

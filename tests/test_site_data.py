@@ -207,10 +207,10 @@ def test_the_same_log_gives_the_same_site_to_the_byte(played: Path, tmp_path: Pa
 
 def test_a_site_that_shows_all_there_is_is_left_alone(played: Path, tmp_path: Path) -> None:
     told: list[str] = []
-    first = build_site(played, tmp_path / "site", say=told.append)
+    first = build_site(played, tmp_path / "site", log=told.append)
     before = first.stat().st_mtime_ns
 
-    again = build_site(played, tmp_path / "site", say=told.append)
+    again = build_site(played, tmp_path / "site", log=told.append)
 
     assert again == first
     assert again.stat().st_mtime_ns == before
@@ -331,7 +331,7 @@ def test_a_bare_log_has_a_site_without_texts(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
 
     told: list[str] = []
-    first = build_site(tmp_path / "log.csv", say=told.append)
+    first = build_site(tmp_path / "log.csv", log=told.append)
 
     assert told[0] == "site: 24 battles judged."
     assert told[1] == f"note: {data_of(first.parent, 'site')['texts_note']}"

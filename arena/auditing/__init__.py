@@ -1,1 +1,1 @@
-"""How far a judge can be trusted: figures from its verdicts, each with its meaning."""
+"""How reliable a judge is: position bias, agreement, other biases, and the level of trust."""

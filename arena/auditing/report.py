@@ -58,53 +58,53 @@ def render_audit(
 
 
 def _head(audit: Audit, encoding: str) -> Iterator[Text]:
-    say = partial(_text, encoding)
+    styled = partial(_text, encoding)
     names = ", ".join(judge or "not named in the log" for judge in audit.judges)
     judges = "judges" if len(audit.judges) > 1 else "judge"
-    yield say(f"How far to trust the {judges}: {names}", "bold")
+    yield styled(f"How far to trust the {judges}: {names}", "bold")
     counts = (
         count(audit.battles, "battle"),
         count(audit.queries, "query", "queries"),
         count(len(audit.datasets), "data set"),
     )
-    yield say(f"{', '.join(counts)}; 95% intervals, clustered by query")
-    level = say(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
-    yield say("").append(level).append(say(f": {audit.trust.reason}"))
+    yield styled(f"{', '.join(counts)}; 95% intervals, clustered by query")
+    level = styled(audit.trust.level.upper(), f"bold {_COLOURS[audit.trust.level]}")
+    yield styled("").append(level).append(styled(f": {audit.trust.reason}"))
 
 
 def _known(audit: Audit, encoding: str) -> Table:
     """A row for each figure: value, interval, and what it means."""
-    say = partial(_text, encoding)
+    styled = partial(_text, encoding)
     grid = _grid("right", "left", "left")
     for figure in audit.figures:
         estimate = figure.estimate
         if estimate is not None:
-            said = say("").append(say(f"{figure.title} ", "bold"))
-            said.append(say(f"({estimate.n:,} {figure.of})")).append("\n")
-            said.append(say(_meaning(figure), "dim"))
-            value = say(_value(estimate.value, figure), "bold")
-            grid.add_row(value, say(_interval(estimate, figure)), said)
+            said = styled("").append(styled(f"{figure.title} ", "bold"))
+            said.append(styled(f"({estimate.n:,} {figure.of})")).append("\n")
+            said.append(styled(_meaning(figure), "dim"))
+            value = styled(_value(estimate.value, figure), "bold")
+            grid.add_row(value, styled(_interval(estimate, figure)), said)
     return grid
 
 
 def _unknown(audit: Audit, encoding: str) -> Table:
     """What cannot be computed, a row for each reason."""
-    say = partial(_text, encoding)
+    styled = partial(_text, encoding)
     reasons: dict[str, list[str]] = {}
     for figure in audit.figures:
         if figure.estimate is None:
             reasons.setdefault(figure.meaning, []).append(figure.title)
     grid = _grid("left", "left")
     for because, titles in reasons.items():
-        grid.add_row(say("–"), say(f"{'; '.join(titles)}: because {because}"))
+        grid.add_row(styled("–"), styled(f"{'; '.join(titles)}: because {because}"))
     return grid
 
 
 def _notes(audit: Audit, encoding: str) -> Table:
-    say = partial(_text, encoding)
+    styled = partial(_text, encoding)
     grid = _grid("left", "left")
     for note in audit.notes:
-        grid.add_row(say("•"), say(note))
+        grid.add_row(styled("•"), styled(note))
     return grid
 
 

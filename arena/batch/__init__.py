@@ -1,1 +1,1 @@
-"""Provider batch jobs: files of requests, what became of them, and what came back."""
+"""Provider batch jobs: requests, submission, results, and files for offline engines."""

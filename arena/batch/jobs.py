@@ -180,7 +180,7 @@ async def follow(
     jobs: Sequence[Job],
     api: FileApi,
     poll: Poll,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     stop: asyncio.Event,
 ) -> None:
     """Wait until every job has ended, is unknown to the provider, or is long overdue.
@@ -206,7 +206,7 @@ async def follow(
                     still.append((job, found))
         line = "; ".join(f"{job.name} {found}" for job, found in still)
         if line and line != shown:
-            say(line)
+            log(line)
             shown = line
         waiting = [job for job, _ in still if not is_overdue(job)]
         if waiting:

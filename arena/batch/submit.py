@@ -180,7 +180,7 @@ def record_chunk(ledger: Ledger, chunk: list[Request], configured: ConfiguredJud
         tokens=sum(request.tokens for request in chunk),
         cost_usd=sum(request.cost_usd for request in chunk),
         at=now(),
-        dialect=asdict(judge.dialect),
+        dialect=asdict(judge.capabilities),
     )
     write_chunk(chunk, ledger.path(job))
     ledger.add(job)
@@ -307,18 +307,18 @@ def recall(judge: RequestJudge, jobs: Iterable[Job]) -> None:
     A judge that an earlier call has taught better begins with what it knows.
     """
     own_jobs = [job for job in jobs if job.fingerprint == judge.fingerprint]
-    begun = judge.dialect
+    begun = judge.capabilities
     refused: dict[ServerCapabilities, ServerCapabilities] = {}
     for job in own_jobs:
         if job.refusal:
-            judge.dialect = spoken = ServerCapabilities(**job.dialect)
+            judge.capabilities = spoken = ServerCapabilities(**job.dialect)
             if judge.learn(job.refusal):
-                refused[spoken] = judge.dialect
+                refused[spoken] = judge.capabilities
     is_new = begun == ServerCapabilities()
     known = ServerCapabilities(**own_jobs[-1].dialect) if own_jobs and is_new else begun
     while known in refused:
         known = refused[known]
-    judge.dialect = known
+    judge.capabilities = known
 
 
 def _tokens(body: Mapping[str, Any]) -> int:

@@ -1,1 +1,1 @@
-"""One tiny call to every model and judge, before the night."""
+"""One small request to every model and judge, before an experiment."""

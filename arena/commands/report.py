@@ -40,19 +40,19 @@ def report(path: Path, out: Path | None, *, watch: bool, show: bool) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from arena.site.build import build_site  # noqa: PLC0415
 
-    first = build_site(path, out, say=_say)
+    first = build_site(path, out, log=_log)
     echo_path(first)
     if show and click.launch(first.resolve().as_uri()) != 0:
-        _say("note: arena cannot open a browser; open the file above yourself")
+        _log("note: arena cannot open a browser; open the file above yourself")
     if watch:
         import threading  # noqa: PLC0415
 
         from arena.site.watch import watch as keep_up  # noqa: PLC0415
 
-        _say("watching the log; stop with Ctrl-C")
+        _log("watching the log; stop with Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
-            keep_up(path, out, stop=threading.Event(), say=_say)
+            keep_up(path, out, stop=threading.Event(), log=_log)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     click.echo(printable(line), err=True)

@@ -1,1 +1,1 @@
-"""Data sets, runs and qrels on disk, and what qrels say of a run."""
+"""Data sets, TREC runs and qrels: where they come from, how they are read, and metrics of runs."""

@@ -1,1 +1,1 @@
-"""Texts to vectors: providers, local models, and how each tells a query from a document."""
+"""Texts to vectors: providers, wire formats, prompts for queries and documents, local models."""

@@ -139,11 +139,11 @@ class ApiEmbedder:
         """What the endpoint answers that holds any vectors at all, and its latency."""
         encoding = self._encoding
         reply = await self._post(texts, role)
-        answer = self._preset.dialect.read(reply.body)
+        answer = self._preset.wire_format.read(reply.body)
         if not any(answer.vectors) and encoding:
             # Some servers leave out what they cannot put into base64.
             reply = await self._ask(texts, {**self._sized, **self._fields[role]})
-            answer = self._preset.dialect.read(reply.body)
+            answer = self._preset.wire_format.read(reply.body)
             if any(answer.vectors):
                 self._encoding = {}
         if not any(answer.vectors):
@@ -167,7 +167,7 @@ class ApiEmbedder:
         return await self._ask(texts, fields)
 
     async def _ask(self, texts: Sequence[str], fields: Mapping[str, Any]) -> ApiReply:
-        path, body = self._preset.dialect.ask(self._name, texts, fields)
+        path, body = self._preset.wire_format.ask(self._name, texts, fields)
         return await self._api.post(path, body, n_items=len(texts))
 
     def _may_be_cut(self, role: Role) -> bool:

@@ -31,7 +31,7 @@ class Preset:
     base_url: str | None  #: None: the arena.toml must say it
     key_env: str | None  #: the variable that holds the key; None for servers of one's own
     docs: str  #: where the request is documented
-    dialect: WireFormat = OPENAI
+    wire_format: WireFormat = OPENAI
     key_header: str = "Authorization"
     query: Fields = field(default_factory=dict)  #: what says in a request that texts are queries
     document: Fields = field(default_factory=dict)  #: the same for documents
@@ -74,7 +74,7 @@ HOSTED: Final[Mapping[HostedProvider, Preset]] = {
         "https://generativelanguage.googleapis.com/v1beta",
         "GEMINI_API_KEY",
         "https://ai.google.dev/api/embeddings#method:-models.batchembedcontents",
-        dialect=GEMINI,
+        wire_format=GEMINI,
         key_header="x-goog-api-key",
         query={"taskType": "RETRIEVAL_QUERY"},
         document={"taskType": "RETRIEVAL_DOCUMENT"},
@@ -101,7 +101,7 @@ HOSTED: Final[Mapping[HostedProvider, Preset]] = {
         "https://api.cohere.com",
         "CO_API_KEY",
         "https://docs.cohere.com/reference/embed",
-        dialect=COHERE,
+        wire_format=COHERE,
         query={"input_type": "search_query"},
         document={"input_type": "search_document"},
         always={"truncate": "NONE"},
@@ -174,7 +174,7 @@ SERVERS: Final[Mapping[ServerProvider, Preset]] = {
         "http://localhost:11434",
         None,
         "https://docs.ollama.com/api/embed",
-        dialect=OLLAMA,
+        wire_format=OLLAMA,
         always={"truncate": False},
         cut={"truncate": True},
     ),
@@ -191,7 +191,7 @@ SERVERS: Final[Mapping[ServerProvider, Preset]] = {
         "http://localhost:8080",
         None,
         "https://huggingface.github.io/text-embeddings-inference/",
-        dialect=TEI,
+        wire_format=TEI,
         # Its OpenAI-compatible route cuts by default, and takes no field that forbids it.
         always={"truncate": False},
         cut={"truncate": True},
@@ -274,7 +274,7 @@ def find_endpoint(model: ModelConfig) -> Endpoint:
         url = model.base_url  # where there is none, OPENAI_BASE_URL goes before OpenAI's own
     elif preset.base_url is None or _host(url) == _host(preset.base_url):
         key_env = key_env or preset.key_env
-    if url and not preset.dialect.in_v1:
+    if url and not preset.wire_format.in_v1:
         url = url.rstrip("/").removesuffix("/v1")
     return Endpoint(
         url,
@@ -282,7 +282,7 @@ def find_endpoint(model: ModelConfig) -> Endpoint:
         model.timeout_s,
         model.concurrency,
         key_header=preset.key_header,
-        bare_lists=preset.dialect is TEI,
+        bare_lists=preset.wire_format is TEI,
     )
 
 

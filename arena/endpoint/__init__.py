@@ -1,1 +1,1 @@
-"""Requests to OpenAI-compatible endpoints: address, client, pace, refusals."""
+"""Requests to OpenAI-compatible endpoints: client, rate limits, outages, errors, file API."""

@@ -110,7 +110,9 @@ class Api:
         self._key_place = "the key"
         self._stopped = asyncio.Event()
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
-        self._gate = ConcurrencyLimiter(replace(_pace(endpoint), pause_s=self._retry.storm_s), rate)
+        self._limiter = ConcurrencyLimiter(
+            replace(_limiter_settings(endpoint), pause_s=self._retry.storm_s), rate
+        )
         self._breaker = CircuitBreaker(self._retry.outage, probe=self._probe, on_event=on_event)
 
     @property
@@ -151,7 +153,7 @@ class Api:
         """
         content = orjson.dumps(body)
         call = _Call(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM, fare)
-        async with self._gate:
+        async with self._limiter:
             try:
                 try:
                     return await self._attempt(call)
@@ -161,7 +163,7 @@ class Api:
                 self._stop(error)
                 raise
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Tell whoever is told of outages."""
         if self._on_event:
             self._on_event(line)
@@ -198,8 +200,8 @@ class Api:
             return few or counted >= self._allowed(_error(state))
 
         async def sleep(seconds: float) -> None:
-            if self._gate.gives_way(late=last.late, refused=last.reason == "rate_limit"):
-                await self._gate.step_aside(self._sleep(seconds))
+            if self._limiter.gives_way(late=last.late, refused=last.reason == "rate_limit"):
+                await self._limiter.step_aside(self._sleep(seconds))
             else:
                 await self._sleep(seconds)
 
@@ -220,7 +222,7 @@ class Api:
         """One request, as soon as it may be sent, and can be paid for."""
         if self._breaker.is_open:
             await self._breaker.clear()
-        await self._gate.clear(len(call.content))
+        await self._limiter.clear(len(call.content))
         async with call.fare.attempt(len(call.content)) as bill:
             if self._fatal:
                 bill.free()
@@ -241,13 +243,13 @@ class Api:
         latency_s = time.perf_counter() - started
         self._sample = call
         self._breaker.answered(latency_s)
-        self._gate.answered(latency_s)
+        self._limiter.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
     async def _request(self, call: _Call, bill: Bill) -> dict[str, Any]:
         """The endpoint's reply, or what its refusal means."""
         status, headers, raw = await self._exchange(call, bill)
-        self._gate.rate.read(headers, time.monotonic(), len(call.content))
+        self._limiter.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
             raise refusal(status, raw, headers, key=self._key_place)
         reply = _json_object(raw, bare_lists=self._endpoint.bare_lists)
@@ -260,7 +262,7 @@ class Api:
         usage = reply.get("usage")
         n_tokens = token_count(usage.get("total_tokens")) if isinstance(usage, dict) else None
         if n_tokens is not None:
-            self._gate.rate.spent(len(call.content), n_tokens)
+            self._limiter.rate.spent(len(call.content), n_tokens)
         return blank_json(reply) if may_tell(raw) else reply
 
     async def _exchange(self, call: _Call, bill: Bill) -> tuple[int, Mapping[str, str], bytes]:
@@ -280,14 +282,14 @@ class Api:
         return answer
 
     def _failed(self, error: TransientApiError, latency_s: float) -> None:
-        """Let the pace and the breaker know."""
+        """Tell the limiter and the breaker."""
         if error.reason == "rate_limit":
             asked_s = error.retry_after_s
             if asked_s is not None:
                 asked_s = min(asked_s, self._retry.longest_asked_s)
-            self._gate.refused(asked_s, latency_s=latency_s)
+            self._limiter.refused(asked_s, latency_s=latency_s)
         elif error.late:
-            self._gate.overdue(latency_s)
+            self._limiter.overdue(latency_s)
         # What never worked is not down.
         if error.reason != "rate_limit" and self._sample is not None:
             self._breaker.failed(str(error))
@@ -375,7 +377,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return run_apart(coroutine)
 
 
-def _pace(endpoint: Endpoint) -> LimiterSettings:
+def _limiter_settings(endpoint: Endpoint) -> LimiterSettings:
     """How fast an endpoint is asked before anything is known of it."""
     if endpoint.concurrency != "auto":
         return LimiterSettings.fixed(endpoint.concurrency)

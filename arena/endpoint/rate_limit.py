@@ -90,19 +90,19 @@ class ConcurrencyLimiter:
     (`enter`) under the limit of then.
     """
 
-    def __init__(self, pace: LimiterSettings, rate: Rate | None = None) -> None:
+    def __init__(self, settings: LimiterSettings, rate: Rate | None = None) -> None:
         self.rate = rate or Rate()  #: of the requests that pass
         self._clock = self.rate.clock
-        self._pace = pace
-        self._limit = float(pace.start)
+        self._settings = settings
+        self._limit = float(settings.start)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._since_cut = SlidingWindow(pace.window)
-        self._lately = SlidingWindow(pace.window)
-        self._since_late = SlidingWindow(pace.window)
+        self._since_cut = SlidingWindow(settings.window)
+        self._lately = SlidingWindow(settings.window)
+        self._since_late = SlidingWindow(settings.window)
         self._rate_cut_at = self._limit_cut_at = -math.inf
         self._cut_limit = math.inf
-        self._climb = Climb(pace.ceiling) if pace.climbs else None
+        self._climb = Climb(settings.ceiling) if settings.climbs else None
 
     @property
     def limit(self) -> int:
@@ -159,7 +159,7 @@ class ConcurrencyLimiter:
 
     def answered(self, latency_s: float) -> None:
         """Note a call that was answered: room for more, unless the answer was slow."""
-        if latency_s > self._pace.overdue_s:
+        if latency_s > self._settings.overdue_s:
             self.overdue(latency_s)
             return
         self._since_cut.note(False)
@@ -172,11 +172,11 @@ class ConcurrencyLimiter:
         if self._climb:
             self._limit = self._climb.answered(latency_s, self._clock(), self.limit)
             self._admit()
-        elif latency_s <= self._pace.slow_s:
+        elif latency_s <= self._settings.slow_s:
             # Doubles in a round trip up to where it was cut; from there on it feels its way.
-            low = self._limit < self._cut_limit * self._pace.cut_factor
-            step = 1.0 if low else max(1 / self._limit, self._pace.growth)
-            self._limit = min(self._pace.ceiling, self._limit + step)
+            low = self._limit < self._cut_limit * self._settings.cut_factor
+            step = 1.0 if low else max(1 / self._limit, self._settings.growth)
+            self._limit = min(self._settings.ceiling, self._limit + step)
             self._admit()
 
     def refused(self, retry_after_s: float | None = None, *, latency_s: float = 0.0) -> None:
@@ -187,14 +187,14 @@ class ConcurrencyLimiter:
         """
         now = self._clock()
         self._lately.note(True)
-        if self._lately.of_window >= self._pace.storm_share:
-            wait_s = self._pace.pause_s if retry_after_s is None else retry_after_s
+        if self._lately.of_window >= self._settings.storm_share:
+            wait_s = self._settings.pause_s if retry_after_s is None else retry_after_s
             self.rate.pause(now + wait_s)
             self._lately.clear()
         # A call that began before the last cut took effect says nothing about the rate since.
         if now - latency_s >= self._rate_cut_at:
             self._since_cut.note(True)
-            if self._since_cut.of_window >= self._pace.cut_share:
+            if self._since_cut.of_window >= self._settings.cut_share:
                 self._cut_rate(now)
 
     def overdue(self, latency_s: float) -> None:
@@ -203,9 +203,9 @@ class ConcurrencyLimiter:
         if now - latency_s < self._limit_cut_at:
             return
         self._since_late.note(True)
-        if self._since_late.of_window >= self._pace.cut_share:
+        if self._since_late.of_window >= self._settings.cut_share:
             self._limit_cut_at, self._cut_limit = now, self._limit
-            self._limit = max(self._pace.floor, self._limit * self._pace.cut_factor)
+            self._limit = max(self._settings.floor, self._limit * self._settings.cut_factor)
             self._since_late.clear()
             if self._climb:
                 self._climb.restart()
@@ -213,10 +213,10 @@ class ConcurrencyLimiter:
     def _cut_rate(self, now: float) -> None:
         """Lower the rate; then let its effect be seen before it is lowered again."""
         if self.rate.holds:
-            factor, settle_s = 1 - self._lately.of_seen, self._pace.settle_s
+            factor, settle_s = 1 - self._lately.of_seen, self._settings.settle_s
         else:
             factor, settle_s = 1 - self._since_cut.of_seen, 0.0
-        self.rate.cut(max(self._pace.cut_factor, factor))
+        self.rate.cut(max(self._settings.cut_factor, factor))
         self._rate_cut_at = now + settle_s
         self._since_cut.clear()
 

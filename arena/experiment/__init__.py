@@ -1,1 +1,1 @@
-"""One arena.toml from plan to leaderboard: the only place where stages meet."""
+"""One arena.toml from plan to leaderboard: data, runs, live judging, budgets, estimate."""

@@ -1,1 +1,1 @@
-"""From an exhibit to a verdict: prompts, judges, the reading of replies."""
+"""Judges and all they need: prompts, chat calls, budgets, caches, replies, verdicts, the gate."""

@@ -78,7 +78,7 @@ class ServerCapabilities:
         return fields
 
     def after(self, refusal: str, form: ResponseFormat | None = None) -> ServerCapabilities:
-        """The dialect to try next after a refusal that names a field; itself if it names none.
+        """Return the capabilities to try after a refusal that names a field, else the same.
 
         Whatever the words around the name are, and in whatever language: the next of ever fewer
         fields is tried. A refusal may name a field because it echoes a text, so what is tried is
@@ -126,12 +126,12 @@ class ServerCapabilities:
         )
 
 
-def dialect_from(facts: Mapping[str, Any]) -> ServerCapabilities:
-    """The dialect that an earlier run wrote down as its fields; a fresh one if that is none."""
+def capabilities_from(facts: Mapping[str, Any]) -> ServerCapabilities:
+    """Return the capabilities that an earlier run wrote down; fresh ones if it wrote none."""
     try:
-        return _DIALECT.validate_python(facts)
+        return _CAPABILITIES.validate_python(facts)
     except ValidationError:
         return ServerCapabilities()
 
 
-_DIALECT: Final = TypeAdapter(ServerCapabilities)
+_CAPABILITIES: Final = TypeAdapter(ServerCapabilities)

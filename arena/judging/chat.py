@@ -1,4 +1,4 @@
-"""One question to a chat model: asked in its dialect, within the budget, and never paid for twice.
+"""Ask a chat model with the fields that its server takes, within the budget, and never pay twice.
 
 What every judge that is a language model shares. A reply is kept by the content of its request,
 so the same question, in another pair or another experiment, is answered from the cache.
@@ -18,7 +18,12 @@ from arena.digest import digest
 from arena.endpoint.client import Api
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities, dialect_from
+from arena.judging.capabilities import (
+    SHORT,
+    ResponseFormat,
+    ServerCapabilities,
+    capabilities_from,
+)
 from arena.judging.learned import Learned
 from arena.judging.meter import Meter, reported
 from arena.judging.prompt_cut import Ceiling
@@ -32,7 +37,7 @@ from arena.terminal import one_line
 T = TypeVar("T")
 Messages = Sequence[Mapping[str, str]]
 
-_DIALECT: Final = "dialect"
+_CAPABILITIES: Final = "dialect"
 """The subject under which `Learned` keeps what the endpoint takes."""
 _KEPT_WITHIN_S: Final = 0.5
 """Longest wait of a reply for others that go into the cache with it."""
@@ -86,9 +91,9 @@ class Chat:
         self.fingerprint = digest(json.dumps(settings, sort_keys=True)).hex()
         """Hash of every setting of the model and its endpoint that could change a reply."""
         self._learned = learned or Learned()
-        self._meter = Meter(config, budget or Budget(), self._learned, self.fingerprint, api.say)
+        self._meter = Meter(config, budget or Budget(), self._learned, self.fingerprint, api.log)
         #: what the endpoint takes, as far as it is known
-        self.dialect = dialect_from(self._learned.facts(self.fingerprint, _DIALECT))
+        self.capabilities = capabilities_from(self._learned.facts(self.fingerprint, _CAPABILITIES))
         self._doubt = Doubt(self._ask_shortest)
         self._ceiling = Ceiling()
 
@@ -100,14 +105,14 @@ class Chat:
         return self._keyed[1]
 
     def request(self, messages: Messages) -> dict[str, Any]:
-        """The body of the request, in the dialect that the endpoint takes."""
-        return self._request(messages, self.dialect)
+        """The body of the request, with the fields that the endpoint takes."""
+        return self._request(messages, self.capabilities)
 
     def learn(self, refusal: str) -> bool:
         """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
-        known = self.dialect
-        self._speak(known.after(refusal, self._form))
-        return self.dialect != known
+        known = self.capabilities
+        self._use(known.after(refusal, self._form))
+        return self.capabilities != known
 
     def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
         """What the body of a reply says.
@@ -217,19 +222,19 @@ class Chat:
 
     async def _negotiated(self, messages: Messages) -> ChatReply:
         """The endpoint's reply, to a request with the fields that it takes."""
-        spent, dialect = Usage(), self.dialect
+        spent, capabilities = Usage(), self.capabilities
         while True:
-            fare = self._meter.fare(self._limit(dialect))
+            fare = self._meter.fare(self._limit(capabilities))
             try:
                 answer = await self._api.post(
-                    "/chat/completions", self._request(messages, dialect), fare=fare
+                    "/chat/completions", self._request(messages, capabilities), fare=fare
                 )
             except FatalApiError:
                 raise
             except ApiError as error:
                 spent += fare.usage
-                if tried := self._without(dialect, error):
-                    dialect = tried
+                if tried := self._without(capabilities, error):
+                    capabilities = tried
                     continue
                 raise UnjudgedError(
                     error.reason,
@@ -237,37 +242,39 @@ class Chat:
                     cost_usd=spent.cost_usd,
                     estimated=spent.estimated,
                 ) from error
-            if dialect is not self.dialect:
-                self._speak(self.dialect.joined(dialect))
+            if capabilities is not self.capabilities:
+                self._use(self.capabilities.joined(capabilities))
             spent = replace(spent + fare.usage, latency_ms=answer.latency_ms)
             reply = chat_reply(answer.body, spent)
-            if self._form.labels and dialect.short and reply.cut:
+            if self._form.labels and capabilities.short and reply.cut:
                 # A model that thinks first, or whose words are many tokens, needs more room.
-                dialect = replace(self.dialect, short=False)
-                self._speak(dialect)
+                capabilities = replace(self.capabilities, short=False)
+                self._use(capabilities)
                 continue
             self._check_read(messages, answer.body, reply)
             return reply
 
-    def _request(self, messages: Messages, dialect: ServerCapabilities) -> dict[str, Any]:
-        fields = dialect.fields(
+    def _request(self, messages: Messages, capabilities: ServerCapabilities) -> dict[str, Any]:
+        fields = capabilities.fields(
             self._form, temperature=self._config.temperature, max_tokens=self._config.max_tokens
         )
         return {"model": self._config.model, "messages": messages, **fields}
 
-    def _without(self, dialect: ServerCapabilities, refusal: ApiError) -> ServerCapabilities | None:
-        """The dialect to ask in once more after a refusal; None if that would not help."""
+    def _without(
+        self, capabilities: ServerCapabilities, refusal: ApiError
+    ) -> ServerCapabilities | None:
+        """The capabilities to ask with once more after a refusal; None if that would not help."""
         if refusal.reason != "bad_request":
             return None
         # Many requests are refused at once for the same cause: others may know it by now.
-        known = dialect.joined(self.dialect)
-        tried = known if known != dialect else dialect.after(refusal.words, self._form)
-        return tried if tried != dialect else None
+        known = capabilities.joined(self.capabilities)
+        tried = known if known != capabilities else capabilities.after(refusal.words, self._form)
+        return tried if tried != capabilities else None
 
     async def _ask_shortest(self) -> None:
         """Ask next to nothing; an `ApiError` says that nothing else will be answered either."""
         messages = [{"role": "user", "content": QUESTION}]
-        length = self.dialect.length
+        length = self.capabilities.length
         body: dict[str, Any] = {"model": self._config.model, "messages": messages}
         if length:
             body[length] = self._config.max_tokens
@@ -292,15 +299,15 @@ class Chat:
                 estimated=reply.usage.estimated,
             )
 
-    def _speak(self, dialect: ServerCapabilities) -> None:
-        """Use this dialect from now on, in later runs too."""
-        if dialect != self.dialect:
-            self.dialect = dialect
-            self._learned.change(self.fingerprint, _DIALECT, lambda _: asdict(dialect))
+    def _use(self, capabilities: ServerCapabilities) -> None:
+        """Use these capabilities from now on, in later runs too."""
+        if capabilities != self.capabilities:
+            self.capabilities = capabilities
+            self._learned.change(self.fingerprint, _CAPABILITIES, lambda _: asdict(capabilities))
 
-    def _limit(self, dialect: ServerCapabilities | None = None) -> int | None:
+    def _limit(self, capabilities: ServerCapabilities | None = None) -> int | None:
         """The limit on a reply's tokens, as it is sent; None where the endpoint takes none."""
-        spoken = dialect or self.dialect
+        spoken = capabilities or self.capabilities
         if spoken.length is None:
             return None
         return SHORT if self._form.labels and spoken.short else self._config.max_tokens

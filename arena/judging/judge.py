@@ -58,7 +58,7 @@ class Judge(Protocol):
 class RequestJudge(Judge, Protocol):
     """A judge whose calls are chat requests, which a batch job may carry."""
 
-    dialect: ServerCapabilities  #: what its endpoint takes, as far as it is known
+    capabilities: ServerCapabilities  #: what its endpoint takes, as far as it is known
 
     def request(self, messages: Messages) -> dict[str, Any]:
         """Return the body of the chat request of one of its `calls`."""

@@ -84,7 +84,7 @@ class Meter:
         budget: what is paid from.
         learned: what earlier runs found out.
         endpoint: what they know the judge's endpoint by.
-        say: told, once each, what cannot be known of the costs.
+        log: told, once each, what cannot be known of the costs.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Meter:
         budget: Budget,
         learned: Learned,
         endpoint: str,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.budget = budget
         self._name = config.log_name
@@ -105,7 +105,7 @@ class Meter:
         self._priced = max(self._input_price, self._output_price, self._cached_price) > 0
         self._learned = learned
         self._endpoint = endpoint
-        self._tell = say
+        self._log = log
         self._said: set[str] = set()
         self.habits = _habits(learned.facts(endpoint, _SUBJECT))
 
@@ -185,7 +185,7 @@ class Meter:
         """Tell people what they should know, but each kind of thing once."""
         if kind not in self._said:
             self._said.add(kind)
-            self._tell(f"note: judge {self._name}: {what}")
+            self._log(f"note: judge {self._name}: {what}")
 
     def _measure(
         self,

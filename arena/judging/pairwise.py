@@ -51,13 +51,13 @@ class ListJudge:
         self._reader = read
 
     @property
-    def dialect(self) -> ServerCapabilities:
+    def capabilities(self) -> ServerCapabilities:
         """What the endpoint is known to take."""
-        return self._chat.dialect
+        return self._chat.capabilities
 
-    @dialect.setter
-    def dialect(self, known: ServerCapabilities) -> None:
-        self._chat.dialect = known
+    @capabilities.setter
+    def capabilities(self, known: ServerCapabilities) -> None:
+        self._chat.capabilities = known
 
     def learn(self, refusal: str) -> bool:
         """See `RequestJudge`."""

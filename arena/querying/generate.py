@@ -41,9 +41,9 @@ from arena.querying.screening import read_queries, reply_schema, screen
 from arena.querying.settings import (
     LEAST_WORDS,
     GenerationOptions,
-    QueryDesk,
+    QuerySetup,
     Sample,
-    open_desk,
+    open_setup,
     sample_documents,
 )
 from arena.records import Document, now
@@ -55,26 +55,26 @@ TOKENS_PER_QUERY: Final = 25
 """Of a reply, with its share of the JSON around it."""
 
 
-def estimate_queries(order: GenerationOptions, reporter: Reporter) -> Estimate:
+def estimate_queries(options: GenerationOptions, reporter: Reporter) -> Estimate:
     """What `write_queries_for` would take; asks no endpoint anything.
 
     Raises:
         UsageError: something is not said, or a file has a mistake.
     """
-    desk = open_desk(order)
-    sample = _sample(desk, order, reporter)
-    known, _ = read_answers(desk.out)
-    chat = open_chat(desk, order, Api(endpoint_of(desk.model)))
-    asked = [messages_for(desk, order, document) for document in sample.documents]
+    setup = open_setup(options)
+    sample = _sample(setup, options, reporter)
+    known, _ = read_answers(setup.out)
+    chat = open_chat(setup, options, Api(endpoint_of(setup.model)))
+    asked = [messages_for(setup, options, document) for document in sample.documents]
     left = [messages for messages in asked if chat.key(messages) not in known]
-    tokenizer = find_tokenizer(desk.model.model)
+    tokenizer = find_tokenizer(setup.model.model)
     n_in = sum(
         tokenizer.count(message["content"]) + TOKENS_PER_MESSAGE
         for messages in left
         for message in messages
     )
-    n_out = len(left) * order.per_document * TOKENS_PER_QUERY
-    prices = desk.model.price_per_1m_input_tokens, desk.model.price_per_1m_output_tokens
+    n_out = len(left) * options.per_document * TOKENS_PER_QUERY
+    prices = setup.model.price_per_1m_input_tokens, setup.model.price_per_1m_output_tokens
     known_prices = prices[0] is not None and prices[1] is not None
     cost = (n_in * (prices[0] or 0.0) + n_out * (prices[1] or 0.0)) / 1e6
     return Estimate(
@@ -84,11 +84,11 @@ def estimate_queries(order: GenerationOptions, reporter: Reporter) -> Estimate:
         n_out,
         cost if known_prices else None,
         tokenizer.name,
-        time_left(desk.model, None, len(left), n_in + n_out),
+        time_left(setup.model, None, len(left), n_in + n_out),
     )
 
 
-def write_queries_for(order: GenerationOptions, reporter: Reporter) -> Result:
+def write_queries_for(options: GenerationOptions, reporter: Reporter) -> Result:
     """Ask about every document that has no reply yet, then write the queries that are fit for use.
 
     Ctrl-C finishes what is under way; a second one leaves at once, and loses no reply either.
@@ -98,34 +98,36 @@ def write_queries_for(order: GenerationOptions, reporter: Reporter) -> Result:
         FatalApiError: the endpoint's key or address is missing.
         LogError, WriteError: the folder cannot be written.
     """
-    desk = open_desk(order)
-    check_replaceable(desk.out, desk.dataset.name)
-    sample = _sample(desk, order, reporter)
-    with Answers(desk.out) as answers:
-        budget = Budget(desk.max_usd, spent_usd=answers.spent_usd)
+    setup = open_setup(options)
+    check_replaceable(setup.out, setup.dataset.name)
+    sample = _sample(setup, options, reporter)
+    with Answers(setup.out) as answers:
+        budget = Budget(setup.max_usd, spent_usd=answers.spent_usd)
         answers.pay_from(budget)
-        asking = Asking(desk, order, answers, budget, reporter.say)
+        asking = Asking(setup, options, answers, budget, reporter.say)
         run(asking.all(sample.documents, reporter))
-        result = _result(order, desk, sample, asking)
+        result = _result(options, setup, sample, asking)
         if result.screened.kept:
-            write_queries(desk.out, result.screened, _manifest(result, asking))
+            write_queries(setup.out, result.screened, _manifest(result, asking))
     return result
 
 
-def _sample(desk: QueryDesk, order: GenerationOptions, reporter: Reporter) -> Sample:
-    dataset = load_corpus(desk.dataset, reporter)
+def _sample(setup: QuerySetup, options: GenerationOptions, reporter: Reporter) -> Sample:
+    dataset = load_corpus(setup.dataset, reporter)
     for note in dataset.notes:
         reporter.say(f"note: {note}")
-    sample = sample_documents(dataset.corpus, order.n_documents, order.seed)
+    sample = sample_documents(dataset.corpus, options.n_documents, options.seed)
     if not sample.documents:
         raise UsageError(
-            f"{desk.dataset.name}: none of its {sample.n_corpus:,} documents has {LEAST_WORDS} "
+            f"{setup.dataset.name}: none of its {sample.n_corpus:,} documents has {LEAST_WORDS} "
             "words, too little to ask for anything"
         )
     return sample
 
 
-def _result(order: GenerationOptions, desk: QueryDesk, sample: Sample, asking: Asking) -> Result:
+def _result(
+    options: GenerationOptions, setup: QuerySetup, sample: Sample, asking: Asking
+) -> Result:
     known = asking.answers.known
     replies = [
         (document, known[key].queries or ())
@@ -133,10 +135,10 @@ def _result(order: GenerationOptions, desk: QueryDesk, sample: Sample, asking: A
         if (key := asking.chat.key(asking.messages(document))) in known
     ]
     return Result(
-        order,
-        desk,
+        options,
+        setup,
         sample,
-        screen(replies, per_document=order.per_document),
+        screen(replies, per_document=options.per_document),
         n_answered=len(replies),
         n_empty=sum(not queries for _, queries in replies),
         failures=dict(asking.failures),
@@ -146,17 +148,17 @@ def _result(order: GenerationOptions, desk: QueryDesk, sample: Sample, asking: A
 
 
 def _manifest(result: Result, asking: Asking) -> dict[str, Any]:
-    order, desk = result.order, result.desk
+    options, setup = result.options, result.setup
     return {
         "arena": __version__,
-        "dataset": desk.dataset.name,
-        "model": desk.model.model,
+        "dataset": setup.dataset.name,
+        "model": setup.model.model,
         "base_url": asking.api.identity,
-        "temperature": desk.model.temperature,
-        "prompt": {"name": desk.prompt.name, "hash": desk.prompt.hash},
-        "document_words": desk.model.document_words,
-        "seed": order.seed,
-        "per_document": order.per_document,
+        "temperature": setup.model.temperature,
+        "prompt": {"name": setup.prompt.name, "hash": setup.prompt.hash},
+        "document_words": setup.model.document_words,
+        "seed": options.seed,
+        "per_document": options.per_document,
         "documents": {
             "corpus": result.sample.n_corpus,
             "too_short": result.sample.n_short,
@@ -176,22 +178,22 @@ WORKERS: Final = 1024
 """Calls under way at most; `arena.endpoint` finds how many at once the endpoint takes."""
 
 
-def messages_for(desk: QueryDesk, order: GenerationOptions, document: Document) -> Messages:
+def messages_for(setup: QuerySetup, options: GenerationOptions, document: Document) -> Messages:
     """What the model is asked about a document."""
     return render_for_queries(
-        desk.prompt,
+        setup.prompt,
         document,
-        number=order.per_document,
-        document_words=desk.model.document_words,
+        number=options.per_document,
+        document_words=setup.model.document_words,
     )
 
 
 def open_chat(
-    desk: QueryDesk, order: GenerationOptions, api: Api, budget: Budget | None = None
+    setup: QuerySetup, options: GenerationOptions, api: Api, budget: Budget | None = None
 ) -> Chat:
     """The model, told what form its reply is to have."""
-    form = ResponseFormat(schema=reply_schema(order.per_document), name="queries")
-    return Chat(desk.model, api, form, budget=budget, learned=Learned(desk.out / LEARNED))
+    form = ResponseFormat(schema=reply_schema(options.per_document), name="queries")
+    return Chat(setup.model, api, form, budget=budget, learned=Learned(setup.out / LEARNED))
 
 
 class Asking:
@@ -199,20 +201,20 @@ class Asking:
 
     def __init__(
         self,
-        desk: QueryDesk,
-        order: GenerationOptions,
+        setup: QuerySetup,
+        options: GenerationOptions,
         answers: Answers,
         budget: Budget,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.answers = answers
         self.budget = budget
-        self.api = Api(endpoint_of(desk.model), on_event=say)
-        self.chat = open_chat(desk, order, self.api, budget)
+        self.api = Api(endpoint_of(setup.model), on_event=log)
+        self.chat = open_chat(setup, options, self.api, budget)
         self.failures: Counter[str] = Counter()
         self.ended: ArenaError | None = None
         self.paid_before_usd = budget.spent_usd
-        self.messages = partial(messages_for, desk, order)
+        self.messages = partial(messages_for, setup, options)
 
     async def all(self, documents: Sequence[Document], reporter: Reporter) -> None:
         """Ask about every document that has no reply yet."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, IncompleteError
 from arena.querying.files import QRELS, QUERIES
 from arena.querying.screening import Screened
-from arena.querying.settings import GenerationOptions, QueryDesk, Sample
+from arena.querying.settings import GenerationOptions, QuerySetup, Sample
 from arena.terminal import count, dollars
 
 
@@ -46,8 +46,8 @@ class Estimate:
 class Result:
     """How a run ended."""
 
-    order: GenerationOptions
-    desk: QueryDesk
+    options: GenerationOptions
+    setup: QuerySetup
     sample: Sample
     screened: Screened
     n_answered: int  #: documents with a reply, earlier runs' too
@@ -66,10 +66,10 @@ class Result:
         kept = len(self.screened.kept)
         n_documents = len({written.doc_id for written in self.screened.kept})
         if kept:
-            yield f"{kept:,} queries for {n_documents:,} documents: {self.desk.out / QUERIES}"
-            yield f"the document of each query is in {self.desk.out / QRELS}; others are unjudged"
+            yield f"{kept:,} queries for {n_documents:,} documents: {self.setup.out / QUERIES}"
+            yield f"the document of each query is in {self.setup.out / QRELS}; others are unjudged"
             if unused := ", ".join(self._unused()):
-                yield f"to use them, say in {self.order.config.name}: {unused}"
+                yield f"to use them, say in {self.options.config.name}: {unused}"
         else:
             yield "no query was written"
         if dropped := self.screened.dropped:
@@ -81,7 +81,7 @@ class Result:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.items())
             yield f"failed: {reasons}; the same command tries them again"
         yield f"cost {dollars(self.cost_usd)}" + (
-            "" if self.desk.model.priced else ", without prices"
+            "" if self.setup.model.priced else ", without prices"
         )
         if remark := self.sample.remark():
             yield remark
@@ -89,9 +89,9 @@ class Result:
     def _unused(self) -> Iterator[str]:
         """What the data set of the arena.toml has yet to say."""
         for key, name in (("queries", QUERIES), ("qrels", QRELS)):
-            path = self.desk.out / name
-            if getattr(self.desk.dataset, key) != path:
-                yield f'{key} = "{os.path.relpath(path, self.order.config.parent)}"'
+            path = self.setup.out / name
+            if getattr(self.setup.dataset, key) != path:
+                yield f'{key} = "{os.path.relpath(path, self.options.config.parent)}"'
 
     def check(self) -> None:
         """Complain of what is missing.
@@ -101,19 +101,19 @@ class Result:
             FatalApiError: the endpoint refuses every request.
         """
         done = f"{self.n_answered:,} of {len(self.sample.documents):,} documents have a reply"
-        again = f"go on with: {self.order.command()}"
+        again = f"go on with: {self.options.command()}"
         if isinstance(self.ended, FatalApiError):
             detail = f"{self.ended.detail}; nothing paid for is lost; once mended, {again}"
             raise FatalApiError(self.ended.reason, detail)
         if isinstance(self.ended, BudgetSpentError):
             spent = f"{dollars(self.ended.spent_usd)} of {dollars(self.ended.max_usd)} spent"
-            again = f"go on with: {self.order.command(max_usd='MORE')}"
+            again = f"go on with: {self.options.command(max_usd='MORE')}"
             raise IncompleteError(f"{done}; {spent}; {again}")
         n_failed = sum(self.failures.values())
         if self.n_left > n_failed:
             raise IncompleteError(f"stopped: {done}; {again}")
         if not self.screened.kept:
             raise IncompleteError(f"{done}, and no query could be used; {again}")
-        if n_failed > self.desk.model.max_failures * len(self.sample.documents):
-            allowed = f"more than max_failures = {self.desk.model.max_failures:g} allows"
+        if n_failed > self.setup.model.max_failures * len(self.sample.documents):
+            allowed = f"more than max_failures = {self.setup.model.max_failures:g} allows"
             raise IncompleteError(f"{done}: {n_failed:,} failed, {allowed}; {again}")

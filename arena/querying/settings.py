@@ -76,7 +76,7 @@ class GenerationOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryDesk:
+class QuerySetup:
     """The same with everything found."""
 
     dataset: DatasetConfig
@@ -108,26 +108,26 @@ class Sample:
         )
 
 
-def open_desk(order: GenerationOptions) -> QueryDesk:
+def open_setup(options: GenerationOptions) -> QuerySetup:
     """Find the corpus, the model, the prompt and the folder.
 
     Raises:
         ConfigError: the arena.toml or the prompt has mistakes, or a cap cannot be counted.
         UsageError: something is not said, or said twice.
     """
-    own = order.documents is not None or order.beir is not None
-    config = None if own and not order.config.is_file() else load_config(order.config)
-    folder = order.config.parent
-    model = _model(order, config)
-    max_usd = order.max_usd if order.max_usd is not None else model.max_usd
+    own = options.documents is not None or options.beir is not None
+    config = None if own and not options.config.is_file() else load_config(options.config)
+    folder = options.config.parent
+    model = _model(options, config)
+    max_usd = options.max_usd if options.max_usd is not None else model.max_usd
     if max_usd is not None and not model.priced:
         raise ConfigError("--max-usd", [f"{model.model} needs {UNPRICED}"])
-    prompt = load_prompt(order.prompt, folder=folder)
+    prompt = load_prompt(options.prompt, folder=folder)
     if prompt.placeholders != QUERIES_PLACEHOLDERS:
         needs = ", ".join(f"{{{{{word}}}}}" for word in QUERIES_PLACEHOLDERS)
-        raise ConfigError(order.prompt, [f"a prompt for queries needs {needs}"])
-    dataset = _own_dataset(order, folder) if own else _dataset(order, config)
-    return QueryDesk(dataset, model, prompt, order.out or _out(dataset, folder), max_usd)
+        raise ConfigError(options.prompt, [f"a prompt for queries needs {needs}"])
+    dataset = _own_dataset(options, folder) if own else _dataset(options, config)
+    return QuerySetup(dataset, model, prompt, options.out or _out(dataset, folder), max_usd)
 
 
 def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int) -> Sample:
@@ -152,9 +152,9 @@ def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int
     return Sample(tuple(kept), len(corpus), n_short, n_documents)
 
 
-def _model(order: GenerationOptions, config: Config | None) -> JudgeConfig:
+def _model(options: GenerationOptions, config: Config | None) -> JudgeConfig:
     """The first judge that is a language model, with what the command line says of it."""
-    given = dict(order.model)
+    given = dict(options.model)
     judges = config.judges if config else ()
     judge = next((judge for judge in judges if judge.kind != "qrels"), None)
     if judge is None and "model" not in given:
@@ -171,27 +171,27 @@ def _model(order: GenerationOptions, config: Config | None) -> JudgeConfig:
         raise ConfigError("arena queries", problem_lines(error, given, lambda _: ())) from None
 
 
-def _own_dataset(order: GenerationOptions, folder: Path) -> DatasetConfig:
-    if order.dataset is not None or (order.documents is not None and order.beir is not None):
+def _own_dataset(options: GenerationOptions, folder: Path) -> DatasetConfig:
+    if options.dataset is not None or (options.documents is not None and options.beir is not None):
         raise UsageError("one of --dataset, --documents and --path, not two of them")
-    source = order.documents or order.beir or Path()
+    source = options.documents or options.beir or Path()
     name = safe_filename(source.resolve().name).lstrip(".+@-") or "documents"
-    if order.documents is None:
+    if options.documents is None:
         return DatasetConfig(name=name, path=source)
-    out = order.out or folder / "queries"
+    out = options.out or folder / "queries"
     return DatasetConfig(name=name, documents=source, queries=out / QUERIES)
 
 
-def _dataset(order: GenerationOptions, config: Config | None) -> DatasetConfig:
+def _dataset(options: GenerationOptions, config: Config | None) -> DatasetConfig:
     datasets = {dataset.name: dataset for dataset in config.datasets} if config else {}
-    if order.dataset is None and len(datasets) == 1:
+    if options.dataset is None and len(datasets) == 1:
         return next(iter(datasets.values()))
     names = ", ".join(datasets)
-    if order.dataset is None:
-        raise UsageError(f"{order.config}: has several data sets; give --dataset: {names}")
-    if order.dataset not in datasets:
-        raise UsageError(f"{order.config}: no data set {order.dataset!r}; known: {names}")
-    return datasets[order.dataset]
+    if options.dataset is None:
+        raise UsageError(f"{options.config}: has several data sets; give --dataset: {names}")
+    if options.dataset not in datasets:
+        raise UsageError(f"{options.config}: no data set {options.dataset!r}; known: {names}")
+    return datasets[options.dataset]
 
 
 def _out(dataset: DatasetConfig, folder: Path) -> Path:

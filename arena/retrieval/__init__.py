@@ -1,1 +1,1 @@
-"""From a corpus and queries to a run: embedders, the vector cache, search."""
+"""A model's run on a data set: dense, BM25, a command, a reranker; and the table of runs."""

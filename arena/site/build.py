@@ -40,7 +40,7 @@ def _silent(_: str) -> None:
 
 
 def build_site(
-    path: Path | str, out: Path | str | None = None, *, say: Callable[[str], None] = _silent
+    path: Path | str, out: Path | str | None = None, *, log: Callable[[str], None] = _silent
 ) -> Path:
     """Write the site of an experiment, or of a file of battles; returns its first page.
 
@@ -50,7 +50,7 @@ def build_site(
     Args:
         path: a folder under runs/, or any file that `arena.rate_files` reads.
         out: where to; ``report`` in the folder, or beside the file, where absent.
-        say: told what was done, a line at a time.
+        log: told what was done, a line at a time.
 
     Raises:
         UsageError: the path holds no battles and no experiment, or ``out`` holds other files.
@@ -66,9 +66,9 @@ def build_site(
     first = output.folder / "index.html"
     if not (first.is_file() and output.holds(VERSION, version)):
         site = _write(gather(path), version, output)
-        say(f"site: {site.state.sentence}")
+        log(f"site: {site.state.sentence}")
         if site.texts_note:
-            say(f"note: {site.texts_note}")
+            log(f"note: {site.texts_note}")
     return first
 
 

@@ -25,7 +25,7 @@ _PATIENCE_S: Final = 5.0
 
 
 def watch(
-    path: Path, out: Path | None, *, stop: threading.Event, say: Callable[[str], None]
+    path: Path, out: Path | None, *, stop: threading.Event, log: Callable[[str], None]
 ) -> None:
     """Build whenever something has changed on disk, until told to stop.
 
@@ -35,7 +35,7 @@ def watch(
         path: an experiment, or a file of battles.
         out: as for `build_site`.
         stop: ends it.
-        say: told of each build, and of what keeps one from succeeding.
+        log: told of each build, and of what keeps one from succeeding.
     """
     seen: object = None
     took_s = 0.0
@@ -44,15 +44,15 @@ def watch(
         if state != seen:
             began = time.monotonic()
             try:
-                build_site(path, out, say=say)
+                build_site(path, out, log=log)
             except ArenaError as error:
-                say(f"note: the site is not up to date: {error}")
+                log(f"note: the site is not up to date: {error}")
             seen, took_s = state, time.monotonic() - began
         stop.wait(max(INTERVAL_S, _REST * took_s))
 
 
 @contextmanager
-def reported(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def reported(path: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Keep the site of an experiment up to date while battles are played, and when they end.
 
     A process of its own does it, with low priority: it takes no time of the run's event loop, and
@@ -60,15 +60,15 @@ def reported(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
     Args:
         path: the experiment's folder.
-        say: told where the site is, or why there is none.
+        log: told where the site is, or why there is none.
     """
     try:
         with _follower(path):
             yield
     except ArenaError:
-        _build_last(path, say)
+        _build_last(path, log)
         raise
-    _build_last(path, say)
+    _build_last(path, log)
 
 
 @contextmanager
@@ -95,13 +95,13 @@ def _follower(path: Path) -> Iterator[None]:
             child.wait()
 
 
-def _build_last(path: Path, say: Callable[[str], None]) -> None:
+def _build_last(path: Path, log: Callable[[str], None]) -> None:
     if not Folder(path).is_experiment:
         return  # the run came to its end before there was anything to show
     try:
-        say(f"site: {build_site(path)}")
+        log(f"site: {build_site(path)}")
     except ArenaError as error:
-        say(f"note: no site: {error}")
+        log(f"note: no site: {error}")
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
@@ -127,7 +127,7 @@ def _main() -> None:
         stop.set()
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
-    watch(Path(sys.argv[1]), None, stop=stop, say=lambda _: None)
+    watch(Path(sys.argv[1]), None, stop=stop, log=lambda _: None)
 
 
 if __name__ == "__main__":
