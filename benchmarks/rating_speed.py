@@ -5,6 +5,7 @@
     python benchmarks/rating_speed.py                       # 10,000 battles, those who are here
     python benchmarks/rating_speed.py --battles 10000000 --peers evalica
     python benchmarks/rating_speed.py --command --battles 1000000
+    python benchmarks/rating_speed.py --read --battles 1000000 --repeats 3
 
 Peers that are not installed are left out: ``pip install evalica choix arena-rank`` and, for
 FastChat's own functions, ``pip install --no-deps fschat`` and scikit-learn. All take the same
@@ -107,6 +108,35 @@ def commands(forms: Forms, measure: Measure) -> None:
         print(f"| {name} | {taken:.2f} s | {taken / times[0]:.1f} × |")
 
 
+BARE = "import sys, orjson\nfor line in open(sys.argv[1], 'rb'): orjson.loads(line)"
+"""The least that a Python program does to read a JSONL log: parse every line, keep nothing."""
+
+
+def against_bare_read(forms: Forms, repeats: int) -> None:
+    """Print processor and wall time of `arena rate`, and of a bare read of the same log."""
+    with tempfile.TemporaryDirectory() as name:
+        log = Path(name) / "battles.jsonl"
+        write_log(forms, log)
+        entries = {
+            "bare orjson read": _command(sys.executable, "-c", BARE, str(log)),
+            "arena rate": _command(sys.executable, "-m", "arena", "rate", str(log)),
+        }
+        times: dict[str, list[tuple[float, float]]] = {entry: [] for entry in entries}
+        for _ in range(repeats):
+            for entry, job in entries.items():
+                begin = _processor_s(), time.perf_counter()
+                job()
+                times[entry].append((_processor_s() - begin[0], time.perf_counter() - begin[1]))
+    medians = {
+        entry: [statistics.median(column) for column in zip(*taken, strict=True)]
+        for entry, taken in times.items()
+    }
+    base = medians["bare orjson read"]
+    for entry, (processor, wall) in medians.items():
+        shares = f"{processor / base[0]:.2f} × | {wall:.2f} s | {wall / base[1]:.2f} ×"
+        print(f"| {entry} | {processor:.2f} s | {shares} |")
+
+
 def _command(*arguments: str) -> Job:
     return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
@@ -142,6 +172,9 @@ def main() -> None:
     parser.add_argument("--battles", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5, help="rounds; the median counts")
     parser.add_argument("--command", action="store_true", help="time whole commands instead")
+    parser.add_argument(
+        "--read", action="store_true", help="time arena rate against a bare read of its log"
+    )
     parser.add_argument("--peers", default="evalica,choix,arena-rank,fastchat")
     parser.add_argument(
         "--cpu", action="store_true", help="processor time, where others use the machine too"
@@ -151,7 +184,9 @@ def main() -> None:
     measure = partial(_medians, repeats=args.repeats, clock=clock)
     print(f"{args.battles:,} battles, {N_MODELS} models; medians of {args.repeats}; × arena's")
     forms = simulate(args.battles)
-    if args.command:
+    if args.read:
+        against_bare_read(forms, args.repeats)
+    elif args.command:
         commands(forms, measure)
     else:
         functions(forms, args.peers, measure)

@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from rated import battles, golden, simulate
+from scipy import special
 
 from arena.errors import UsageError
 from arena.rating.bootstrap import bootstrap
@@ -22,6 +23,8 @@ from arena.rating.inference import (
     from_sandwich,
     intervals,
     position_interval,
+    student_cdf,
+    student_quantile,
 )
 from arena.rating.ties import fit_davidson
 
@@ -51,6 +54,17 @@ def test_students_quantiles_agree_with_tables(df, quantile):
 
     assert upper[0] == pytest.approx(quantile, abs=2e-5)
     assert lower[0] == pytest.approx(-quantile, abs=2e-5)
+
+
+@pytest.mark.parametrize("df", [500.0, 777.5, 1e5])
+def test_the_series_for_many_degrees_of_freedom_agree_with_scipy(df):
+    t, tails = np.linspace(-50, 50, 2001), [0.4, 0.025, 1e-4, 1e-7]
+    freedom = np.full(2001, df)
+
+    quantiles = [student_quantile(tail, np.array([df]))[0] for tail in tails]
+
+    np.testing.assert_allclose(student_cdf(t, freedom), special.stdtr(df, t), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(quantiles, -special.stdtrit(df, tails), rtol=1e-10)
 
 
 def test_intervals_with_many_queries_are_normal():

@@ -187,7 +187,8 @@ def _assemble(
 ) -> Battles:
     _check_aliases(aliases)
     coded, known = _coded(tables, aliases)
-    about = np.stack([coded.query, *np.sort([coded.model_a, coded.model_b], axis=0)], axis=1)
+    low, high = (side(coded.model_a, coded.model_b) for side in (np.minimum, np.maximum))
+    about = np.stack([coded.query, low, high], axis=1)
     repeated = read_repeated_ids(tables, about)
     same = coded.model_a == coded.model_b
     ends = np.cumsum([table.n_rows for table in tables])
