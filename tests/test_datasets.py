@@ -175,7 +175,7 @@ def test_qrels_of_another_split_are_not_overlooked(tmp_path: Path) -> None:
     (tmp_path / "qrels").mkdir()
     (tmp_path / "qrels" / "dev.tsv").write_text("q1 d1 1\n")
 
-    with pytest.raises(DataError, match=r'beside it: dev; choose one of them: split = "dev"'):
+    with pytest.raises(DataError, match=r'other splits: dev; choose one of them: split = "dev"'):
         load_beir(tmp_path, "tiny")
 
 

@@ -210,7 +210,7 @@ def test_what_is_left_aside_is_counted_and_named(tmp_path: Path) -> None:
     assert dataset.notes == (
         (
             "files that cannot be read, left aside: 2 (latin.txt (not UTF-8 at byte 3; save the "
-            "file as UTF-8), torn.pdf (is no whole PDF; leave it out, or save it anew))"
+            "file as UTF-8), torn.pdf (is no whole PDF; leave it out, or save it again))"
         ),
         "files without text, as a scan is before it is recognised: 2 (empty.md, scan.pdf)",
         "files of other kinds, left aside: 4 (2 .csv, 1 without a suffix, 1 .png)",

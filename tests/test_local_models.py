@@ -184,7 +184,7 @@ def test_what_would_give_other_vectors_is_refused(file, tree, problem, tmp_path)
 
 
 def test_files_that_are_missing_or_damaged_are_named(tmp_path):
-    with pytest.raises(UsageError, match=r"no ONNX file, nor a folder with model\.onnx"):
+    with pytest.raises(UsageError, match=r"not an ONNX file and not a folder with model\.onnx"):
         load("onnx", tmp_path)
     folder = onnx_folder(tmp_path / "f")
     (folder / "sentence_bert_config.json").write_text("{")

@@ -1,8 +1,8 @@
-"""Read BEIR folders, sample their queries, and address their contents.
+"""Read BEIR folders, sample their queries, and hash their contents.
 
-A folder holds ``corpus.jsonl``, ``queries.jsonl`` and, where there are relevance grades,
-``qrels/test.tsv``. Whatever is wrong with them is an error that names the file, the line and
-the remedy: nothing is skipped but blank lines.
+A folder holds ``corpus.jsonl``, ``queries.jsonl`` and, if there are relevance grades,
+``qrels/test.tsv``. A mistake in them is an error that names the file, the line and the remedy. Only
+blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LAYOUT = "a BEIR folder holds corpus.jsonl, queries.jsonl and, if any, qrels/te
 def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset:
     """Read a BEIR folder.
 
-    Ids may be strings or integers (``5`` means ``"5"``), but hold no white space or control
-    character, because no TREC file could carry them. A document may lack a title, or any text
-    at all; a query may not. Unknown fields are ignored.
+    Ids may be strings or integers (``5`` means ``"5"``). They hold no white space or control
+    character, because TREC files cannot carry them. A document may lack a title, or any text at
+    all; a query may not. Unknown fields are ignored.
 
     Args:
         folder: where ``corpus.jsonl`` is.
@@ -52,11 +52,11 @@ def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset
 
 
 def sample_queries(dataset: Dataset, n: int | None, seed: int) -> tuple[str, ...]:
-    """The first ``n`` query_ids of a permutation that only the seed and the names decide.
+    """Return the first ``n`` query_ids of a permutation; return all if ``n`` is None.
 
-    A larger sample contains every smaller one, the order of the file plays no part, and a new
-    query moves no other. Queries with relevance grades come before those without, so that as
-    many battles as possible have metrics beside them. All queries where ``n`` is None.
+    Only the seed and the names decide the permutation. A larger sample contains every smaller one.
+    The order of the file has no effect, and a new query moves no other. Queries with relevance
+    grades come first, so that as many battles as possible have metrics.
     """
 
     def place(query_id: str) -> tuple[bool, bytes, str]:
@@ -67,7 +67,7 @@ def sample_queries(dataset: Dataset, n: int | None, seed: int) -> tuple[str, ...
 
 
 def queries_hash(dataset: Dataset, query_ids: Sequence[str]) -> str:
-    """Address some queries by their ids and texts, whatever their order."""
+    """Return a hash of some queries' ids and texts that does not depend on their order."""
     return _digest(
         field
         for query_id in sorted(query_ids)
@@ -76,7 +76,7 @@ def queries_hash(dataset: Dataset, query_ids: Sequence[str]) -> str:
 
 
 def qrels_hash(qrels: Qrels) -> str:
-    """Address relevance grades, whatever their order."""
+    """Return a hash of relevance grades that does not depend on their order."""
     return _digest(
         field
         for query_id, grades in sorted(qrels.items())
@@ -86,7 +86,7 @@ def qrels_hash(qrels: Qrels) -> str:
 
 
 def _present(path: Path) -> Path:
-    """The file, or its compressed form where that alone is there."""
+    """Return the file, or its compressed form if only that exists."""
     compressed = path.with_name(f"{path.name}.gz")
     return compressed if compressed.exists() and not path.exists() else path
 
@@ -101,7 +101,7 @@ def _qrels(
         raise DataError(folder, None, "is a file", f"expected a folder that holds {split}.tsv")
     if others := sorted(other.stem for other in folder.glob("*.tsv")):
         remedy = f'choose one of them: split = "{others[0]}"'
-        what = f"no such file, but qrels of other splits are beside it: {', '.join(others)}"
+        what = f"no such file, but the folder has qrels of other splits: {', '.join(others)}"
         raise DataError(path, None, what, remedy)
     return {}, ()
 

@@ -1,7 +1,7 @@
-"""Texts into passages: Markdown along its headings, anything else along sentences and lines.
+"""Split texts into passages: Markdown at its headings, other text at sentences and lines.
 
-The cutting is done by semantic-text-splitter: at the largest unit of the text (section, paragraph,
-sentence, word) whose parts fit, so that a passage begins and ends where the author did.
+The semantic-text-splitter package cuts at the largest unit (section, paragraph, sentence, word)
+whose parts fit. A passage therefore begins and ends at the author's own boundaries.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ class Passage:
 
 
 def count_words(text: str) -> int:
-    """Words between white space; of scripts without it, two characters are one.
+    """Return the number of words between white space; two characters count as one in other scripts.
 
-    A string of twenty characters is one at most, so that no address or code is a short passage.
+    A string of twenty characters counts as at most one word, so no address or code is a short
+    passage.
     """
     return len(_WORD.findall(text))
 
 
 def split_text(text: str, *, markdown: bool, words: int) -> Iterator[Passage]:
-    """Cut a text into passages of ``words`` words at most; white space around them is left out.
+    """Yield passages of at most ``words`` words; white space around them is left out.
 
     Args:
         text: with line feeds alone as line ends.
@@ -75,7 +76,7 @@ def split_text(text: str, *, markdown: bool, words: int) -> Iterator[Passage]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of parts that are not too long, cut at the emptiest place near their end."""
+    """Yield the begin and end of blocks, each cut at the emptiest place near its end."""
     begin = 0
     while begin < len(text):
         end = min(begin + _BLOCK, len(text))
@@ -91,13 +92,13 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _common(paths: Sequence[_Path]) -> _Path:
-    """What all paths begin with."""
+    """Return the common beginning of all paths."""
     same = takewhile(lambda step: len(set(step)) == 1, zip(*paths, strict=False))
     return tuple(step[0] for step in same)
 
 
 def _heading_paths(text: str) -> Iterator[tuple[int, _Path]]:
-    """Where each heading begins, and level and words of it and of those that it is under."""
+    """Yield the start of each heading, with level and words of it and of its parents."""
     starts, tokens = markdown_blocks(text)
     path: _Path = ()
     for token, words in pairwise(tokens):
@@ -109,7 +110,7 @@ def _heading_paths(text: str) -> Iterator[tuple[int, _Path]]:
 
 
 def markdown_blocks(text: str) -> tuple[list[int], list[Any]]:
-    """Where each line of a Markdown text begins, and its blocks, as markdown-it tells them."""
+    """Return the start of each line of a Markdown text, and its blocks from markdown-it."""
     parser = needed("markdown_it", "reading Markdown").MarkdownIt("commonmark")
     parser.core.ruler.enableOnly(["normalize", "block"])
     starts = [0]

@@ -1,6 +1,6 @@
-"""What stands in documents and is no text: pictures as letters, machine-made strings, marks.
+"""Remove what is not text from documents: embedded pictures, machine-made strings, marks.
 
-Each rule says what a thing is, not where it is from, and takes time in proportion to the text.
+Each rule describes a thing, not its source, and takes time in proportion to the text.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ _HEADING_ID = re.compile(r"\{:?[ \t]*#[^\s{}]+[ \t]*\}[ \t]*#*[ \t]*$")
 
 
 def without_data(text: str) -> str:
-    """Leave out what machines wrote for machines, in any kind of text.
+    """Remove machine-made data from any kind of text.
 
-    That is ``data:`` addresses with the marks around them, base64 in lines, lines that are nearly
-    without white space, and long strings of mixed signs.
+    That is ``data:`` addresses with the marks around them, lines of base64, lines with almost no
+    white space, and long strings of mixed signs.
     """
     text = _DATA_URI.sub(_URI, text.replace(_URI, ""))
     text = _LONG_TARGET.sub(_URI, text)
@@ -92,9 +92,9 @@ def without_data(text: str) -> str:
 
 
 def without_marks(text: str) -> str:
-    """Leave out of Markdown what a browser would not show, but where it is quoted as code.
+    """Remove from Markdown what a browser would not show, except in quoted code.
 
-    That is comments, scripts, styles and drawings in HTML, and the signs in headings that lead to
+    That is comments, scripts, styles and drawings in HTML, and the signs in headings that link to
     the headings themselves.
     """
     if not (_NOT_SHOWN.search(text) or _SIGNS.search(text) or _HEADING.search(text)):
@@ -112,24 +112,24 @@ def without_marks(text: str) -> str:
 
 
 def is_sign(words: str) -> bool:
-    """Whether what a link shows is a sign alone."""
+    """Return whether a link shows only a sign."""
     return not any(character.isalnum() for character in words)
 
 
 def _unless_words(found: re.Match[str]) -> str:
-    """Nothing for what changes between kinds of characters as no words do."""
+    """Return an empty text for a string that changes kinds of characters too often."""
     run = found[0]
     n_parts = sum(1 for _ in _KIND.finditer(run)) - run.count("\n")
     return "" if n_parts > _MIXED * len(run) else run
 
 
 def _unless_rule(found: re.Match[str]) -> str:
-    """Nothing for what has no white space, but for a line that was drawn with signs."""
+    """Return an empty text for a string without white space, except for a line drawn with signs."""
     return "" if any(map(str.isalnum, found[0])) else found[0]
 
 
 def _unless_sentences(found: re.Match[str]) -> str:
-    """Nothing for a line of ASCII that has hardly any white space; rows of a table stay."""
+    """Return an empty text for a line of ASCII with almost no white space; table rows stay."""
     line = found[0]
     foreign = len(line) - len(line.encode("ascii", "ignore"))
     if line.lstrip().startswith("|") or foreign > len(line) / 20:
@@ -139,7 +139,7 @@ def _unless_sentences(found: re.Match[str]) -> str:
 
 
 def _marks(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of everything that a browser would not show."""
+    """Yield the begin and end of everything that a browser would not show."""
     yield from _unshown(text)
     for sign in _SIGNS.finditer(text):
         yield sign.span()
@@ -151,7 +151,7 @@ def _marks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _unshown(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of comments and of elements without text; what is never closed is left."""
+    """Yield the begin and end of comments and of elements without text; unclosed ones stay."""
     lower, end = text.lower(), 0
     unclosed: set[str] = set()
     for opening in _NOT_SHOWN.finditer(text):
@@ -168,7 +168,7 @@ def _unshown(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _with_blank(text: str, start: int, stop: int) -> int:
-    """Where a mark ends with the line end or the space that would be left of it."""
+    """Return the end of a mark, with the line end or the space that would remain of it."""
     before = text[start - 1] if start else "\n"
     after = text[stop : stop + 1]
     gone = after in ("\n", " ") and (before == "\n" or before == after == " ")
@@ -176,7 +176,7 @@ def _with_blank(text: str, start: int, stop: int) -> int:
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:
-    """Begin and end of what Markdown quotes as code, the last one first."""
+    """Return the begin and end of the code that Markdown quotes, the last one first."""
     starts, tokens = markdown_blocks(text)
     spans: list[tuple[int, int]] = []
     for token in tokens:
@@ -191,7 +191,7 @@ def _code_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _quoted(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Begin and end of the code within a paragraph: as many backticks close as open it."""
+    """Yield the begin and end of code within a paragraph: as many backticks close as open it."""
     ticks = list(re.compile("`+").finditer(text, begin, end))
     later: dict[int, list[int]] = {}
     for number in range(len(ticks) - 1, -1, -1):

@@ -1,8 +1,8 @@
-"""Corpora of any size: in memory while they are small, else in a file that documents are read from.
+"""Hold corpora of any size: in memory if small, else in a file.
 
-The file is a temporary copy without a name: it is gone with the process, and the corpus stays what
-it was whatever becomes of its source. What is left in memory is 20 bytes a document, and 8 more
-while it is read.
+The file is a temporary copy without a name, which vanishes with the process. Later changes of the
+source do not affect the corpus. Memory holds 20 bytes for each document, and 8 more during the
+reading.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def collect(
 
 
 def n_copies(corpus: Mapping[str, Document]) -> int:
-    """How many documents have title and text of one before them; 0 where nobody counted."""
+    """Return how many documents repeat an earlier title and text; 0 if nobody counted."""
     return corpus.n_copies if isinstance(corpus, SmallCorpus | CorpusFile) else 0
 
 
 def corpus_hash(corpus: Mapping[str, Document]) -> str:
-    """Address a corpus by the ids, titles and texts in it, whatever their order.
+    """Return a hash of all ids, titles and texts that does not depend on their order.
 
-    The sum of its documents' hashes, so that a corpus is addressed while it is read.
+    It is the sum of the hashes of the documents, so that arena computes it during the reading.
     """
     if isinstance(corpus, SmallCorpus | CorpusFile):
         return corpus.content
@@ -91,14 +91,14 @@ def corpus_hash(corpus: Mapping[str, Document]) -> str:
 
 
 def documents_of(corpus: Mapping[str, Document]) -> Sequence[Document]:
-    """The documents by their place in the corpus, without a copy of any."""
+    """Return the documents by their place in the corpus, without a copy."""
     return corpus.documents if isinstance(corpus, CorpusFile) else list(corpus.values())
 
 
 def _spilled(
     small: dict[str, Document], stream: Iterator[tuple[Row, str, Document]], read: _Read
 ) -> CorpusFile:
-    """The corpus in a file: what is in memory already, and what is still to be read."""
+    """Return the corpus in a file: the documents in memory, then the rest of the stream."""
     folder = cache_folder()
     origins, texts, content = read
     starts, hashes = array("Q", [0]), array("Q")
@@ -156,7 +156,7 @@ class _Read(NamedTuple):
 
 
 def _text_hash(document: Document) -> int:
-    """64 bits of title and text, the same as long as this process lives; 0 where there are none."""
+    """Return a hash of title and text in 64 bits, stable within this process; 0 without text."""
     words = (document.title.strip(), document.text.strip())
     return hash(words) & _64_BITS if any(words) else 0
 
@@ -230,32 +230,32 @@ class CorpusFile(Mapping[str, Document]):
         return (document.doc_id for document in self.values())
 
     def values(self) -> ValuesView[Document]:
-        """The documents in the order of the corpus."""
+        """Return the documents in the order of the corpus."""
         return _Values(self)
 
     def items(self) -> ItemsView[str, Document]:
-        """doc_id and document in the order of the corpus."""
+        """Return doc_id and document in the order of the corpus."""
         return _Items(self)
 
     def read(self, number: int) -> Document:
-        """The document at a place of the corpus."""
+        """Return the document at a place of the corpus."""
         first, last = self._starts[number : number + 2].tolist()
         return _decoded(os.pread(self._file.fileno(), last - first, first))
 
     def read_span(self, first: int, last: int) -> list[Document]:
-        """The documents from one place to before another."""
+        """Return the documents from one place up to, but not including, another."""
         starts = self._starts[first : last + 1].tolist()
         raw = memoryview(os.pread(self._file.fileno(), starts[-1] - starts[0], starts[0]))
         bounds = [start - starts[0] for start in starts]
         return [_decoded(raw[begin:end]) for begin, end in pairwise(bounds)]
 
     def read_all(self) -> Iterator[Document]:
-        """All documents, a thousand at a time."""
+        """Yield all documents; read a thousand at a time."""
         for first in range(0, len(self), _READ_AHEAD):
             yield from self.read_span(first, min(first + _READ_AHEAD, len(self)))
 
     def first_repeat(self) -> tuple[int, str] | None:
-        """Place and doc_id of the first document whose doc_id occurred before."""
+        """Return place and doc_id of the first document whose doc_id occurred before."""
         same = np.flatnonzero(self._hashes[1:] == self._hashes[:-1])
         repeats = []
         for key in np.unique(self._hashes[same]).tolist():
@@ -268,20 +268,20 @@ class CorpusFile(Mapping[str, Document]):
         return min(repeats, default=None)
 
     def _places(self, key: int) -> list[int]:
-        """Where documents are whose doc_id has this hash, in the order of the corpus."""
+        """Return the places of documents whose doc_id has this hash, in the order of the corpus."""
         first = np.searchsorted(self._hashes, np.uint64(key), "left")
         last = np.searchsorted(self._hashes, np.uint64(key), "right")
         return [int(number) for number in self._order[first:last]]
 
 
 def encoded(document: Document) -> bytes:
-    """A document as the file holds it."""
-    # Unlike JSON, marshal takes any string; and nobody else can ever write to the file.
+    """Return a document as the bytes of the file."""
+    # Unlike JSON, marshal accepts any string; and no other process can write to the file.
     return marshal.dumps((document.doc_id, document.text, document.title))
 
 
 def id_hash(doc_id: str) -> int:
-    """64 bits of a doc_id, the same as long as this process lives."""
+    """Return a hash of a doc_id in 64 bits, stable within this process."""
     return hash(doc_id) & _DISK_64_BITS
 
 

@@ -1,4 +1,4 @@
-"""CSV files of any make: whatever separates their columns, and however they are encoded."""
+"""Read CSV files of any separator and encoding."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DECLARED = re.compile(r"sep=([,;\t|])\s*")
 def csv_records(
     path: Path, names: Collection[str], remedy: str = ""
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line and cells of each record, the header first; every record is as wide as the header.
+    """Yield line and cells of each record, the header first; all are as wide as the header.
 
-    The separator is the one of comma, semicolon, tab and bar with which most columns of the
-    header are known. The header's cells are stripped of blanks.
+    The separator is the one of comma, semicolon, tab and bar that gives the most known columns.
+    Blanks around the header's cells are removed.
 
     Args:
         path: the file.
@@ -81,7 +81,7 @@ def _records(
 
 
 def _known(line: str, separator: str, names: Collection[str]) -> tuple[int, int]:
-    """How many columns are known if this separates them, and how many there are."""
+    """Return how many columns are known with this separator, and how many there are."""
     try:
         cells = next(csv.reader([line], delimiter=separator), [])
     except csv.Error:

@@ -1,6 +1,6 @@
-"""Files that people write, as text: Markdown, plain text, HTML and PDF.
+"""Read Markdown, plain text, HTML and PDF files as text.
 
-HTML becomes Markdown, so that its headings are known; of every kind, what is no text is left out.
+HTML becomes Markdown, so that its headings are known. Of every kind, what is not text is left out.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _read_markdown(raw: bytes) -> FileText:
 
 
 def _unquoted(value: str) -> str:
-    """A title in YAML or TOML; one that goes on over further lines is none."""
+    """Return a title in YAML or TOML; empty if it continues on further lines."""
     if value[:1] in ("|", ">"):
         return ""
     quoted = len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]
@@ -80,7 +80,7 @@ def _unquoted(value: str) -> str:
 
 def _read_html(raw: bytes) -> FileText:
     bs4 = needed("bs4", "reading HTML")
-    # What a page says of its own encoding holds; guessing it would depend on what is installed.
+    # The declaration of the page decides; a guess would depend on the installed packages.
     declared = bs4.dammit.EncodingDetector.find_declared_encoding(raw[:_DECLARED], is_html=True)
     title, text = page_text(_decoded(raw, declared))
     return FileText(title, text, markdown=True)
@@ -99,18 +99,18 @@ def _read_pdf(raw: bytes) -> FileText:
                 page.close()
     except pdfium.PdfiumError as error:
         what = "is protected by a password" if "assword" in str(error) else "is no whole PDF"
-        raise UnreadableError(f"{what}; leave it out, or save it anew") from None
+        raise UnreadableError(f"{what}; leave it out, or save it again") from None
     text = "\n\n".join(pages).replace("\r\n", "\n").replace("\r", "\n")
     return FileText(" ".join(title.split()), _SOFT_HYPHEN.sub("", text), markdown=False)
 
 
 def _sound(text: str) -> str:
-    """Without halves of characters, which odd encodings and PDFs bring, and no file can hold."""
+    """Return the text without unpaired surrogates, which odd encodings and PDFs produce."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _decoded(raw: bytes, declared: str | None = None) -> str:
-    """Text by its byte order mark, else as UTF-8, else as the file declares."""
+    """Decode by the byte order mark, else as UTF-8, else as the file declares."""
     marked = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), None)
     encodings = [marked] if marked else ["utf-8-sig", *([declared] if declared else [])]
     reason = ""

@@ -1,4 +1,4 @@
-"""Many files cut into passages: those that were cut before from the cache, others by processes."""
+"""Cut many files into passages: from the cache if possible, else in parallel processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AHEAD: Final = 32 * 2**20
 
 _MOST_PROCESSES: Final = 8
 _SILENT_S: Final = 1.0
-"""Seconds before it is said how far the reading is."""
+"""Seconds before the first report of progress."""
 
 _SHOWN_EVERY_S: Final = 0.2
 
@@ -44,10 +44,10 @@ class _Begun:
 
 
 def cut_all(paths: Sequence[Path], words: int, reporter: Reporter) -> Iterator[tuple[Path, Cut]]:
-    """Cut files into passages, in their order.
+    """Yield each file with its passages, in order.
 
-    What is kept is addressed by the whole content of a file, so each is read, and cut again only
-    if it was changed. A file that cannot be read has a problem in place of passages.
+    The cache is addressed by the whole content of a file: arena reads each file, and cuts it again
+    only if it changed. An unreadable file has a problem instead of passages.
 
     Args:
         paths: the files, of kinds that `arena.data.document_files.READERS` names.
@@ -97,7 +97,7 @@ def _finished(begun: _Begun, cache: CutCache, progress: _Progress) -> tuple[Path
 
 
 def _content(path: Path) -> bytes | Cut:
-    """The bytes of a regular file, or why they cannot be had; nothing else is waited for."""
+    """Return the bytes of a regular file, or the reason why they cannot be read."""
     try:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(path, flags), "rb") as file:  # noqa: PTH123  a descriptor has no path
@@ -114,7 +114,7 @@ def _content(path: Path) -> bytes | Cut:
 
 
 class _Cutters:
-    """As many processes as there are processors, started as they are needed."""
+    """Run as many processes as there are processors, started as they are needed."""
 
     def __init__(self) -> None:
         number = min(_n_processors(), _MOST_PROCESSES)
@@ -136,7 +136,7 @@ class _Cutters:
             cutter.close()
 
     def cut(self, raw: bytes, suffix: str, words: int) -> Future[tuple[bytes, bool]]:
-        """Begin to cut a file."""
+        """Start to cut a file."""
         return self._threads.submit(self._cut, raw, suffix, words)
 
     def _cut(self, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
@@ -166,7 +166,7 @@ class _Progress:
         self._stack.close()
 
     def watch(self, done: Cut | Future[tuple[bytes, bool]]) -> None:
-        """Count a file once it is cut, in whatever order that is."""
+        """Count a file when it is cut, in any order."""
         if isinstance(done, Cut):
             self._count()
         else:
@@ -177,7 +177,7 @@ class _Progress:
             self._done += 1
 
     def show(self) -> None:
-        """Say how far it is."""
+        """Report the progress."""
         if self._stage is None and time.monotonic() - self._began > _SILENT_S:
             stage = self._reporter.stage("files read", self._total)
             self._stage = self._stack.enter_context(stage)

@@ -1,10 +1,9 @@
-"""A folder of documents as a corpus of passages.
+"""Load a folder of documents as a corpus of passages.
 
-A passage's id is its file and its number there, ``guide/install.md#3``, so that anyone finds it
-again; white space and the marks ``%`` and ``#`` of a file's name are percent-encoded. Its title is
-where it stands: the headings above all of it, or what the file is called. Hidden files and symbolic
-links are not followed, so no loop and no file from elsewhere gets in; what is left aside is
-counted.
+A passage's id is its file and its number there, ``guide/install.md#3``, so that you can find it.
+White space and the marks ``%`` and ``#`` of a file's name are percent-encoded. The title is the
+headings above the passage, or the name of the file. Hidden files and symbolic links are not
+followed, so no loop and no outside file gets in. arena counts what it skips.
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ class _Reading:
 
 
 def _documents(cut: Cut, relative: str) -> Iterator[tuple[int, Document]]:
-    """Number and document of every passage that has a letter or a digit."""
+    """Yield number and document of every passage that has a letter or a digit."""
     file_title = cut.title or _shown(Path(relative).stem)
     file_id = _encoded(relative)
     for number, passage in enumerate(cut.passages, start=1):
@@ -168,12 +167,12 @@ def _documents(cut: Cut, relative: str) -> Iterator[tuple[int, Document]]:
 
 
 def _short(heading: str) -> str:
-    """A heading is a few words; a text that was marked as one would be told with every passage."""
+    """Return a heading, shortened: each passage repeats it."""
     return shortened(heading, _HEADING)
 
 
 def _encoded(name: str) -> str:
-    """A file's name as part of an id; letters of every script stay what they are."""
+    """Return a file's name as part of an id; letters of every script stay."""
 
     def must_go(character: str) -> bool:
         return character in "%#" or character.isspace() or _is_no_letter(character)
@@ -185,12 +184,12 @@ def _encoded(name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """A file's name as people, models and terminals can be shown it."""
+    """Return a file's name, safe for people, models and terminals."""
     return "".join("\ufffd" if _is_no_letter(c) else c for c in name)
 
 
 def _is_no_letter(character: str) -> bool:
-    """Whether it is a control character, or a byte of a name that is no UTF-8."""
+    """Return whether it is a control character, or a byte of a name that is not UTF-8."""
     return unicodedata.category(character) in ("Cc", "Cs")
 
 

@@ -1,4 +1,4 @@
-"""One file cut into passages: what is done once for each content, and kept."""
+"""Cut one file into passages, once for each content."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def cut_file(raw: bytes, suffix: str, words: int) -> Cut:
 
 
 def cut_key(raw: bytes, suffix: str, words: int) -> bytes:
-    """Address what `cut_file` makes of a content, as it is done here and now."""
+    """Return the cache key of what `cut_file` makes of this content with this version."""
     return digest(_readers(), suffix, str(words), raw)
 
 
 def packed(cut: Cut) -> bytes:
-    """As it is kept and sent."""
+    """Return the bytes that arena stores and sends."""
     passages = [(passage.text, passage.headings, passage.top) for passage in cut.passages]
     return zlib.compress(
         orjson.dumps((cut.title, passages, cut.right_to_left, cut.problem)), level=1
@@ -76,7 +76,7 @@ def packed(cut: Cut) -> bytes:
 
 
 def unpacked(raw: bytes) -> Cut | None:
-    """What was `packed`; None for what is damaged."""
+    """Return the cut from its `packed` bytes; None if they are damaged."""
     try:
         title, passages, right_to_left, problem = orjson.loads(zlib.decompress(raw))
         found = tuple(Passage(text, tuple(headings), top) for text, headings, top in passages)
@@ -87,9 +87,9 @@ def unpacked(raw: bytes) -> Cut | None:
 
 @cache
 def _readers() -> bytes:
-    """Which readers these are: their source and the versions of what they use.
+    """Return a hash of the readers: their source and the versions of their packages.
 
-    A number to be raised by hand would be forgotten once, and old passages believed from then on.
+    A version number kept by hand would be forgotten, and outdated passages would stay in use.
     """
     sources = [Path(str(module.__file__)).read_bytes() for module in (*_MODULES,)]
     return digest(*sources, *map(_version, PACKAGES))

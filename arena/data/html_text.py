@@ -1,8 +1,8 @@
-"""Web pages as Markdown: what a reader of the page would read, with its headings, lists and tables.
+"""Convert web pages to Markdown: the readable content with headings, lists and tables.
 
-The page is parsed as browsers parse it (WHATWG's HTML, by Lexbor), what is no content is left out,
-and markdownify writes the rest down. Both are given nothing that they take long over: how deeply
-tags may be nested is bounded, as it is in browsers, and white space is collapsed before.
+Lexbor parses the page as browsers do (WHATWG's HTML). What is not content is left out, and
+markdownify writes the rest. To bound their time, arena limits the depth of nested tags, as browsers
+do, and collapses white space first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TOLD: Final = _names(
     "article b blockquote br caption code dd del div dl dt em figcaption h1 h2 h3 h4 h5 h6 hr i kbd"
     " li ol p pre q s samp section strong sub sup table tbody td tfoot th thead tr ul"
 )
-"""Elements that are told by their names. Any other only holds others, whatever it is called."""
+"""Elements with a meaning of their own. Any other element is only a container."""
 _VOID: Final = _names("area base br col embed hr img input link meta source track wbr param")
 _SELF_CLOSING: Final = _names(
     "p li dt dd rt rp option optgroup html head body caption colgroup thead tbody tfoot tr td th"
@@ -54,7 +54,7 @@ _BLANKS = re.compile(r"[\t \r\n]+")
 
 
 def page_text(html: str) -> tuple[str, str]:
-    """Title and Markdown of a page.
+    """Return title and Markdown of a page.
 
     Raises:
         UsageError: a package is not installed.
@@ -71,10 +71,10 @@ def page_text(html: str) -> tuple[str, str]:
 
 
 def _bounded(html: str) -> str:
-    """A page without more tags in each other than a browser would follow; no word is lost.
+    """Return a page without deeper nested tags than a browser would follow; no word is lost.
 
-    ``<a/>`` is what it is in XHTML, an element with nothing in it: old pages are full of them, and
-    a browser would take all that follows for its content.
+    ``<a/>`` is an empty element, as in XHTML. Old pages are full of them, and a browser would take
+    all that follows as its content.
     """
 
     def ended(found: re.Match[str]) -> str:
@@ -105,7 +105,7 @@ def _bounded(html: str) -> str:
 
 
 def _markdown(root: Any) -> str:
-    """An element as Markdown."""
+    """Return an element as Markdown."""
     bs4 = needed("bs4", "reading HTML")
     soup = bs4.BeautifulSoup("", "html.parser")
     soup.reset()
@@ -117,7 +117,7 @@ def _markdown(root: Any) -> str:
 
 
 def _copy(root: Any, soup: Any) -> None:
-    """Tell a soup what is below an element and to be read, without calling itself."""
+    """Copy the readable content of an element into a soup, without recursion."""
     depth, n_open = 0, Counter[str]()
     words: list[str] = []  # of text that no element parts
 
@@ -175,7 +175,7 @@ def _is_left_out(node: Any) -> bool:
 
 
 def _attributes(node: Any, name: str) -> dict[str, str]:
-    """The only ones that decide what a page says: where a list begins, how wide a cell is."""
+    """Return the only attributes that matter: where a list begins, how wide a cell is."""
     key, most = {"ol": ("start", 10**9), "td": ("colspan", _MOST_COLUMNS)}.get(name, ("", 0))
     if name == "th":
         key, most = "colspan", _MOST_COLUMNS
@@ -186,7 +186,7 @@ def _attributes(node: Any, name: str) -> dict[str, str]:
 
 
 def _number(item: Any) -> int:
-    """The number of a list's item, kept with it for the one after."""
+    """Return the number of a list's item, and store it for the next item."""
     before = item.find_previous_sibling("li")
     start = item.parent.get("start", "1")
     item["value"] = number = before["value"] + 1 if before is not None else int(start)
@@ -195,12 +195,12 @@ def _number(item: Any) -> int:
 
 @functools.cache
 def _converter() -> Any:
-    """A markdownify that takes no longer over a long list than over many short ones."""
+    """Return a markdownify whose time on a long list equals that on many short ones."""
     markdownify = needed("markdownify", "reading HTML")
 
     class Converter(markdownify.MarkdownConverter):  # type: ignore[misc, name-defined]
         def convert_li(self, element: Any, text: str, parent_tags: Any) -> str:
-            """Number items by the one before, where markdownify counts all that came before."""
+            """Number items by the previous one; markdownify counts all previous items each time."""
             del parent_tags
             bullet = f"{_number(element)}. " if element.parent.name == "ol" else "- "
             indent = " " * len(bullet)
@@ -209,7 +209,7 @@ def _converter() -> Any:
             return "\n".join(lines) + "\n" if first else "\n"
 
         def convert_pre(self, element: Any, text: str, parent_tags: Any) -> str:
-            """Leave out empty lines around a block of code."""
+            """Remove empty lines around a block of code."""
             del element, parent_tags
             n_blanks = len(text) - len(text.lstrip(" \n"))
             text = text[text.rfind("\n", 0, n_blanks) + 1 :].rstrip(" \n")

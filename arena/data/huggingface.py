@@ -1,8 +1,9 @@
-"""Hugging Face data sets in the layout of mteb's retrieval tasks, from the hub or from a folder.
+"""Read Hugging Face data sets in the layout of mteb's retrieval tasks, from the hub or a folder.
 
-Three configurations: ``corpus`` (_id, title, text), ``queries`` (_id, text) and ``default`` or
-``qrels`` (query-id, corpus-id, score), the last with a table a split; data sets in several parts
-have ``<part>-corpus`` and so on. Files are .parquet, .jsonl, .jsonl.gz or, for qrels, .tsv.
+There are three configurations. ``corpus`` has _id, title, text. ``queries`` has _id, text.
+``default`` or ``qrels`` has query-id, corpus-id, score, with a table for each split. Data sets in
+several parts have ``<part>-corpus`` and so on. Files are .parquet, .jsonl, .jsonl.gz or, for qrels,
+.tsv.
 
 Source: Muennighoff et al., MTEB (EACL 2023, doi:10.18653/v1/2023.eacl-main.148), and its
 RetrievalDatasetLoader.
@@ -43,8 +44,8 @@ class HfSource:
 def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Dataset:
     """Read a data set of mteb's layout.
 
-    Queries that the split has no grade for belong to other splits, and are left aside and counted,
-    as mteb does; all are kept where the data set has no qrels at all.
+    Queries without a grade in the split belong to other splits. arena leaves them out and counts
+    them, as mteb does. It keeps all queries if the data set has no qrels.
 
     Args:
         source: which data set.
@@ -81,7 +82,7 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
 
 
 def table_rows(source: HfSource, columns: Sequence[str]) -> tuple[Iterator[Row], tuple[str, ...]]:
-    """The rows of a data set that is a single table, such as one of questions and answers.
+    """Return the rows of a single-table data set, such as one of questions and answers.
 
     Returns:
         The rows, read as they are asked for, and what a reader of the results should know.
@@ -100,7 +101,7 @@ def table_rows(source: HfSource, columns: Sequence[str]) -> tuple[Iterator[Row],
 
 
 def _folder(source: HfSource) -> tuple[Path, tuple[str, ...]]:
-    """The folder of the data set, fetched where it is on the hub."""
+    """Return the folder of the data set; fetch it if it is on the hub."""
     if (folder := Path(source.place)).is_dir():
         return folder, ()
     snapshot = fetch(source.place, source.revision, subset=source.subset)
@@ -167,7 +168,7 @@ _KINDS: Final = {"corpus": ("corpus",), "queries": ("queries", "query"), "qrels"
 
 
 def declared_patterns(readme: Path) -> Patterns:
-    """What a README.md says of the data set's files; empty where it says nothing, or is missing.
+    """Return the files that a README.md declares; empty without a declaration or a README.md.
 
     Raises:
         DataError: its YAML is damaged, or names a file outside of the data set.
@@ -198,7 +199,7 @@ def declared_patterns(readme: Path) -> Patterns:
 
 
 def find_tables(folder: Path) -> Tables:
-    """The tables of a data set's folder; of what README.md declares, files may be missing.
+    """Find the tables of a data set's folder; files that README.md declares may be missing.
 
     Raises:
         DataError: nothing looks like a table.
@@ -216,7 +217,7 @@ def find_tables(folder: Path) -> Tables:
 def choose_table(
     tables: Tables, kind: str, subset: str | None, folder: Path
 ) -> Mapping[str, tuple[Path, ...]]:
-    """The splits of the corpus, the queries or the qrels; empty where there are no qrels.
+    """Return the splits of the corpus, the queries or the qrels; empty if there are no qrels.
 
     Args:
         tables: all that there are.
@@ -247,7 +248,7 @@ def choose_table(
 def choose_split(
     splits: Mapping[str, tuple[Path, ...]], split: str, where: str, *, only: bool
 ) -> tuple[Path, ...]:
-    """The files of a split.
+    """Return the files of a split.
 
     Args:
         splits: those that there are.
@@ -271,7 +272,7 @@ def choose_split(
 
 
 def _data_files(declared: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Split and patterns; what names no split is called ``train`` by the hub."""
+    """Yield split and patterns; the hub calls an unnamed split ``train``."""
     if isinstance(declared, Mapping):
         declared = [{"split": split, "path": path} for split, path in declared.items()]
     if isinstance(declared, str) or all(isinstance(entry, str) for entry in declared):
@@ -295,7 +296,7 @@ def _matching(folder: Path, patterns: Sequence[str]) -> tuple[Path, ...]:
 
 
 def _undeclared(folder: Path) -> Tables:
-    """``corpus/test-00000-of-00002.parquet`` is split ``test`` of ``corpus``; and the like."""
+    """Find files by name: ``corpus/test-00000-of-00002.parquet`` is ``test`` of ``corpus``."""
     tables: dict[str, dict[str, tuple[Path, ...]]] = {}
     for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
         suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -310,7 +311,7 @@ def _undeclared(folder: Path) -> Tables:
 
 
 def _part_of(name: str, kind: str) -> str:
-    """The part of a data set that ``ar-corpus`` or ``corpus-ar`` is about."""
+    """Return the part of a data set, such as ``ar``, from ``ar-corpus`` or ``corpus-ar``."""
     for word in _KINDS[kind]:
         if name.endswith(f"-{word}") or name.startswith(f"{word}-"):
             return name.removesuffix(f"-{word}").removeprefix(f"{word}-")
@@ -327,9 +328,10 @@ _TIMEOUT_S: Final = 10.0
 
 
 def fetch(repo: str, revision: str | None, *, subset: str | None = None) -> Path:
-    """The folder with a data set's files: from the cache, as far as they are there.
+    """Return the folder with a data set's files; fetch those that the cache lacks.
 
-    The library's own settings hold: ``HF_TOKEN``, ``HF_HOME``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``.
+    The library's own settings apply: ``HF_TOKEN``, ``HF_HOME``, ``HF_ENDPOINT``,
+    ``HF_HUB_OFFLINE``.
 
     Args:
         repo: ``owner/name``.
@@ -347,7 +349,7 @@ def fetch(repo: str, revision: str | None, *, subset: str | None = None) -> Path
         remedy = 'expected hf = "owner/name", or a folder'
         raise DataError(repo, None, "no such folder, and no name of a data set on the hub", remedy)
     first = _snapshot(repo, revision, ["README.md"])
-    # What was newest a moment ago: both requests must be about the same commit.
+    # The revision could change in between: both requests must use the same commit.
     commit = first.name
     patterns = _wanted(declared_patterns(first / "README.md"), subset)
     return _snapshot(repo, commit, ["README.md", *patterns])
@@ -367,7 +369,7 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
         needed("huggingface_hub.utils", repo).disable_progress_bars()
     try:
         if not _is_cached(repo, revision):
-            # Asked once: the library would try for half a minute to reach a hub that is not there.
+            # One request: the library would try for half a minute to reach an unreachable hub.
             library.HfApi().dataset_info(repo, revision=revision or "main", timeout=_TIMEOUT_S)
         folder = library.snapshot_download(
             repo, repo_type="dataset", revision=revision, allow_patterns=patterns
@@ -391,7 +393,7 @@ def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
 
 
 def _is_cached(repo: str, revision: str | None) -> bool:
-    """Whether there is anything of a revision, so that the cache may have all that is needed."""
+    """Return whether the cache has any file of a revision, and so perhaps all of them."""
     library = needed("huggingface_hub", repo)
     try:
         library.snapshot_download(
@@ -403,6 +405,6 @@ def _is_cached(repo: str, revision: str | None) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what went wrong first; the library wraps it into advice."""
+    """Return the first line of the original error; the library wraps it into advice."""
     line = str(error.__cause__ or error).strip().partition("\n")[0]
     return one_line(line, most=200)

@@ -1,4 +1,4 @@
-"""The JSON files that arena keeps beside its results, read back as the records that they were."""
+"""Read JSON files that arena wrote back into records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMEDY: Final = "delete it, and `arena retrieve` makes it again"
 
 
 def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
-    """Read a file as a record of some kind; fields of later versions are left aside.
+    """Read a file as a record of some kind; ignore fields of later versions.
 
     Args:
         kind: a dataclass, or a collection of some.

@@ -1,4 +1,4 @@
-"""A data set from wherever its configuration says it is."""
+"""Load a data set from the source in its configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arena.records import Dataset
 
 
 def load_dataset(config: DatasetConfig, reporter: Reporter | None = None) -> Dataset:
-    """Load a data set from its one source, with queries and qrels of one's own if there are any.
+    """Load a data set from its one source, with your own queries and qrels if given.
 
     Args:
         config: says where it is.
@@ -33,7 +33,7 @@ def load_dataset(config: DatasetConfig, reporter: Reporter | None = None) -> Dat
 
 
 def load_corpus(config: DatasetConfig, reporter: Reporter | None = None) -> Dataset:
-    """Load the documents of a data set, whose queries may still be to be written.
+    """Load the documents of a data set, whose queries may not exist yet.
 
     Raises:
         DataError, UsageError: as `load_dataset`.
@@ -42,7 +42,7 @@ def load_corpus(config: DatasetConfig, reporter: Reporter | None = None) -> Data
 
 
 def _notes(dataset: Dataset) -> Iterator[str]:
-    """What is odd about a corpus, and about it and its queries together."""
+    """Yield notes on oddities of a corpus, and of it and its queries together."""
     if copies := n_copies(dataset.corpus):
         yield f"documents with title and text of another, which no model tells apart: {copies}"
     if own := queries_in_corpus(dataset, dataset.queries):

@@ -1,8 +1,8 @@
-"""What relevance grades say of a run, by ir_measures, and what the latency samples say.
+"""Measure runs by relevance grades with ir_measures, and summarize latency samples.
 
-The ideal ranking is made of all graded documents of a query, never of the retrieved ones alone.
-A query without any relevant document has no ideal: it is left out and counted. Relevant means a
-grade of 1 or more; zero and negative grades add no gain, but their documents count as judged.
+The ideal ranking uses all graded documents of a query, not only the retrieved ones. A query without
+any relevant document has no ideal: it is left out and counted. Relevant means a grade of 1 or more.
+Zero and negative grades add no gain, but their documents count as judged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Metrics:
     ndcg_at_10: float
     recall_at_5: float  #: share of the relevant documents that were found
     recall_at_10: float
-    judged_at_10: float  #: share of the first ten that have a grade; low means do not trust nDCG
+    judged_at_10: (
+        float  #: share of the first ten that have a grade; if it is low, nDCG is unreliable
+    )
     n_queries: int  #: averaged over
     n_left_out: int  #: queries of the run without a relevant document, in no mean
 
@@ -60,10 +62,10 @@ def discounted(gain: float, rank: int) -> float:
 
 
 def measure_run(run: Run, qrels: Qrels) -> Metrics | None:
-    """Score a run; None where no query of it has a relevant document.
+    """Score a run; return None if no query of it has a relevant document.
 
-    Source: ir_measures (MacAvaney, Macdonald, Ounis, ECIR 2022, doi:10.1007/978-3-030-99739-7_38),
-    which asks trec_eval; nDCG after Järvelin and Kekäläinen (doi:10.1145/582415.582418).
+    Source: ir_measures (doi:10.1007/978-3-030-99739-7_38), which calls trec_eval. nDCG as defined
+    by Järvelin and Kekäläinen (doi:10.1145/582415.582418).
     """
     values = _values(run, qrels, ("nDCG@5", "nDCG@10", "R@5", "R@10", "Judged@10"))
     if not values:
@@ -93,13 +95,13 @@ def read_metrics(path: Path) -> dict[str, Metrics]:
 
 
 def per_query_ndcg(run: Run, qrels: Qrels, top_k: int = 10) -> dict[str, float]:
-    """query_id → nDCG@top_k of every query that has a relevant document."""
+    """Return query_id → nDCG@top_k of every query that has a relevant document."""
     name = f"nDCG@{top_k}"
     return {query_id: row[name] for query_id, row in _values(run, qrels, [name]).items()}
 
 
 def latency_summary(samples_ms: Sequence[float]) -> Latency | None:
-    """Mean and percentiles (linear between samples); None without samples."""
+    """Return mean and percentiles (linear between samples); None without samples."""
     if not samples_ms:
         return None
     p50, p90, p99 = (float(p) for p in np.percentile(samples_ms, (50, 90, 99)))
@@ -107,25 +109,25 @@ def latency_summary(samples_ms: Sequence[float]) -> Latency | None:
 
 
 def _values(run: Run, qrels: Qrels, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """query_id → metric → value, in the run's order of queries."""
+    """Return query_id → metric → value, in the run's order of queries."""
     import ir_measures  # noqa: PLC0415
 
     graded = {
-        # trec_eval gives a negative grade no gain; so does this, whichever tool computes it.
+        # trec_eval gives a negative grade no gain; arena does the same with every tool.
         query_id: {doc_id: max(grade, 0) for doc_id, grade in qrels[query_id].items()}
         for query_id in run.rankings
         if any(grade >= 1 for grade in qrels.get(query_id, {}).values())
     }
     if not graded:
         return {}
-    # Places instead of scores, so that what is measured is the order that the judge is shown.
+    # Ranks instead of scores, so that the metrics measure the order that the judge sees.
     places: dict[str, dict[str, float]] = {
         query_id: {place.doc_id: -float(rank) for rank, place in enumerate(run.rankings[query_id])}
         for query_id in graded
         if run.rankings[query_id]
     }
     measures: list[Any] = [ir_measures.parse_measure(name) for name in names]
-    # A query that matched nothing is unknown to trec_eval: its values are 0.
+    # trec_eval omits a query without any match: its values are 0.
     values = {query_id: dict.fromkeys(names, 0.0) for query_id in graded}
     for metric in ir_measures.iter_calc(measures, graded, places):
         values[metric.query_id][str(metric.measure)] = float(metric.value)

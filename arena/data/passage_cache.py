@@ -1,7 +1,7 @@
-"""Passages of files that were cut before, by the content of the file and how it is cut.
+"""Cache the passages of files, by the content of the file and the way it is cut.
 
-One SQLite file in the cache's folder: several processes may use it at once, and one that is killed
-leaves it whole. It may be deleted; it only saves time.
+One SQLite file in the cache's folder holds them. Several processes may use it at once, and a killed
+process does not damage it. You may delete it; it only saves time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS cuts (key BLOB PRIMARY KEY, cut BLO
 
 
 class CutCache:
-    """What is known of files, used as ``with CutCache() as cache:``.
+    """Cache what files were cut into, used as ``with CutCache() as cache:``.
 
-    A cache that cannot be used costs time, and nothing else: it is said once.
+    An unusable cache only costs time; arena warns once.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class CutCache:
             self._database.close()
 
     def get(self, key: bytes) -> Cut | None:
-        """What a file was made into; what is damaged counts as missing."""
+        """Return the stored cut; None if it is missing or damaged."""
         if self._database is None:
             return None
         try:
@@ -58,7 +58,7 @@ class CutCache:
         return unpacked(row[0]) if row else None
 
     def put(self, key: bytes, cut: bytes) -> None:
-        """Keep it, written together with others of the same second."""
+        """Store a cut, written together with others of the same second."""
         self._waiting[key] = cut
         if time.monotonic() - self._written >= _EVERY_S:
             self._flush()
@@ -78,7 +78,7 @@ class CutCache:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        remedy = "documents are read anew; delete it, or set ARENA_CACHE to another folder"
+        remedy = "arena reads the documents again; delete it, or set ARENA_CACHE to another folder"
         _log.warning("%s: cannot be used: %s; %s", self.path, error, remedy)
         if self._database is not None:
             self._database.close()

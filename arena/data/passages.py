@@ -1,4 +1,4 @@
-"""The texts that documents are found by, made when they are read: no second corpus in memory."""
+"""Give the searchable text of documents, made on reading: no second corpus in memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _READ = 1024
 
 
 def passage(document: Document) -> str:
-    """What a document is found by: title, space, text, as BEIR joins them."""
+    """Return the searchable text of a document: title, space, text, as BEIR joins them."""
     return f"{document.title} {document.text}".strip() if document.title else document.text
 
 
 def queries_in_corpus(dataset: Dataset, query_ids: Iterable[str]) -> frozenset[str]:
-    """The queries that are documents themselves: same id and same words, and not graded relevant.
+    """Return queries that are documents: same id, same words, and not graded relevant.
 
-    Such a document would come first in every model's ranking and tell nothing of the models.
+    Such a document would be first in every model's ranking, and would not distinguish the models.
     """
     return frozenset(
         query_id
@@ -63,7 +63,7 @@ class Passages(Mapping[str, str]):
         return iter(self.doc_ids)
 
     def values(self) -> ValuesView[str]:
-        """What documents are found by, in the order of ``doc_ids``."""
+        """Return the texts of the documents, in the order of ``doc_ids``."""
         return _Values(self)
 
     def __getitem__(self, doc_id: str) -> str:

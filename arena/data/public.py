@@ -1,8 +1,8 @@
-"""The public data sets of well-known leaderboards, by name: where they are, and whose they are.
+"""Load the public data sets of well-known leaderboards by name.
 
 Names, revisions, splits and sizes are those of mteb's own task definitions
-(https://github.com/embeddings-benchmark/mteb) and of the data sets' pages on the hub; licences are
-those of the makers. A size that none of them gives is None.
+(https://github.com/embeddings-benchmark/mteb) and of the data sets' pages on the hub. Licences are
+those that the authors declare. A size that none of them gives is None.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PublicSet:
     revision: str | None  #: the commit that is read; None for the newest
     form: Literal["mteb", "squad"]  #: its layout: retrieval tables, or questions about contexts
     language: str
-    license: str  #: of the data, as those who made them say it; no advice
+    license: str  #: of the data, as its authors declare it; no legal advice
     n_documents: int | None
     n_queries: int  #: of the split
     citation: str
@@ -143,7 +143,7 @@ def from_squad(rows: Iterable[Row], name: str) -> Dataset:
     """Make a data set of rows with ``id``, ``context``, ``question`` and perhaps ``title``.
 
     A document's id is a hash of its text: the same context has the same id in every split and
-    order. A question without words is an error; one whose id is there twice is, too.
+    order. A question without words is an error, and so is a repeated id.
 
     Raises:
         DataError: naming file and row.

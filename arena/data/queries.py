@@ -1,7 +1,7 @@
-"""Queries of one's own, from a text file, a CSV file or a queries.jsonl.
+"""Read your own queries from a text file, a CSV file or a queries.jsonl.
 
-Where a file has no ids, a query's id is a hash of its text: the same question has the same id in
-every file and every order, so its battles are known again.
+In a file without ids, a query's id is a hash of its text. The same question has the same id in
+every file and order, so its battles are reused.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
 
 
 def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> Dataset:
-    """The data set with other queries, other qrels or both.
+    """Return the data set with other queries, other qrels or both.
 
-    Other queries come without the grades of the old ones: give ``qrels`` too to have some.
+    Other queries lose the grades of the old ones; give ``qrels`` too to have some.
 
     Raises:
         DataError: a file cannot be read, naming file and line.
@@ -70,7 +70,7 @@ def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> D
 
 
 def query_id_of(text: str) -> str:
-    """The id of a query that has none: decided by its words alone, not by the space around them."""
+    """Return the id of a query without one: a hash of its words, not of the space around them."""
     return f"q-{digest(' '.join(text.split()), size=8).hex()}"
 
 
@@ -101,7 +101,7 @@ def _query(row: Row) -> Query:
 
 
 def _table(path: Path) -> Iterator[Row]:
-    """The rows of a CSV file, its columns called ``text`` and, where it has ids, ``_id``."""
+    """Yield the rows of a CSV file with columns called ``text`` and, if it has ids, ``_id``."""
     records = csv_records(path, {*TEXT_COLUMNS, *ID_COLUMNS}, _MISSING)
     line, cells = next(records, (0, []))
     header = [cell.lower() for cell in cells]

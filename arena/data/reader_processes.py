@@ -1,8 +1,7 @@
-"""Processes that cut files into passages, several at a time, and none for ever.
+"""Run processes that cut files into passages, several at a time, with bounded time and memory.
 
-Files are written by anyone, and what reads them is partly foreign code in C: so it runs beside
-arena, where the system bounds the time and the memory that one file may take, and where a crash
-costs that file alone.
+Files come from anyone, and their readers are partly foreign code in C. They run in processes of
+their own: the system bounds the time and the memory of one file, and a crash costs that file alone.
 """
 
 from __future__ import annotations
@@ -56,20 +55,20 @@ class Cutter:
         self.close()
 
     def stop(self) -> None:
-        """Have whoever waits for this process wait no longer, from another thread."""
+        """Stop waiting for this process, from another thread."""
         process, self._stopped = self._process, True
         if process is not None:
             process.kill()
 
     def close(self) -> None:
-        """End the process."""
+        """Close the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
     def cut(self, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
-        """Do what `cut_file` does.
+        """Run `cut_file` in the process.
 
         Returns:
             What was made of the file, `packed`; and whether it would be the same another time.
@@ -95,17 +94,17 @@ class Cutter:
         return content, kind == "cut"
 
     def _ended(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[bytes, bool]:
-        """What is said of a file that the process did not outlive."""
+        """Return the problem of a file that ended the process."""
         self.close()
         if process.returncode == -getattr(signal, "SIGXCPU", 0):
             problem = f"takes more than {seconds:.0f} s to read; cut it into several files"
             return packed(Cut(problem=problem)), True
-        problem = f"ends its reader ({_status(process.returncode)}); leave it out, or save it anew"
+        problem = f"ends its reader ({_status(process.returncode)}); leave it out, or save it again"
         return packed(Cut(problem=problem)), False
 
 
 def serve() -> None:
-    """Cut what comes on stdin, until it ends."""
+    """Read files from stdin and write their cuts to stdout, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
@@ -129,7 +128,7 @@ def _answer(raw: bytes, suffix: str, words: int) -> tuple[str, bytes | str]:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    """A process with the modules of this one; multiprocessing would run the main module again."""
+    """Start a process with this one's modules; multiprocessing would rerun the main module."""
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", _CHILD, json.dumps([str(path) for path in sys.path])],
         stdin=subprocess.PIPE,
@@ -147,7 +146,7 @@ def _bound_memory() -> None:
 
 
 def _bound_time(seconds: float) -> None:
-    """Let the system end this process after so many more seconds of computing."""
+    """Set the limit after which the system ends this process, in seconds of computing."""
     with suppress(ImportError, OSError, ValueError):
         import resource  # noqa: PLC0415
 
@@ -162,7 +161,7 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes | None:
-    """A whole message; None where the other side has ended."""
+    """Return a whole message; None if the other side has ended."""
     head = pipe.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None

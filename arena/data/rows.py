@@ -1,8 +1,8 @@
-"""Rows of any file, as documents and queries: what is checked is the same wherever they are from.
+"""Check rows of any file as documents and queries, with the same rules for all sources.
 
-A row is a mapping with the fields of BEIR: ``_id`` (or ``id``), ``text``, and ``title`` where there
-is one; further fields are ignored. It comes with its file and its number there, from 1, so that
-whatever is wrong with it is an error that says where.
+A row is a mapping with the fields of BEIR: ``_id`` (or ``id``), ``text``, and ``title`` if there is
+one. Further fields are ignored. A row comes with its file and its number there, from 1, so that
+every error names both.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ T = TypeVar("T")
 
 
 def json_rows(path: Path, remedy: str = "", notes: list[str] | None = None) -> Iterator[Row]:
-    """The JSON object of every line that is not blank, from .jsonl or .jsonl.gz.
+    """Yield the JSON object of every line that is not blank, from .jsonl or .jsonl.gz.
 
-    Half a character in a text becomes U+FFFD, and NaN an empty text, as `parse_json` has it.
+    An unpaired surrogate in a text becomes U+FFFD, and NaN an empty text, as in `parse_json`.
 
     Args:
         path: the file.
@@ -70,7 +70,7 @@ def json_rows(path: Path, remedy: str = "", notes: list[str] | None = None) -> I
 
 
 def documents(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Document]]:
-    """Row, doc_id and document; a document may lack a title, or any text at all.
+    """Yield row, doc_id and document; a document may lack a title, or any text at all.
 
     Raises:
         DataError: a field is missing or of another kind.
@@ -82,7 +82,7 @@ def documents(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Document]]:
 
 
 def queries(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Query]]:
-    """Row, query_id and query; a query without words is an error.
+    """Yield row, query_id and query; a query without words is an error.
 
     Raises:
         DataError: a field is missing, empty or of another kind.
@@ -98,7 +98,7 @@ def queries(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Query]]:
 
 
 def unique(items: Iterable[tuple[Row, str, T]], path: Path) -> dict[str, T]:
-    """Items by id, in their order.
+    """Return items by id, in their order.
 
     Raises:
         DataError: an id occurs twice, or there is nothing in ``path`` at all.
@@ -114,7 +114,7 @@ def unique(items: Iterable[tuple[Row, str, T]], path: Path) -> dict[str, T]:
 
 
 def row_id(row: Row, keys: tuple[str, ...] = ("_id", "id")) -> str:
-    """The row's id; an integer is its digits.
+    """Return the row's id; an integer becomes its digits.
 
     Raises:
         DataError: there is none, or none that a TREC file could carry.
@@ -134,7 +134,7 @@ def row_id(row: Row, keys: tuple[str, ...] = ("_id", "id")) -> str:
 
 
 def row_text(row: Row, key: str) -> str:
-    """A field that must be there and be text.
+    """Return a field that must be text.
 
     Raises:
         DataError: it is neither.
@@ -148,7 +148,7 @@ def row_text(row: Row, key: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value of any size, fit for an error's one line."""
+    """Return a value of any size, shortened for a one-line error."""
     return shortened(repr(value), 80)
 
 
@@ -180,8 +180,8 @@ _RECODED_AT_ONCE: Final = 1 << 16
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a text file as the bytes of its UTF-8.
 
-    What gzip has compressed, whatever the file's name, is read as what is in it; UTF-16 and
-    UTF-32 are recoded. A byte order mark of UTF-8 stays where it is.
+    gzip is decompressed, with any file name; UTF-16 and UTF-32 are recoded. A byte order mark of
+    UTF-8 stays.
 
     Raises:
         OSError, EOFError, zlib.error, UnicodeDecodeError: while it is opened or read.
@@ -197,7 +197,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether a file's own bytes are those that `opened` gives.
+    """Return whether a file's own bytes are those that `opened` gives.
 
     Raises:
         OSError: it cannot be read.
@@ -208,7 +208,7 @@ def is_plain(path: Path) -> bool:
 
 
 def unreadable(path: Path, line: int | None, error: Exception, remedy: str = "") -> DataError:
-    """Say why a file cannot be read.
+    """Return the error for a file that cannot be read.
 
     Args:
         path: the file.
@@ -228,13 +228,13 @@ def unreadable(path: Path, line: int | None, error: Exception, remedy: str = "")
         return DataError(path, line, what, _AS_UTF_8)
     if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
         where = None if line is None else line + 1
-        return DataError(path, where, "its gzip data ends or breaks here", "copy it anew")
+        return DataError(path, where, "its gzip data ends or breaks here", "copy it again")
     reason = error.strerror if isinstance(error, OSError) else None
     return DataError(path, None, f"cannot be read: {' '.join((reason or str(error)).split())}")
 
 
 def numbered_lines(path: Path, remedy: str = "") -> Iterator[tuple[int, str]]:
-    """Number and text of every line that is not blank, without a byte order mark.
+    """Yield number and text of every line that is not blank, without a byte order mark.
 
     Raises:
         DataError: the file is missing (``remedy`` says what to do about it), cannot be read, or
@@ -255,7 +255,7 @@ _AS_UTF_8: Final = "save the file as UTF-8"
 
 
 def _encoding(begin: bytes) -> str:
-    """What a file is encoded in that begins with these bytes; UTF-8 where nothing tells."""
+    """Return the encoding of a file that begins with these bytes; UTF-8 if none is evident."""
     for mark, encoding in _MARKS:
         if begin.startswith(mark):
             return encoding

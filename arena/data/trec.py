@@ -1,4 +1,4 @@
-"""The files of TREC: relevance grades (qrels) and ranked lists (runs), and the stats beside a run.
+"""Read and write the files of TREC (qrels and runs), and the stats of a run.
 
 Both are lines of columns separated by white space, so no id in them can hold any.
 """
@@ -50,10 +50,9 @@ def read_qrels(
     """Read relevance grades: ``query doc grade`` or, as TREC has it, ``query 0 doc grade``.
 
     A header is recognised and skipped; ``2.0`` is the grade 2; negative grades stay negative.
-    Grades of queries that are not asked are left aside, since a set of queries is often cut and
-    its qrels seldom. A grade for a document that the corpus lacks is kept, so that the ideal
-    ranking stays what it is, and noted; more than a few mean the wrong corpus. So is a file
-    without any grade, which leaves the data set without metrics.
+    Grades of absent queries are ignored, since queries are often cut without their qrels. A grade
+    for an absent document is kept and noted, so that the ideal ranking stays the same. Many of them
+    mean the wrong corpus. A file without any grade is noted: the data set has no metrics.
 
     Returns:
         query_id → doc_id → grade, and what a reader of the results should know.
@@ -71,7 +70,7 @@ def check_qrels(
     corpus: Mapping[str, Document],
     queries: Mapping[str, Query],
 ) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
-    """What `read_qrels` does, with the grades of any kind of file, or of several."""
+    """Check grades as `read_qrels` does, from any kind of file, or from several."""
     qrels: dict[str, dict[str, int]] = {}
     unknown: list[Grade] = []
     others: set[str] = set()
@@ -104,10 +103,9 @@ def read_run(
 ) -> Run:
     """Read ``query_id Q0 doc_id rank score tag`` lines as the rankings of some queries.
 
-    The order is that of the scores, as in trec_eval, whatever the rank column says, and ties are
-    ordered by doc_id: see `separate_ties`. Only where all scores of a ranking are the same do its
-    ranks decide. The run's notes count both. Lines about other queries of the data set are checked
-    and left aside.
+    Scores decide the order, as in trec_eval, and the rank column is ignored. Ties are ordered by
+    doc_id: see `separate_ties`. Only if all scores of a ranking are the same do its ranks decide.
+    The run's notes count both. Lines about other queries of the data set are checked and ignored.
 
     Args:
         path: the file.
@@ -144,10 +142,10 @@ def read_run(
 def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
     """Order documents by score, ties by doc_id, and make the order explicit in the scores.
 
-    trec_eval keeps scores in single precision and breaks ties by *descending* doc_id, others by
-    the rank column or the order of lines. Where two scores are equal in single precision, the
-    later one is therefore lowered by the smallest step, as Anserini does, so that every reader
-    of the file sees the same ranking.
+    trec_eval keeps scores in single precision and breaks ties by *descending* doc_id; other tools
+    use the rank column or the order of lines. If two scores are equal in single precision, arena
+    lowers the later one by the smallest step, as Anserini does. Every reader of the file then has
+    the same ranking.
     """
     ranking: list[ScoredDoc] = []
     above = np.float32(np.inf)
@@ -173,7 +171,7 @@ def _ranking(places: Mapping[str, _Place]) -> tuple[ScoredDoc, ...]:
 
 
 def _order(places: Mapping[str, _Place]) -> Literal["scores", "ranks", "neither"]:
-    """What tells the order of a ranking: its ranks where all of its scores are the same."""
+    """Return what decides the order of a ranking: its ranks if all of its scores are the same."""
     if len({place.score for place in places.values()}) != 1 or len(places) < 2:
         return "scores"
     ranks = {place.rank for place in places.values()}
@@ -181,7 +179,7 @@ def _order(places: Mapping[str, _Place]) -> Literal["scores", "ranks", "neither"
 
 
 def _notes_on_order(path: Path, rankings: Collection[Mapping[str, _Place]]) -> tuple[str, ...]:
-    """Where not the scores alone decided.
+    """Return notes on rankings that scores alone do not decide.
 
     Raises:
         DataError: nothing does, in the whole file.
@@ -239,7 +237,7 @@ def read_stats(path: Path) -> RetrievalStats:
 
 
 def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
-    """The grade of every line but the header; ``queries`` tell a header from a line.
+    """Yield the grade of every line but the header; ``queries`` tell a header from a line.
 
     Raises:
         DataError: naming file and line.
@@ -257,7 +255,7 @@ def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
 
 
 def whole_grade(value: object, path: Path, line: int) -> int:
-    """A relevance grade, which is a whole number however it is written.
+    """Return a relevance grade, a whole number in any notation.
 
     Raises:
         DataError: naming file and line.
@@ -306,7 +304,7 @@ class RunLine(NamedTuple):
 
 
 def run_lines(path: Path) -> Iterator[RunLine]:
-    """Every line of a run file; white space of any kind and length separates columns.
+    """Yield every line of a run file; white space of any kind and length separates columns.
 
     Raises:
         DataError: naming file and line: another number of columns, a score that is no finite
@@ -348,5 +346,5 @@ def _columns(path: Path, line: int, text: str) -> RunLine:
 
 
 def _follows(here: RunLine, before: RunLine) -> bool:
-    """Whether a line is further down the same ranking than the one before it, by its rank."""
+    """Return whether a line is further down the same ranking than the previous one, by its rank."""
     return here.rank is not None and before.rank is not None and here.rank > before.rank

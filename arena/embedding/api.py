@@ -1,4 +1,4 @@
-"""Vectors from any endpoint that has a preset."""
+"""Embed texts through any endpoint that has a preset."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ApiEmbedder:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """The endpoint, the model and what is added to the texts and requests of each role."""
+        """Return the endpoint, the model and the texts and fields that each role adds."""
         return {
             "provider": self._model.provider,
             "base_url": self._api.identity,
@@ -83,7 +83,7 @@ class ApiEmbedder:
         }
 
     def embed(self, texts: Sequence[str], role: Role) -> Embedding:
-        """One vector for each text, in order.
+        """Return one vector for each text, in order.
 
         Raises:
             ApiError: a request failed for good, or the vectors are not what was asked for.
@@ -94,7 +94,7 @@ class ApiEmbedder:
     def embed_batches(self, texts: Sequence[str], role: Role) -> Iterator[tuple[range, Embedding]]:
         """Embed several batches at a time; yield each as soon as it is done.
 
-        After a failure nothing new is asked, but what is already on its way is still yielded.
+        After a failure arena sends no new request, but yields the results of requests under way.
 
         Raises:
             ApiError: the first failure, at the end.
@@ -107,7 +107,7 @@ class ApiEmbedder:
         yield from as_done(self._runner, requests, at_once=self._model.concurrency)
 
     async def _embed(self, texts: Sequence[str], role: Role) -> Embedding:
-        """One batch, in halves where the endpoint finds it too large."""
+        """Embed one batch; split it in halves if the endpoint finds it too large."""
         try:
             return await self._request(texts, role)
         except ApiError as error:
@@ -136,7 +136,7 @@ class ApiEmbedder:
         return Embedding(vectors, answer.tokens, latency_ms / 1000)
 
     async def _answer(self, texts: Sequence[str], role: Role) -> tuple[Answer, float]:
-        """What the endpoint answers that holds any vectors at all, and its latency."""
+        """Return the endpoint's answer, with at least one vector, and its latency."""
         encoding = self._encoding
         reply = await self._post(texts, role)
         answer = self._preset.wire_format.read(reply.body)
@@ -154,7 +154,7 @@ class ApiEmbedder:
         return answer, reply.latency_ms
 
     async def _post(self, texts: Sequence[str], role: Role) -> ApiReply:
-        """Ask, and ask again in plain numbers where base64 is refused."""
+        """Send the request; send it again in plain numbers if base64 is refused."""
         encoding = self._encoding
         fields = {**self._sized, **self._fields[role]}
         try:
@@ -175,7 +175,7 @@ class ApiEmbedder:
         return bool(cut) and cut <= self._fields[role].items()
 
     def _remedy(self, role: Role) -> str:
-        """What to do about a text that is too long."""
+        """Return what to do about a text that is too long."""
         fields = [
             f"{name} = {orjson.dumps(how).decode()}" for name, how in self._preset.cut.items()
         ]

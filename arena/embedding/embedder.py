@@ -1,4 +1,4 @@
-"""Text to vectors: the protocols that every embedder follows."""
+"""Define the protocols of embedders, which turn texts into vectors."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Embedder(Protocol):
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """Everything that could change a vector, as JSON values: the cache's address.
+        """Return everything that could change a vector, as JSON values: the cache's address.
 
         A key that begins with ``query_`` or ``document_`` is about texts of that role alone.
         """
         ...
 
     def embed(self, texts: Sequence[str], role: Role) -> Embedding:
-        """One vector for each text, in order.
+        """Return one vector for each text, in order.
 
         Raises:
             ApiError: the model gave no usable vectors.
@@ -43,10 +43,10 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class BatchEmbedder(Embedder, Protocol):
-    """An embedder that hands over each batch as soon as it is done, in whatever order."""
+    """An embedder that hands over each batch as soon as it is done, in any order."""
 
     def embed_batches(self, texts: Sequence[str], role: Role) -> Iterator[tuple[range, Embedding]]:
-        """Yield which texts were embedded, and their vectors, until all were.
+        """Yield the positions of texts with their vectors, until all texts are embedded.
 
         Raises:
             ApiError: after every batch that did succeed.
@@ -60,12 +60,12 @@ class CutCounter(Protocol):
 
     @property
     def n_cut(self) -> Mapping[Role, int]:
-        """How many texts of each role it has embedded without their ends, so far."""
+        """Return how many texts of each role were embedded without their ends, so far."""
         ...
 
 
 def join_embeddings(parts: Sequence[Embedding]) -> Embedding:
-    """One embedding of all the texts; its tokens are None where any part's are."""
+    """Return one embedding of all the texts; its tokens are None if those of a part are."""
     if not parts:
         return Embedding(np.empty((0, 0), np.float32), None, 0.0)
     tokens = [part.tokens for part in parts if part.tokens is not None]

@@ -1,4 +1,4 @@
-"""The embedder of a model, opened."""
+"""Open the embedder of a model."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What well-known open models were trained to see before a query, and before a document.
+"""Know the prompts that well-known open models were trained with, for queries and documents.
 
-Without these words a model finds less, and nothing says so. Servers of open models do not add
-them, so that whoever asks must; each line is what the model's own card says.
+Without its prompt a model retrieves worse, and gives no error. Servers of open models do not add
+it, so the client must. Each line is from the model's own card.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FAMILIES: Final = (
 
 
 def known_prompts(name: str) -> Prompts | None:
-    """The words of a model by any of its names; None where none are known.
+    """Return the prompts of a model by any of its names; None if none are known.
 
     Args:
         name: ``intfloat/e5-base-v2``, a folder, ``nomic-embed-text:latest`` or the like.
@@ -59,10 +59,10 @@ def known_prompts(name: str) -> Prompts | None:
 
 
 def role_prefixes(model: ModelConfig) -> tuple[str, str]:
-    """What goes before each query and before each document.
+    """Return what arena puts before each query and before each document.
 
-    What the arena.toml says goes first, an empty text too; else what the model is known to want,
-    unless its provider is told in the request which texts are queries, and adds that itself.
+    The arena.toml decides, also with an empty text. Otherwise the known prompts of the model apply.
+    If the request tells the provider which texts are queries, the provider adds them itself.
     """
     name = model.model or model.name
     preset = PRESETS.get(model.provider or "")

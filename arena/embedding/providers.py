@@ -1,8 +1,8 @@
-"""Every provider of vectors: where it is, its key, and how it tells queries from documents.
+"""List every provider of vectors: its address, its key, and its fields for queries and documents.
 
-One `Preset` each, taken from the provider's own documentation, whose address stands in ``docs``.
-Where an API can refuse a text that is too long, it is told to: a vector of half a text is worse
-than an error, and nothing would show it.
+Each has one `Preset` from the provider's own documentation, whose address is in ``docs``. If an API
+can refuse a text that is too long, arena asks it to. A vector of half a text is worse than an
+error, because nothing would show it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Preset:
     note: str = ""  #: what else to know, for people
 
     def tells_roles(self, model: str) -> bool:
-        """Whether a request for this model says which texts are queries."""
+        """Return whether a request for this model marks texts as queries."""
         return bool(self.query) and not re.search(self.roleless, model)
 
 
@@ -233,7 +233,7 @@ PRESETS: Final[Mapping[str, Preset]] = dict([*HOSTED.items(), *SERVERS.items()])
 
 
 def find_preset(model: ModelConfig) -> Preset:
-    """The preset of a model whose provider is an endpoint.
+    """Return the preset of a model whose provider is an endpoint.
 
     Raises:
         UsageError: its provider is none.
@@ -245,12 +245,12 @@ def find_preset(model: ModelConfig) -> Preset:
 
 
 def served_name(model: ModelConfig) -> str:
-    """What the provider calls the model."""
+    """Return the provider's name of the model."""
     return model.model or model.name
 
 
 def request_fields(model: ModelConfig, role: Role) -> dict[str, Any]:
-    """What a request says beside model, texts and dimensions; the arena.toml has the last word."""
+    """Return a request's fields beside model, texts and dimensions; the arena.toml decides last."""
     preset = find_preset(model)
     told = preset.query if role == "query" else preset.document
     own = model.query_extra if role == "query" else model.document_extra
@@ -258,10 +258,10 @@ def request_fields(model: ModelConfig, role: Role) -> dict[str, Any]:
 
 
 def find_endpoint(model: ModelConfig) -> Endpoint:
-    """Where requests go.
+    """Return the endpoint of a model's requests.
 
-    A key in the provider's own variable goes to the provider's own host alone; to any other
-    address goes only the key that api_key_env names.
+    A key in the provider's own variable goes only to the provider's own host. Any other address
+    gets only the key that api_key_env names.
 
     Raises:
         UsageError: the provider has no address of its own, and the arena.toml has none.
@@ -287,7 +287,7 @@ def find_endpoint(model: ModelConfig) -> Endpoint:
 
 
 def _host(url: str) -> tuple[str, str]:
-    """Scheme and host; a malformed address has none, and is told so when it is opened."""
+    """Return scheme and host; both empty for a malformed address, which fails when it is opened."""
     try:
         parts = urlsplit(url)
     except ValueError:

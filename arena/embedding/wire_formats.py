@@ -1,6 +1,6 @@
-"""How embeddings are asked for, and how the answer is read: OpenAI's way, and the other ones.
+"""Write the requests and read the replies of embeddings APIs: OpenAI's format, and others.
 
-Each function speaks one documented API; `arena.embedding.providers` says who speaks which.
+Each function implements one documented API; `arena.embedding.providers` lists who uses which.
 """
 
 from __future__ import annotations
@@ -138,18 +138,18 @@ def _dicts(found: object) -> list[dict[str, Any]]:
 
 
 def _inside(found: object, name: str) -> Any:
-    """A member of what should be an object; None where it is none, or has no such member."""
+    """Return a member of an object; None if it is no object, or has no such member."""
     return found.get(name) if isinstance(found, dict) else None
 
 
 def _count(found: object, *names: str) -> int | None:
-    """The first of these counts that an object has; None where it has none."""
+    """Return the first of these counts that an object has; None if it has none."""
     counts = (token_count(_inside(found, name)) for name in names)
     return next((count for count in counts if count is not None), None)
 
 
 def stack_vectors(raw: Sequence[object], n_texts: int) -> NDArray[np.float32]:
-    """An array ``(n_texts, dim)``.
+    """Return the vectors as an array ``(n_texts, dim)``.
 
     Args:
         raw: vectors in the texts' order: lists of numbers, or little-endian float32 in base64.

@@ -1,4 +1,4 @@
-"""The vector cache: no text is embedded twice by the same model in the same role."""
+"""Cache vectors: each model embeds a text once in each role."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def embed_cached(
     alone: bool = False,
     progress: Progress | None = None,
 ) -> tuple[StoredVectors, int]:
-    """Embed what was never embedded before, and look up the rest: for texts that fit in memory.
+    """Embed texts that are not in the cache, and look up the rest; all must fit in memory.
 
     Args, Raises: as `embed_missing`.
 
@@ -46,11 +46,10 @@ def embed_missing(
     alone: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Digests, int]:
-    """Embed what was never embedded before, each distinct text once.
+    """Embed texts that are not in the cache, each distinct text once.
 
-    Each batch is written before the next is awaited, so whatever interrupts the work, running
-    it again goes on from there. Two processes with the same model take turns, and the second
-    finds what the first has embedded.
+    Each batch is written before the next is awaited, so a run resumes after any interruption. Two
+    processes with the same model take turns, and the second reuses the vectors of the first.
 
     Args:
         embedder: the model.

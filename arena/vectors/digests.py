@@ -1,4 +1,4 @@
-"""Texts as sixteen bytes each, and millions of those as sorted numbers instead of a dict."""
+"""Identify texts by sixteen bytes each, and hold millions as sorted numbers instead of a dict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 
 
 def digests_of(texts: Iterable[str]) -> tuple[Digests, NDArray[np.uint32]]:
-    """Sixteen bytes that stand for each text, and how many characters it has.
+    """Return a digest of sixteen bytes for each text, and its number of characters.
 
     Source: BLAKE2b, RFC 7693, https://doi.org/10.17487/RFC7693.
     """
@@ -32,7 +32,7 @@ def digests_of(texts: Iterable[str]) -> tuple[Digests, NDArray[np.uint32]]:
 
 
 def first_of_each(digests: Digests) -> Rows:
-    """Where each distinct digest stands first, in ascending order."""
+    """Return the first row of each distinct digest, in ascending order."""
     half = np.sort(digests[:, 0])
     shared = half[1:][half[1:] == half[:-1]]
     maybe = np.flatnonzero(np.isin(digests[:, 0], shared))  # few, as a rule: those are compared
@@ -56,7 +56,7 @@ class DigestIndex:
         self._sorted = digests[self._order, 0]
 
     def find(self, wanted: Digests) -> Rows:
-        """The row of each digest; -1 where there is none."""
+        """Return the row of each digest; -1 if there is none."""
         rows = np.full(len(wanted), -1)
         # From the last of equal first halves backwards; those with other second halves are rare.
         places = np.searchsorted(self._sorted, wanted[:, 0], "right") - 1
@@ -100,7 +100,7 @@ class DistinctTexts:
         """For each row the first of its documents' names."""
 
     def expanded(self, ranking: Ranking, top_k: int) -> Ranking:
-        """A ranking of rows as one of documents: those of one text tie, in the order of doc_id.
+        """Turn a ranking of rows into one of documents: those of one text tie, in order of doc_id.
 
         The ``top_k`` best documents are among those of the ``top_k`` best rows.
         """

@@ -1,9 +1,9 @@
-"""Exact nearest documents by cosine, in bounded memory, with ties that are really ties.
+"""Find the exact nearest documents by cosine, in bounded memory, with exact ties.
 
-A matrix product in single precision finds who may be among the best: its rounding depends on
-the shapes of its blocks, so that two copies of one document may differ. Those within the error
-bound are then scored again in double precision, each by itself, and rounded to single precision:
-a score depends on the two vectors alone, and equal vectors tie.
+A matrix product in single precision finds the candidates. Its rounding depends on the shapes of its
+blocks, so two copies of one document may differ. arena then scores the candidates within the error
+bound again in double precision, each by itself, and rounds to single precision. A score therefore
+depends on the two vectors alone, and equal vectors tie.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class CosineIndex:
         return len(self._vectors) * self._vectors.shape[1] * self._vectors.dtype.itemsize
 
     def search(self, queries: Floats, top_k: int) -> list[list[tuple[str, float]]]:
-        """The ``top_k`` best documents of each query with their cosine, best first.
+        """Return the ``top_k`` best documents of each query with their cosine, best first.
 
         Equal to sorting all documents by descending score and ascending doc_id.
 
@@ -98,7 +98,7 @@ class CosineIndex:
             yield [(doc_id, -minus) for minus, doc_id, _ in best]
 
     def _candidates(self, unit: NDArray[np.float64], top_k: int) -> list[Rows]:
-        """For each query, every row that may be among its ``top_k`` best."""
+        """Return for each query every row that may be among its ``top_k`` best."""
         if not len(unit):
             return []
         single = unit.astype(np.float32)
@@ -119,8 +119,8 @@ class CosineIndex:
 
         needed = width * (6 * len(unit) + 8 * unit.shape[1])
         n_threads = min(len(starts), os.cpu_count() or 1, self._memory // needed)
-        # One thread of the matrix library in each of ours: so choosing runs side by side, too,
-        # and nobody waits at every block for a thread that the system has put aside.
+        # One thread of the matrix library in each of arena's threads: choosing also runs in
+        # parallel, and no block waits for a suspended thread.
         with _matrix_library().limit(limits=1, user_api="blas"):
             if n_threads < 2:
                 return work(None).rows()
@@ -128,7 +128,7 @@ class CosineIndex:
                 return joined(list(pool.map(work, range(n_threads))))
 
     def _rough(self, single: Floats, part: slice, scores: Floats) -> Floats:
-        """Cosines in single precision, ``(n_queries, n_rows)``, written over ``scores``."""
+        """Return cosines in single precision, ``(n_queries, n_rows)``, written over ``scores``."""
         block = self._vectors[part]
         scale = self._scale[part]
         if self._extreme:
@@ -144,7 +144,7 @@ class CosineIndex:
     def _best(
         self, unit: NDArray[np.float64], rows: Rows, top_k: int
     ) -> list[tuple[float, str, int]]:
-        """The ``top_k`` best of some rows: minus the score, doc_id, row; best first."""
+        """Return the ``top_k`` best of some rows: minus the score, doc_id, row; best first."""
         scores = np.empty(len(rows), np.float32)
         for first in range(0, len(rows), _BLOCK_EXACT):
             part = slice(first, first + _BLOCK_EXACT)
@@ -161,7 +161,7 @@ class CosineIndex:
 
 
 def places(doc_ids: Sequence[str]) -> Rows:
-    """For each document, where it stands in the order of doc_ids."""
+    """Return for each document its place in the order of doc_ids."""
     order = sorted(range(len(doc_ids)), key=doc_ids.__getitem__)
     place = np.empty(len(doc_ids), np.int64)
     place[order] = np.arange(len(doc_ids))
@@ -177,7 +177,7 @@ def _all_inverse_norms(vectors: Vectors) -> NDArray[np.float64]:
 
 
 def _inverse_norms(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """One over each row's length; 0 for a zero vector."""
+    """Return one over each row's length; 0 for a zero vector."""
     double = vectors.astype(np.float64)
     norms: NDArray[np.float64] = np.sqrt((double * double).sum(axis=1))
     return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
@@ -254,12 +254,12 @@ class Shortlist:
             self._sort_in()
 
     def rows(self) -> list[Rows]:
-        """For each query the rows that may be among its best."""
+        """Return for each query the rows that may be among its best."""
         self._sort_in()
         return self._rows
 
     def _sort_in(self) -> None:
-        """Give each query what waits for it, and let go what its cutoff has left behind."""
+        """Merge each query's waiting rows, and drop those below its cutoff."""
         if not self._waiting:
             return
         queries, rows, rough = map(np.concatenate, zip(*self._waiting, strict=True))
@@ -295,5 +295,5 @@ class Shortlist:
 
 
 def joined(shortlists: Sequence[Shortlist]) -> list[Rows]:
-    """For each query the rows of all shortlists."""
+    """Return for each query the rows of all shortlists."""
     return [np.concatenate(rows) for rows in zip(*(s.rows() for s in shortlists), strict=True)]

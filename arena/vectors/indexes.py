@@ -1,4 +1,4 @@
-"""The indexes that vectors are searched in: exact ones, and cheaper ones of fewer bits."""
+"""Open the indexes that search vectors: exact ones, and cheaper ones of fewer bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Index(Protocol):
         ...
 
     def search(self, queries: NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:
-        """The ``top_k`` best documents of each query with their score, best first.
+        """Return the ``top_k`` best documents of each query with their score, best first.
 
         Args:
             queries: ``(n_queries, dim)``.
@@ -38,7 +38,7 @@ def open_index(
     precision: Precision,
     memory_mb: int,
 ) -> Index:
-    """An index of this precision.
+    """Open an index of this precision.
 
     Args:
         vectors: ``(n_documents, dim)``; a memory map will do.

@@ -1,7 +1,7 @@
-"""Indexes that hold few bits of each vector: the same model, cheaper to keep, and what that loses.
+"""Search indexes that hold few bits of each vector: cheaper to store, at some loss.
 
-They rank by what they hold, and nothing is scored again by the full vectors afterwards. All of
-their arithmetic is exact, so that equal codes tie, whatever else is in the corpus.
+They rank by the stored codes, without a second scoring by the full vectors. All of their arithmetic
+is exact, so that equal codes tie in any corpus.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class Int8Index:
 
     @property
     def n_bytes(self) -> int:
-        """One for each number of each document."""
+        """Return one byte for each number of each document."""
         return self._codes.nbytes
 
     def search(self, queries: Floats, top_k: int) -> list[list[tuple[str, float]]]:
-        """The ``top_k`` best documents of each query with their score, best first.
+        """Return the ``top_k`` best documents of each query with their score, best first.
 
-        The score is the cosine, but for the rounding of the document.
+        The score is the cosine, except for the rounding of the document.
 
         Args:
             queries: ``(n_queries, dim)``.
@@ -75,10 +75,10 @@ class Int8Index:
         return found
 
     def _score(self, unit: Doubles) -> Score:
-        """Scores of these queries.
+        """Return the function that scores these queries.
 
-        A query becomes whole numbers of 24 bits. Then its products with codes and the sums of
-        these are whole numbers below 2^53, which double precision adds up without rounding.
+        A query becomes whole numbers of 24 bits. Its products with codes and their sums are whole
+        numbers below 2^53, which double precision adds without rounding.
         """
         weights = unit * self._step
         scale = np.maximum(np.abs(weights).max(axis=1, keepdims=True), 1e-300) / 2**_QUERY_BITS
@@ -98,10 +98,10 @@ class Int8Index:
 class BinaryIndex:
     """One bit a dimension: whether a number is above zero.
 
-    Documents and queries alike are only their signs, and the nearest are those that differ in the
-    fewest (Hamming distance), as in ``IndexBinaryFlat`` of Faiss and in the first of the two
-    steps of BPR (arXiv:2106.00882). The score is the cosine of the signs, 1 - 2 · distance /
-    dimension. There are only so many distances, so that documents often tie.
+    Documents and queries keep only their signs. The nearest documents differ in the fewest signs
+    (Hamming distance), as in ``IndexBinaryFlat`` of Faiss and in the first step of BPR
+    (arXiv:2106.00882). The score is the cosine of the signs, 1 - 2 · distance / dimension. There
+    are few distances, so that documents often tie.
 
     Args:
         vectors: ``(n_documents, dim)``, finite; none of it is kept.
@@ -120,11 +120,11 @@ class BinaryIndex:
 
     @property
     def n_bytes(self) -> int:
-        """One for every eight numbers of a document."""
+        """Return one byte for every eight numbers of a document."""
         return self._words.nbytes
 
     def search(self, queries: Floats, top_k: int) -> list[list[tuple[str, float]]]:
-        """The ``top_k`` best documents of each query with their score, best first.
+        """Return the ``top_k`` best documents of each query with their score, best first.
 
         Args:
             queries: ``(n_queries, dim)``.
@@ -154,7 +154,7 @@ class BinaryIndex:
 
 
 def halved(vectors: Vectors) -> NDArray[Any]:
-    """The vectors in two bytes a number, brought to length 1 so that none is out of range."""
+    """Return the vectors in two bytes a number, scaled to length 1 so that none is out of range."""
     half = np.empty(vectors.shape, np.float16)
     for first, block in _blocks(vectors):
         half[first : first + len(block)] = _unit(block)
@@ -164,7 +164,7 @@ def halved(vectors: Vectors) -> NDArray[Any]:
 def _nearest(
     score: Score, doc_ids: Sequence[str], *, top_k: int, width: int
 ) -> list[list[tuple[str, float]]]:
-    """The best documents of each query that ``score`` knows, ``width`` documents at a time."""
+    """Return the best documents of each query by ``score``, ``width`` documents at a time."""
 
     def best(query: int, rows: Rows) -> list[tuple[float, str, int]]:
         scores = score(slice(query, query + 1), rows)[0]
@@ -192,7 +192,7 @@ def _nearest(
 
 
 def _buried(scores: Floats, documents: slice | Rows, undirected: Rows) -> Floats:
-    """The scores, with which documents without a direction are not found."""
+    """Return the scores, lowered for documents without a direction so that none is found."""
     if isinstance(documents, slice):
         first, last = np.searchsorted(undirected, [documents.start, documents.stop])
         scores[:, undirected[first:last] - documents.start] = -np.inf
@@ -206,7 +206,7 @@ def _blocks(vectors: Vectors) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def _unit(vectors: NDArray[Any]) -> Doubles:
-    """Vectors of length 1; one without a direction stays zero."""
+    """Return vectors of length 1; one without a direction stays zero."""
     double = vectors.astype(np.float64)
     norms: Doubles = np.sqrt((double * double).sum(axis=1, keepdims=True))
     return np.divide(double, norms, out=np.zeros_like(double), where=norms > 0)
@@ -218,7 +218,7 @@ def _undirected(vectors: Vectors) -> Rows:
 
 
 def _ranges(vectors: Vectors) -> tuple[Doubles, Doubles]:
-    """The least and the greatest number of each dimension, of all that have a direction."""
+    """Return the least and the greatest number of each dimension, over vectors with a direction."""
     low, high = (np.full(vectors.shape[1], edge) for edge in (np.inf, -np.inf))
     for _, block in _blocks(vectors):
         unit = _unit(block[block.any(axis=1)])
@@ -229,14 +229,14 @@ def _ranges(vectors: Vectors) -> tuple[Doubles, Doubles]:
 
 
 def _signs(vectors: NDArray[Any]) -> Words:
-    """The packed signs of vectors, ``(n_vectors, n_words)``, in the longest words that fit."""
+    """Return the packed signs, ``(n_vectors, n_words)``, in the longest words that fit."""
     packed = np.packbits(vectors > 0, axis=1)
     size = next(size for size in (8, 4, 2, 1) if packed.shape[1] % size == 0)
     return packed.view(f"u{size}")
 
 
 def _counted_by_table(words: Words) -> NDArray[np.uint8]:
-    """How many bits of each word are set, for a NumPy before 2.0, which cannot count them."""
+    """Return the number of set bits of each word, for NumPy before 2.0, which lacks it."""
     table = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
     octets = np.ascontiguousarray(words).view(np.uint8).reshape(*words.shape, words.itemsize)
     counts: NDArray[np.uint8] = table[octets].sum(axis=-1, dtype=np.uint8)

@@ -1,13 +1,12 @@
-"""The vector cache on disk: one folder for each model's settings and role.
+"""Store vectors on disk: one folder for each model's settings and role.
 
-So a query and a document with the same words never share a vector. In a folder, two files only
-ever grow: ``vectors.f32`` with raw float32 rows, and ``keys.bin`` with a record for each of them,
-written after its row. A crash leaves at most a torn tail, which the next writer cuts; a row that
-does not fit its checksum counts as missing, and is embedded again. ``pace.bin`` remembers how long
-each batch took.
+A query and a document with the same words never share a vector. In a folder, two files only grow:
+``vectors.f32`` with raw float32 rows, and ``keys.bin`` with a record for each row, written after
+it. A crash leaves at most a torn tail, which the next writer cuts. A row that does not match its
+checksum counts as missing, and is embedded again. ``pace.bin`` stores how long each batch took.
 
-Rows are float32 whatever the precision of an index: those of fewer bits are made of them, so that
-one model in four precisions is paid once.
+Rows are always float32, and indexes of fewer bits are made of them. You therefore pay once for one
+model in four precisions.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ Append = Callable[[Digests, Embedding, NDArray[np.uint32], float | None], None]
 of the tokens), and the milliseconds that it took if it is one text alone."""
 
 _CHECKED = 2**16
-"""Rows that are held against their checksums at a time."""
+"""Rows whose checksums are compared at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +80,12 @@ class VectorStore:
         self._index = DigestIndex(self._keys["digest"])
 
     def find(self, digests: Digests) -> Rows:
-        """The row of each text; -1 where there is none."""
+        """Return the row of each text; -1 if there is none."""
         self._load()
         return self._index.find(digests)
 
     def find_sound(self, digests: Digests) -> Rows:
-        """The row of each text; -1 where there is none, or none that fits its checksum."""
+        """Return the row of each text; -1 if there is none, or none that matches its checksum."""
         rows = self.find(digests)
         for first in range(0, len(rows), _CHECKED):
             part = rows[first : first + _CHECKED]  # a view: what is set here is set in rows
@@ -98,7 +97,7 @@ class VectorStore:
         return rows
 
     def lookup(self, digests: Digests) -> StoredVectors:
-        """The vectors of texts that are all here, without a copy where they lie in this order."""
+        """Return the vectors of stored texts, without a copy if they are in this order."""
         rows = self.find(digests)
         side_by_side = len(rows) and (np.diff(rows) == 1).all()
         vectors = self._rows[rows[0] : rows[-1] + 1] if side_by_side else self._rows[rows]
@@ -108,25 +107,25 @@ class VectorStore:
 
     @property
     def dimension(self) -> int:
-        """How many numbers each vector has; 0 before there is one."""
+        """Return how many numbers each vector has; 0 before there is one."""
         return self._rows.shape[1]
 
     def rows(self, rows: Rows, dimension: int) -> VectorRows:
-        """The first numbers of the vectors of these rows, ascending and each once, on the disk."""
+        """Return the first numbers of these rows' vectors, on the disk; rows ascend."""
         return VectorRows(self._rows[:, :dimension], rows)
 
     def tokens(self, rows: Rows) -> int | None:
-        """What the texts of these rows were billed as; None where the model does not say."""
+        """Return the billed tokens of these rows' texts; None if the model does not report them."""
         tokens = float(self._keys["tokens"][rows].sum())
         return None if np.isnan(tokens) else round(tokens)
 
     def texts_per_s(self, rows: Rows) -> float | None:
-        """How fast these rows were embedded, retries and waits included; None if not known."""
+        """Return how fast these rows were embedded, with retries and waits; None if not known."""
         return pace_of(self._pace_path, rows)
 
     @contextmanager
     def writing(self) -> Iterator[Append]:
-        """Be the only writer, and get the function that stores a batch; torn tails are cut first.
+        """Lock the folder, cut torn tails, and yield the function that stores a batch.
 
         Raises:
             ApiError: by the function, of vectors that cannot be those of this model.
@@ -170,7 +169,7 @@ class VectorStore:
         return append
 
     def _load(self) -> None:
-        """Map what is complete, if that is more than before; another process may be writing."""
+        """Map the complete rows, if there are more than before; another process may be writing."""
         n = self._complete()
         if n != len(self._keys):
             shape = (n, self._dimension)
@@ -179,7 +178,7 @@ class VectorStore:
             self._index = DigestIndex(self._keys["digest"])
 
     def _complete(self) -> int:
-        """How many rows have both their vector and their key on disk."""
+        """Return how many rows have both their vector and their key on disk."""
         described = self._folder / "model.json"
         if not described.exists():
             if size_of(self._rows_path):
@@ -199,7 +198,7 @@ class VectorStore:
         return min(size_of(self._keys_path) // KEY.itemsize, size_of(self._rows_path) // row_bytes)
 
     def _describe(self, dimension: int) -> None:
-        """Write down what the folder holds, with its first vectors.
+        """Write the description of the folder, with its first vectors.
 
         Raises:
             ApiError: the vectors are of another length than those from before.
@@ -235,7 +234,7 @@ _SYNC_S = 1.0
 
 
 def checked(embedding: Embedding, n_texts: int, model: str) -> NDArray[np.float32]:
-    """The vectors of a batch, as they are stored.
+    """Return the vectors of a batch, as they are stored.
 
     Raises:
         ApiError: they are not one finite vector for each text.
@@ -250,7 +249,7 @@ def checked(embedding: Embedding, n_texts: int, model: str) -> NDArray[np.float3
 
 
 def keys_of(digests: Digests, vectors: NDArray[np.float32]) -> NDArray[np.void]:
-    """The records of a batch, as long as nothing is known of its latency and tokens."""
+    """Return the records of a batch, before its latency and tokens are known."""
     keys = np.empty(len(digests), KEY)
     keys["digest"] = digests
     keys["crc"] = [zlib.crc32(row) for row in vectors]
@@ -259,7 +258,7 @@ def keys_of(digests: Digests, vectors: NDArray[np.float32]) -> NDArray[np.void]:
 
 
 def pace_of(path: Path, rows: NDArray[np.int64]) -> float | None:
-    """Rows a second of the batches that hold these rows; None where that is not known."""
+    """Return the rows a second of the batches that hold these rows; None if not known."""
     n_batches = size_of(path) // PACE.itemsize
     if not n_batches:
         return None
@@ -276,8 +275,8 @@ def pace_of(path: Path, rows: NDArray[np.int64]) -> float | None:
 class Growing:
     """Files that only grow, used as ``with Growing(first, second) as files:``.
 
-    What was appended survives the process from then on, and a failing machine but for the last
-    second: the disk is told to keep it on a thread of its own, so that nobody waits for it.
+    Appended data survives the end of the process. A failure of the machine costs at most the last
+    second: a thread of its own flushes to the disk, so that nothing waits.
 
     Raises:
         WriteError: a file cannot be written.
@@ -325,5 +324,5 @@ class Growing:
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file; 0 where there is none."""
+    """Return the bytes in a file; 0 if there is none."""
     return path.stat().st_size if path.exists() else 0

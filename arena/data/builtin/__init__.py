@@ -1,8 +1,8 @@
-"""The built-in data set: questions about Python, answered by its own docstrings.
+"""Load the built-in data set: questions about Python, answered by its own docstrings.
 
-The corpus is the standard library of the Python that runs; the hundred questions and their grades
-are in ``queries.jsonl`` and ``qrels.tsv`` beside this file, in BEIR's form. Grades: 3 answers the
-question, 2 answers it too or in good part, 1 is related and helps.
+The corpus is the standard library of the Python that runs. The hundred questions and their grades
+are in ``queries.jsonl`` and ``qrels.tsv`` in this folder, in BEIR's form. Grades: 3 answers the
+question, 2 also answers it or most of it, 1 is related and helps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).parent
 
 
 def python_docs() -> Dataset:
-    """The data set ``python``: some 4,000 docstrings, 100 queries, graded qrels.
+    """Return the data set ``python``: some 4,000 docstrings, 100 queries, graded qrels.
 
     Raises:
         UsageError: Python runs without docstrings (``-OO``).

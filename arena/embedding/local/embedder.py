@@ -1,4 +1,4 @@
-"""Embedders that run on this machine: opened by their provider, loaded when first used."""
+"""Embed on this machine with models that are loaded at their first use."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _OPEN: Final[Mapping[str | None, Callable[[ModelConfig], LocalModel]]] = {
 
 
 def local_embedder(model: ModelConfig, corpus: Mapping[str, Document]) -> LocalEmbedder:
-    """The embedder of a model that runs right here.
+    """Return the embedder of a local model.
 
-    Its weights are read, or ``lsa`` is fitted, when something is to be embedded: where the cache
-    has every text, they never are. No time that it reports includes that.
+    Its weights are read, or ``lsa`` is fitted, when there is a text to embed. If the cache has
+    every text, they never are. Its reported times exclude the loading.
 
     Args:
         model: its provider decides which.
@@ -71,7 +71,7 @@ class LocalEmbedder:
         self.settings: Mapping[str, object] = {"provider": model.provider, **local.settings}
 
     def embed(self, texts: Sequence[str], role: Role) -> Embedding:
-        """One vector for each text, in order; the first call loads the model.
+        """Return one vector for each text, in order; the first call loads the model.
 
         Raises:
             UsageError: the model cannot be loaded.
@@ -84,7 +84,7 @@ class LocalEmbedder:
         return Embedding(encoded.vectors, tokens=None, seconds=seconds)
 
     def close(self) -> None:
-        """Tell how many texts were longer than the model reads."""
+        """Report how many texts were longer than the model reads."""
         for role, n_cut in self.n_cut.items():
             if n_cut:
                 what = "queries" if role == "query" else "documents"
@@ -102,7 +102,7 @@ class LocalEmbedder:
 
 
 def _open_lsa(model: ModelConfig, corpus: Mapping[str, Document]) -> LocalModel:
-    """Latent semantic analysis, fitted on the corpus: see `arena.embedding.local.lsa`."""
+    """Open latent semantic analysis, fitted on the corpus: see `arena.embedding.local.lsa`."""
     dimensions = model.dimensions or LSA_DIMENSIONS
     prompts = Prompts(model.query_prefix or "", model.document_prefix or "")
 
@@ -111,7 +111,9 @@ def _open_lsa(model: ModelConfig, corpus: Mapping[str, Document]) -> LocalModel:
         texts = [f"{document.title} {document.text}" for _, document in sorted(corpus.items())]
         space = fit_lsa(texts, dimensions)
         if space is None:
-            raise UsageError(f"{model.name}: lsa learns from the corpus, and this one has no words")
+            raise UsageError(
+                f"{model.name}: lsa is fitted on the corpus, and this corpus has no words"
+            )
         return with_prompts(prompts, lambda given: Encoded(space.encode(given)))
 
     settings = {"dimensions": dimensions, "corpus": corpus_hash(corpus)}

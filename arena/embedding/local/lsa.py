@@ -1,6 +1,7 @@
-"""Latent semantic analysis: TF-IDF, projected on the leading singular vectors of a corpus.
+"""Compute latent semantic analysis: TF-IDF, projected on a corpus's leading singular vectors.
 
-Source: Deerwester et al. 1990, https://doi.org/10.1002/(SICI)1097-4571(199009)41:6%3C391::AID-ASI1%3E3.0.CO;2-9
+Source: Deerwester et al. 1990,
+https://doi.org/10.1002/(SICI)1097-4571(199009)41:6%3C391::AID-ASI1%3E3.0.CO;2-9
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ class LatentSpace:
 
     @property
     def dimensions(self) -> int:
-        """How many numbers a vector has."""
+        """Return how many numbers a vector has."""
         return int(self.axes.shape[1])
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Project texts, ``(n_texts, dim)``; words that the corpus lacks count for nothing."""
+        """Return text vectors, ``(n_texts, dim)``; words that the corpus lacks are ignored."""
         weighted = _tf_idf([_count(text) for text in texts], self.columns, self.rarity)
         vectors: NDArray[np.float32] = (weighted @ self.axes).astype(np.float32)
         return vectors
 
 
 def fit_lsa(texts: Sequence[str], dimensions: int) -> LatentSpace | None:
-    """Learn a space from texts, always the same one from the same texts in the same order.
+    """Fit a space on texts; the same texts in the same order give the same space.
 
-    It has fewer ``dimensions`` than asked where there are fewer texts or words than that.
+    It has fewer ``dimensions`` than asked if there are fewer texts or words.
 
     Returns:
         None if there is no word in the texts.
@@ -58,14 +59,14 @@ def fit_lsa(texts: Sequence[str], dimensions: int) -> LatentSpace | None:
 
 
 def _count(text: str) -> Counter[str]:
-    """Runs of letters and digits, whatever the script, in lower case."""
+    """Count runs of letters and digits of any script, in lower case."""
     return Counter(re.findall(r"[^\W_]+", text.lower()))
 
 
 def _tf_idf(
     counts: Sequence[Counter[str]], columns: Mapping[str, int], rarity: NDArray[np.float64]
 ) -> Any:
-    """Rows of ``(1 + log count) · rarity`` and length 1, a sparse ``(n_texts, n_words)`` array."""
+    """Return rows of ``(1 + log count) · rarity`` and length 1, sparse ``(n_texts, n_words)``."""
     from scipy.sparse import csr_array  # noqa: PLC0415
 
     known = [
@@ -80,9 +81,9 @@ def _tf_idf(
 
 
 def _leading_axes(weighted: Any, dimensions: int) -> NDArray[np.float64]:
-    """The right singular vectors of the largest singular values, ``(n_words, dim)``.
+    """Return the right singular vectors of the largest singular values, ``(n_words, dim)``.
 
-    Each points where its largest entry is positive: a sign is arbitrary, so it has to be fixed.
+    The sign of each is arbitrary, so arena fixes it: the largest entry is positive.
     """
     from scipy.sparse.linalg import svds  # noqa: PLC0415
 

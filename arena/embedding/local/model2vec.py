@@ -1,4 +1,4 @@
-"""Static models of Model2Vec: a table of token vectors, and their mean; no network is run."""
+"""Open static models of Model2Vec: a table of token vectors and their mean, without a network."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _EXTRA: Final = "model2vec"
 
 
 def open_model2vec(model: ModelConfig) -> LocalModel:
-    """A model by its folder, or by its name on the Hugging Face hub (``minishlab/potion-...``).
+    """Open a model by its folder, or by its Hugging Face name (``minishlab/potion-...``).
 
-    It may be cut short: the tables are made by principal components, which lie in the order of
-    what they tell (https://github.com/MinishLab/model2vec).
+    Its vectors may be cut: the tables are principal components in order of their variance
+    (https://github.com/MinishLab/model2vec).
 
     Raises:
         UsageError: the package is not installed, or there is no such model.

@@ -1,7 +1,6 @@
-"""The files of a model, in a folder or on the Hugging Face hub: what they say, and which they are.
+"""Find and read the files of a model, in a folder or on the Hugging Face hub.
 
-Nothing of the weights is fetched or loaded here, so that a model whose vectors are all cached
-never is.
+This module neither fetches nor loads weights, so a model whose vectors are all cached never loads.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class ModelFiles:
 
     @property
     def short_name(self) -> str:
-        """For people: the folder's own name, or the name on the hub."""
+        """Return the folder's own name, or the name on the hub."""
         return self.name if self.commit else folder_name(Path(self.name))
 
 
@@ -77,10 +76,10 @@ def find_model(model: ModelConfig, *, extra: str) -> ModelFiles:
 
 
 def own_prompts(model: ModelConfig, sentence_config: Tree) -> Prompts:
-    """What goes before queries and documents.
+    """Return the prompts of queries and documents.
 
-    The arena.toml decides, with an empty text too; else the model's own files, by the names that
-    Sentence Transformers looks for; else what such models are known to want.
+    The arena.toml decides, also with an empty text. Otherwise the model's own files decide, by the
+    names that Sentence Transformers looks for. Otherwise the known prompts of such models apply.
     """
     given = sentence_config.get("prompts")
     prompts: Tree = given if isinstance(given, dict) else {}
@@ -96,12 +95,12 @@ def own_prompts(model: ModelConfig, sentence_config: Tree) -> Prompts:
 
 
 def trained_short(config: Tree) -> bool:
-    """Whether a config.json says that vectors may be cut (arXiv:2205.13147), as vLLM reads it."""
+    """Return whether a config.json allows cut vectors (arXiv:2205.13147), as vLLM reads it."""
     return bool(config.get("is_matryoshka") or config.get("matryoshka_dimensions"))
 
 
 def digest_files(folder: Path, files: Iterable[Path]) -> str:
-    """Which files these are, by their places in the folder and all of their bytes."""
+    """Return a hash of files: their places in the folder and all of their bytes."""
     state = hashlib.blake2b(digest_size=16)
     for path in sorted(files):
         state.update(f"{path.relative_to(folder).as_posix()}\0".encode())
@@ -111,12 +110,12 @@ def digest_files(folder: Path, files: Iterable[Path]) -> str:
 
 
 def folder_name(folder: Path) -> str:
-    """The last part of a path, also of ``.`` and the like."""
+    """Return the last part of a path, also of ``.`` and the like."""
     return folder.name or folder.resolve().name
 
 
 def read_tree(path: Path) -> Tree:
-    """A JSON object; empty where there is no such file.
+    """Read a JSON object; return an empty one if there is no such file.
 
     Raises:
         DataError: the file holds something else.
@@ -133,7 +132,7 @@ def read_tree(path: Path) -> Tree:
 
 
 def unloadable(model: ModelConfig, name: str, error: BaseException) -> UsageError:
-    """The error for files that their library refuses."""
+    """Return the error for files that their library refuses."""
     return UsageError(f"{model.name}: {name} cannot be loaded: {one_line(str(error))}")
 
 
@@ -150,7 +149,7 @@ def _parts(folder: Path) -> Sequence[Path]:
 def _fetch(
     model: ModelConfig, name: str, file: str, *, extra: str, commit: str | None = None
 ) -> Path | None:
-    """A small file from the hub or its cache; None where the model has no such file."""
+    """Fetch a small file from the hub or its cache; return None if the model has no such file."""
     library = needed(model, "huggingface_hub", extra=extra)
     errors = needed(model, "huggingface_hub.errors", extra=extra)
     own_cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")

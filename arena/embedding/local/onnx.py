@@ -1,4 +1,4 @@
-"""A network in an ONNX file, its tokenizer, and how its token states become one vector."""
+"""Run a network in an ONNX file with its tokenizer, and pool its token states to one vector."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Reading:
 def open_network(
     network: Path, tokenizer: Path, reading: Reading
 ) -> Callable[[list[str]], Encoded]:
-    """Load a network; texts go in, vectors come out.
+    """Load a network; return the function from texts to vectors.
 
-    A text without a single token becomes the zero vector. Small batches of like length run side
-    by side, and states stay float32, so that a vector does not depend on its batch.
+    A text without a single token becomes the zero vector. Small batches of like length run side by
+    side. States stay float32, so that a vector does not depend on its batch.
 
     Raises:
         ValueError: the network asks for something else than a text.
@@ -105,11 +105,10 @@ def open_network(
 
 
 def _first_tokens(words: Any, texts: list[str], max_tokens: int | None) -> list[Any]:
-    """Texts as tokens, of long ones only the beginning: a tokenizer reads all before it cuts.
+    """Tokenize texts; of long ones only the beginning: a tokenizer reads all before it cuts.
 
-    A beginning ends between two words, and counts if it has twice the tokens that are wanted: what
-    would be another token with the rest of the text is then not among the first. Else the whole
-    text is read.
+    A beginning ends between two words. It counts if it has twice the wanted tokens, so that the
+    rest of the text cannot change the first ones. Otherwise the whole text is read.
     """
     if max_tokens is None:
         return list(words.encode_batch(texts))
@@ -123,7 +122,7 @@ def _first_tokens(words: Any, texts: list[str], max_tokens: int | None) -> list[
 
 
 def _beginning(text: str, most: int) -> str:
-    """What ends with the last white space of the first ``most`` letters; short texts are whole."""
+    """Return the first ``most`` letters up to the last white space; all of short texts."""
     if len(text) <= most:
         return text
     found = _UP_TO_A_SPACE.match(text, 0, most)
@@ -131,7 +130,7 @@ def _beginning(text: str, most: int) -> str:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of like length together, shortest first, no batch above its budget of padded tokens."""
+    """Yield rows of like length together, shortest first, within the budget of padded tokens."""
     rows: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         if not lengths[row]:
@@ -145,7 +144,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _runner(session: Any, reading: Reading) -> Callable[[Sequence[Sequence[int]]], Floats]:
-    """Token ids of some texts to their vectors, by the inputs and outputs that the file names."""
+    """Return the function from token ids to vectors, by the file's inputs and outputs."""
     kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
     inputs = {given.name: kinds.get(given.type) for given in session.get_inputs()}
     if unknown := [name for name, kind in inputs.items() if name not in _INPUTS or kind is None]:
@@ -173,7 +172,7 @@ def _runner(session: Any, reading: Reading) -> Callable[[Sequence[Sequence[int]]
 
 
 def _output(ranks: Mapping[str, int]) -> tuple[str, bool]:
-    """Which output is read, and whether it is one vector for each text already."""
+    """Return which output is read, and whether it is already one vector for each text."""
     vectors = [name for name, rank in ranks.items() if rank == 2]
     states = [name for name, rank in ranks.items() if rank == 3]
     if "sentence_embedding" in vectors:
@@ -247,7 +246,7 @@ class _Files:
 
 
 def open_onnx(model: ModelConfig) -> LocalModel:
-    """A model whose ``model`` is an ONNX file, or a folder with model.onnx or onnx/model.onnx.
+    """Open a model whose ``model`` is an ONNX file, or a folder with one.
 
     Raises:
         DataError: a small file of it is not what it should be.
@@ -286,7 +285,7 @@ def _find(model: ModelConfig) -> _Files:
     network = next((path for path in tried if path.is_file()), None)
     if network is None:
         raise UsageError(
-            f"{model.name}: {given} is no ONNX file, nor a folder with model.onnx or "
+            f"{model.name}: {given} is not an ONNX file and not a folder with model.onnx or "
             "onnx/model.onnx; give model = one of these"
         )
     roots = [network.parent, network.parent.parent]
@@ -297,7 +296,7 @@ def _find(model: ModelConfig) -> _Files:
 
 
 def _reading(model: ModelConfig, files: _Files) -> Reading:
-    """How this model turns a text into one vector, as its files say."""
+    """Return how this model turns a text into one vector, as its files define it."""
     modules = _modules(files.root / "modules.json")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if other := set(kinds) - {"Transformer", "Pooling", "Normalize"}:
@@ -334,7 +333,7 @@ def _pooling(model: ModelConfig, config: Tree) -> str:
 
 
 def _max_tokens(files: _Files, sentence: Tree) -> int | None:
-    """The longest text, special tokens included, by the rule of Sentence Transformers."""
+    """Return the longest text, with special tokens, by the rule of Sentence Transformers."""
     if sentence.get("max_seq_length"):
         return int(sentence["max_seq_length"])
     limits = (

@@ -1,4 +1,4 @@
-"""Any model of Sentence Transformers (arXiv:1908.10084), on this machine's GPU where it has one."""
+"""Open any model of Sentence Transformers (arXiv:1908.10084), on the GPU if there is one."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _SPECIAL_TOKENS: Final = 8
 
 
 def open_sentence_transformers(model: ModelConfig) -> LocalModel:
-    """A model by its folder, or by its name on the Hugging Face hub.
+    """Open a model by its folder, or by its name on the Hugging Face hub.
 
-    Queries and documents are told apart as the model's own files say: by prompts, and by routes
-    where it has them. Code that comes with a model is not run.
+    The model's own files tell queries from documents: by prompts, and by routes if it has them.
+    Code that comes with a model is not run.
 
     Raises:
         UsageError: the package is not installed, or there is no such model.
@@ -67,7 +67,7 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> Encode:
         raise unloadable(model, files.name, error) from None
 
     def encode(texts: Sequence[str], role: Role) -> Encoded:
-        # Before version 5 there were no such methods, nor models with a route for each role.
+        # Before version 5 there were no such methods, and no models with a route for each role.
         by_role = getattr(network, f"encode_{role}", network.encode)
         prompt = prompts.query if role == "query" else prompts.document
         vectors = by_role(
@@ -81,7 +81,7 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> Encode:
 
 
 def _count_cut(network: Any, texts: Sequence[str]) -> int:
-    """How many texts have more tokens than the model reads; the library cuts them silently."""
+    """Return how many texts exceed the model's tokens; the library cuts them silently."""
     limit = network.max_seq_length
     if limit is None or not np.isfinite(limit):
         return 0
@@ -95,7 +95,7 @@ def _count_cut(network: Any, texts: Sequence[str]) -> int:
 
 @contextmanager
 def without_bar(model: ModelConfig) -> Iterator[None]:
-    """Load weights without their own bar, which draws over ours."""
+    """Load weights without the library's bar, which would overwrite arena's own."""
     bars = needed(model, "transformers.utils.logging", extra=_EXTRA)
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
