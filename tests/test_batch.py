@@ -51,7 +51,7 @@ from arena.errors import (
     LogError,
     UsageError,
 )
-from arena.experiment.spending import open_budgets_and_log
+from arena.experiment.spending import open_budgets
 from arena.records import now
 from arena.store.append import LineFile
 from arena.store.batch_ledger import Job, read_jobs
@@ -791,9 +791,8 @@ def test_jobs_under_way_count_towards_the_cap_of_a_live_run_and_of_its_shards(
         capped = play(config, max_usd=under_way.at_most_usd, **options)
         assert (capped.capped is not None, capped.cost_usd) == (True, 0.0)
     settings, part = load_config(config), Shard(1, 2)
-    books = open_budgets_and_log(
-        settings, folder_of(config), max_usd=2 * under_way.at_most_usd, shard=part
-    )
+    books = open_budgets(settings, folder_of(config), max_usd=2 * under_way.at_most_usd, shard=part)
+    books.charge()
     play(config, max_usd=under_way.at_most_usd + 1.0)
     collect(config)
 

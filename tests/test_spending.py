@@ -22,8 +22,9 @@ from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
-from arena.experiment.spending import open_budgets_and_log, spent_usd
+from arena.experiment.spending import open_budgets, spent_usd
 from arena.judging.meter import LONGEST
+from arena.store.battle_log import BattleLog
 from arena.store.claims import read_claims
 from arena.store.log_lines import read_failures, read_replies
 from arena.store.shards import Shard
@@ -170,7 +171,8 @@ def test_each_shard_may_spend_its_part_and_pays_its_part_of_what_was_spent_befor
     bill("replies-1of4", 0.8)
     config = load_config(write_experiment(tmp_path / "x", judge=llm("http://x/v1", "max_usd = 6")))
 
-    books = open_budgets_and_log(config, tmp_path, max_usd=5.0, shard=Shard(1, 2))
+    books = open_budgets(config, tmp_path, max_usd=5.0, shard=Shard(1, 2))
+    books.charge()
 
     assert spent_usd(tmp_path)["judge-1"] == pytest.approx(3.55)
     assert books.whole.max_usd == 2.5
@@ -363,9 +365,11 @@ def test_another_run_that_ended_meanwhile_is_counted(tmp_path: Path) -> None:
     folder = tmp_path / RUN
     folder.mkdir(parents=True)
 
-    books = open_budgets_and_log(config, folder, max_usd=5.0)
-    (folder / "replies.jsonl").write_text('{"judge": "judge-1", "cost_usd": 4.5}\n')
-    books.begin()
+    books = open_budgets(config, folder, max_usd=5.0)
+    row = {"id": "1", "request": "r", "judge": "judge-1", "cost_usd": 4.5}
+    (folder / "replies.jsonl").write_text(json.dumps(row) + "\n")
+    with BattleLog(folder) as log:
+        books.begin(log)
 
     assert books.whole.spent_usd == books.own["judge-1"].spent_usd == 4.5
     assert books.paid_usd == 0.0

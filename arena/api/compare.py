@@ -36,7 +36,7 @@ from arena.errors import ConfigError, IncompleteError, UsageError
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment, prepare
 from arena.experiment.live import play_prepared
 from arena.experiment.runs import note_short, write_metrics
-from arena.experiment.spending import open_budgets_and_log
+from arena.experiment.spending import open_budgets
 from arena.experiment.summary import BattleOptions, Summary
 from arena.files import write_atomically
 from arena.judging.open import prompt_name
@@ -127,7 +127,7 @@ def compare(  # noqa: PLR0913  all but two are options
             folder = Path(log).expanduser()
         _check_folder(folder)
         prepared = _prepared(list(runs), judges, plan, folder)
-        open_budgets_and_log(prepared.config, folder, max_usd=max_usd)  # needs prices
+        open_budgets(prepared.config, folder, max_usd=max_usd)  # needs prices
         telling = reporter(quiet=not progress)
         _write_inputs(prepared, runs, telling)
         options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)

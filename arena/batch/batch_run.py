@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,12 @@ from arena.experiment.experiment import (
 from arena.experiment.judges import ConfiguredJudge, closed_judges
 from arena.experiment.manifest_writer import write_manifest
 from arena.experiment.runs import retrieve_all
-from arena.experiment.stale_battles import move_stale_battles
+from arena.experiment.stale_battles import open_log
 from arena.judging.judge import RequestJudge
 from arena.progress import Reporter
+from arena.records import Battle
+from arena.store.battle_log import BattleLog
+from arena.store.log_lines import ReplyPlace
 from arena.store.manifest import known_gates
 from arena.store.shards import WHOLE, Shard
 
@@ -46,19 +49,35 @@ class BatchRun:
             if isinstance(configured.judge, RequestJudge)
         }
 
-    def begin(self, reporter: Reporter) -> int:
-        """Move stale battles away and write the manifest; return how many battles are planned.
+    def open_log(
+        self,
+        reporter: Reporter,
+        *,
+        seen: Callable[[Battle], None] | None = None,
+        replied: Callable[[ReplyPlace], None] | None = None,
+    ) -> tuple[BattleLog, int]:
+        """Open the log, without stale battles; return it and how many battles are planned.
+
+        Args:
+            reporter: as for `arena.experiment.stale_battles.open_log`.
+            seen: as for `BattleLog`.
+            replied: as for `BattleLog`.
 
         Raises:
             LogError: another process writes this experiment's log.
         """
         judges = [configured.judge for configured in self.judges]
-        n_planned = move_stale_battles(self.prepared, judges, reporter, shard=self.shard)
+        return open_log(
+            self.prepared, judges, reporter, shard=self.shard, seen=seen, replied=replied
+        )
+
+    def write_manifest(self) -> None:
+        """Write what is run, and that judges whose controls are not known were not tested."""
         known = known_gates(self.experiment.folder)
         untested = {"skipped": "judged by files of requests"}
+        judges = [configured.judge for configured in self.judges]
         gates = {judge.name: known.get(judge.fingerprint, untested) for judge in judges}
         write_manifest(self.prepared, self.judges, gates)
-        return n_planned
 
 
 def open_batch_run(path: Path, reporter: Reporter, *, shard: Shard = WHOLE) -> BatchRun:

@@ -6,7 +6,7 @@ It asks about the same battles as a live run, and the same log, budget, gate and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,10 +18,11 @@ from arena.batch.settle import Collected
 from arena.batch.submit import SubmitOptions, submit
 from arena.errors import IncompleteError
 from arena.experiment.pending import planned
-from arena.experiment.stopping import StoppingMonitor, in_rounds
+from arena.experiment.stale_battles import planned_ids
+from arena.experiment.stopping import StoppingMonitor, StoppingRule, in_rounds
 from arena.experiment.summary import BattleOptions
 from arena.progress import Reporter
-from arena.records import Matchup
+from arena.records import Battle, Matchup
 from arena.signals import interruptible
 from arena.store.batch_ledger import Job
 from arena.store.folder import Folder
@@ -131,6 +132,7 @@ async def battle_by_batch(
         LogError: another process writes this experiment's log.
     """
     summary = BatchSummary(run, options)
+    played = _Played(options.until) if options.until else None
     give_up, has_waited = batch.give_up, False
     with interruptible(reporter) as stop:
         while True:
@@ -138,14 +140,16 @@ async def battle_by_batch(
             if give_up or open_jobs(run):
                 # Free battles of later rounds must wait for their round.
                 limit = 0 if options.until else options.limit
-                collected = await collect(run, reporter, give_up=give_up, limit=limit)
+                collected = await collect(
+                    run, reporter, give_up=give_up, limit=limit, on_battle=_counter(played)
+                )
                 give_up = None
                 summary.take(collected)
                 # Jobs that ended and brought nothing would end and bring nothing for ever.
                 is_stuck = has_waited and not collected.n_jobs
             if stop.is_set():
                 break
-            await _submit(summary, batch, reporter)
+            await _submit(summary, batch, reporter, played)
             if not summary.jobs or not batch.wait or is_stuck:
                 break
             await wait(run, batch.poll, reporter, stop=stop)
@@ -155,14 +159,17 @@ async def battle_by_batch(
     return summary
 
 
-async def _submit(summary: BatchSummary, batch: BatchOptions, reporter: Reporter) -> None:
+async def _submit(
+    summary: BatchSummary, batch: BatchOptions, reporter: Reporter, played: _Played | None
+) -> None:
     """Submit what is left, or the next round of it; judge what needs no job if none is under way.
 
     With a stopping rule, rounds that need no job are played one after the other until it is
     reached.
     """
     run, options = summary.run, summary.options
-    for matchups in _rounds(run, options):
+    summary.jobs = ()
+    for matchups in _rounds(run, played):
         submitted = await submit(
             run,
             SubmitOptions(
@@ -180,50 +187,85 @@ async def _submit(summary: BatchSummary, batch: BatchOptions, reporter: Reporter
         summary.jobs = open_jobs(run)
         if summary.jobs:
             return
-        summary.take(await collect(run, reporter, matchups=matchups, limit=options.limit))
+        summary.take(
+            await collect(
+                run, reporter, matchups=matchups, limit=options.limit, on_battle=_counter(played)
+            )
+        )
         if submitted.halted:
             return
-    if options.until:
-        prepared = run.prepared
-        rounds = in_rounds(prepared.matchups, len(prepared.material.datasets))
-        summary.decided = str(_monitor(run, options, rounds)[0])
+    if played:
+        summary.decided = str(played.monitor)
 
 
-def _rounds(run: BatchRun, options: BattleOptions) -> Iterator[Sequence[Matchup] | None]:
+class _Played:
+    """The battles of the log, each counted once; rounds and their end follow from them.
+
+    Args:
+        goal: what is to be decided.
+    """
+
+    def __init__(self, goal: StoppingRule) -> None:
+        self.ids = IdSet()
+        self.monitor = StoppingMonitor(goal)
+        self._n_looks = 0
+        self._is_decided = False
+
+    def look(self, n_over: int, matchups: Sequence[Matchup]) -> bool:
+        """Look at the end of each round once; return whether the last look decided it.
+
+        Args:
+            n_over: rounds that are over, with this one.
+            matchups: the round.
+        """
+        if n_over > self._n_looks and not self._is_decided:
+            self._n_looks = n_over
+            self._is_decided = self.monitor.decided(matchups)
+        return self._is_decided
+
+    def count(self, battle: Battle) -> None:
+        """Take in a battle of the log, unless it is known."""
+        if self.ids.add(battle.id):
+            self.monitor.count(battle)
+
+    def read(self, run: BatchRun) -> None:
+        """Take in the log of a run, without battles of an earlier configuration."""
+        judges = [configured.judge for configured in run.judges]
+        battle_ids, _ = planned_ids(run.prepared, judges)
+        for path in Folder(run.experiment.folder).all_battles():
+            for battle in read_battles(path):
+                if battle.id in battle_ids:
+                    self.count(battle)
+
+
+def _counter(played: _Played | None) -> Callable[[Battle], None] | None:
+    return played.count if played else None
+
+
+def _rounds(run: BatchRun, played: _Played | None) -> Iterator[Sequence[Matchup] | None]:
     """Yield the rounds that are not all in the log, until the stopping rule is reached.
 
     Without a stopping rule there is one round, the whole plan.
     """
-    if options.until is None:
+    if played is None:
         yield None
         return
+    if not played.ids:  # no collection has read the log
+        played.read(run)
     prepared = run.prepared
     judges = [configured.judge for configured in run.judges]
-    over: list[Sequence[Matchup]] = []
-    for matchups in in_rounds(prepared.matchups, len(prepared.material.datasets)):
-        monitor, is_decided = _monitor(run, options, over)
-        if is_decided:
+    before, number = None, 0
+    for number, matchups in enumerate(
+        in_rounds(prepared.matchups, len(prepared.material.datasets))
+    ):
+        if before is not None and played.look(number, before):
             return
-        playing = [matchup for matchup in matchups if monitor.plays(matchup)]
-        over.append(matchups)
-        battle_ids = IdSet()
-        for path in Folder(run.experiment.folder).all_battles():
-            for battle in read_battles(path):
-                battle_ids.add(battle.id)
-        if not all(name in battle_ids for name, _, _ in planned(playing, prepared.lists, judges)):
+        before = matchups
+        playing = [matchup for matchup in matchups if played.monitor.plays(matchup)]
+        if not all(name in played.ids for name, _, _ in planned(playing, prepared.lists, judges)):
             yield playing
-
-
-def _monitor(
-    run: BatchRun, options: BattleOptions, rounds: Iterable[Sequence[Matchup]]
-) -> tuple[StoppingMonitor, bool]:
-    """Return the monitor after a look at the end of each round, and whether it is decided."""
-    assert options.until  # noqa: S101, callers have asked
-    monitor = StoppingMonitor(options.until)
-    for path in Folder(run.experiment.folder).all_battles():
-        for battle in read_battles(path):
-            monitor.count(battle)
-    return monitor, any(monitor.decided(matchups) for matchups in rounds)
+    if before is not None:
+        played.look(number + 1, before)
 
 
 def _failed_often(run: BatchRun) -> frozenset[str]:

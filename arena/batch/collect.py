@@ -8,21 +8,20 @@ missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arena.batch.batch_run import BatchRun
 from arena.batch.deliveries import Deliveries, Delivery
 from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
 from arena.batch.results import Results
-from arena.batch.settle import Collected, Settlement
+from arena.batch.settle import Booked, Collected, Settlement, settle_killed_run
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, FatalApiError, UsageError
-from arena.experiment.spending import open_budgets_and_log
 from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter
-from arena.records import Matchup, Reply, Usage, now
+from arena.records import Battle, Matchup, Reply, Usage, now
 from arena.store.batch_ledger import Job, Ledger, read_ledgers
 from arena.store.battle_log import BattleLog
 
@@ -63,13 +62,14 @@ def open_jobs(run: BatchRun) -> list[Job]:
     return [job for job in jobs.values() if job.is_open]
 
 
-async def collect(
+async def collect(  # noqa: PLR0913, what to judge, and who is told
     run: BatchRun,
     reporter: Reporter,
     *,
     give_up: str | None = None,
     matchups: Sequence[Matchup] | None = None,
     limit: int | None = None,
+    on_battle: Callable[[Battle], None] | None = None,
 ) -> Collected:
     """Write into the log what every job that has ended brought back.
 
@@ -79,6 +79,7 @@ async def collect(
         give_up: the name of a job to forget; its battles are free to be submitted again.
         matchups: the part of the plan to judge; all of it where absent.
         limit: battles to judge at most that need no answer of a job, such as identical lists.
+        on_battle: is called with each battle of the log, old or new.
 
     Raises:
         FatalApiError: a provider refuses everything.
@@ -86,16 +87,15 @@ async def collect(
         UsageError: no job has the name to give up.
     """
     folder, shard = run.experiment.folder, run.shard
-    done = Collected(run.experiment, shard, run.begin(reporter))
-    with (
-        BattleLog(folder, shard=shard, seen=done.count) as log,
-        Ledger(folder, shard) as ledger,
-    ):
-        open_budgets_and_log(run.experiment.config, folder, shard=shard).settle(log)
+    done, booked = Collected(run.experiment, shard, on_battle=on_battle), Booked(folder)
+    log, done.n_planned = run.open_log(reporter, seen=done.count, replied=booked.count)
+    with log, Ledger(folder, shard) as ledger:
+        run.write_manifest()
+        settle_killed_run(run, log)
         if give_up is not None:
             _give_up(ledger, log, give_up)
         ended = await _fetch_ended(run, ledger, done, reporter)
-        with Settlement(run, log, _deliveries(ended)) as settlement:
+        with Settlement(run, log, _deliveries(ended), booked) as settlement:
             await settlement.judge(done, matchups=matchups, limit=limit)
             settlement.book_the_rest()
         log.flush()

@@ -9,10 +9,9 @@ from arena.batch.batch_run import BatchRun
 from arena.batch.deliveries import Deliveries, Delivery
 from arena.batch.requests import Limits, Request, cut, write_chunk
 from arena.batch.results import Results
-from arena.batch.settle import Collected, Settlement
+from arena.batch.settle import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.submit import SubmitOptions, Unasked, recall
 from arena.errors import DataError, UsageError
-from arena.experiment.spending import open_budgets_and_log
 from arena.files import cache_folder
 from arena.judging.judge import RequestJudge
 from arena.judging.reply import ChatReply
@@ -74,10 +73,12 @@ async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter)
         for configured in run.by_fingerprint.values()
         if isinstance(configured.judge, RequestJudge)
     }
-    done = Collected(run.experiment, n_planned=run.begin(reporter))
-    with BattleLog(run.experiment.folder, seen=done.count) as log:
-        open_budgets_and_log(run.experiment.config, run.experiment.folder).settle(log)
-        with Settlement(run, log, deliveries) as settlement:
+    done, booked = Collected(run.experiment), Booked(run.experiment.folder)
+    log, done.n_planned = run.open_log(reporter, seen=done.count, replied=booked.count)
+    with log:
+        run.write_manifest()
+        settle_killed_run(run, log)
+        with Settlement(run, log, deliveries, booked) as settlement:
             await settlement.judge(done)
             settlement.book_the_rest(known_only=True)
     custom_ids = {delivery.id for of_judge in deliveries.values() for delivery in of_judge}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -18,6 +19,7 @@ from arena.experiment.battle_runner import BattleRunner
 from arena.experiment.experiment import Experiment
 from arena.experiment.judges import ConfiguredJudge, JudgeResources, closed_judges
 from arena.experiment.pending import Pending, pending
+from arena.experiment.spending import open_budgets
 from arena.files import cache_folder
 from arena.judging.judge import RequestJudge
 from arena.judging.reply_cache import VerdictCache
@@ -25,7 +27,8 @@ from arena.records import Battle, Matchup, Reply, Usage, now
 from arena.store.battle_log import BattleLog
 from arena.store.folder import Folder
 from arena.store.grades import GradeBook
-from arena.store.log_lines import read_failures, read_replies
+from arena.store.id_index import IdSet
+from arena.store.log_lines import ReplyPlace, read_failures
 from arena.store.shards import WHOLE, Shard
 
 
@@ -41,10 +44,13 @@ class Collected:
     failures: Counter[str] = field(default_factory=Counter)  #: reason → battles, of this run
     n_jobs: int = 0  #: jobs that are collected now, and answered something
     waiting: list[str] = field(default_factory=list)  #: jobs that cannot be collected yet, and why
+    on_battle: Callable[[Battle], None] | None = None  #: told of every battle of the log
 
     def count(self, battle: Battle) -> None:
-        """Count a battle that is in the log, if it belongs to this shard."""
+        """Count a battle of the log, if it belongs to this shard."""
         self.n_judged += self.shard.holds(battle.id)
+        if self.on_battle:
+            self.on_battle(battle)
 
     def check(self) -> None:
         """Complain of what is missing.
@@ -63,6 +69,17 @@ class Collected:
             raise IncompleteError(f"{done}{listed}; ask again with: {again}")
 
 
+def settle_killed_run(run: BatchRun, log: BattleLog) -> None:
+    """Write into the log what a run that was killed may have spent, beside what it has logged.
+
+    Raises:
+        LogError: it cannot be written.
+    """
+    budgets = open_budgets(run.experiment.config, run.experiment.folder, shard=run.shard)
+    budgets.charge(log.costs)
+    budgets.settle(log)
+
+
 class Settlement:
     """The judges of a run, answered from what was delivered; a context manager.
 
@@ -70,9 +87,16 @@ class Settlement:
         run: the experiment.
         log: where battles, replies and failures are written.
         deliveries: judge → its answers.
+        booked: what the log had of them when it was opened.
     """
 
-    def __init__(self, run: BatchRun, log: BattleLog, deliveries: Mapping[str, Deliveries]) -> None:
+    def __init__(
+        self,
+        run: BatchRun,
+        log: BattleLog,
+        deliveries: Mapping[str, Deliveries],
+        booked: Booked,
+    ) -> None:
         names = [configured.config.log_name for configured in run.judges]
         self._run = run
         self._log = log
@@ -84,7 +108,7 @@ class Settlement:
             cache=self._cache, on_grade=grades.write, delivered=self._deliveries
         )
         self._judges = closed_judges(run.prepared, resources)
-        self._booked = _Booked(run.experiment.folder, any(self._deliveries.values()))
+        self._booked = booked
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +164,7 @@ class Settlement:
             if isinstance(result, Battle):
                 self._log.write_battle(result)
                 done.n_new += 1
-                done.n_judged += 1
+                done.count(result)
                 continue
             done.failures[result.reason] += 1
             refused = [d for d in deliveries if isinstance(d.answer, UnjudgedError)]
@@ -204,37 +228,39 @@ class Settlement:
             self._cache.put(delivery.request, answer)
 
 
-class _Booked:
+class Booked:
     """What the log already holds of the answers: an earlier run may have been stopped half way.
 
     Args:
         folder: the experiment's.
-        wanted: whether there are answers at all; nothing is read where not.
     """
 
-    def __init__(self, folder: Path, wanted: bool) -> None:  # noqa: FBT001
-        self._failed_at: dict[str, str] = {}
-        self._replied_at: dict[str, str] = {}
-        self._unread_at: dict[str, str] = {}
-        if not wanted:
-            return
-        for path in Folder(folder).all_failures():
-            self._failed_at |= {failure.id: failure.at for failure in read_failures(path)}
-        for path in Folder(folder).all_replies():
-            for reply in read_replies(path):
-                self._replied_at[reply.id or reply.request] = reply.at
-                if reply.winner is None:
-                    self._unread_at[reply.id or reply.request] = reply.at
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._replies = IdSet()  # names and times together
+
+    def count(self, place: ReplyPlace) -> None:
+        """Take in a reply that is in the log."""
+        name = f"{place.id or place.request} {place.at}"
+        self._replies.add(f"reply {name}")
+        if not place.has_verdict:
+            self._replies.add(f"unread {name}")
+
+    @cached_property
+    def _failed_at(self) -> Mapping[str, str]:
+        """Return battle → when it failed last; read only where an answer leads to a failure."""
+        paths = Folder(self._folder).all_failures()
+        return {failure.id: failure.at for path in paths for failure in read_failures(path)}
 
     def has(self, delivery: Delivery) -> bool:
         """Return whether the log has the cost of an answer."""
-        return self._replied_at.get(delivery.id) == delivery.answered_at
+        return f"reply {delivery.id} {delivery.answered_at}" in self._replies
 
     def has_unread(self, battle: Pending, deliveries: list[Delivery]) -> bool:
         """Return whether an earlier run has logged what could not be read of a battle."""
-        at = self._unread_at.get(battle.id)
         return any(
-            isinstance(delivery.answer, UnjudgedError) and at == delivery.answered_at
+            isinstance(delivery.answer, UnjudgedError)
+            and f"unread {battle.id} {delivery.answered_at}" in self._replies
             for delivery in deliveries
         )
 

@@ -23,8 +23,7 @@ from arena.experiment.experiment import Experiment, open_experiment
 from arena.experiment.gate import check_judges
 from arena.experiment.judges import ConfiguredJudge, open_judges
 from arena.experiment.pending import pending
-from arena.experiment.spending import Budgets, open_budgets_and_log
-from arena.experiment.stale_battles import move_stale_battles
+from arena.experiment.spending import Budgets, open_budgets
 from arena.experiment.summary import BattleOptions
 from arena.files import cache_folder
 from arena.judging.capabilities import ServerCapabilities
@@ -88,15 +87,13 @@ async def submit(run: BatchRun, options: SubmitOptions, reporter: Reporter) -> S
     experiment, shard = run.experiment, run.shard
     folder = experiment.folder
     done = Submitted(experiment)
-    move_stale_battles(run.prepared, [c.judge for c in run.judges], reporter, shard=shard)
     with ExitStack() as stack:
-        log = stack.enter_context(BattleLog(folder, shard=shard))
+        log, _ = run.open_log(reporter)
+        stack.enter_context(log)
         ledger = stack.enter_context(Ledger(folder, shard))
         cache = stack.enter_context(VerdictCache(cache_folder()))
-        budgets = open_budgets_and_log(
-            experiment.config, folder, max_usd=options.max_usd, shard=shard
-        )
-        budgets.begin()
+        budgets = open_budgets(experiment.config, folder, max_usd=options.max_usd, shard=shard)
+        budgets.begin(log)
         stack.callback(budgets.settle, log)
         gate = BattleOptions(gate=options.gate)
         async with open_judges(

@@ -7,7 +7,7 @@ different one once, and what the log or the cache of verdicts holds is left out.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -299,6 +299,11 @@ class PaidReplies:
                 self.battle_ids.add(name)
         for path in Folder(folder).all_replies():
             self._replies.load(path)
+
+    @property
+    def costs(self) -> Mapping[Path, Mapping[str, float]]:
+        """Return file of replies → judge → US dollars."""
+        return self._replies.costs
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
         """Return the last reply with a verdict that was paid for a battle, if any."""

@@ -37,8 +37,8 @@ from arena.experiment.gate import check_judges
 from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
 from arena.experiment.pending import Pending, pending
 from arena.experiment.runs import retrieve_all
-from arena.experiment.spending import Budgets, open_budgets_and_log
-from arena.experiment.stale_battles import move_stale_battles
+from arena.experiment.spending import Budgets, open_budgets
+from arena.experiment.stale_battles import open_log
 from arena.experiment.stopping import StoppingMonitor, in_rounds
 from arena.experiment.summary import BattleOptions, LiveStats, Summary
 from arena.files import cache_folder
@@ -91,7 +91,8 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     options = options or BattleOptions()
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
-    open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
+    # So are missing prices.
+    open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
     material = _load(experiment, reporter)
     try:
         runs = retrieve_all(experiment, material, reporter)
@@ -175,7 +176,7 @@ async def _session(
 ) -> AsyncIterator[_Session]:
     """Open judges and log; however it ends, all that was paid for is in the log."""
     folder, shard = prepared.experiment.folder, options.shard
-    budgets = open_budgets_and_log(prepared.config, folder, max_usd=options.max_usd, shard=shard)
+    budgets = open_budgets(prepared.config, folder, max_usd=options.max_usd, shard=shard)
     stats = LiveStats(budgets.whole, shard=shard)
     monitor = StoppingMonitor(options.until) if options.until else None
     async with AsyncExitStack() as stack:
@@ -183,12 +184,15 @@ async def _session(
         judges = await stack.enter_async_context(
             open_judges(prepared, budgets=budgets.own, on_grade=grades.write, log=reporter.say)
         )
-        n_planned = move_stale_battles(
-            prepared, [configured.judge for configured in judges], reporter, shard=shard
+        log, n_planned = open_log(
+            prepared,
+            [configured.judge for configured in judges],
+            reporter,
+            shard=shard,
+            seen=partial(_count, stats, monitor),
         )
-        seen = partial(_count, stats, monitor)
-        log = stack.enter_context(BattleLog(folder, shard=shard, seen=seen))
-        budgets.begin()
+        stack.enter_context(log)
+        budgets.begin(log)
         # On the way out, in this order: no call is sent any more, then what was paid and led to no
         # battle is written, then the log is closed.
         stack.callback(budgets.settle, log)
@@ -314,11 +318,12 @@ def dry_run(
     options = options or BattleOptions()
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)
-    budgets = open_budgets_and_log(experiment.config, experiment.folder, max_usd=options.max_usd)
+    budgets = open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
     material = _load(experiment, progress or reporter(quiet=True))
     runs, unretrieved = stored_or_placeholder_runs(experiment, material)
     prepared = prepare(experiment, material, runs, prompts)
     with open_paid_replies(experiment.folder, cache_folder()) as paid:
+        budgets.charge(paid.costs)
         judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
     if batch_share is not None:
         judges = tuple(judge.by_batch(batch_share) for judge in judges)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from arena.config import UNPRICED, Config
-from arena.errors import ConfigError, DataError
+from arena.errors import ConfigError
 from arena.files import locked
 from arena.judging.budget import Budget
 from arena.records import Reply, Usage, now
@@ -27,7 +25,7 @@ from arena.store.batch_ledger import read_ledgers
 from arena.store.battle_log import BattleLog
 from arena.store.claims import Claims, read_claims
 from arena.store.folder import Folder
-from arena.store.log_lines import is_cost
+from arena.store.log_lines import costs as read_costs
 from arena.store.shards import WHOLE, Shard
 
 _ROUNDING_USD: Final = 1e-9
@@ -35,8 +33,8 @@ _ROUNDING_USD: Final = 1e-9
 _TURN_S: Final = 0.02
 """How often a shard looks whether another one's call is over."""
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of files."""
+Costs = Mapping[Path, Mapping[str, float]]
+"""File of replies → judge → US dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,10 @@ def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
     return {judge: charged.usd for judge, charged in charges(folder, shard=shard).items()}
 
 
-def charges(folder: Path, *, shard: Shard = WHOLE) -> dict[str, Charged]:
-    """Judge → what the logs say that it has cost.
+def charges(
+    folder: Path, *, shard: Shard = WHOLE, costs: Costs | None = None
+) -> dict[str, Charged]:
+    """Return judge → what the logs say that it has cost.
 
     Shards that run at the same time, perhaps on machines that see nothing of each other, hold a
     common cap without talking: each may spend an equal part of it. So a shard is charged for its
@@ -68,13 +68,20 @@ def charges(folder: Path, *, shard: Shard = WHOLE) -> dict[str, Charged]:
     finished, and perhaps for calls that were on the wire. So a log costs what its replies, its
     grades or its claims come to, whichever is the most.
 
+    Args:
+        folder: the experiment's.
+        shard: the part of the plan that is played.
+        costs: what replies have cost, for files that are read already; others are read here.
+
     Raises:
         DataError: a file is damaged; names it.
     """
     total: dict[str, Charged] = {}
     for log in Folder(folder).paid_logs():
         share = _share(log.suffix, shard)
-        replies, grades, claims = _logged(log.replies), _logged(log.grades), read_claims(log.claims)
+        known = (costs or {}).get(log.replies)
+        replies = _logged(log.replies) if known is None else known
+        grades, claims = _logged(log.grades), read_claims(log.claims)
         for judge in replies.keys() | grades.keys() | claims.keys():
             usd = max(cost.get(judge, 0.0) for cost in (replies, grades, claims))
             before = total.get(judge, NOTHING)
@@ -96,28 +103,37 @@ class Budgets:
     own: Mapping[str, Budget]  #: judge → its part, within the whole
     folder: Path  #: of the log
     shard: Shard
-    before: dict[str, Charged]  #: what the logs said when the run began
     claims: Claims  #: what the run may have spent, on disk before it does
-    read_at: Stamp  #: which logs ``before`` was read from
+    before: dict[str, Charged] = field(default_factory=dict)  #: what the logs said at its begin
 
     @property
     def paid_usd(self) -> float:
-        """By this run."""
+        """Return what this run has paid; US dollars."""
         return self.whole.spent_usd - _all(self.before).usd
 
-    def begin(self) -> None:
-        """From now on, write down what a call may cost before it is sent.
+    def charge(self, costs: Costs | None = None) -> None:
+        """Count what earlier runs have spent, and what jobs under way may cost.
 
-        The log is locked by now. Where another process has written it since the budgets were
-        opened, they are read again.
+        Args:
+            costs: as for `charges`.
 
         Raises:
             DataError: a file that says what was spent is damaged.
         """
-        if _stamp(self.folder) != self.read_at:
-            self.before.clear()
-            self.before.update(charges(self.folder, shard=self.shard))
-            _charge(self)
+        self.before.clear()
+        self.before.update(charges(self.folder, shard=self.shard, costs=costs))
+        _charge(self)
+
+    def begin(self, log: BattleLog) -> None:
+        """Count what was spent, and from now on write down what a call may cost before it is sent.
+
+        Args:
+            log: what this run writes; it is locked, so no other run spends from the same part.
+
+        Raises:
+            DataError: a file that says what was spent is damaged.
+        """
+        self.charge(log.costs)
         for judge, charged in self.before.items():
             self.claims.keep(judge, charged.own_usd)
         for judge, budget in self.own.items():
@@ -141,7 +157,7 @@ class Budgets:
         killed = {j for j, c in self.before.items() if c.own_usd - c.logged_usd > _ROUNDING_USD}
         if not killed and self.paid_usd <= _ROUNDING_USD:
             return
-        logged = _logged(Folder(self.folder).log(self.shard).replies)
+        logged = log.costs.get(Folder(self.folder).log(self.shard).replies, {})
         for judge in sorted(self.before.keys() | self.own.keys()):
             rest_usd = self._spent_usd(judge) - logged.get(judge, 0.0)
             if rest_usd > _ROUNDING_USD:
@@ -159,12 +175,12 @@ class Budgets:
         return before.own_usd + (budget.spent_usd - before.usd if budget else 0.0)
 
 
-def open_budgets_and_log(
+def open_budgets(
     config: Config, folder: Path, *, max_usd: float | None = None, shard: Shard = WHOLE
 ) -> Budgets:
-    """What all judges together may spend, and within it each of them by its own ``max_usd``.
+    """Return what all judges together may spend, and within it each by its own ``max_usd``.
 
-    Nothing is written before `Budgets.begin`.
+    Nothing is read before `Budgets.charge`, and nothing written before `Budgets.begin`.
 
     Args:
         config: the experiment's.
@@ -174,13 +190,10 @@ def open_budgets_and_log(
 
     Raises:
         ConfigError: there is a cap, and a judge has no prices.
-        DataError: a file that says what was spent is damaged.
     """
     unpriced = [judge.log_name for judge in config.judges if not judge.priced]
     if max_usd is not None and unpriced:
         raise ConfigError("--max-usd", [f"judge {', '.join(unpriced)} needs {UNPRICED}"])
-    read_at = _stamp(folder)
-    before = charges(folder, shard=shard)
     own = {judge.log_name: judge.max_usd for judge in config.judges}
     capped = [cap for cap in own.values() if cap is not None]
     caps = [math.fsum(capped)] if len(capped) == len(own) else []
@@ -192,9 +205,7 @@ def open_budgets_and_log(
         for judge, cap in own.items()
     }
     claims = Claims(Folder(folder).log(shard).claims)
-    budgets = Budgets(whole, of_judges, folder, shard, before, claims, read_at)
-    _charge(budgets)
-    return budgets
+    return Budgets(whole, of_judges, folder, shard, claims)
 
 
 def _charge(budgets: Budgets) -> None:
@@ -241,17 +252,11 @@ def _all(charged: Mapping[str, Charged]) -> Charged:
     return Charged(*map(math.fsum, zip(*rows, strict=True))) if rows else NOTHING
 
 
-def _stamp(folder: Path) -> Stamp:
-    """Which files say what was spent, and how they are now."""
-    paths = Folder(folder).all_paid()
-    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-
-
 def _logged(path: Path) -> Mapping[str, float]:
     """Judge → dollars, by one file."""
     total: defaultdict[str, float] = defaultdict(float)
     if path.exists():
-        for judge, cost_usd in _costs(path):
+        for judge, cost_usd in read_costs(path):
             total[judge] += cost_usd
     return total
 
@@ -262,27 +267,3 @@ def _share(suffix: str, shard: Shard) -> float:
         return 1.0
     same_parts = suffix.endswith(f"of{shard.count}")
     return 0.0 if same_parts else 1 / shard.count
-
-
-def _costs(path: Path) -> Iterator[tuple[str, float]]:
-    """Judge and dollars of each reply in a log."""
-    try:
-        lines = path.open("rb")
-    except OSError as error:
-        raise DataError(path, None, f"cannot be read: {error.strerror}") from None
-    with lines:
-        for number, line in enumerate(lines, start=1):
-            if line.endswith(b"\n") and not line.isspace():
-                yield _cost(line, path, number)
-
-
-def _cost(line: bytes, path: Path, number: int) -> tuple[str, float]:
-    try:
-        row = orjson.loads(line)
-        judge, cost_usd = row.get("judge", ""), row["cost_usd"]
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        judge = cost_usd = None
-    if not isinstance(judge, str) or not is_cost(cost_usd):
-        remedy = "mend the line: a cap counts what every reply has cost"
-        raise DataError(path, number, "not a reply with its cost", remedy)
-    return judge, float(cost_usd)

@@ -182,7 +182,7 @@ def _replies(files: Sequence[Path], ids: Sequence[str]) -> NDArray[np.int64]:
     for row, name in enumerate(ids):
         row_of.set(name, row)
     for number, file in enumerate(files):
-        for offset, name, _ in verdict_places(file):
+        for offset, name in verdict_places(file):
             if (found := row_of.get(name)) is not None:
                 places[found] = number << _OFFSET_BITS | offset
     return places

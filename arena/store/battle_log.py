@@ -9,7 +9,8 @@ a second, so neither does a power cut (group commit: one fsync for up to 256 rec
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -21,8 +22,9 @@ from arena.records import Battle, Failure, Reply
 from arena.store.append import LineFile, locked_log, sync_names
 from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex, IdSet
-from arena.store.log_lines import parse_battles, parse_reply, row, verdict_places
+from arena.store.log_lines import ReplyPlace, parse_battles, parse_reply, reply_places, row
 from arena.store.shards import WHOLE, Shard
+from arena.store.superseded import set_aside
 
 GROUP: Final = 256
 """Records that are brought to the disk together, at most."""
@@ -39,10 +41,14 @@ class BattleLog:
     Args:
         folder: the experiment's; created where it is missing.
         shard: the part of the plan to write; its files are beside those of the other shards.
+        planned: ids of the battles of all shards that stay in the log; others are moved to
+            superseded.jsonl. All stay where it is absent.
         seen: is called with each battle that is in the folder already, once, in log order.
+        replied: is called with the place of each reply that is in the folder already.
 
     Raises:
-        LogError: another process writes this log, or the folder cannot be written.
+        LogError: another process writes this log, or one that has battles to be moved, or the
+            folder cannot be written.
         DataError: a log file is damaged; names file and line.
     """
 
@@ -51,9 +57,12 @@ class BattleLog:
         folder: Path,
         *,
         shard: Shard = WHOLE,
+        planned: Container[str] | None = None,
         seen: Callable[[Battle], None] | None = None,
+        replied: Callable[[ReplyPlace], None] | None = None,
     ) -> None:
         self.battle_ids = IdSet()  #: of all battles in the folder, the other shards' included
+        self.n_superseded = 0  #: battles that were moved to superseded.jsonl
         files = Folder(folder)
         log = files.log(shard)
         self._lock = ExitStack()
@@ -61,17 +70,19 @@ class BattleLog:
         self._files: dict[str, LineFile] = {}
         self._replies = ReplyIndex()
         try:
+            if self._load_battles(files, planned, seen):
+                # Shards start together: whoever waits for another's lock must hold none.
+                self._lock.close()
+                self.n_superseded = set_aside(folder, planned or ())
+                self._lock.enter_context(locked_log(log.lock))
+                self._load_battles(files, planned, seen)
             # In the order of flushing: no battle is on the disk before the reply it rests on.
             self._files["replies"] = LineFile(log.replies)
             self._files["battles"] = LineFile(log.battles)
             self._files["failures"] = LineFile(log.failures)
             sync_names(folder)
-            for path in files.all_battles():
-                for battle in parse_battles(path):
-                    if self.battle_ids.add(battle.id) and seen:
-                        seen(battle)
             for path in files.all_replies():
-                self._replies.load(path)
+                self._replies.load(path, replied)
         except BaseException:
             self._release()
             raise
@@ -89,6 +100,11 @@ class BattleLog:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @property
+    def costs(self) -> Mapping[Path, Mapping[str, float]]:
+        """Return file of replies → judge → US dollars, with what this process has written."""
+        return self._replies.costs
+
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
         """What was paid for a battle before: its last reply with a verdict, if there is one."""
         return self._replies.reply_for(id)
@@ -103,9 +119,10 @@ class BattleLog:
         Raises:
             LogError: it cannot be written; it is kept, and tried again with the next record.
         """
-        offset = self._write("replies", reply)
+        offset, path = self._write("replies", reply), self._files["replies"].path
+        self._replies.pay(path, reply.judge, reply.usage.cost_usd)
         if reply.winner:
-            self._replies.add(self._files["replies"].path, offset, reply.id, reply.request)
+            self._replies.add(path, offset, reply.id, reply.request)
 
     def write_battle(self, battle: Battle) -> None:
         """Record a judged battle, unless it is in the log already.
@@ -157,6 +174,22 @@ class BattleLog:
         finally:
             self._release()
 
+    def _load_battles(
+        self,
+        files: Folder,
+        planned: Container[str] | None,
+        seen: Callable[[Battle], None] | None,
+    ) -> bool:
+        """Take in the planned battles that are not yet known; return whether there are others."""
+        has_stale = False
+        for path in files.all_battles():
+            for battle in parse_battles(path):
+                if planned is not None and battle.id not in planned:
+                    has_stale = True
+                elif self.battle_ids.add(battle.id) and seen:
+                    seen(battle)
+        return has_stale
+
     def _write(self, kind: str, record: Battle | Failure | Reply) -> int:
         line = orjson.dumps(row(record), option=orjson.OPT_APPEND_NEWLINE)
         with self._news:
@@ -192,13 +225,28 @@ class ReplyIndex:
     """Where in which file each verdict stands, by battle id and by request; no reply is held."""
 
     def __init__(self) -> None:
+        self.costs: dict[Path, defaultdict[str, float]] = {}
+        """File → judge → US dollars of all its replies, those without a verdict included."""
         self._paths: list[Path] = []
         self._places = CompactIndex()
 
-    def load(self, path: Path) -> None:
-        """Add every reply of a file that has a verdict."""
-        for offset, name, request in verdict_places(path):
-            self.add(path, offset, name, request)
+    def load(self, path: Path, replied: Callable[[ReplyPlace], None] | None = None) -> None:
+        """Add every reply of a file that has a verdict, and what each reply has cost.
+
+        Raises:
+            DataError: a line is no reply, or has no cost; names file and line.
+        """
+        costs = self.costs.setdefault(path, defaultdict(float))
+        for place in reply_places(path):
+            costs[place.judge] += place.cost_usd
+            if place.has_verdict:
+                self.add(path, place.offset, place.id, place.request)
+            if replied:
+                replied(place)
+
+    def pay(self, path: Path, judge: str, usd: float) -> None:
+        """Count what one more reply in a file that was loaded has cost."""
+        self.costs[path][judge] += usd
 
     def add(self, path: Path, offset: int, name: str, request: str) -> None:
         """Add a reply that begins at an offset of a file."""

@@ -6,9 +6,10 @@ A new folder holds these files, where ``-2of8`` stands in the names of a shard's
     battles.jsonl  battles-2of8.jsonl       verdicts; failures*.jsonl: matchups without one
     replies.jsonl  grades.jsonl             what judges wrote, and what it cost
     spending.json                           the most that a run under way may have spent
+    batches.jsonl  batches-2of8.jsonl       each step of each job at a provider
+    batches/                                input files of these jobs
     labels.jsonl                            what people say
     superseded.jsonl                        battles of an earlier configuration
-    batches.jsonl  batches/                 jobs at a provider, and their input files
     learned.json                            what endpoints have taught
     leaderboard.json  leaderboard.csv       as of the last rating
     retrieval/<dataset>/<model>.trec .json  a run, and what it took
@@ -176,11 +177,6 @@ class Folder:
     def learned(self) -> Path:
         """Return where it is kept what endpoints have taught."""
         return self.path / "learned.json"
-
-    @property
-    def ledger(self) -> Path:
-        """Return where each step of each batch job is recorded."""
-        return self.path / "batches.jsonl"
 
     def batch_input(self, job: str) -> Path:
         """Return where the input file of a batch job is until the job is collected."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import orjson
 
@@ -166,16 +166,73 @@ def battle_lines(path: Path) -> Iterator[tuple[str, bytes]]:
         yield _object(line, path, number, "id")["id"], line
 
 
-def verdict_places(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield offset, battle id and request of each reply that has a verdict.
+def verdict_places(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield offset and battle id of each reply that has a verdict.
 
     Raises:
         DataError: a line is no reply; names file and line.
     """
     for number, offset, line in finished_lines(path):
-        found = _object(line, path, number, "id", "request")
-        if found.get("winner"):
-            yield offset, found["id"], found["request"]
+        reply = _object(line, path, number, "id", "request")
+        if reply.get("winner"):
+            yield offset, reply["id"]
+
+
+class ReplyPlace(NamedTuple):
+    """Where in a log a reply is, and what is looked up of it."""
+
+    offset: int  #: of its line
+    id: str  #: of its battle; empty where it has none
+    request: str
+    has_verdict: bool
+    at: str  #: when it came; empty where its line does not say
+    judge: str
+    cost_usd: float
+
+
+def reply_places(path: Path) -> Iterator[ReplyPlace]:
+    """Yield the place of each reply in a log, without reading its text.
+
+    Raises:
+        DataError: a line is no reply, or has no cost; names file and line.
+    """
+    for number, offset, line in finished_lines(path):
+        reply = _object(line, path, number, "id", "request")
+        judge, cost_usd = _cost(reply, path, number)
+        at = reply.get("at")
+        yield ReplyPlace(
+            offset=offset,
+            id=reply["id"],
+            request=reply["request"],
+            has_verdict=bool(reply.get("winner")),
+            at=at if isinstance(at, str) else "",
+            judge=judge,
+            cost_usd=cost_usd,
+        )
+
+
+def costs(path: Path) -> Iterator[tuple[str, float]]:
+    """Yield judge and dollars of each reply or grade in a log.
+
+    Raises:
+        DataError: a line has no cost; names file and line.
+    """
+    for number, _, line in finished_lines(path):
+        try:
+            reply = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            reply = None
+        yield _cost(reply, path, number)
+
+
+def _cost(reply: object, path: Path, number: int) -> tuple[str, float]:
+    """Return judge and dollars of a reply."""
+    if isinstance(reply, dict) and "cost_usd" in reply:
+        judge, cost_usd = reply.get("judge", ""), reply["cost_usd"]
+        if isinstance(judge, str) and is_cost(cost_usd):
+            return judge, float(cost_usd)
+    remedy = "repair the line: a cap counts what every reply has cost"
+    raise DataError(path, number, "not a reply with its cost", remedy)
 
 
 def _object(line: bytes, path: Path, number: int, *names: str) -> dict[str, Any]:
