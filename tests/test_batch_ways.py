@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from experiments import fair_grader, fair_judge, llm, log_lines, logged, play, write_experiment
 from loopback import Answer, verdict
 from programs import start_arena
+from test_until import write as write_strengths
 
 from arena.cli import main
 from arena.experiment import stopping
@@ -41,6 +43,11 @@ def write(folder: Path, judge: str) -> Path:
     return write_experiment(folder, judge=judge, rankings=RANKINGS)
 
 
+def log_lines_unpriced(config: Path) -> list[dict[str, Any]]:
+    """Return the battles of a log, without their price and what a clock wrote."""
+    return [{k: v for k, v in row.items() if k != "cost_usd"} for row in log_lines(config)]
+
+
 def test_a_panel_with_a_judge_that_is_no_llm_is_judged_by_batch_as_live(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,35 +68,53 @@ def test_a_panel_with_a_judge_that_is_no_llm_is_judged_by_batch_as_live(
     assert f"{N_BATTLES:,} requests are under way in 1 jobs" in first.stdout
     assert "all battles are judged" in last.stdout
 
-    def rows(config: Path) -> list[dict[str, Any]]:
-        """Return the battles without their price, judge by judge."""
-        kept = [{k: v for k, v in row.items() if k != "cost_usd"} for row in log_lines(config)]
-        return sorted(kept, key=lambda row: str(row["judge"]))
+    rows, live_rows = (
+        sorted(log_lines_unpriced(config), key=lambda row: str(row["judge"]))
+        for config in (posted, live)
+    )
+    assert len(rows) == 2 * N_BATTLES
+    assert rows == live_rows
 
-    assert len(rows(posted)) == 2 * N_BATTLES
-    assert rows(posted) == rows(live)
 
-
-def erring(request: dict[str, Any], attempt: int) -> Answer:
-    """Prefer either list, by the letters of the request, so that no model wins everything."""
-    return verdict("first" if sum(map(ord, str(request["messages"]))) % 2 else "second")
+def finds_the_good(request: dict[str, Any], attempt: int) -> Answer:
+    """Prefer the list that begins with a good document, if only one does."""
+    shown = request["messages"][-1]["content"]
+    _, *lists = re.split(r"The (?:first|second) list, from the top down:", shown)
+    first, second = (bool(re.search(r"\bgood q\d", one)) for one in lists)
+    return verdict("tie" if first == second else "first" if first else "second")
 
 
 def test_a_stopping_rule_ends_batch_jobs_after_the_round_that_ends_a_live_run(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "ROUND", 2)
-    live, posted = (write(tmp_path / name, llm(server.base_url)) for name in ("live", "posted"))
-    server.judge = erring
-    play(live, until=StoppingRule(width_elo=5_000.0))
+    server.judge = finds_the_good
+
+    def apart(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        config = write_strengths(tmp_path / name, {"good": 0.9, "poor": 0.2}, n_queries=80)
+        text = config.read_text().replace('kind = "qrels"', llm(server.base_url))
+        config.write_text(text)
+        return config
+
+    live, posted = apart("live"), apart("posted")
+    play(live, until=StoppingRule())
     monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "another"))
 
-    done = arena("battle", posted, *TO_THE_END, "--until-width", "5000")
+    done = arena("battle", posted, *TO_THE_END, "--until", "separated")
+    n_submitted = len(server.submitted)
+    again = arena("battle", posted, *TO_THE_END, "--until", "separated")
 
-    assert done.exit_code == 0, done.output
-    assert "decided after" in done.stdout
-    assert 0 < len(logged(posted)) == len(logged(live)) < N_BATTLES
-    assert len(server.submitted) == len(set(server.submitted))
+    assert (done.exit_code, again.exit_code) == (0, 0), done.output + again.output
+    assert re.search(r"^decided after \d+ queries", done.stdout, re.MULTILINE)
+    # Identical lists, which no job judges, wait for the round's jobs; a live run writes them first.
+    rows, live_rows = (
+        sorted(log_lines_unpriced(config), key=lambda row: str(row["id"]))
+        for config in (posted, live)
+    )
+    assert rows == live_rows
+    assert len(server.batches) > 1
+    assert 40 <= len(logged(posted)) < 160
+    assert n_submitted == len(set(server.submitted)) == len(server.submitted)
 
 
 def test_a_stopping_rule_that_is_never_reached_ends_batch_jobs_with_the_plan(
