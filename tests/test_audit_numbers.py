@@ -9,10 +9,13 @@ import pytest
 from scipy.stats import t as student
 
 from arena.auditing.estimates import (
+    ac1_sums,
     alpha_sums,
     coefficient,
     cohen_kappa,
+    gwet_ac1,
     krippendorff_alpha,
+    mean,
     share,
     sums_by_cluster,
 )
@@ -135,3 +138,49 @@ def test_the_interval_of_a_coefficient_comes_from_resampling_queries():
     assert estimate.lower < estimate.value < estimate.upper
     # About ±1.96 standard errors of κ for independent pairs: √(p(1−p)/n) / (1−p_e) ≈ 0.073.
     assert (estimate.upper - estimate.lower) / 2 == pytest.approx(0.143, rel=0.35)
+
+
+def ac1(counts):
+    return float(gwet_ac1(ac1_sums(np.array(counts)).sum(axis=0, keepdims=True))[0])
+
+
+FOUR_RATERS = [
+    *("11-1", "2232", "3333", "3333", "2222", "1234"),
+    *("4444", "1121", "2222", "-555", "--11", "--3-"),
+]
+"""The data set cac.raw4raters of the R package irrCAC; - is no verdict."""
+
+
+def test_ac1_of_four_raters_is_that_of_the_package_irrcac():
+    counts = [[unit.count(c) for c in "12345"] for unit in FOUR_RATERS]
+
+    assert ac1(counts) == pytest.approx(0.77544, abs=5e-6)
+    assert alpha(counts) == pytest.approx(0.74342, abs=5e-6)
+
+
+def test_ac1_stays_high_where_kappa_falls_to_0():
+    """Gwet 2008, table 1: 118 of 125 subjects are positive to both raters, 0 negative to both."""
+    counts = np.repeat([[2, 0], [1, 1]], [118, 7], axis=0)
+
+    assert ac1(counts) == pytest.approx(0.9408, abs=5e-5)
+    assert kappa([[118, 5], [2, 0]]) == pytest.approx(-0.0234, abs=5e-5)
+
+
+def test_a_weight_of_2_counts_an_item_twice():
+    counts = np.array([[2, 0, 0], [1, 1, 0], [0, 0, 2]])
+
+    weighed = gwet_ac1(ac1_sums(counts, [1, 2, 1]).sum(axis=0, keepdims=True))
+
+    assert weighed[0] == pytest.approx(ac1(counts[[0, 1, 1, 2]]))
+
+
+def test_the_clustered_interval_of_a_mean_covers_the_truth():
+    rng = np.random.default_rng(5)
+    cluster = np.repeat(np.arange(20), 6)
+    covered = 0
+    for _ in range(400):
+        values = np.clip(rng.normal(0.1, 0.2, 20)[cluster] + rng.normal(0, 0.2, 120), -1, 1)
+        estimate = mean(values, cluster, rng.choice([1.0, 4.0], 120))
+        covered += estimate.lower <= 0.1 <= estimate.upper
+
+    assert 0.92 <= covered / 400 <= 0.98

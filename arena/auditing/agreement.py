@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from typing import Literal
 
@@ -15,14 +15,13 @@ from arena.auditing.estimates import (
     coefficient,
     cohen_kappa,
     krippendorff_alpha,
+    relative,
     share,
     sums_by_cluster,
 )
 from arena.auditing.evidence import QRELS, AuditInput
-from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
-from arena.errors import UsageError
-from arena.rating.battles import NO_DATASET, Battles
+from arena.rating.battles import Battles
 from arena.rating.leaderboard_records import Leaderboard
 
 Signs = NDArray[np.int8]
@@ -32,12 +31,14 @@ Names = tuple[tuple[str, str], tuple[str, str]]
 """Key and title of the accuracy, key and title of kappa."""
 
 
-def agreement_figures(
+def agreement_figures(  # noqa: PLR0913
     said: Signs,
     truth: Signs,
     query: NDArray[np.int32],
     names: Names,
     right: str,
+    *,
+    weight: Floats | None = None,
 ) -> list[AuditMetric]:
     """Accuracy where both have a winner, and kappa over winners and ties.
 
@@ -47,10 +48,13 @@ def agreement_figures(
         query: the cluster of each, (n,).
         names: of the two figures.
         right: which list it is that should have won.
+        weight: of each battle, (n,); 1 where absent.
     """
     (accuracy_key, accuracy_title), (kappa_key, kappa_title) = names
     decided = (said != 0) & (truth != 0)
-    accuracy = share((said == truth)[decided], query[decided])
+    own = np.ones(len(said)) if weight is None else weight
+    part = relative(own[decided])
+    accuracy = share((said == truth)[decided] * part, query[decided], part)
     if accuracy is None:
         first = missing(accuracy_key, accuracy_title, "no battle has a winner on both sides")
     else:
@@ -59,7 +63,7 @@ def agreement_figures(
             accuracy_key, accuracy_title, "share", accuracy, "decided battles", meaning
         )
     cells = np.zeros((len(said), 9))
-    cells[np.arange(len(said)), 3 * (said + 1) + truth + 1] = 1
+    cells[np.arange(len(said)), 3 * (said + 1) + truth + 1] = own
     kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(said))
     if kappa is None:
         because = "all verdicts are the same"
@@ -258,90 +262,3 @@ def _alpha(counts: np.ndarray, query: np.ndarray) -> AuditMetric:
         return missing(*_ALPHA, "all verdicts are the same", "coefficient")
     meaning = "1: one mind; 0: as if by chance; from 0.8 on good, below 0.67 doubtful"
     return AuditMetric(*_ALPHA, "coefficient", estimate, "battles", meaning)
-
-
-_Matchup = tuple[tuple[str, str], str, str]
-"""(data set, query_id), lower model, upper model."""
-
-_PEOPLE: Names = (
-    ("people_accuracy", "agrees with people"),
-    ("people_kappa", "agrees with them beyond chance (Cohen's kappa)"),
-)
-
-
-def people_figures(evidence: AuditInput) -> list[AuditMetric]:
-    """Winners against people's labels of the same query and models, in either order.
-
-    Several labels of one matchup count as what more than half of them say, else as a tie. Verdicts
-    and labels are counted by the place at which lists were shown: how models are spelt, and so
-    which of two comes first in the alphabet, changes no figure.
-
-    Raises:
-        UsageError: no label is about a battle of the log, or it is not clear of which data set.
-    """
-    if evidence.people is None:
-        because = "no labels of people were given (--labels)"
-        return [missing(key, title, because) for key, title in _PEOPLE]
-    battles, people = evidence.judged, evidence.people
-    with_dataset = people.datasets != (NO_DATASET,)
-    if not with_dataset:
-        _refuse_ambiguous(battles, people)
-    labels = _majority(people, with_dataset=with_dataset)
-    found = [
-        (row, label)
-        for row, (matchup, _) in enumerate(_matchups(battles, with_dataset=with_dataset))
-        if (label := labels.get(matchup)) is not None
-    ]
-    if not found:
-        raise UsageError(
-            f"none of the {len(people):,} labels is about a battle of this log; labels and "
-            "battles must name models, queries and data sets alike"
-        )
-    rows, of_lower = np.array(found, np.intp).T
-    matched = battles.take(rows)
-    truth = np.where(matched.model_a < matched.model_b, of_lower, -of_lower).astype(np.int8)
-    right = "the list that people prefer"
-    return agreement_figures(first_won(matched), truth, matched.query, _PEOPLE, right)
-
-
-def _majority(people: Battles, *, with_dataset: bool) -> dict[_Matchup, int]:
-    """+1, 0 or −1 for the lower model: what more than half of the labels say, else 0."""
-    votes: dict[_Matchup, Counter[int]] = defaultdict(Counter)
-    for matchup, vote in _matchups(people, with_dataset=with_dataset):
-        if matchup[0][1]:  # without a query_id it is about no battle
-            votes[matchup][vote] += 1
-    return {
-        matchup: next((sign for sign in (1, -1) if 2 * count[sign] > count.total()), 0)
-        for matchup, count in votes.items()
-    }
-
-
-def _matchups(battles: Battles, *, with_dataset: bool) -> list[tuple[_Matchup, int]]:
-    """What each battle was about, models by their codes' order, and who won: +1, 0, −1."""
-    models = np.array(battles.models, dtype=object)
-    lower = models[np.minimum(battles.model_a, battles.model_b)]
-    upper = models[np.maximum(battles.model_a, battles.model_b)]
-    about = zip(_asked(battles, with_dataset=with_dataset), lower, upper, strict=True)
-    return list(zip(about, winner_of_lower(battles).tolist(), strict=True))
-
-
-def _asked(battles: Battles, *, with_dataset: bool) -> list[tuple[str, str]]:
-    """Each battle's (data set, query_id); the data set is empty where labels have none."""
-    if battles.query_id is None:
-        return [("", "")] * len(battles)
-    return [
-        (battles.datasets[dataset] if with_dataset else "", battles.query_ids[query_id])
-        for dataset, query_id in zip(battles.dataset, battles.query_id, strict=True)
-    ]
-
-
-def _refuse_ambiguous(battles: Battles, people: Battles) -> None:
-    """Labels without a data set, about a query_id that two data sets of the log have."""
-    labelled = {query_id for _, query_id in _asked(people, with_dataset=False)}
-    home: dict[str, str] = {}
-    for dataset, query_id in sorted(set(_asked(battles, with_dataset=True))):
-        if query_id in labelled and home.setdefault(query_id, dataset) != dataset:
-            raise UsageError(
-                f"query_id {query_id!r} is in {home[query_id]} and in {dataset}, and the labels "
-                "do not say which they mean; add a column dataset"
-            )

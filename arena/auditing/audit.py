@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from arena.auditing.agreement import panel_figures, people_figures, qrels_figures, rank_figures
+from arena.auditing.agreement import panel_figures, qrels_figures, rank_figures
 from arena.auditing.bias import failure_figure, length_figure, tie_figures, transitivity_figure
 from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence
+from arena.auditing.people import among_figures, labelled_rows, people_figures
+from arena.auditing.people_bias import BattleBias, bias_figures, grade_bias, length_bias_figure
+from arena.auditing.people_grades import error_figure, grade_figures, graded_labels
 from arena.auditing.position_bias import order_figures, repeat_figure
-from arena.auditing.records import Audit
+from arena.auditing.records import Audit, AuditMetric
 from arena.auditing.trust import trust
 from arena.rating.battles import load_aliases
+from arena.rating.correction import REFUSED
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
 
@@ -48,6 +52,34 @@ def audit(
     return build_audit(frame_evidence(battles, aliases=names, labels=people))
 
 
+def _labels(evidence: AuditInput) -> list[AuditMetric]:
+    """What people's labels tell; without any, only that there are none."""
+    rows = labelled_rows(evidence)
+    figures = people_figures(evidence, rows)
+    if not evidence.labels and evidence.people is None:
+        return figures
+    by_grades = grade_bias(evidence)
+    bias = BattleBias(rows) if rows is not None else by_grades
+    return [
+        *figures,
+        *among_figures(rows),
+        *bias_figures(bias, evidence),
+        length_bias_figure(rows, evidence),
+        *grade_figures(graded_labels(evidence), evidence),
+        _error(evidence),
+    ]
+
+
+def _error(evidence: AuditInput) -> AuditMetric:
+    """The judge's systematic error, as `arena rate` measures it."""
+    if evidence.known is None:
+        return error_figure(None, "no label has a known probability of being asked")
+    settings = RatingSettings(n_permutations=0)
+    board = build_leaderboard(evidence.log, settings=settings, people=evidence.known)
+    refusals = (note for note in board.notes if note.startswith(REFUSED))
+    return error_figure(board.correction, next(refusals, "").removeprefix(REFUSED))
+
+
 def build_audit(evidence: AuditInput) -> Audit:
     """All figures, and what they come to."""
     log = evidence.log
@@ -59,7 +91,7 @@ def build_audit(evidence: AuditInput) -> Audit:
         transitivity_figure(evidence),
         *qrels_figures(evidence),
         *rank_figures(evidence, leaderboard),
-        *people_figures(evidence),
+        *_labels(evidence),
         *panel_figures(evidence),
         length_figure(evidence),
         *tie_figures(evidence),
@@ -73,5 +105,5 @@ def build_audit(evidence: AuditInput) -> Audit:
         queries=log.n_queries,
         datasets=tuple(log.datasets[code] for code in np.unique(log.dataset)),
         figures=figures,
-        notes=log.notes,
+        notes=(*log.notes, *(evidence.known.notes if evidence.known else ())),
     )

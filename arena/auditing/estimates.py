@@ -92,6 +92,47 @@ def coefficient(
     return Estimate(value, float(lower), float(upper), n, len(sums))
 
 
+def mean(
+    values: ArrayLike, cluster: ArrayLike, weight: ArrayLike | None = None, *, level: float = LEVEL
+) -> Estimate | None:
+    """Return the mean of values from −1 to 1, with Student's interval clustered by query.
+
+    The variance is that of a ratio, as in `share`. Where all values are the same, no variance
+    shows: each query then counts as one observation that could have been otherwise.
+
+    Args:
+        values: of each observation, (n,).
+        cluster: the query of each, codes from 0, (n,).
+        weight: of each, (n,); 1 where absent.
+        level: of the interval.
+
+    Returns:
+        None where there are no observations.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not values.size:
+        return None
+    own = np.ones_like(values) if weight is None else np.asarray(weight, dtype=np.float64)
+    _, code = np.unique(np.asarray(cluster), return_inverse=True)
+    x, n = np.bincount(code, own * values), np.bincount(code, own)
+    value, n_queries = float(x.sum() / n.sum()), len(n)
+    if n_queries < 2:
+        return Estimate(value, None, None, len(values), n_queries)
+    variance = n_queries / (n_queries - 1) * float(((x - value * n) ** 2).sum()) / n.sum() ** 2
+    if np.ptp(values) > 0:
+        half = _student_quantile(n_queries - 1, level) * float(np.sqrt(variance))
+    else:
+        half = _wilson(0.0, n_queries, NormalDist().inv_cdf((1 + level) / 2))[1]
+    ends = max(value - half, -1.0), min(value + half, 1.0)
+    return Estimate(value, *ends, len(values), n_queries)
+
+
+def relative(weight: ArrayLike) -> Floats:
+    """Return weights with mean 1, so that they sum to the number of observations."""
+    weight = np.asarray(weight, dtype=np.float64)
+    return np.asarray(weight / weight.mean(), dtype=np.float64) if weight.size else weight
+
+
 def sums_by_cluster(values: Floats, cluster: ArrayLike) -> Floats:
     """Sum the rows of each cluster: (n, d) → (n_clusters, d)."""
     _, code = np.unique(np.asarray(cluster), return_inverse=True)
@@ -139,6 +180,37 @@ def krippendorff_alpha(sums: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = (n**2 - (counts**2).sum(axis=1)) / (n - 1)
     return _beyond_chance(disagreement, expected)
+
+
+def gwet_ac1(sums: Floats) -> Floats:
+    """Return AC1 = (p_a − p_e) / (1 − p_e), (draws, 2 + c) of `ac1_sums` → (draws,).
+
+    p_e = Σ π_k (1 − π_k) / (c − 1), where π_k is the share of verdict k. Unlike kappa and alpha it
+    stays high where people agree and nearly all verdicts are the same (Gwet 2008,
+    doi:10.1348/000711006X126600). NaN where no item has two verdicts.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        observed = sums[:, 0] / sums[:, 1]
+        usual = sums[:, 2:] / sums[:, 2:].sum(axis=1, keepdims=True)
+    expected = (usual * (1 - usual)).sum(axis=1) / (usual.shape[1] - 1)
+    return _beyond_chance(1 - observed, 1 - expected)
+
+
+def ac1_sums(counts: NDArray[np.int64] | Floats, weight: ArrayLike | None = None) -> Floats:
+    """Return per item: its agreement, 1 if it has two verdicts, and its share of each verdict.
+
+    Args:
+        counts: how many raters gave an item each verdict of the scale, (n_items, c).
+        weight: of each item, (n_items,); 1 where absent.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    raters = counts.sum(axis=1)
+    paired = raters >= 2
+    agreement = (counts * (counts - 1)).sum(axis=1) / np.maximum(raters * (raters - 1), 1)
+    usual = counts / np.maximum(raters, 1)[:, None]
+    sums = np.column_stack([np.where(paired, agreement, 0), paired, usual])
+    own = np.ones(len(counts)) if weight is None else np.asarray(weight, dtype=np.float64)
+    return np.asarray(sums * own[:, None], dtype=np.float64)
 
 
 def alpha_sums(counts: NDArray[np.int64] | Floats) -> Floats:

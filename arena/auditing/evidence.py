@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
+from arena.experiment.people import peoples_labels
 from arena.rating.battles import Battles, from_frame, load_battles
+from arena.rating.peoples_labels import PeoplesLabels
 from arena.records import Failure
 from arena.store.folder import Folder
+from arena.store.labels import Label, read_labels
 from arena.store.log_lines import battle_lines, read_failures
+from arena.store.manifest import read_manifest
 from arena.store.per_query import ShownList, read_lists
 
 if TYPE_CHECKING:
@@ -38,7 +42,13 @@ class AuditInput:
     """(data set, model) → query_id → the list that the judge was shown."""
     ndcg_at_10: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(data set, model) → mean over queries."""
-    people: Battles | None = None  #: verdicts of people
+    people: Battles | None = None  #: verdicts of people in a file of their own
+    labels: tuple[Label, ...] = ()  #: what people say of the log's battles and documents
+    known: PeoplesLabels | None = None
+    """The labels of known probability, with lists and the judge's grades of documents."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The experiment's arena.toml where labels need it, under the models' own names."""
+    aliases: Mapping[str, str] = field(default_factory=dict)  #: other spelling → model
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
     judged = battles if same is None else battles.take(np.flatnonzero(~same))
     if not len(judged):
         raise UsageError(f"{path}: no judge decided any of these battles: all lists are identical")
+    labelled = labels is None and Folder(path).is_experiment
+    own = read_labels(path) if labelled else ()
     return AuditInput(
         log=battles,
         judged=judged,
@@ -68,6 +80,10 @@ def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None
         lists=_lists(path, battles.datasets, aliases),
         ndcg_at_10=_ndcg_at_10(path, battles.datasets, aliases),
         people=None if labels is None else _people(labels, aliases),
+        labels=tuple(_aliased(label, aliases) for label in own),
+        known=peoples_labels([path], aliases=aliases) if own else None,
+        config=read_manifest(path)["config"] if own else {},
+        aliases=aliases,
     )
 
 
@@ -78,6 +94,13 @@ def frame_evidence(
     battles = from_frame(frame, aliases=aliases)
     people = None if labels is None else _people(labels, aliases)
     return AuditInput(battles, battles, people=people)
+
+
+def _aliased(label: Label, aliases: Mapping[str, str]) -> Label:
+    a, b = label.model_a, label.model_b
+    if a is None or b is None:
+        return label
+    return replace(label, model_a=aliases.get(a, a), model_b=aliases.get(b, b))
 
 
 def _people(path: Path, aliases: Mapping[str, str]) -> Battles:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["reliable", "use with caution", "unreliable"]
-Unit = Literal["share", "elo", "coefficient"]
+Unit = Literal["share", "difference", "elo", "elo sd", "coefficient"]
+"""A difference is one of shares, from −1 to 1; an sd is never below 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Part:
     name: str
     value: float
     n: int  #: observations of this part
+    lower: float | None = None  #: of an interval, where a part has one
+    upper: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class AuditMetric:
     of: str  #: what the observations are: "battles", "home-and-away pairs"
     meaning: str  #: what it means for the reader; without an estimate: why there is none
     parts: tuple[Part, ...] = ()
+    table: tuple[tuple[float, ...], ...] = ()
+    """Shares of observations: a row for each answer of people, a column for each of the judge."""
     decides: bool = True  #: False where more than the judge is in it, so that it proves nothing
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena.auditing.records import Audit, AuditMetric, Estimate
+from arena.auditing.records import Audit, AuditMetric, Estimate, Part, Unit
 from arena.rating.leaderboard_table import DEFAULT_WIDTH
 from arena.terminal import count, encodable, plain_console, printable, screen
 
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 _COLOURS = {"reliable": "green", "use with caution": "yellow", "unreliable": "red"}
 _PARTS_SHOWN = 8
+_FORMATS: Mapping[Unit, str] = {
+    "share": "{:.1%}",
+    "difference": "{:+.1%}",
+    "elo": "{:+.0f} Elo",
+    "elo sd": "{:.0f} Elo",
+    "coefficient": "{:.2f}",
+}
+_ENDS: Mapping[Unit, tuple[int, str]] = {
+    "share": (100, ".0f"),
+    "difference": (100, "+.0f"),
+    "elo": (1, "+.0f"),
+    "elo sd": (1, ".0f"),
+    "coefficient": (1, ".2f"),
+}
+"""Factor and format of an interval's ends."""
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
@@ -110,11 +125,22 @@ def _notes(audit: Audit, encoding: str) -> Table:
 
 def _meaning(figure: AuditMetric) -> str:
     # One part that is the whole says nothing new.
-    told = [p for p in figure.parts if figure.estimate is None or p.n < figure.estimate.n]
-    parts = [f"{part.name} {_short(part.value, figure)}" for part in told[:_PARTS_SHOWN]]
+    told = [
+        part
+        for part in figure.parts
+        if figure.estimate is None or part.n < figure.estimate.n or part.lower is not None
+    ]
+    parts = [_part(part, figure) for part in told[:_PARTS_SHOWN]]
     hidden = len(told) - len(parts)
     more = [f"{hidden} more in --json"] if hidden else []
     return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
+
+
+def _part(part: Part, figure: AuditMetric) -> str:
+    shown = f"{part.name} {_short(part.value, figure)}"
+    if part.lower is None or part.upper is None:
+        return shown
+    return f"{shown} ({_ends(part.lower, part.upper, figure)})"
 
 
 def _grid(*justify: Literal["left", "right"]) -> Table:
@@ -127,17 +153,18 @@ def _grid(*justify: Literal["left", "right"]) -> Table:
 
 
 def _value(value: float, figure: AuditMetric) -> str:
-    if figure.unit == "share":
-        return f"{value:.1%}"
-    return f"{value:+.0f} Elo" if figure.unit == "elo" else f"{value:.2f}"
+    return _FORMATS[figure.unit].format(value)
 
 
 def _interval(estimate: Estimate, figure: AuditMetric) -> str:
     if estimate.lower is None or estimate.upper is None:
         return ""
-    scale = 100 if figure.unit == "share" else 1
-    shown = {"share": ".0f", "elo": "+.0f", "coefficient": ".2f"}[figure.unit]
-    return f"{scale * estimate.lower:{shown}} to {scale * estimate.upper:{shown}}"
+    return _ends(estimate.lower, estimate.upper, figure)
+
+
+def _ends(lower: float, upper: float, figure: AuditMetric) -> str:
+    scale, shown = _ENDS[figure.unit]
+    return f"{scale * lower:{shown}} to {scale * upper:{shown}}"
 
 
 def _short(value: float, figure: AuditMetric) -> str:
@@ -163,5 +190,11 @@ def _figure_json(figure: AuditMetric) -> dict[str, Any]:
         "queries": estimate.n_queries if estimate else 0,
         "meaning": figure.meaning if estimate else None,
         "because": None if estimate else figure.meaning,
-        "parts": [asdict(part) for part in figure.parts],
+        "parts": [_part_json(part) for part in figure.parts],
+        **({"table": [list(row) for row in figure.table]} if figure.table else {}),
     }
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    """A part as a JSON object; its interval only where it has one."""
+    return {name: value for name, value in asdict(part).items() if value is not None}

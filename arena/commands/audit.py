@@ -15,8 +15,8 @@ from arena.terminal import printable_json
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Compare the judge with people's verdicts: a file with query_id, model_a, model_b, winner "
-    "and optionally dataset.",
+    help="Compare the judge with people's verdicts in a file with query_id, model_a, model_b, "
+    "winner and optionally dataset; default: the labels of `arena label` in the experiment.",
 )
 @click.option(
     "--aliases",

@@ -25,6 +25,7 @@ from arena.rating.document_grades import (
     GradeEstimate,
     estimate_grades,
     grade_rectifiers,
+    graded_documents,
     implied_gains,
 )
 from arena.rating.document_weights import document_weights
@@ -50,6 +51,9 @@ from arena.rating.prediction_powered import (
 from arena.rating.rate_rows import Rated, comparisons_of, ranked
 
 Unit = Literal["battle", "document"]
+REFUSED = "people's labels do not correct the ratings: "
+"""Begins the note that says why."""
+
 LEAST_LABELS = 5
 """Fewer answers correct nothing."""
 
@@ -139,7 +143,7 @@ def _why_not(people: PeoplesLabels, rated: Rated, settings: RatingSettings) -> s
 
 
 def _refused(rated: Rated, why: str, how: Correct) -> tuple[Rated, None]:
-    message = f"people's labels do not correct the ratings: {why}"
+    message = f"{REFUSED}{why}"
     if how != "auto":
         raise UsageError(f"--correct {how}: {why}")
     return replace(rated, notes=(*rated.notes, message)), None
@@ -293,29 +297,14 @@ def _documents(table: _Table, people: PeoplesLabels) -> Iterator[_DatasetDocumen
             [table.names[code][1] for code in queries],
             top_k=people.top_k,
         )
-        keys = [
-            (dataset, weights.query_ids[query], doc_id)
-            for query, doc_id in zip(weights.query.tolist(), weights.doc_ids, strict=True)
-        ]
-        by_judge = bool(people.gains) and all(key in people.gains for key in keys)
-        points = _points(table.labelled)[queries][:, columns]
-        judge = (
-            np.array([people.gains[key] for key in keys])
-            if by_judge
-            else implied_gains(weights, points)
-        )
-        answers = [people.documents.get(key) for key in keys]
-        yield _DatasetDocuments(
-            GradedDocuments(
-                weights,
-                judge,
-                np.array([0.0 if a is None else a.value for a in answers]),
-                np.array([0.0 if a is None else a.inverse for a in answers]),
-            ),
-            np.array(queries, np.intp),
-            columns,
-            by_judge,
-        )
+        graded = graded_documents(weights, dataset, people)
+        by_judge = graded is not None
+        if graded is None:
+            points = _points(table.labelled)[queries][:, columns]
+            implied = implied_gains(weights, points)
+            graded = graded_documents(weights, dataset, people, otherwise=implied)
+        if graded is not None:
+            yield _DatasetDocuments(graded, np.array(queries, np.intp), columns, by_judge)
 
 
 def _points(labelled: LabelledBattles) -> Floats:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from arena.rating.comparisons import Floats
 from arena.rating.document_weights import DocumentWeights
 from arena.rating.label_estimates import JudgeError, LabelEstimate, meat, shrink
+from arena.rating.peoples_labels import PeoplesLabels
 
 _RIDGE = 1e-12
 """Keeps the slope finite where the judge gave one grade to all."""
@@ -64,6 +65,42 @@ class GradeEstimate:
     def covariance(self) -> Floats:
         """Of the mean, clustered by query, (m, m)."""
         return meat(self.by_query) / len(self.by_query) ** 2
+
+
+def graded_documents(
+    weights: DocumentWeights,
+    dataset: str,
+    people: PeoplesLabels,
+    *,
+    otherwise: Floats | None = None,
+) -> GradedDocuments | None:
+    """Join the documents of a data set with people's labels and the judge's grades.
+
+    Args:
+        weights: of its documents.
+        dataset: its name.
+        people: labels, and the judge's grades.
+        otherwise: stands for the judge's grades where it did not grade all of the documents.
+
+    Returns:
+        None where the judge did not grade all, and nothing stands for its grades.
+    """
+    keys = [
+        (dataset, weights.query_ids[query], doc_id)
+        for query, doc_id in zip(weights.query.tolist(), weights.doc_ids, strict=True)
+    ]
+    if people.gains and all(key in people.gains for key in keys):
+        judge = np.array([people.gains[key] for key in keys])
+    elif otherwise is not None:
+        judge = otherwise
+    else:
+        return None
+    answers = [people.documents.get(key) for key in keys]
+    value, inverse = (
+        np.array([0.0 if a is None else getattr(a, name) for a in answers])
+        for name in ("value", "inverse")
+    )
+    return GradedDocuments(weights, judge, value, inverse)
 
 
 def estimate_grades(documents: GradedDocuments) -> GradeEstimate:

@@ -299,7 +299,7 @@ def more_queries(
     needed = queries_to_separate(fit, open_pairs, tail=sure.tail)
     plans, shares = [], query_shares(fit)
     for pair, queries in zip(open_pairs, needed.tolist(), strict=True):
-        if queries > _MOST_QUERIES:
+        if not queries <= _MOST_QUERIES:  # nor where no variance shows and it is not a number
             continue
         more = max(math.ceil(queries) - fit.n_clusters, 1)
         battles = math.ceil(more * battles_per_query)
