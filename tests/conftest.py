@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,13 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 pytest_xdist_make_scheduler = pytest.hookimpl(tryfirst=True, optionalhook=True)(together.scheduler)
 pytest_collection_modifyitems = together.mark
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imports_uncollected() -> None:
+    """Keep the garbage collector from what is imported: each run of arena has it look at all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ A test of the start itself, or of what the interpreter prints at its end, starts
 from __future__ import annotations
 
 import functools
+import gc
 import multiprocessing
 import os
 import resource
@@ -156,6 +157,7 @@ def start_arena(
 
 
 def _run(start: _Start, stdout: str, stderr: Connection) -> None:
+    gc.freeze()  # what is imported
     os.dup2(os.open(stdout, os.O_WRONLY), 1)
     os.dup2(stderr.fileno(), 2)
     stderr.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_an_experiment_with_the_qrels_judge_ranks_the_models_as_their_lists_dese
     assert [row.model for row in leaderboard.overall] == ["strong", "middling", "weak"]
     assert leaderboard.battles == N_BATTLES == summary.n_judged
     assert leaderboard.overall[0].metrics["ndcg@10"] == 1.0
+
+
+def test_a_run_keeps_from_the_collector_what_its_program_kept_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    gc.freeze()
+    play(write_experiment(tmp_path / "frozen"))
+    assert gc.get_freeze_count() > 0
+
+    gc.unfreeze()
+    play(write_experiment(tmp_path / "free"))
+    assert gc.get_freeze_count() == 0
+
+    gc.freeze()
 
 
 def test_a_title_that_was_edited_is_judged_anew(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -93,6 +94,7 @@ def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:
     }
 
 
+@functools.cache  # reads and parses a file
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
