@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import tomllib
@@ -34,6 +35,7 @@ from arena.site.data_files import (
     hold_against,
     shown_chunk_size,
 )
+from arena.site.gather import current_leaderboard
 from arena.site.log_columns import Log, read_log
 from arena.site.model_pages import extreme_queries
 from arena.site.render import FILTERS
@@ -702,3 +704,26 @@ def test_lists_of_long_documents_share_a_file_with_fewer_others(tmp_path: Path) 
         sizes[length] = shown_chunk_size({"docs": texts})
 
     assert sizes == {10: MOST_SHOWN, 100_000: 3, 1_000_000: 1}
+
+
+def test_a_leaderboard_of_a_log_that_has_grown_meanwhile_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(write_experiment(tmp_path))
+    folder = tmp_path / "runs" / "x"
+    (folder / "leaderboard.json").unlink(missing_ok=True)
+
+    def rate_while_the_log_grows(paths: list[Path]) -> object:
+        leaderboard = rate_files(paths)
+        log = folder / "battles.jsonl"
+        os.utime(log, ns=(log.stat().st_atime_ns, log.stat().st_mtime_ns + 1_000_000_000))
+        return leaderboard
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arena.site.gather.rate_files", rate_while_the_log_grows)
+        current_leaderboard(folder)
+    kept_meanwhile = (folder / "leaderboard.json").exists()
+    current_leaderboard(folder)
+
+    assert not kept_meanwhile
+    assert (folder / "leaderboard.json").exists()

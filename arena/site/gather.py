@@ -119,14 +119,21 @@ def current_leaderboard(path: Path) -> Leaderboard:
     if not path.is_dir():
         return rate_files([path])
     folder = Folder(path)
-    newest = max(file.stat().st_mtime_ns for file in folder.rated())
+    newest = _newest_change(folder)
     file = folder.leaderboard
     if file.is_file() and file.stat().st_mtime_ns >= newest and (kept := last_leaderboard(path)):
         return kept
     leaderboard = rate_files([path])
+    if _newest_change(folder) != newest:
+        return leaderboard  # of a log that has grown since: it must not replace a newer one
     with contextlib.suppress(WriteError):  # what belongs to somebody else can be shown all the same
         write_leaderboard(leaderboard, path)
     return leaderboard
+
+
+def _newest_change(folder: Folder) -> int:
+    """Return when a file that ratings are made of was last changed, in nanoseconds."""
+    return max(file.stat().st_mtime_ns for file in folder.rated())
 
 
 def _leaderboard(path: Path, log: Log) -> Leaderboard:
