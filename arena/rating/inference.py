@@ -311,5 +311,5 @@ def _expanded_quantile(tail: float, df: Floats) -> Floats:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    reach: Floats = np.polynomial.polynomial.polyval(1 / df, terms)
+    reach: Floats = np.polyval(terms[::-1], 1 / df)
     return reach
