@@ -1,7 +1,7 @@
-"""Try every data set, model and judge of an experiment, all at the same time.
+"""Test every data set, model and judge of an experiment, all at the same time.
 
-Each has a thread of its own, and one deadline holds for all: whatever hangs is a row that says so.
-A data set of many documents is no hang: time counts from the last of them that was read.
+Each has a thread of its own, and one deadline holds for all: a test that hangs is a failed row. The
+time counts from the last document that was read, so a large data set does not fail.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Return whether nothing failed."""
         return all(row.outcome != "failed" for row in self.rows)
 
     @property
     def missing_keys(self) -> tuple[str, ...]:
-        """The environment variables that have to be set."""
+        """Return the environment variables that you have to set."""
         return tuple(dict.fromkeys(row.missing_key for row in self.rows if row.missing_key))
 
     @property
     def cost_usd(self) -> float:
-        """What the check cost, as far as prices are known."""
+        """Return the cost of the check, as far as prices are known."""
         return sum(row.cost_usd or 0.0 for row in self.rows)
 
     @property
     def n_unpriced(self) -> int:
-        """Rows that took tokens of an unknown price."""
+        """Return the number of rows that used tokens of an unknown price."""
         return sum(bool(row.tokens) and row.cost_usd is None for row in self.rows)
 
 
@@ -105,7 +105,7 @@ class _Heard:
         self.changed_at = time.monotonic()
 
     def say(self, line: str) -> None:
-        """What there is to say is in the data set's notes."""
+        """Ignore the line: the data set's notes have the same."""
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
@@ -132,7 +132,7 @@ def _trials(config: Config, means: Means, heard: Mapping[str, _Heard]) -> list[_
     }
 
     def datasets() -> list[Dataset] | None:
-        """All of them, once they are there."""
+        """Return all data sets, once they are loaded."""
         try:
             return [dataset.result() for dataset in loading.values()] if heard else None
         except Exception:  # noqa: BLE001  whatever it was, a row of its own says so
@@ -158,7 +158,7 @@ def _trials(config: Config, means: Means, heard: Mapping[str, _Heard]) -> list[_
 
 
 def _started(work: Callable[[], T]) -> Future[T]:
-    """What a thread of its own will have found out; it does not keep the process from ending."""
+    """Return the future result of a daemon thread, which does not keep the process from ending."""
     future: Future[T] = Future()
 
     def do() -> None:
@@ -174,7 +174,7 @@ def _started(work: Callable[[], T]) -> Future[T]:
 def _wait(
     trials: Sequence[_Trial], heard: Mapping[str, _Heard], reporter: Reporter, timeout_s: float
 ) -> None:
-    """Until all are done, or nothing has moved for too long."""
+    """Wait until all are done, or nothing has progressed for too long."""
     began = time.monotonic()
     pending = {trial.row for trial in trials}
     with reporter.stage("checked", len(trials)) as stage:

@@ -69,7 +69,7 @@ class Means:
 
 
 def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
-    """Have a model rank something.
+    """Try a model: let it rank something.
 
     Args:
         model: any kind.
@@ -95,7 +95,7 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
 
 
 def kind_of(model: ModelConfig) -> str:
-    """What kind of model it is, in a word or two."""
+    """Return the kind of model, in a word or two."""
     if model.run is not None:
         return "run file"
     if model.command is not None:
@@ -110,7 +110,7 @@ def _runs_here(model: ModelConfig) -> bool:
 
 
 def _try_embedder(model: ModelConfig) -> Row:
-    """One request for documents, the query's text among them, and one for the query."""
+    """Send one request for documents, with the query's text among them, and one for the query."""
     with open_embedder(model, _TINY.corpus, retry=PATIENCE) as embedder:
         documents = embedder.embed([GOOD.text, POOR.text, QUERY.text], "document")
         query = embedder.embed([QUERY.text], "query")
@@ -133,7 +133,7 @@ def _try_embedder(model: ModelConfig) -> Row:
 
 
 def _checked(model: ModelConfig, documents: NDArray[np.float32], query: NDArray[np.float32]) -> int:
-    """The dimension of the vectors.
+    """Return the dimension of the vectors.
 
     Raises:
         ApiError: they are not what was asked for.
@@ -178,7 +178,7 @@ def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
 
 
 def _try_command(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
-    """A program knows its own corpus alone, so it is asked one query of each data set."""
+    """Ask a program one query of each data set, because it knows only its own corpus."""
     if (loaded := datasets()) is None:
         return Row(model.name, "command", "not tried", "not tried", "needs the data sets")
     notes, latency_ms = [], None
@@ -230,7 +230,7 @@ _PER_WORD: Final = 1.4
 
 
 def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
-    """Have a judge decide a matchup with an obvious answer, by its own prompt.
+    """Try a judge: let it decide a matchup with an obvious answer, by its own prompt.
 
     Raises:
         ArenaError: it does not work; an unreadable reply is no verdict.
@@ -271,7 +271,7 @@ def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
 
 
 async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
-    """The verdict on a tiny matchup, and a remark on one as long as the battles'."""
+    """Return the verdict on a tiny matchup, and a note on one as long as the battles'."""
     until = time.monotonic() + means.timeout_s
     prompt = load_prompt(prompt_name(config), folder=means.folder)
     async with Api(endpoint_of(config), retry=PATIENCE) as api:
@@ -293,7 +293,7 @@ async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
 
 
 def _long_exhibit(config: JudgeConfig, top_k: int) -> JudgeInput:
-    """Lists as long as the experiment's; a pointwise judge reads one document at a time."""
+    """Return lists as long as the experiment's; a pointwise judge reads one document at a time."""
     words = (GOOD.text + " " + POOR.text).split()
     text = " ".join(islice(cycle(words), config.document_words))
     n_documents = 1 if config.kind == "pointwise" else top_k

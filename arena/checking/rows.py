@@ -51,7 +51,7 @@ class Row:
 
 
 def failed(name: str, kind: str, error: Exception, *, cost_usd: float | None = None) -> Row:
-    """The row of what does not work, whatever it was that went wrong."""
+    """Return the row of a failed test, for any error."""
     # Ours are built of foreign text that was shortened already, and end in the remedy.
     line = " ".join(str(error).split())
     if not isinstance(error, ArenaError):

@@ -26,7 +26,7 @@ _ANY_WIDTH: Final = 10_000
 def render_report(
     report: Report, *, width: int | None = None, colour: bool = False, encoding: str = "utf-8"
 ) -> str:
-    """One row for everything that was tried; below it what is wrong, in whole sentences.
+    """Return one row for each test, and below the table what is wrong, in whole sentences.
 
     Args:
         report: what was found.
@@ -61,7 +61,7 @@ def _note(row: Row) -> str:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    """What no cell has room for."""
+    """Yield the lines that no cell has room for."""
     alike: dict[str, list[str]] = {}
     for row in report.rows:
         for line in (row.problem, *(row.notes[1:] if row.kind == "data set" else ())):
@@ -82,7 +82,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """For programs."""
+    """Return the report for programs."""
     return {
         "ok": report.ok,
         "cost_usd": report.cost_usd,

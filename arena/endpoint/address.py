@@ -36,7 +36,7 @@ class Endpoint:
 
 
 def find_base_url(endpoint: Endpoint) -> str:
-    """The endpoint's address.
+    """Return the endpoint's address.
 
     Raises:
         FatalApiError: it is not http, names no host, or carries a password or a key.
@@ -63,7 +63,7 @@ def find_base_url(endpoint: Endpoint) -> str:
 
 
 def is_own(endpoint: Endpoint) -> bool:
-    """Whether an endpoint is likely a server of one's own: on this machine or network.
+    """Return whether an endpoint is likely your own server: on this machine or network.
 
     Such a server often works on one call at a time, as none that is rented out does. No name is
     looked up.
@@ -80,7 +80,7 @@ def is_own(endpoint: Endpoint) -> bool:
 
 
 def find_key(endpoint: Endpoint) -> str:
-    """The endpoint's key, or a placeholder where it needs none.
+    """Return the endpoint's key, or a placeholder if it needs none.
 
     OPENAI_API_KEY goes to OpenAI, or where OPENAI_BASE_URL in the same environment points; to
     any other address goes only the key that is named for it.
@@ -106,19 +106,19 @@ def find_key(endpoint: Endpoint) -> str:
 
 
 def key_place(endpoint: Endpoint) -> str:
-    """What to check where the endpoint refuses the key: the variable, or that there is none."""
+    """Return what to check if the endpoint refuses the key."""
     if find_key(endpoint) == NO_KEY:
         return "api_key_env, since no key was sent"
     return f"the key in {endpoint.api_key_env or 'OPENAI_API_KEY'}"
 
 
 def shown(url: str) -> str:
-    """A checked address without its query, which may hold a token."""
+    """Return a checked address without its query, which may hold a token."""
     return url.partition("?")[0].partition("#")[0]
 
 
 def identity(url: str) -> str:
-    """What tells a checked address from others: all of it, for a deployment may be in its query."""
+    """Return the identity of a checked address: all of it, as its query may name a deployment."""
     return url.partition("#")[0].removesuffix("?")
 
 

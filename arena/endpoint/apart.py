@@ -15,7 +15,7 @@ Progress = Callable[[int, int], None]
 
 
 def run_here(coroutine: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, on uvloop where there is one."""
+    """Run a coroutine as `asyncio.run` does, on uvloop if it is installed."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:

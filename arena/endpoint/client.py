@@ -117,12 +117,12 @@ class Api:
 
     @property
     def base_url(self) -> str:
-        """Where requests go, without the query: fit to be shown."""
+        """Return the address without the query: safe to show."""
         return shown(find_base_url(self._endpoint))
 
     @property
     def identity(self) -> str:
-        """What tells this endpoint from every other: its whole address."""
+        """Return the identity of this endpoint: its whole address."""
         return identity(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
@@ -138,7 +138,7 @@ class Api:
     async def post(
         self, path: str, body: Mapping[str, Any], *, n_items: int = 0, fare: Fare = UNCOUNTED
     ) -> ApiReply:
-        """Send a JSON body, again and again as long as that may help.
+        """Send a JSON body; retry while that may help.
 
         Args:
             path: under base_url.
@@ -164,19 +164,19 @@ class Api:
                 raise
 
     def log(self, line: str) -> None:
-        """Tell whoever is told of outages."""
+        """Report an outage."""
         if self._on_event:
             self._on_event(line)
 
     def halt(self) -> None:
-        """Send nothing more: calls on the wire finish, those that wait to be sent fail.
+        """Stop sending: calls on the wire finish, waiting calls fail.
 
         They raise a `FatalApiError` with the reason ``halted``.
         """
         self._stop(FatalApiError("halted", "the run was stopped before this call was sent"))
 
     async def _again(self, first: TransientApiError, call: _Call) -> ApiReply:
-        """All attempts after the first, which is only told here how it ended."""
+        """Send all attempts after the first, whose result is given."""
         made = counted = late = empty = 0
         last = first
 
@@ -219,7 +219,7 @@ class Api:
         return replace(reply, attempts=made)
 
     async def _attempt(self, call: _Call) -> ApiReply:
-        """One request, as soon as it may be sent, and can be paid for."""
+        """Send one request, as soon as the limits and the budget allow it."""
         if self._breaker.is_open:
             await self._breaker.clear()
         await self._limiter.clear(len(call.content))
@@ -230,7 +230,7 @@ class Api:
             return await self._send(call, bill)
 
     async def _send(self, call: _Call, bill: Bill) -> ApiReply:
-        """One request, now."""
+        """Send one request now."""
         started = time.perf_counter()
         try:
             reply = await self._request(call, bill)
@@ -247,7 +247,7 @@ class Api:
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
     async def _request(self, call: _Call, bill: Bill) -> dict[str, Any]:
-        """The endpoint's reply, or what its refusal means."""
+        """Return the endpoint's reply, or raise the meaning of its refusal."""
         status, headers, raw = await self._exchange(call, bill)
         self._limiter.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
@@ -266,7 +266,7 @@ class Api:
         return blank_json(reply) if may_tell(raw) else reply
 
     async def _exchange(self, call: _Call, bill: Bill) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body; what surely is not billed is free."""
+        """Return status, headers and body; an attempt that is surely not billed is free."""
         if self._wire is None:
             raise RuntimeError("an Api is used inside `async with`")
         try:
@@ -296,7 +296,7 @@ class Api:
         error.excused = self._breaker.is_open
 
     async def _probe(self) -> bool:
-        """Whether the endpoint answers what it answered last."""
+        """Return whether the endpoint still answers its last answered request."""
         call = self._sample
         if call is None:
             return True
@@ -366,7 +366,7 @@ class Api:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, on uvloop where there is one; where a loop runs already, in another thread.
+    """Run a coroutine on uvloop if there is one; in another thread if a loop already runs.
 
     A notebook runs its cells inside an event loop, and a thread holds only one loop that runs.
     """
@@ -378,7 +378,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _limiter_settings(endpoint: Endpoint) -> LimiterSettings:
-    """How fast an endpoint is asked before anything is known of it."""
+    """Return the initial speed of requests to an endpoint."""
     if endpoint.concurrency != "auto":
         return LimiterSettings.fixed(endpoint.concurrency)
     if is_own(endpoint):
@@ -387,7 +387,7 @@ def _limiter_settings(endpoint: Endpoint) -> LimiterSettings:
 
 
 def _error(state: tenacity.RetryCallState) -> TransientApiError:
-    """What the last attempt ended with; tenacity asks only after such an error."""
+    """Return the error of the last attempt; tenacity asks only after one."""
     error = state.outcome.exception() if state.outcome else None
     return error if isinstance(error, TransientApiError) else TransientApiError("none", "")
 

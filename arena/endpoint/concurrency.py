@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def new_runner() -> asyncio.Runner:
-    """A runner that keeps one loop, and so its connections, open; on uvloop where there is one."""
+    """Return a runner that keeps one loop and its connections open; on uvloop if there is one."""
     try:
         import uvloop  # noqa: PLC0415
     except ImportError:
@@ -30,7 +30,7 @@ async def work_off(
     workers: int,
     stop: asyncio.Event,
 ) -> None:
-    """Settle items, several at a time; whatever goes wrong, what is under way is finished first.
+    """Run items, several at a time; after an error, finish those under way first.
 
     Args:
         items: one is taken only when it may begin.
@@ -65,14 +65,14 @@ async def work_off(
 
 
 def foreseen(error: Exception) -> ArenaError:
-    """An error that people can read in one line, whatever it was."""
+    """Return an error in one line, for any exception."""
     return error if isinstance(error, ArenaError) else UnforeseenError(error)
 
 
 def as_done(
     runner: asyncio.Runner, requests: Iterable[tuple[K, Coroutine[Any, Any, T]]], *, at_once: int
 ) -> Iterator[tuple[K, T]]:
-    """Await requests, several at a time; yield each name and result as soon as it is there.
+    """Await requests, several at a time; yield each name and result as soon as it arrives.
 
     After a failure nothing new is asked, but what is already on its way is still yielded.
 
@@ -156,7 +156,7 @@ class Climb:
         self._latencies_s: list[float] = []
 
     def answered(self, latency_s: float, now: float, limit: int) -> int:
-        """The number in flight after one more answer, given what it is now."""
+        """Return the number in flight after one more answer, given the present number."""
         if now - latency_s < self._began_at:
             return limit  # sent before the last change, it says nothing about it
         self._latencies_s.append(latency_s)

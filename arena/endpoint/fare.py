@@ -16,10 +16,10 @@ class Bill(Protocol):
     """One attempt at a request."""
 
     def free(self) -> None:
-        """It was refused, or never reached the endpoint."""
+        """Record that it was refused, or never reached the endpoint."""
 
     def answered(self, body: Mapping[str, Any]) -> None:
-        """It was answered by this."""
+        """Record the answer."""
 
 
 class Fare(Protocol):
@@ -37,10 +37,10 @@ class _Nothing:
     """The bill of a request that nobody counts."""
 
     def free(self) -> None:
-        """See `Bill`."""
+        """Ignore it; see `Bill`."""
 
     def answered(self, body: Mapping[str, Any]) -> None:
-        """See `Bill`."""
+        """Ignore it; see `Bill`."""
 
 
 class _Uncounted:

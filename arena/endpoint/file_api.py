@@ -51,7 +51,7 @@ class Patience:
     longest_s: float = 60.0  #: no wait is longer, whatever the endpoint asks for
 
     def wait_s(self, attempt: int, error: ApiError) -> float:
-        """How long to wait after a failed attempt, counted from 1."""
+        """Return how long to wait after a failed attempt, counted from 1."""
         asked_s = error.retry_after_s if isinstance(error, TransientApiError) else None
         grown_s = self.base_s * 2 ** (attempt - 1)
         wait_s = grown_s if asked_s is None else asked_s
@@ -74,7 +74,7 @@ class FileApi:
 
     @property
     def base_url(self) -> str:
-        """Where requests go, without the query: fit to be shown."""
+        """Return the address without the query: safe to show."""
         return shown(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
@@ -87,7 +87,7 @@ class FileApi:
             await self._client.aclose()
 
     async def upload(self, path: Path, *, purpose: str) -> str:
-        """Upload a file; returns what the endpoint calls it.
+        """Upload a file; return the endpoint's id of it.
 
         Raises:
             ApiError: it was not taken.
@@ -117,7 +117,7 @@ class FileApi:
         return await self._patiently(ask)
 
     async def download(self, file_id: str, *, most: int) -> bytes:
-        """Read a file, whatever is in it.
+        """Read a file of any content.
 
         Args:
             file_id: what the endpoint calls it.
@@ -208,7 +208,7 @@ class FileApi:
 
 
 def segment(name: str) -> str:
-    """A name of the endpoint's as one part of a path, whatever is in it."""
+    """Return a name from the endpoint as one part of a path, safely quoted."""
     return quote(name, safe="")
 
 

@@ -104,7 +104,7 @@ class TransientApiError(ApiError):
 def refusal(
     status: int, body: bytes, headers: Mapping[str, str], *, key: str = "the key"
 ) -> ApiError:
-    """What a reply with an error status means.
+    """Return the error for a reply with an error status.
 
     Args:
         status: of HTTP.
@@ -139,7 +139,7 @@ def refusal(
 def wrapped_refusal(
     reply: Mapping[str, Any], *, path: str, key: str = "the key"
 ) -> ApiError | None:
-    """The error that some gateways wrap in a reply with status 200; None where there is none.
+    """Return the error that some gateways wrap in a reply with status 200; None if there is none.
 
     Args:
         reply: the whole of it.
@@ -159,7 +159,7 @@ def wrapped_refusal(
 
 
 def _status_of(error: object) -> int:
-    """The status that an error without one would have had, by its code, type or status."""
+    """Return the status that fits an error without one, by its code, type or status."""
     if not isinstance(error, dict):
         return _UPSTREAM
     names = [error.get(name) for name in ("code", "status", "type")]
@@ -173,7 +173,7 @@ def _status_of(error: object) -> int:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
+    """Return how long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
 
     None where it says nothing that makes sense; else finite, and however long it likes.
     """
@@ -227,7 +227,7 @@ _NAMES: Final = ("param", "code", "type", "status", "reason")
 
 
 def wording(body: bytes) -> str:
-    """The words of an error, to be shown; with all else that it says where it has none."""
+    """Return the words of an error, to be shown; its other fields if it has none."""
     found = _read(body)
     try:
         return _words(found, _DEPTH) or _all(found)
@@ -236,7 +236,7 @@ def wording(body: bytes) -> str:
 
 
 def naming(body: bytes) -> str:
-    """The words of an error, and the names of fault and field beside them, to be looked into."""
+    """Return the words of an error with its code and field names, for matching."""
     found = _read(body)
     names: list[str] = []
     _collect(found, names, _DEPTH)
@@ -244,7 +244,7 @@ def naming(body: bytes) -> str:
 
 
 def error_of(reply: Mapping[str, Any]) -> object:
-    """The error that a reply with status 200 holds in place of what was asked for; None if none."""
+    """Return the error that a reply with status 200 holds instead of a result; None if none."""
     choices = reply.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     choice = choice if isinstance(choice, dict) else {}
@@ -257,7 +257,7 @@ def error_of(reply: Mapping[str, Any]) -> object:
 
 
 def says_nothing(reply: Mapping[str, Any]) -> bool:
-    """Whether a chat completion holds neither a word nor a count: nothing was generated.
+    """Return whether a chat completion holds neither a word nor a count.
 
     Gateways answer so while a model is started, or where it failed without an error.
     """
@@ -318,7 +318,7 @@ def _all(found: object) -> str:
 
 
 def without_tags(page: str) -> str:
-    """The words of a web page, however broken: each part of it is looked at once."""
+    """Return the words of a web page, however broken, in one pass."""
     words: list[str] = []
     lower, end = page.lower(), 0
     while (begin := page.find("<", end)) >= 0:

@@ -52,7 +52,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests are held back."""
+        """Return whether requests are held back."""
         return not self._working.is_set()
 
     async def clear(self) -> None:
@@ -60,12 +60,12 @@ class CircuitBreaker:
         await self._working.wait()
 
     def answered(self, latency_s: float = 0.0) -> None:
-        """Note a request that was answered, after so long."""
+        """Record an answered request, with its latency."""
         self._n_failed = 0
         self._answered_at, self._took_s = time.monotonic(), latency_s
 
     def failed(self, why: str) -> None:
-        """Note a request that failed, but not for being one too many."""
+        """Record a failed request, except for a rate limit."""
         if self.is_open:
             return
         self._n_failed += 1
@@ -74,14 +74,14 @@ class CircuitBreaker:
             self._probing = asyncio.get_running_loop().create_task(self._wait_out(why))
 
     def release(self) -> None:
-        """Hold nobody back any more, and probe no more: the run is over."""
+        """Release all waiting requests, and stop probing: the run is over."""
         if self._probing:
             self._probing.cancel()
         self._working.set()
 
     @property
     def _is_quiet(self) -> bool:
-        """Whether the last answer was so long ago that the endpoint is not merely overloaded."""
+        """Return whether the last answer is too old for mere overload."""
         usual_s = min(2 * self._took_s, self._outage.longest_quiet_s)
         return time.monotonic() - self._answered_at >= max(self._outage.quiet_s, usual_s)
 

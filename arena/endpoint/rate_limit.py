@@ -39,12 +39,12 @@ class LimiterSettings:
 
     @classmethod
     def fixed(cls, limit: int) -> LimiterSettings:
-        """Always ``limit`` requests in flight; only the rate still adapts, and a storm pauses."""
+        """Return settings of ``limit`` requests in flight; only the rate adapts."""
         return cls(start=limit, floor=limit, ceiling=limit)
 
     @classmethod
     def own(cls) -> LimiterSettings:
-        """For a server of one's own, which may work on one call at a time and queue the others."""
+        """Return settings for your own server, which may queue calls and work on one at a time."""
         return cls(start=2, slow_s=math.inf, overdue_s=math.inf, climbs=True)
 
 
@@ -61,16 +61,16 @@ class SlidingWindow:
 
     @property
     def of_window(self) -> float:
-        """The share among as many calls as are looked at, however few were seen."""
+        """Return the share of the whole window, however few calls there were."""
         return self._n / self._window
 
     @property
     def of_seen(self) -> float:
-        """The share among the calls seen; 0 where there were none."""
+        """Return the share of the calls seen; 0 if there were none."""
         return self._n / len(self._last) if self._last else 0.0
 
     def note(self, yes: bool) -> None:  # noqa: FBT001, the one thing there is to say
-        """Note one more call."""
+        """Record one more call."""
         if len(self._last) == self._window:
             self._n -= self._last[0]
         self._last.append(yes)
@@ -106,7 +106,7 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> int:
-        """Requests in flight at most, right now."""
+        """Return the maximum of requests in flight, right now."""
         return max(1, int(self._limit))
 
     async def __aenter__(self) -> Self:
@@ -117,7 +117,7 @@ class ConcurrencyLimiter:
         self.leave()
 
     async def enter(self, *, first: bool = False) -> None:
-        """Take a place as soon as there is one, ``first`` before all others that wait."""
+        """Take a place as soon as there is one; ``first`` goes before all others that wait."""
         if self._in_flight < self.limit and (first or not self._waiting):
             self._in_flight += 1
             return
@@ -149,7 +149,7 @@ class ConcurrencyLimiter:
             raise
 
     def gives_way(self, *, late: bool, refused: bool) -> bool:
-        """Whether a call that failed so leaves its place free until it is sent again."""
+        """Return whether a call with this failure leaves its place free until it is sent again."""
         # Of the few places on a server of one's own, none may wait out a rate limit.
         return late or (refused and self._climb is not None)
 
@@ -158,7 +158,7 @@ class ConcurrencyLimiter:
         await self.rate.turn(n_bytes)
 
     def answered(self, latency_s: float) -> None:
-        """Note a call that was answered: room for more, unless the answer was slow."""
+        """Record an answered call: raise the limit, unless the answer was slow."""
         if latency_s > self._settings.overdue_s:
             self.overdue(latency_s)
             return
@@ -180,7 +180,7 @@ class ConcurrencyLimiter:
             self._admit()
 
     def refused(self, retry_after_s: float | None = None, *, latency_s: float = 0.0) -> None:
-        """Note a call that was one too many: in a shower of them cut the rate, in a storm pause.
+        """Record a rate-limited call: cut the rate at several, and pause at a storm.
 
         The rate is what endpoints limit; a limit on the requests in flight shows as one, too,
         for both are the same but for the latency (Little's law).
@@ -198,7 +198,7 @@ class ConcurrencyLimiter:
                 self._cut_rate(now)
 
     def overdue(self, latency_s: float) -> None:
-        """Note a call that got no answer in time: too many are in flight, if it is not alone."""
+        """Record a call without an answer in time; if it is not alone, too many are in flight."""
         now = self._clock()
         if now - latency_s < self._limit_cut_at:
             return
@@ -298,22 +298,22 @@ class Rate:
 
     @property
     def per_s(self) -> float:
-        """Requests a second at most; infinite where no limit is known."""
+        """Return the maximum of requests a second; infinite if no limit is known."""
         return min(self._told_per_s, self._seen_per_s, self._learnt_per_s)
 
     @property
     def learnt(self) -> bool:
-        """Whether refusals have shown a limit, or hinted at one."""
+        """Return whether refusals have shown a limit, or hinted at one."""
         return self._learnt_per_s < math.inf
 
     @property
     def holds(self) -> bool:
-        """Whether a learnt limit holds requests back."""
+        """Return whether a learnt limit holds requests back."""
         return self.learnt and self.busy
 
     @property
     def busy(self) -> bool:
-        """Whether requests are waiting for their turn."""
+        """Return whether requests are waiting for their turn."""
         return self._turn.locked()
 
     async def turn(self, n_bytes: int) -> None:
@@ -334,14 +334,14 @@ class Rate:
         self._paused_until = max(self._paused_until, until)
 
     def answered(self, now: float) -> None:
-        """Note an answer: a learnt limit that requests wait for grows a little."""
+        """Record an answer: a learnt limit that requests wait for grows a little."""
         if self.holds:
             growth = CATCH_UP if self._learnt_per_s < self._known_per_s else GROWTH
             self._learnt_per_s *= 1 + growth * min(0.1, now - self._grown_at)
         self._grown_at = now
 
     def cut(self, factor: float) -> None:
-        """Learn that the rate of requests is too high by so much.
+        """Lower the rate of requests by this factor.
 
         Where no request waited for its turn this is but a guess: their bursts alone may be what
         was refused. The limit then climbs quickly until it is cut while it holds.
@@ -354,7 +354,7 @@ class Rate:
         self._known_per_s = self._learnt_per_s * factor if holds else math.inf
 
     def read(self, headers: Mapping[str, str], now: float, n_bytes: int = 0) -> None:
-        """Take the limits from ``x-ratelimit-limit-*``; absent, 0 and -1 mean unknown.
+        """Read the limits from ``x-ratelimit-limit-*``; absent, 0 and -1 mean unknown.
 
         A limit below one request a minute, or below the tokens of the request of ``n_bytes``
         that was just answered, is none: nobody could use the endpoint.
@@ -367,7 +367,7 @@ class Rate:
         self._seen_tokens_per_s = _per_s(headers, "tokens", at_least=n_tokens)
 
     def spent(self, n_bytes: int, n_tokens: int) -> None:
-        """Learn from a reply how many tokens a request of this size comes to."""
+        """Record how many tokens a request of this size uses, from its reply."""
         if n_tokens > 0:
             seen = min(n_tokens / max(1, n_bytes), MOST_TOKENS_PER_BYTE)
             self._tokens_per_byte += 0.1 * (seen - self._tokens_per_byte)
@@ -385,7 +385,7 @@ class Rate:
 
 
 def reset_s(headers: Mapping[str, str]) -> float | None:
-    """When a spent limit is renewed, by ``x-ratelimit-reset-*``; None where none says so."""
+    """Return when a spent limit is renewed, by ``x-ratelimit-reset-*``; None if unknown."""
     waits = [
         duration_s(headers.get(f"x-ratelimit-reset-{kind}", ""))
         for kind in ("requests", "tokens")
@@ -396,7 +396,7 @@ def reset_s(headers: Mapping[str, str]) -> float | None:
 
 
 def duration_s(text: str) -> float | None:
-    """``6m0s``, ``20ms``, ``1.5s`` or ``12`` in seconds; None for anything else."""
+    """Return ``6m0s``, ``20ms``, ``1.5s`` or ``12`` in seconds; None for anything else."""
     text = text.strip()
     if len(text) > _LONGEST_DURATION:
         return None
@@ -411,7 +411,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _per_s(headers: Mapping[str, str], kind: str, *, at_least: float) -> float:
-    """A limit a minute as one a second; infinite where it is unknown."""
+    """Return a limit a minute as one a second; infinite if it is unknown."""
     try:
         limit = float(headers.get(f"x-ratelimit-limit-{kind}", ""))
     except ValueError:

@@ -35,7 +35,7 @@ class Turns:
         self.heard_at = 0.0  #: when the last answer came
 
     def call(self) -> Call:
-        """The time of one call, which a `TimeoutError` ends once it is late."""
+        """Return the timer of one call, which raises `TimeoutError` once the call is late."""
         return Call(self)
 
 
@@ -74,7 +74,7 @@ class Call:
 
     @property
     def left_s(self) -> float:
-        """How much longer to wait for it; 0 or less if it is late.
+        """Return the seconds that are left to wait for it; 0 or less if it is late.
 
         As many answers as were ahead of it may come first, and each begins its time anew. Once
         there were clearly more, the endpoint does not answer in turn, and this call is just late:

@@ -58,7 +58,7 @@ class Transport:
     async def exchange(
         self, path: str, content: bytes, *, most: int
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of the answer to a JSON body.
+        """Return status, headers and body of the answer to a JSON body.
 
         Args:
             path: under base_url.
@@ -102,7 +102,7 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def open_client(base_url: str) -> AsyncClient:
-    """A client for one address, with the proxies and certificates of the environment.
+    """Open a client for one address, with the proxies and certificates of the environment.
 
     A server on this machine is reached directly, whatever the environment says of proxies.
 
@@ -132,7 +132,7 @@ def open_client(base_url: str) -> AsyncClient:
 
 
 def headers_for(endpoint: Endpoint) -> dict[str, str]:
-    """The headers of each request: who asks, and the key.
+    """Return the headers of each request: the client's name, and the key.
 
     What the environment holds for OpenAI, as ``OPENAI_ORG_ID``, goes to OpenAI alone, and
     ``OPENAI_CUSTOM_HEADERS`` as well to where ``OPENAI_BASE_URL`` beside it points.
@@ -156,7 +156,7 @@ def headers_for(endpoint: Endpoint) -> dict[str, str]:
 async def send(
     client: AsyncClient, request: Request, *, turns: Turns, most: int
 ) -> tuple[Response, bytes]:
-    """One exchange: the response, and its body unpacked.
+    """Send one request; return the response, and its body unpacked.
 
     Args:
         client: of `open_client`.
@@ -190,7 +190,7 @@ async def send(
 
 
 def on_this_machine(url: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Return whether an address is this machine's own."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
         address = ipaddress.ip_address(host)

@@ -125,7 +125,7 @@ class Answers:
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:
-    """The answers in a folder that is not to be written, by key; and what all of them cost.
+    """Return the answers in a folder that is only read, by key; and what all of them cost.
 
     Raises:
         DataError: a line of the file is damaged.
@@ -137,7 +137,7 @@ def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:
 
 
 def check_replaceable(folder: Path, dataset: str) -> None:
-    """Make sure that writing the queries of a data set here destroys nobody's work.
+    """Check that writing the queries of a data set here overwrites nobody's work.
 
     Raises:
         UsageError: there are queries that `arena queries` did not write, that were edited, or

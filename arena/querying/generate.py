@@ -56,7 +56,7 @@ TOKENS_PER_QUERY: Final = 25
 
 
 def estimate_queries(options: GenerationOptions, reporter: Reporter) -> Estimate:
-    """What `write_queries_for` would take; asks no endpoint anything.
+    """Estimate what `write_queries_for` needs; send no requests.
 
     Raises:
         UsageError: something is not said, or a file has a mistake.
@@ -179,7 +179,7 @@ WORKERS: Final = 1024
 
 
 def messages_for(setup: QuerySetup, options: GenerationOptions, document: Document) -> Messages:
-    """What the model is asked about a document."""
+    """Return the messages that ask the model about a document."""
     return render_for_queries(
         setup.prompt,
         document,
@@ -191,7 +191,7 @@ def messages_for(setup: QuerySetup, options: GenerationOptions, document: Docume
 def open_chat(
     setup: QuerySetup, options: GenerationOptions, api: Api, budget: Budget | None = None
 ) -> Chat:
-    """The model, told what form its reply is to have."""
+    """Open the model, with the form of its reply."""
     form = ResponseFormat(schema=reply_schema(options.per_document), name="queries")
     return Chat(setup.model, api, form, budget=budget, learned=Learned(setup.out / LEARNED))
 
@@ -247,7 +247,7 @@ class Asking:
         self.api.halt()
 
     async def _settle(self, document: Document) -> bool:
-        """Ask about one document and write down what came; False if nothing more is to be asked."""
+        """Ask about one document and write the reply; return False if no more may be asked."""
         messages = self.messages(document)
         answer = Answer(document.doc_id, self.chat.key(messages), queries=None)
         try:

@@ -26,7 +26,7 @@ class Estimate:
     time: str  #: about how long it takes, and why
 
     def lines(self) -> Iterator[str]:
-        """The estimate as people read it."""
+        """Yield the lines of the estimate."""
         n_documents = len(self.sample.documents)
         yield f"documents    {n_documents:>12,}  drawn from {self.sample.n_corpus:,}"
         yield f"asked before {n_documents - self.n_calls:>12,}"
@@ -58,11 +58,11 @@ class Result:
 
     @property
     def n_left(self) -> int:
-        """Documents that have no reply."""
+        """Return the number of documents without a reply."""
         return len(self.sample.documents) - self.n_answered
 
     def lines(self) -> Iterator[str]:
-        """What was written, and what was not."""
+        """Yield what was written, and what was not."""
         kept = len(self.screened.kept)
         n_documents = len({written.doc_id for written in self.screened.kept})
         if kept:
@@ -87,14 +87,14 @@ class Result:
             yield remark
 
     def _unused(self) -> Iterator[str]:
-        """What the data set of the arena.toml has yet to say."""
+        """Yield what the data set in the arena.toml still needs."""
         for key, name in (("queries", QUERIES), ("qrels", QRELS)):
             path = self.setup.out / name
             if getattr(self.setup.dataset, key) != path:
                 yield f'{key} = "{os.path.relpath(path, self.options.config.parent)}"'
 
     def check(self) -> None:
-        """Complain of what is missing.
+        """Raise an error if something is missing.
 
         Raises:
             IncompleteError: the run was stopped, or has more failures than allowed.

@@ -63,7 +63,7 @@ class Screened:
 
 
 def reply_schema(number: int) -> dict[str, Any]:
-    """What a model replies; small ones would go on for ever if they might write more."""
+    """Return the schema of a reply; it has a limit, because small models would not stop."""
     queries = {"type": "array", "items": {"type": "string"}, "maxItems": number}
     return {
         "type": "object",
@@ -74,7 +74,7 @@ def reply_schema(number: int) -> dict[str, Any]:
 
 
 def read_queries(reply: str, *, cut: bool = False) -> tuple[str, ...]:
-    """The queries in the JSON object that ends a reply; there may be none.
+    """Return the queries in the JSON object that ends a reply; there may be none.
 
     Args:
         reply: what the model wrote.
@@ -120,7 +120,7 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
 
 
 def fault(text: str, document: Document) -> str | None:
-    """Why a query is no good for testing retrieval of its document; None if nothing is wrong."""
+    """Return why a query is unfit to test retrieval of its document; None if it is fit."""
     if not any(character.isalnum() for character in text):
         return "no words"
     n_words = count_words(text)
@@ -152,7 +152,7 @@ class _Known:
         self._by_numbers: dict[tuple[str, ...], list[str]] = {}
 
     def add(self, text: str) -> bool:
-        """Whether no query so far is nearly the same."""
+        """Add a query; return False if an earlier one is nearly the same."""
         from rapidfuzz import fuzz, process, utils  # noqa: PLC0415
 
         plain = utils.default_process(text)
@@ -174,5 +174,5 @@ def _long_words(plain: str) -> str:
 
 
 def _query_id(document: Document, text: str) -> str:
-    """The same wherever the same query is written for the same document."""
+    """Return an id that depends only on the query and its document."""
     return f"q-{digest('query', document.doc_id, text, size=6).hex()}"

@@ -50,7 +50,7 @@ class GenerationOptions:
     max_usd: float | None = None
 
     def command(self, *, max_usd: str | None = None) -> str:
-        """The command line that goes on where this one ended."""
+        """Return the command line that continues this run."""
         cap = max_usd or (None if self.max_usd is None else f"{self.max_usd:g}")
         options = {
             "--dataset": self.dataset,
@@ -96,7 +96,7 @@ class Sample:
     n_wanted: int
 
     def remark(self) -> str | None:
-        """What to know where there are fewer documents than wanted."""
+        """Return a note if there are fewer documents than wanted."""
         if len(self.documents) == self.n_wanted:
             return None
         short = (
@@ -153,7 +153,7 @@ def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int
 
 
 def _model(options: GenerationOptions, config: Config | None) -> JudgeConfig:
-    """The first judge that is a language model, with what the command line says of it."""
+    """Return the first judge that is a language model, with the settings of the command line."""
     given = dict(options.model)
     judges = config.judges if config else ()
     judge = next((judge for judge in judges if judge.kind != "qrels"), None)

@@ -57,7 +57,7 @@ def tokenize(text: str, stem: Stem | None = None) -> list[str]:
 
 
 def stemmer(language: str) -> Stem:
-    """The Snowball stemmer of a language (https://snowballstem.org).
+    """Return the Snowball stemmer of a language (https://snowballstem.org).
 
     It sees the accents of a term, which tell one ending from another; what it leaves loses them.
 
@@ -107,7 +107,7 @@ class Bm25Index:
             self._index.index((documents, vocabulary), show_progress=False)
 
     def search(self, query: str, top_k: int) -> list[tuple[str, float]]:
-        """The ``top_k`` best documents with their scores, best first, ties by doc_id.
+        """Return the ``top_k`` best documents with their scores, best first, ties by doc_id.
 
         A document that shares no term with the query is not found.
         """
@@ -124,7 +124,7 @@ class Bm25Index:
 
 
 def _bare(text: str) -> str:
-    """A text without the accents and points that do not make another word."""
+    """Return a text without the accents and points that do not make another word."""
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", _POINTS.sub("", unicodedata.normalize("NFKD", text)))
@@ -143,7 +143,7 @@ def _terms(word: str) -> Iterator[str]:
 
 @cache
 def _words() -> re.Pattern[str]:
-    r"""Runs of word characters; ``\w`` alone breaks words at the vowel signs of many scripts."""
+    r"""Return the pattern of words; ``\w`` alone breaks words at vowel signs of many scripts."""
     marks = [
         code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
     ]

@@ -1,13 +1,13 @@
-"""Rankings from any program: queries as JSON lines on its stdin, rankings on its stdout.
+"""Get rankings from any program: queries as JSON lines on stdin, rankings on stdout.
 
-It is started once, without a shell, and asked one query at a time::
+arena starts it once, without a shell, and asks one query at a time::
 
     {"query_id": "q1", "text": "how do I return a parcel?", "top_k": 100}        arena writes
     {"query_id": "q1", "results": [{"doc_id": "d7", "score": 1.5}, ...]}         it answers
 
-The first query is asked twice, since to load an index is not latency. A program that reads all of
-its input before it answers cannot deadlock this: when no answer to the first query comes in time,
-the others are sent at once and stdin is closed. Then nothing is said of its latency.
+The first query is asked twice, since to load an index is not latency. A program may read all of its
+input before it answers. If no answer to the first query arrives in time, arena therefore sends all
+others at once and closes stdin. It then reports no latency.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_BATCH_S: Final = 3600.0
 def rank_by_command(
     job: Job, model: ModelConfig, dataset: Dataset
 ) -> tuple[Rankings, RetrievalStats]:
-    """Have a program rank the corpus for each query; it is gone when this returns or raises.
+    """Run a program that ranks the corpus for each query; it ends when this returns or raises.
 
     A ranking may be short or empty; one that is too long is cut.
 
@@ -70,7 +70,7 @@ class _Interview:
         self._program = program
 
     async def begin(self) -> bool:
-        """Ask the first query, which whatever has to be loaded is loaded for.
+        """Ask the first query, which also makes the program load its index.
 
         Returns:
             Whether it was answered before others were asked.
@@ -83,7 +83,7 @@ class _Interview:
         return line is not None
 
     async def one_by_one(self) -> tuple[float, ...]:
-        """Ask each query once the one before it is answered; the milliseconds that each took."""
+        """Ask each query after the answer to the previous one; return the milliseconds of each."""
         latency_ms = []
         for number, query_id in enumerate(self._job.queries, start=1):
             began = time.perf_counter()
@@ -126,7 +126,7 @@ class _Interview:
         return json.dumps(asked).encode() + b"\n"
 
     def _take(self, line: bytes, expected: Collection[str]) -> str:
-        """Keep an answer; returns its query_id."""
+        """Store an answer; return its query_id."""
         where = f"{self._name}: line {self._program.n_lines} of its output"
         try:
             query_id, ranking = read_answer(line, self._corpus)
@@ -145,11 +145,11 @@ Ranking = list[tuple[str, float]]
 
 
 def read_answer(raw: bytes, corpus: Container[str]) -> tuple[str, Ranking]:
-    """The query_id and the ranking of one line.
+    """Return the query_id and the ranking of one line.
 
-    ``results`` holds ``{"doc_id", "score"}`` objects, which are ordered by score, ties by doc_id;
-    or doc_ids alone (strings, or objects without a score), which are as they stand: the score of
-    each is then 1 / its rank.
+    ``results`` holds ``{"doc_id", "score"}`` objects, ordered by score, ties by doc_id. Or it holds
+    doc_ids alone (strings, or objects without a score) in order of rank: the score of each is then
+    1 / its rank.
 
     Args:
         raw: the line.
@@ -211,7 +211,7 @@ def _ranked(doc_ids: Sequence[str], results: Sequence[Any]) -> Ranking:
 
 
 def _id(value: object) -> str | None:
-    """An id as a string; whole numbers are ids too."""
+    """Return an id as a string; whole numbers are ids too."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else None

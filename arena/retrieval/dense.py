@@ -1,4 +1,4 @@
-"""Rankings by vectors: embed through the cache, build an index, search it."""
+"""Rank by vectors: embed through the cache, build an index, search it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rank_by_vectors(
     precision: Precision = "float32",
     dimensions: int | None = None,
 ) -> tuple[Rankings, RetrievalStats]:
-    """Embed what was never embedded before, and search it for each query.
+    """Embed the texts that the cache lacks, and search the corpus for each query.
 
     Args:
         job: what is searched, and for what.
@@ -82,7 +82,7 @@ def _of_documents(rankings: Rankings, texts: DistinctTexts, depth: int) -> Ranki
 def _embed_queries(
     embedder: Embedder, texts: Sequence[str], cache: Path
 ) -> tuple[StoredVectors, int]:
-    """The first few one at a time, to measure them; then all, of which those are cached."""
+    """Embed the first few one at a time, to measure them; then all, of which those are cached."""
     store = VectorStore(cache, embedder.settings, "query")
     _, alone = embed_cached(embedder, texts[:LATENCY_SAMPLES], store, alone=True)
     queries, together = embed_cached(embedder, texts, store)
@@ -90,7 +90,7 @@ def _embed_queries(
 
 
 def _search(index: Index, job: Job, queries: StoredVectors) -> tuple[Rankings, np.ndarray]:
-    """Rankings of all queries, and the milliseconds that each of the first ones took."""
+    """Return rankings of all queries, and the milliseconds of each of the first ones."""
     vectors = queries.vectors
     n_alone = min(LATENCY_SAMPLES, len(vectors))
     if n_alone:

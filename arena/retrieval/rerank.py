@@ -89,7 +89,7 @@ def open_reranker(model: ModelConfig, *, retry: Retry | None = None) -> Iterator
 def with_base(
     stats: RetrievalStats, base: RetrievalStats, *, base_model: str, n_queries: int
 ) -> RetrievalStats:
-    """A reranker's stats with the latency of the run below it added, query by query.
+    """Return a reranker's stats with the latency of the base run added, query by query.
 
     Where that is not known of the same queries, the samples stay those of the reranker alone, and
     ``latency_without`` says so.
@@ -109,7 +109,7 @@ def with_base(
 
 
 def _passages(job: Job, model: ModelConfig, base: Run, query_id: str) -> dict[str, str]:
-    """doc_id → what the reranker reads of it, in the run's order."""
+    """Return doc_id → the text that the reranker reads, in the run's order."""
     ranking = base.rankings.get(query_id, ())[: model.rerank_depth]
     prefix = model.document_prefix or ""
     return {
@@ -122,7 +122,7 @@ def _passages(job: Job, model: ModelConfig, base: Run, query_id: str) -> dict[st
 def _score_missing(
     job: Job, asked: Mapping[str, Candidates], reranker: Reranker, known: RerankCache
 ) -> int:
-    """Have scored what never was: the first queries one at a time, to measure them, then the rest.
+    """Score missing passages: the first queries one at a time, to measure them, then the rest.
 
     Returns:
         How many passages were scored.

@@ -34,8 +34,8 @@ class Kept(NamedTuple):
 class RerankCache:
     """The scores of one reranker; a context manager.
 
-    A score is addressed by the reranker's settings, the query and the passage; and by all passages
-    beside it where the reranker looks at the whole list.
+    The reranker's settings, the query and the passage address a score. For a reranker that looks at
+    the whole list, all other passages do so, too.
 
     Args:
         folder: of the cache; created where it is missing.
@@ -62,7 +62,7 @@ class RerankCache:
         self._db.close()
 
     def get(self, asked: Candidates) -> dict[str, Kept]:
-        """What is known of a query's passages."""
+        """Return the stored scores of a query's passages."""
         found: dict[str, Kept] = {}
         for passage in asked.passages:
             row = self._one("SELECT score, tokens FROM scores WHERE passage = ?", asked, passage)
@@ -71,12 +71,12 @@ class RerankCache:
         return found
 
     def missing(self, asked: Candidates) -> Candidates:
-        """The same query, with the passages that nothing is known of."""
+        """Return the same query with the passages that have no stored score."""
         found = self.get(asked)
         return Candidates(asked.query, tuple(p for p in asked.passages if p not in found))
 
     def latency_ms(self, asked: Candidates) -> float | None:
-        """How long it took to score just these passages, nothing else being asked meanwhile."""
+        """Return how long it took to score just these passages, with no other request meanwhile."""
         row = self._one("SELECT latency_ms FROM times WHERE request = ?", asked)
         return row[0] if row else None
 
@@ -114,7 +114,7 @@ class RerankCache:
             raise self._unusable(error) from None
 
     def _key(self, asked: Candidates, *passage: str) -> bytes:
-        """Of a passage, or of the whole request where there is none."""
+        """Return the key of a passage, or of the whole request if there is none."""
         beside = asked.passages if self._listwise or not passage else ()
         return digest(self._settings, asked.query, str(len(passage)), *passage, *beside)
 

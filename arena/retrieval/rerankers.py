@@ -102,7 +102,7 @@ class ApiReranker:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """The endpoint, the model, and what is added to each request."""
+        """Return the endpoint, the model, and the fields of each request."""
         return {
             "rerank": self._model.rerank,
             "base_url": self._api.identity,
@@ -112,11 +112,11 @@ class ApiReranker:
 
     @property
     def listwise(self) -> bool:
-        """Whether a passage's score depends on the passages beside it."""
+        """Return whether a passage's score depends on the passages beside it."""
         return self._form.listwise
 
     def score(self, requests: Sequence[Candidates], *, alone: bool) -> Iterator[tuple[int, Scores]]:
-        """Yield each request's place and its scores as soon as they are there.
+        """Yield each request's place and its scores as soon as they arrive.
 
         After a failure nothing new is asked, but what is already on its way is still yielded.
 
@@ -128,7 +128,7 @@ class ApiReranker:
         yield from as_done(self._runner, pending, at_once=at_once)
 
     async def _score(self, asked: Candidates) -> Scores:
-        """The scores of one query's passages, in as many requests at once as it takes."""
+        """Score one query's passages, in as many requests at once as needed."""
         passages = asked.passages
         size = min(self._model.batch_size, self._form.most) if self._form.most else len(passages)
         parts = [passages[first : first + size] for first in range(0, len(passages), size)]
@@ -159,7 +159,7 @@ class ApiReranker:
 
 
 def read_scores(results: object, n_passages: int, name: str) -> list[float]:
-    """The scores in a rerank reply, in the order of the passages.
+    """Return the scores in a rerank reply, in the order of the passages.
 
     Args:
         results: the reply's list, of objects with an ``index`` and a score, in any order.
@@ -190,7 +190,7 @@ def read_scores(results: object, n_passages: int, name: str) -> list[float]:
 
 
 def _tokens(reply: Mapping[str, Any]) -> int | None:
-    """Tokens billed, where the reply says so; Cohere bills searches, and says nothing of tokens."""
+    """Return the billed tokens of a reply; Cohere bills searches and reports no tokens."""
     usage = reply.get("usage")
     return token_count(usage.get("total_tokens")) if isinstance(usage, dict) else None
 
@@ -221,7 +221,7 @@ class CrossEncoderReranker:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """The model, its files, and the library that reads them."""
+        """Return the model, its files, and the library that reads them."""
         return {
             "rerank": "cross-encoder",
             "model": self._files.short_name,
@@ -292,16 +292,16 @@ class Reranker(Protocol):
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """Everything that could change a score, as JSON values: the cache's address."""
+        """Return everything that could change a score, as JSON values: the cache's address."""
         ...
 
     @property
     def listwise(self) -> bool:
-        """Whether a passage's score depends on the passages beside it."""
+        """Return whether a passage's score depends on the passages beside it."""
         ...
 
     def score(self, requests: Sequence[Candidates], *, alone: bool) -> Iterator[tuple[int, Scores]]:
-        """Yield each request's place and its scores as soon as they are there.
+        """Yield each request's place and its scores as soon as they arrive.
 
         Args:
             requests: none without passages.

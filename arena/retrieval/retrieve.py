@@ -1,4 +1,4 @@
-"""One model's rankings of one data set: by vectors, by BM25, or read from a run file."""
+"""Rank one data set by one model: by vectors, by BM25, or from a run file."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def retrieve(  # noqa: PLR0913  the last six are options
     place: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run, RetrievalStats]:
-    """Rank the corpus for each query, and say what that took.
+    """Rank the corpus for each query; return the run with its latency and cost.
 
-    Documents are searched by title, space, text. One that has no text at all is never found;
-    nor does BM25 find one that shares no word with the query, so a ranking may be short. A query
-    that is a document itself is left out of its own ranking, whoever made that.
-    Latency is measured one query at a time, after a warm-up: embedding, plus search. Where the
-    cache has the query, its embedding took what it took when it was embedded.
+    Documents are searched by title, space, text. A document without any text is never found. BM25
+    finds only documents that share a word with the query, so a ranking may be short. A query that
+    is a document itself is left out of its own ranking. Latency is measured one query at a time,
+    after a warm-up: embedding, plus search. For a cached query, it is the time of its first
+    embedding.
 
     Args:
         model: what ranks.
@@ -97,7 +97,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     place: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Run, RetrievalStats]:
-    """Rank the corpus by whatever ranks, under the rules that hold for every model.
+    """Rank the corpus by any function, under the rules that hold for every model.
 
     Args:
         rank: gives the rankings of a job, and what that took.
@@ -143,7 +143,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
 
 
 def cost_usd(model: ModelConfig, tokens: int | None) -> float | None:
-    """What so many tokens cost, in US dollars; None where they or their price are unknown."""
+    """Return the cost of some tokens in US dollars; None if they or their price are unknown."""
     price = model.price_per_1m_tokens
     return None if price is None or tokens is None else tokens * price / 1e6
 
@@ -173,7 +173,7 @@ def _ranked(
 def _without_own(
     rankings: Mapping[str, Ranking], own: Collection[str], depth: int
 ) -> dict[str, Ranking]:
-    """Rankings cut to ``depth``, without the queries that are documents themselves."""
+    """Return rankings cut to ``depth``, without the queries that are documents themselves."""
     return {
         query_id: tuple(p for p in ranking if query_id not in own or p.doc_id != query_id)[:depth]
         for query_id, ranking in rankings.items()

@@ -59,7 +59,7 @@ class Program:
         self._stdin.close()
 
     async def read(self, timeout_s: float) -> bytes | None:
-        """The next line that is not blank; None if none comes in time.
+        """Return the next line that is not blank; None if none arrives in time.
 
         Raises:
             CommandError: the program ended, or closed its stdout, or writes without end.
@@ -80,20 +80,20 @@ class Program:
         raise self._ended_early(await self._end())
 
     def failure(self, what: str, remedy: str) -> CommandError:
-        """An error about the program, with its last words on stderr."""
+        """Return an error about the program, with its last words on stderr."""
         words = " | ".join(self._last_lines())
         said = f"; its stderr ends: {words}" if words else ""
         return CommandError(f"{self._name}: {what}; {remedy}{said}")
 
     async def finish(self) -> None:
-        """Let it end; that one which has answered all ends with a complaint is but logged."""
+        """Let it end; if it has answered all and then fails, log its complaint."""
         self.close()
         ended = await self._end()
         if self._process.returncode:
             _log.warning("%s", self.failure(ended, "all of its answers are kept"))
 
     async def kill(self) -> None:
-        """End it, and whatever it has started, at once."""
+        """Kill it and all processes that it has started, at once."""
         # Its own group: a shell script's children would live on, and hold the pipes.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -106,7 +106,7 @@ class Program:
         return self.failure(f"{ended} before it had answered all", "run it by hand")
 
     async def _end(self) -> str:
-        """How it ended, if it does so soon."""
+        """Return how it ended, if it does so soon."""
         ending = asyncio.create_task(self._process.wait())
         await asyncio.wait([ending, self._listening], timeout=_FAREWELL_S)
         status = self._process.returncode
@@ -117,12 +117,12 @@ class Program:
         return f"ended with exit status {status}"
 
     async def _listen(self) -> None:
-        """Read what it writes to stderr, however much that is, and keep the end of it."""
+        """Read all that it writes to stderr, and keep the end of it."""
         while raw := await self._stderr.read(_LAST_BYTES):
             self._last_bytes = (self._last_bytes + raw)[-_LAST_BYTES:]
 
     def _last_lines(self) -> list[str]:
-        """The last lines on stderr; only whole ones, since half a secret is not recognised."""
+        """Return the last whole lines on stderr; a part of a secret is not recognised."""
         said = self._last_bytes
         if len(said) == _LAST_BYTES:
             said = said.partition(b"\n")[2]
@@ -168,13 +168,13 @@ async def started(model: ModelConfig, dataset: str) -> AsyncIterator[Program]:
 
 
 def beginning(raw: bytes) -> str:
-    """The beginning of a line of a program's output, fit to be shown."""
+    """Return the beginning of a line of a program's output, safe to show."""
     keep_environment()  # which the program was given
     return one_line(raw[:4096].decode("utf-8", "replace"), most=_SHOWN)
 
 
 def _unstarted(program: str, error: OSError | ValueError) -> str:
-    """Why a program could not be started, and what to do about it."""
+    """Return why a program could not be started, and what to do about it."""
     if isinstance(error, FileNotFoundError):
         return f"command {program!r} is not found; give its path, such as ./search"
     if isinstance(error, PermissionError):

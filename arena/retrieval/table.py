@@ -25,12 +25,12 @@ class Retrieved:
 
     @property
     def latency(self) -> Latency | None:
-        """Of its queries, one at a time; None where none was measured."""
+        """Return the latency of its queries, one at a time; None if none was measured."""
         return latency_summary(self.stats.latency_ms)
 
 
 def to_json(runs: Sequence[Retrieved]) -> list[dict[str, Any]]:
-    """One object a run; what is not known is null."""
+    """Return one object for each run; unknown values are null."""
     rows = []
     for run in runs:
         figures = asdict(run.stats)
@@ -48,7 +48,7 @@ def render(
     colour: bool = False,
     encoding: str = "utf-8",
 ) -> str:
-    """One row a run; below it where and when latencies were measured.
+    """Return one row for each run; below it where and when latencies were measured.
 
     Args:
         runs: in the order of the rows.
@@ -70,7 +70,7 @@ def render(
 
 
 def _notes(runs: Sequence[Retrieved]) -> list[str]:
-    """Where and when latencies were measured, once for each place; and where the runs are."""
+    """Return where and when latencies were measured, and where the runs are."""
     notes = []
     measured = [run.stats for run in runs if run.stats.measured_at is not None]
     for place in dict.fromkeys(stats.place for stats in measured):
