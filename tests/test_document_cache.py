@@ -57,6 +57,12 @@ def docs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process reads all files: each of them takes time to start."""
+    monkeypatch.setattr("arena.data.document_passages._n_processors", lambda: 1)
+
+
+@pytest.fixture
 def cuts(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
     """How often each content is cut."""
     counted: Counter[bytes] = Counter()
@@ -87,6 +93,7 @@ def load(folder: Path, words: int = 200) -> Dataset:
     return load_documents(folder, "docs", passage_words=words)
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_second_run_reads_no_file_again(docs: Path, poison) -> None:
     first = load(docs)
     for package in ("semantic_text_splitter", "selectolax", "markdown_it", "pypdfium2", "bs4"):
@@ -102,6 +109,7 @@ def test_a_second_run_reads_no_file_again(docs: Path, poison) -> None:
         load(docs)
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_changed_file_is_cut_again_alone_and_a_moved_one_not(
     docs: Path, cuts: Counter[bytes]
 ) -> None:
@@ -118,6 +126,7 @@ def test_a_changed_file_is_cut_again_alone_and_a_moved_one_not(
     assert dataset.corpus["z.html#1"].title == "Two"
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_content_of_the_same_size_and_age_is_told_from_another(docs: Path) -> None:
     load(docs)
     path = docs / "a.md"
@@ -128,6 +137,7 @@ def test_a_content_of_the_same_size_and_age_is_told_from_another(docs: Path) -> 
     assert load(docs).corpus["a.md#1"].text == "# One\n\nThe forst text."
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_another_length_kind_or_reader_is_cut_anew(
     docs: Path, cuts: Counter[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +163,7 @@ def test_what_is_kept_is_kept_for_these_readers_alone(monkeypatch: pytest.Monkey
     assert here != there
 
 
+@pytest.mark.usefixtures("one_reader")
 @pytest.mark.parametrize("damage", ["row", "kind", "file"])
 def test_a_damaged_cache_is_read_around(
     docs: Path, cuts: Counter[bytes], damage: str, caplog: pytest.LogCaptureFixture
@@ -172,6 +183,7 @@ def test_a_damaged_cache_is_read_around(
     assert ("cannot be used" in caplog.text) == (damage == "file")
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_cache_that_cannot_be_written_costs_time_alone(
     docs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +291,7 @@ def test_a_file_that_may_not_be_read_is_named(docs: Path, monkeypatch: pytest.Mo
     assert "a.md (cannot be read: Permission denied)" in load(docs).notes[0]
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_a_file_that_is_too_large_is_named_and_not_read(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +302,7 @@ def test_a_file_that_is_too_large_is_named_and_not_read(
     assert "huge.txt (has more than 1 MB; cut it into several files)" in load(docs).notes[0]
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_progress_is_told_in_files_and_only_where_it_takes_long(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +353,7 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
     assert rows["docs"]["state"] == "ok"
 
 
+@pytest.mark.usefixtures("one_reader")
 def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
     (docs / "plan.docx").write_bytes(b"PK")
     (docs / "a.md").write_text("# One\n\n" + "The first text of several words. " * 5)
