@@ -9,7 +9,7 @@ Queries have documents that people grade 0 to 3, models retrieve five of them ea
 grades all with errors of its own: it likes a style of document that some models prefer, so that it
 is wrong about models, not only about documents. Every battle follows from the grades. The truth
 is what people's verdicts on thousands of queries give. Labels are drawn as `arena label` draws
-them, by bottom-k sampling; estimates are the functions that `arena rate` calls.
+them. A tenth of the questions get no answer. Estimates are the functions that `arena rate` calls.
 
 Columns: how often 95% intervals hold the truth (the judge's own, people's labels alone, corrected),
 the mean half-width in Elo of each, λ or β, how often one Newton step was needed.
@@ -19,21 +19,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.experiment.people import answers
+from arena.labelling.draw import Place, battle_sizes, draw_items
+from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
+from arena.rating.battles import Battles
 from arena.rating.document_grades import GradedDocuments, estimate_grades
 from arena.rating.document_weights import document_weights
 from arena.rating.inference import student_quantile
 from arena.rating.label_estimates import LabelEstimate, degrees_of_freedom
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.peoples_labels import Answer, PeoplesLabels
 from arena.rating.prediction_powered import (
     LabelledBattles,
+    judge_ratings,
     prediction_powered,
     shrunk_battles,
 )
+from arena.store.labels import Item, LabelLine, labels_of
 
 Floats = NDArray[np.float64]
 ELO = 400 / np.log(10)
@@ -43,6 +52,8 @@ POOL = 40
 
 TIE_MARGIN = 0.02
 TRUTH_QUERIES = 6000
+NO_ANSWER = 0.1
+"""Share of the questions that nobody answers."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +159,34 @@ def draw_world(models: Models, judge: Judge, n_queries: int, rng: np.random.Gene
     return World(people, judged, np.argsort(-score, axis=2)[:, :, :TOP_K])
 
 
-def bottom_k(size: Floats, k: int, rng: np.random.Generator) -> Floats:
-    """1 / probability of the first ``k`` in the order of u / size, 0 of the others."""
-    usable = np.flatnonzero(size > 0)
-    rank = np.full(len(size), np.inf)
-    rank[usable] = rng.random(len(usable)) / size[usable]
-    order = np.argsort(rank)
-    if k >= len(usable):
-        return (size > 0) * 1.0
-    tau = rank[order[k]]
-    inverse = np.zeros(len(size))
-    inverse[order[:k]] = 1 / np.minimum(1, size[order[:k]] * tau)
-    return inverse
+def asked_items(sizes: dict[Item, float], n_labels: int, rng: np.random.Generator) -> list[Place]:
+    """The first items in the order in which `arena label` asks about them."""
+    return list(draw_items(sizes, seed=int(rng.integers(2**62))).order[:n_labels])
+
+
+def label_line(place: Place, draw: str, value: float, rng: np.random.Generator) -> LabelLine:
+    """What one person says of an item; of some they cannot tell."""
+    item = place.item
+    return LabelLine(
+        event="label",
+        unit=item.unit,
+        dataset=item.dataset,
+        query_id=item.query_id,
+        doc_id=item.doc_id or None,
+        model_a=item.models[0] if item.models else None,
+        model_b=item.models[1] if item.models else None,
+        who="someone",
+        value=None if rng.random() < NO_ANSWER else value,
+        draw=draw,
+        size=place.size,
+        rank=place.rank,
+        next_rank=place.next_rank,
+    )
+
+
+def battle_item(query: int, first: int, second: int) -> Item:
+    """A battle as a draw names it; names sort as codes do."""
+    return Item("battle", "all", str(query), models=(f"{first:02}", f"{second:02}"))
 
 
 def labelled_battles(
@@ -169,28 +196,77 @@ def labelled_battles(
     people, first, second = world.scores(world.people)
     judge, _, _ = world.scores(world.judge)
     n, pairs = judge.shape
-    ones = np.ones(n * pairs)
-    return LabelledBattles(
+    battles = LabelledBattles(
         first=np.tile(first, n),
         second=np.tile(second, n),
         query=np.repeat(np.arange(n), pairs),
         judge=judge.ravel(),
         people=people.ravel(),
-        inverse=ones if n_labels is None else bottom_k(ones, n_labels, rng),
+        inverse=np.ones(n * pairs),
         n_models=world.lists.shape[1],
+    )
+    if n_labels is None:
+        return battles
+    codes = zip(
+        battles.query.tolist(), battles.first.tolist(), battles.second.tolist(), strict=True
+    )
+    position = {battle_item(*code): place for place, code in enumerate(codes)}
+    asked = asked_items(battle_sizes(position), n_labels, rng)
+    lines = [label_line(p, "draw", battles.people[position[p.item]], rng) for p in asked]
+    inverse = np.zeros(n * pairs)
+    for key, answer in answers(labels_of(lines))[0].items():
+        inverse[position[Item("battle", key[0], key[1], models=key[2:])]] = answer.inverse
+    return replace(battles, inverse=inverse)
+
+
+def document_labels(world: World, n_labels: int, rng: np.random.Generator) -> PeoplesLabels:
+    """Grades of some documents of all lists, drawn by their weight, and the judge's of all."""
+    n, m, _ = world.lists.shape
+    lists = {
+        f"{i:02}": {str(q): [str(d) for d in world.lists[q, i]] for q in range(n)} for i in range(m)
+    }
+    weights = document_weights(lists, map(str, range(n)), top_k=TOP_K)
+    keys = [
+        ("all", weights.query_ids[q], d)
+        for q, d in zip(weights.query, weights.doc_ids, strict=True)
+    ]
+    items = [Item("document", dataset, query, doc_id=doc) for dataset, query, doc in keys]
+    asked = asked_items(dict(zip(items, weights.size.tolist(), strict=True)), n_labels, rng)
+    lines = [
+        label_line(p, "draw", 3 * world.people[int(p.item.query_id), int(p.item.doc_id)], rng)
+        for p in asked
+    ]
+    return PeoplesLabels(
+        people=1,
+        documents=answers(labels_of(lines))[1],
+        lists={"all": lists},
+        gains={key: float(world.judge[int(key[1]), int(key[2])]) for key in keys},
+        top_k=TOP_K,
     )
 
 
-def graded_documents(world: World, n_labels: int, rng: np.random.Generator) -> GradedDocuments:
-    """The documents of all lists, drawn by their weight."""
-    n, m, _ = world.lists.shape
-    lists = {
-        str(i): {str(q): [str(d) for d in world.lists[q, i]] for q in range(n)} for i in range(m)
-    }
-    weights = document_weights(lists, map(str, range(n)), top_k=TOP_K)
-    place = weights.query, np.array([int(d) for d in weights.doc_ids])
-    inverse = bottom_k(weights.size, n_labels, rng)
-    return GradedDocuments(weights, world.judge[place], world.people[place], inverse)
+def judged_battles(world: World) -> Battles:
+    """The judge's verdicts on all pairs, as a log of an experiment holds them."""
+    score, first, second = world.scores(world.judge)
+    n, pairs = score.shape
+    zeros = np.zeros(n * pairs, dtype=np.int32)
+    query = np.repeat(np.arange(n), pairs).astype(np.int32)
+    points = score.ravel()
+    winner = np.where(points == 0.5, TIE, np.where(points > 0.5, MODEL_A, MODEL_B))
+    return Battles(
+        models=tuple(f"{i:02}" for i in range(world.lists.shape[1])),
+        datasets=("all",),
+        judges=("judge",),
+        model_a=np.tile(first, n).astype(np.int32),
+        model_b=np.tile(second, n).astype(np.int32),
+        winner=winner.astype(np.int8),
+        dataset=zeros,
+        query=query,
+        judge=zeros,
+        placed=np.zeros(n * pairs, dtype=np.bool_),
+        query_ids=tuple(map(str, range(n))),
+        query_id=query,
+    )
 
 
 def mean_dcg(world: World, gains: Floats) -> Floats:
@@ -205,15 +281,21 @@ def mean_dcg(world: World, gains: Floats) -> Floats:
 class Tally:
     """Coverage and widths of one estimate."""
 
-    held: list[Floats]
+    held: list[NDArray[np.bool_]]
     half: list[Floats]
 
     def add(self, estimate: LabelEstimate, truth: Floats, scale: float) -> None:
         """Count one round."""
         reach = student_quantile(0.025, np.array([estimate.df]))[0]
         half = reach * np.sqrt(np.maximum(np.diagonal(estimate.covariance), 0))
-        self.held.append(np.abs(estimate.theta - truth) <= half)
-        self.half.append(half * scale)
+        self.add_interval(
+            (estimate.theta - half) * scale, (estimate.theta + half) * scale, truth * scale
+        )
+
+    def add_interval(self, lower: Floats, upper: Floats, truth: Floats) -> None:
+        """Count one round, in Elo."""
+        self.held.append((lower <= truth) & (truth <= upper))
+        self.half.append((upper - lower) / 2)
 
     @property
     def coverage(self) -> float:
@@ -248,30 +330,63 @@ def battle_round(world: World, truth: Floats, design: Design, rng: np.random.Gen
 
 
 def document_round(
-    world: World,
-    truth: Floats,
-    documents: GradedDocuments,
-    tallies: dict[str, Tally],
-    scale: float,
-) -> tuple[float, bool]:
-    """One draw of labels of documents, on the scale of DCG; widths in Elo by the given scale."""
-    corrected = estimate_grades(documents)
-    blind = GradedDocuments(documents.weights, np.zeros_like(documents.judge), documents.people,
-                            documents.inverse)  # fmt: skip
-    own = mean_dcg(world, world.judge)
-    n, m = own.shape
+    world: World, truth: Truth, labels: PeoplesLabels, tallies: dict[str, Tally]
+) -> float:
+    """One draw of grades of documents, corrected as `arena rate` shows it."""
+    settings = RatingSettings(n_permutations=0, position=False)
+    board = build_leaderboard(
+        judged_battles(world), people=labels, correct="documents", settings=settings
+    )
+    if board.correction is None or board.correction.elo_per_dcg is None:
+        raise RuntimeError(f"nothing was corrected: {board.notes}")
+    rows = sorted(board.overall, key=lambda row: row.model)
 
-    def of(by_query: Floats, asked: Floats) -> LabelEstimate:
-        df = degrees_of_freedom(by_query, asked)
-        away = by_query - by_query.mean(axis=0)
-        return LabelEstimate(
-            by_query.mean(axis=0), away.T @ away / (n - 1) / n, df, 1.0, np.zeros((m, m))
-        )
+    def column(name: str) -> Floats:
+        return np.array([getattr(row, name) for row in rows]) - settings.elo.start
 
-    tallies["judge"].add(of(own, np.ones(n)), truth, scale)
-    tallies["people"].add(of(estimate_grades(blind).by_query, documents.asked), truth, scale)
-    tallies["corrected"].add(of(corrected.by_query, documents.asked), truth, scale)
-    return corrected.slope, False
+    tallies["judge"].add_interval(column("lower"), column("upper"), truth.corrected)
+    lower, upper = column("corrected_lower"), column("corrected_upper")
+    tallies["corrected"].add_interval(lower, upper, truth.corrected)
+    dcg = people_alone(world, labels)
+    tallies["people"].add(dcg, truth.dcg, board.correction.elo_per_dcg)
+    return board.correction.judge_weight
+
+
+def people_alone(world: World, labels: PeoplesLabels) -> LabelEstimate:
+    """Mean DCG by people's grades without the judge's."""
+    n, m, _ = world.lists.shape
+    weights = document_weights(labels.lists["all"], map(str, range(n)), top_k=TOP_K)
+    keys = zip(weights.query.tolist(), weights.doc_ids, strict=True)
+    known = [labels.documents.get(("all", str(q), d), Answer(0.0, 0.0)) for q, d in keys]
+    documents = GradedDocuments(
+        weights,
+        np.zeros(len(known)),
+        np.array([answer.value for answer in known]),
+        np.array([answer.inverse for answer in known]),
+    )
+    estimate = estimate_grades(documents)
+    df = degrees_of_freedom(estimate.by_query, documents.asked)
+    return LabelEstimate(estimate.mean, estimate.covariance, df, 0.0, np.zeros((m, m)))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the estimates tend to with many queries, all of them labelled."""
+
+    theta: Floats  #: ratings by people's verdicts, logits
+    dcg: Floats  #: mean DCG by people's grades
+    corrected: Floats  #: Elo, by grades as `arena rate` brings them to the scale of ratings
+
+
+def true_values(models: Models, judge: Judge, rng: np.random.Generator) -> Truth:
+    """Play many queries."""
+    world = draw_world(models, judge, TRUTH_QUERIES, rng)
+    battles = labelled_battles(world, None, rng)
+    own, people = (mean_dcg(world, gains).mean(axis=0) for gains in (world.judge, world.people))
+    theta = judge_ratings(battles)
+    factor = theta @ own / (own @ own)
+    by_people = judge_ratings(replace(battles, judge=battles.people))
+    return Truth(by_people, people, ELO * (theta + factor * (people - own)))
 
 
 def measure(design: Design, rounds: int, seed: int) -> str:
@@ -283,18 +398,15 @@ def measure(design: Design, rounds: int, seed: int) -> str:
     n_pools = max(rounds // 25, 1)
     for _ in range(n_pools):
         models = draw_models(design.n_models, rng)
-        large = draw_world(models, design.judge, TRUTH_QUERIES, rng)
-        theta = prediction_powered(labelled_battles(large, None, rng)).theta
-        dcg = mean_dcg(large, large.people).mean(axis=0)
-        scale = ELO * float(theta @ dcg / (dcg @ dcg))
+        truth = true_values(models, design.judge, rng)
         for _ in range(rounds // n_pools):
             world = draw_world(models, design.judge, design.n_queries, rng)
+            step = False
             if design.unit == "battle":
-                weight, step = battle_round(world, theta, design, rng, tallies)
+                weight, step = battle_round(world, truth.theta, design, rng, tallies)
             else:
-                weight, step = document_round(
-                    world, dcg, graded_documents(world, design.n_labels, rng), tallies, scale
-                )
+                labels = document_labels(world, design.n_labels, rng)
+                weight = document_round(world, truth, labels, tallies)
             weights.append(weight)
             steps.append(step)
     cells = [f"{tallies[name].coverage:.3f}" if name in tallies else "" for name in NAMES]

@@ -13,6 +13,7 @@ from scipy.optimize import root
 from arena.rating.document_grades import (
     GradedDocuments,
     estimate_grades,
+    factor_moves,
     implied_gains,
     shrunk_grades,
 )
@@ -217,6 +218,19 @@ def test_few_labels_without_a_finite_solution_still_give_ratings():
     assert found.df == 1
 
 
+@pytest.mark.parametrize(("judge_weight", "steps"), [(0.2, True), (0.8, False)])
+def test_only_a_judge_that_carries_the_fit_decides_where_people_alone_do_not(judge_weight, steps):
+    battles = golden_battles()
+    one_sided = replace(battles, inverse=np.where(np.arange(48) < 3, 16.0, 0.0))
+
+    found = prediction_powered(one_sided, judge_weight=judge_weight)
+    full = prediction_powered(battles, judge_weight=judge_weight)
+
+    assert prediction_powered(one_sided, judge_weight=0.0).one_step
+    assert found.one_step is steps
+    assert not full.one_step
+
+
 def test_a_judge_that_agrees_with_people_leaves_nothing_to_correct():
     battles = golden_battles()
     agreeing = replace(battles, people=battles.judge)
@@ -271,3 +285,21 @@ def test_documents_of_winning_lists_have_the_higher_implied_gain():
     gains = dict(zip(weights.doc_ids, implied_gains(weights, np.array([[0.5, -0.5]])), strict=True))
 
     assert gains["a"] > gains["b"] == 0 > gains["c"]
+
+
+def test_what_a_query_adds_to_the_factor_is_its_derivative():
+    battles = replace(golden_battles(), weight=np.ones(48))
+    by_query = np.random.default_rng(5).normal([0.1, 0.05, 0, -0.15], 0.1, (8, 4))
+
+    def factor(query_weight):
+        theta = judge_ratings(replace(battles, weight=query_weight[battles.query]))
+        dcg = query_weight @ by_query
+        return theta @ dcg / (dcg @ dcg)
+
+    theta = judge_ratings(battles)
+    p = battles.expected(theta)
+    moves = battles.scores(battles.judge - p) @ battles.bread(np.ones(48), p)
+    step = 1e-5 * np.eye(8)
+    derivative = [(factor(1 + d) - factor(1 - d)) / 2e-5 for d in step]
+
+    assert factor_moves(theta, moves, by_query) == pytest.approx(derivative, rel=1e-5, abs=1e-7)

@@ -24,6 +24,7 @@ from arena.rating.document_grades import (
     GradedDocuments,
     GradeEstimate,
     estimate_grades,
+    factor_moves,
     grade_rectifiers,
     graded_documents,
     implied_gains,
@@ -270,8 +271,11 @@ def _by_documents(
         df = degrees_of_freedom(apart, asked, labelled.stratum)
         estimate = LabelEstimate(rating, covariance, df, 1.0, covariance - alone)
     else:
-        change = factor * (people_dcg - judge_dcg)
-        estimate = _estimate(psi + change, theta + change.sum(axis=0), labelled, asked, slope)
+        apart = people_dcg - judge_dcg
+        moves = psi + factor * apart
+        moves += np.outer(factor_moves(theta, psi, judge_dcg), apart.sum(axis=0))
+        rating = theta + factor * apart.sum(axis=0)
+        estimate = _estimate(moves, rating, labelled, asked, slope)
         estimate = _noisy(estimate, factor, noise)
     return _Found(estimate, error, asked, factor), n_labels
 

@@ -34,6 +34,9 @@ _STEPS = 100
 _LEAST_LEFT = 0.1
 """Least share of a residual that a query is taken to leave: one query alone decides no rating."""
 
+_CARRIES = 0.5
+"""Least λ at which the judge may give a finite solution where people's labels alone have none."""
+
 _NO_LINK = 1e-10
 """Share of the mean eigenvalue of a graph's Laplacian below which one counts as 0."""
 
@@ -142,8 +145,10 @@ def prediction_powered(
 ) -> LabelEstimate:
     """Correct a judge's ratings by people's labels of a sample of its battles.
 
-    Where the labels allow for no finite solution, the estimate is one Newton step from the judge's
-    ratings, which always exists.
+    The estimate is one Newton step from the judge's ratings where no finite solution exists. It is
+    the same step where people's labels alone have no finite solution and λ is below ½. A judge of
+    small weight would then make a solution finite that lies far out, with much wider intervals than
+    those of people's labels alone.
 
     Args:
         battles: judged, and partly labelled.
@@ -167,7 +172,8 @@ def prediction_powered(
         lam, others = judge_weight, np.full(len(a), judge_weight)
     weight = battles.inverse + lam * (1 - battles.inverse)
     points = battles.inverse * battles.answers + lam * (1 - battles.inverse) * battles.judge
-    theta = None if one_step else _solve(battles, weight, points, start)
+    step = one_step or (lam < _CARRIES and not _people_alone_decide(battles, start))
+    theta = None if step else _solve(battles, weight, points, start)
     stepped = theta is None
     if theta is None:
         theta = start + (a + lam * b).sum(axis=0) - battles.prior * bread @ start
@@ -224,6 +230,12 @@ def _parts(battles: LabelledBattles, p: Floats) -> tuple[Floats, Floats]:
     """A and b of the score a + λ b of each query, (n_queries, m) each."""
     people = battles.scores(battles.inverse * (battles.answers - p))
     return people, battles.scores((1 - battles.inverse) * (battles.judge - p))
+
+
+def _people_alone_decide(battles: LabelledBattles, start: Floats) -> bool:
+    """Whether people's labels alone have a finite solution."""
+    points = battles.inverse * battles.answers
+    return _solve(battles, battles.inverse, points, start) is not None
 
 
 def _best_weights(a: Floats, b: Floats, stratum: Ints | None) -> tuple[float, Floats]:
