@@ -99,7 +99,7 @@ class Pairs(dict[str, Any]):
         self._pairs = pairs
 
     def values_of(self, name: str) -> list[Any]:
-        """All values under a name, in whatever case it is spelt."""
+        """Return all values under a name, in upper or lower case."""
         return [value for key, value in self._pairs if key.strip().casefold() == name]
 
 
@@ -143,12 +143,12 @@ class Objects:
 
 
 def is_gap(text: str, start: int, end: int) -> bool:
-    """Whether nothing but markup stands between two places."""
+    """Return whether there is nothing but markup between two places."""
     return bool(_GAP.fullmatch(text, start, end))
 
 
 def check_before(text: str, place: Place, *, what: str) -> int:
-    """Make sure that an answer is said aloud, and is no part of a broken JSON object.
+    """Check that an answer is not a thought, and no part of a broken JSON object.
 
     Returns:
         Where the reply begins to be spoken.
@@ -166,7 +166,7 @@ def check_before(text: str, place: Place, *, what: str) -> int:
 
 
 def check_after(text: str, end: int, *, what: str) -> None:
-    """Make sure that nothing is said after an answer but a courtesy.
+    """Check that nothing but a courtesy follows an answer.
 
     Raises:
         UnjudgedError: ``refusal`` or ``contradiction``.
@@ -188,7 +188,7 @@ def check_after(text: str, end: int, *, what: str) -> None:
 
 
 def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]) -> None:
-    """Make sure that what is said after a label on the first line agrees with it.
+    """Check that the text after a label on the first line agrees with it.
 
     Args:
         text: the whole reply.
@@ -216,13 +216,13 @@ def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]
 
 
 def after_markup(text: str, start: int) -> int:
-    """Where the first word stands at or after a place: fences, stops and end marks are skipped."""
+    """Return the first word at or after a place: fences, stops and end marks are skipped."""
     found = _MARKUP.match(text, start)
     return found.end() if found else start
 
 
 def no_answer(text: str, what: str) -> UnjudgedError:
-    """Why a reply without an answer is a failure: ``empty``, ``refusal`` or ``unreadable``.
+    """Return why a reply without an answer is a failure: ``empty``, ``refusal`` or ``unreadable``.
 
     Raises:
         UnjudgedError: ``truncated``, if a thought is never closed.
@@ -237,13 +237,13 @@ def no_answer(text: str, what: str) -> UnjudgedError:
 
 
 def cut_short(text: str) -> UnjudgedError:
-    """The failure of a reply that might have gone on after what looks like its answer."""
+    """Return the failure of a reply that might have gone on after its apparent answer."""
     detail = f"the reply was cut after {shown(text)}"
     return UnjudgedError("truncated", detail, reply=text)
 
 
 def shown(text: str) -> str:
-    """The end of a foreign text, quoted, fit for one line."""
+    """Return the end of a foreign text, quoted, for a one-line message."""
     line = flat(text)
     return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])
 

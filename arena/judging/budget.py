@@ -66,13 +66,13 @@ class Limit:
         return self.spent_usd + self.committed_usd
 
     def has(self, usd: float) -> bool:
-        """Whether there is so much left, besides what is reserved."""
+        """Return whether this much is left, besides what is reserved."""
         if self.max_usd is None:
             return True
         return self.gone_usd + self.reserved_usd + usd <= self.max_usd + _ROUNDING_USD
 
     def could(self, usd: float) -> bool:
-        """Whether there would be so much left if calls in flight cost nothing."""
+        """Return whether this much would be left if calls in flight cost nothing."""
         return self.max_usd is None or self.gone_usd + usd <= self.max_usd + _ROUNDING_USD
 
     def close(self, reservation: Reservation) -> None:
@@ -117,17 +117,17 @@ class Budget:
 
     @property
     def max_usd(self) -> float | None:
-        """The cap; None for no cap."""
+        """Return the cap; None for no cap."""
         return self.cap.max_usd
 
     @property
     def spent_usd(self) -> float:
-        """What was paid, by earlier runs too."""
+        """Return the amount paid, with earlier runs."""
         return self.cap.spent_usd
 
     @property
     def reserved_usd(self) -> float:
-        """What calls in flight may cost."""
+        """Return what calls in flight may cost."""
         return self.cap.reserved_usd
 
     def commit(self, usd: float) -> None:

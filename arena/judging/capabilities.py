@@ -62,7 +62,7 @@ class ServerCapabilities:
     def fields(
         self, form: ResponseFormat, *, temperature: float, max_tokens: int
     ) -> dict[str, Any]:
-        """The optional fields, as far as the server takes them."""
+        """Return the optional fields, as far as the server takes them."""
         fields: dict[str, Any] = {}
         if self.temperature:
             fields["temperature"] = temperature
@@ -114,7 +114,7 @@ class ServerCapabilities:
         return replace(self, length=None)
 
     def joined(self, other: ServerCapabilities) -> ServerCapabilities:
-        """What both take: the least of either."""
+        """Return the capabilities that both have: the least of either."""
         length = self.length if self.length != "max_tokens" else other.length
         answer = self.answer if self.answer != "json_schema" else other.answer
         return ServerCapabilities(

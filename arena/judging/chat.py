@@ -98,7 +98,7 @@ class Chat:
         self._ceiling = Ceiling()
 
     def key(self, messages: Messages) -> str:
-        """The same for two requests if and only if they are the same."""
+        """Return a key that is the same for two requests only if they are the same."""
         if messages is not self._keyed[0]:  # asked for before and after a look into the log
             contents = (message["content"] for message in messages)
             self._keyed = messages, digest(self.fingerprint, *contents).hex()
@@ -115,7 +115,7 @@ class Chat:
         return self.capabilities != known
 
     def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
-        """What the body of a reply says.
+        """Return the reply in a response body.
 
         Raises:
             UnjudgedError: it holds no message.
@@ -128,7 +128,7 @@ class Chat:
         return self._meter.batch_usd(n_bytes, self._limit())
 
     async def ask(self, messages: Messages, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply]:
-        """Ask, or find the answer to the same question; who asks meanwhile shares the answer.
+        """Ask, or return the answer to the same question; simultaneous calls share it.
 
         Args:
             messages: the question.
@@ -175,7 +175,7 @@ class Chat:
         return value, replace(reply, usage=Usage(), cached=True)
 
     def readable(self, reply: ChatReply, read: Callable[[ChatReply], T]) -> T:
-        """What ``read`` makes of a reply.
+        """Return the result of ``read`` on a reply.
 
         Raises:
             UnjudgedError: nothing; with the reply, its cost, and the best reason there is.

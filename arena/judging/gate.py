@@ -45,12 +45,12 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the judge is good enough; true without controls, as nothing is known."""
+        """Return whether the judge is good enough; true without controls."""
         accuracy = 1.0 if self.accuracy is None else self.accuracy
         return accuracy >= LEAST_ACCURACY and (self.flip_rate or 0.0) <= MOST_FLIPS
 
     def lines(self) -> list[str]:
-        """The figures in plain sentences, or why there are none."""
+        """Return the figures in plain sentences, or why there are none."""
         if self.said:
             (reason,) = self.reasons
             return [f"no control got a verdict, all {self.n_calls} for one reason: {reason}"]
@@ -72,7 +72,7 @@ class GateReport:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """For manifest.json."""
+        """Return the report for manifest.json."""
         return {**asdict(self), "passed": self.passed}
 
 

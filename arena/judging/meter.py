@@ -59,11 +59,11 @@ class Habits:
     output_untold: bool = False  #: or what the reply took
 
     def trusts(self, limit: int) -> bool:
-        """Whether replies to requests with this limit will be no longer."""
+        """Return whether replies to requests with this limit will be no longer."""
         return not self.beyond and self.limit == limit and self.n_within >= TRUSTED
 
     def joined(self, other: Habits) -> Habits:
-        """What two runs have found out together."""
+        """Return what two runs have learned together."""
         n_within = self.n_within if self.limit == other.limit else 0
         return Habits(
             max(self.tokens_per_byte, other.tokens_per_byte),
@@ -110,7 +110,7 @@ class Meter:
         self.habits = _habits(learned.facts(endpoint, _SUBJECT))
 
     def fare(self, limit: int | None) -> ChatFare:
-        """What pays for one request.
+        """Return the payer of one request.
 
         Args:
             limit: on the tokens of the reply, as it is sent; None where none can be.
@@ -118,7 +118,7 @@ class Meter:
         return ChatFare(self, limit)
 
     def price(self, n_bytes: int, limit: int | None, *, anew: bool = False) -> Price:
-        """What an attempt may cost.
+        """Return what an attempt may cost.
 
         Args:
             n_bytes: of the request.
@@ -152,7 +152,7 @@ class Meter:
         return self._usd(n_bytes * (self.habits.tokens_per_byte or 1.0), n_output)
 
     def usage(self, body: Mapping[str, Any], limit: int | None, *, n_bytes: int = 0) -> Usage:
-        """What a reply reports, at the configured prices.
+        """Return the usage in a reply, at the configured prices.
 
         What it does not report, or not truly, is taken to be the most that it can be.
 

@@ -52,7 +52,7 @@ class ListJudge:
 
     @property
     def capabilities(self) -> ServerCapabilities:
-        """What the endpoint is known to take."""
+        """Return the capabilities of the endpoint, as far as they are known."""
         return self._chat.capabilities
 
     @capabilities.setter
@@ -171,7 +171,7 @@ def letter_judge(config: JudgeConfig, prompt: Prompt, chat: Chat) -> RequestJudg
 
 
 def winner_by_probs(probs: Probs, tie_margin: float) -> Side:
-    """Which side is likelier: a tie if that is likeliest, or if the sides are closer than this."""
+    """Return the likelier side; a tie if that is likeliest, or if the sides are this close."""
     lead = probs.first - probs.second
     if probs.tie >= max(probs.first, probs.second) or not lead or abs(lead) < tie_margin:
         return "tie"

@@ -46,12 +46,12 @@ class Prompt:
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """One of the three sets of placeholders above: what is shown by it."""
+        """Return the set of placeholders that the prompt uses."""
         return _expected(_PLACEHOLDER.findall(self.user))
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that change with every change that a judge could see."""
+        """Return 16 hexadecimal digits that change with every change that a judge could see."""
         return digest(_RENDERING, self.system, self.user, size=8).hex()
 
 
@@ -165,14 +165,14 @@ def render_document(
 
 
 def shown_parts(document: Document, words: int) -> tuple[str, str, bool]:
-    """Title and text of a document as a judge sees them, and whether anything was cut off."""
+    """Return title and text of a document as a judge sees them, and whether any was cut."""
     title, text = clean(document.title), clean(document.text)
     shown = cut(title, words), cut(text, words)
     return " ".join(shown[0].split()), shown[1], shown != (title, text)
 
 
 def shown_query(query: Query) -> str:
-    """The text of a query as a judge sees it."""
+    """Return the text of a query as a judge sees it."""
     return clean(query.text)
 
 
@@ -228,7 +228,7 @@ def _code(*texts: str) -> str:
 
 
 def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
-    """Where a template is: the experiment's own by that name, arena's, or the path itself.
+    """Return the place of a template: the experiment's own, arena's, or the path itself.
 
     Raises:
         ConfigError: no template has this name.
@@ -279,7 +279,7 @@ _CUT = " […]"
 
 
 def count_words(text: str, *, most: int | None = None) -> int:
-    """How many words a text has, counted no further than ``most``.
+    """Return how many words a text has, counted up to ``most``.
 
     Scripts without spaces are counted in characters.
     """
@@ -287,7 +287,7 @@ def count_words(text: str, *, most: int | None = None) -> int:
 
 
 def cut(text: str, words: int) -> str:
-    """The first so many words of a text, with the cut marked.
+    """Return the first words of a text, with the cut marked.
 
     Scripts without spaces are counted in characters, so that no text gets by uncut.
     """
@@ -298,6 +298,6 @@ def cut(text: str, words: int) -> str:
 
 
 def clean(text: str) -> str:
-    """Text without control characters, runs of empty lines, or anything that looks like a tag."""
+    """Return text without control characters, runs of empty lines, or apparent tags."""
     text = _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n"))
     return re.sub(r"\n\s*\n", "\n\n", _TAG.sub("‹", text)).strip()

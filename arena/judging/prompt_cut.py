@@ -65,7 +65,7 @@ class Ceiling:
 
 
 def below_words(text: str, n_tokens: int) -> bool:
-    """Whether a count of tokens is too low for the words of a text."""
+    """Return whether a count of tokens is too low for the words of a text."""
     # To count exactly takes a tenth of the time of a call: a bound that is quickly had will do
     # for nearly all. A character beyond ASCII, two bytes or more, parts two words at most.
     beyond = 0 if text.isascii() else len(text.encode("utf-8", "surrogatepass")) - len(text)
@@ -74,7 +74,7 @@ def below_words(text: str, n_tokens: int) -> bool:
 
 
 def least_words(text: str) -> float:
-    """How many words a text has, at least, in whatever script."""
+    """Return the least number of words of a text, in any script."""
     if text.isascii():
         return text.count(" ") + text.count("\n") + 1  # no word is empty in what judges read
     apart, dense = _DENSE.subn(" ", text)

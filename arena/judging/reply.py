@@ -57,12 +57,12 @@ class ChatReply:
 
     @property
     def cut(self) -> bool:
-        """Whether it ended at a limit on its length, so that nobody knows how it would go on."""
+        """Return whether it ended at a limit on its length, and is incomplete."""
         return bool(_CUT.search(self.finish))
 
     @property
     def withheld(self) -> bool:
-        """Whether a filter of the endpoint ended it."""
+        """Return whether a filter of the endpoint ended it."""
         return bool(_WITHHELD.search(self.finish))
 
 
@@ -177,7 +177,7 @@ class Choice:
 def read_choice(
     reply: ChatReply, labels: Sequence[str], *, names: Mapping[str, str] | None = None
 ) -> Choice:
-    """Which label a reply is.
+    """Return the label of a reply.
 
     The label stands alone on the last line, or on the first one, before an explanation that
     names no other and takes nothing back. Quotation marks, stars and a stop may be around it.

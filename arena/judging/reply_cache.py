@@ -65,7 +65,7 @@ class VerdictCache:
         self.close()
 
     def get(self, request_key: str) -> ChatReply | None:
-        """The reply to a request, or None; what is damaged counts as missing."""
+        """Return the reply to a request, or None; a damaged one counts as missing."""
         if waiting := self._waiting.get(bytes.fromhex(request_key)):
             return _reply(waiting)
         try:
@@ -100,12 +100,12 @@ class VerdictCache:
             self.flush()
 
     def close(self) -> None:
-        """Write what waits, and let go of the file."""
+        """Write waiting replies, and close the file."""
         self.flush()
         self._db.close()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write waiting replies."""
         if not self._waiting:
             return
         rows, self._waiting = list(self._waiting.items()), {}

@@ -36,7 +36,7 @@ VERSION: Final = "data/version.js"
 
 
 def _silent(_: str) -> None:
-    """Say nothing."""
+    """Ignore the message."""
 
 
 def build_site(
@@ -73,17 +73,17 @@ def build_site(
 
 
 def default_folder(path: Path) -> Path:
-    """Where a site goes that is given no place."""
+    """Return the default folder of a site."""
     return Folder(path).report if path.is_dir() else path.with_name(f"{path.stem}-report")
 
 
 def input_files(path: Path) -> list[Path]:
-    """All that a site is made of, as far as it is there."""
+    """Return all input files of a site that exist."""
     return Folder(path).published() if path.is_dir() else [path]
 
 
 def version_of(path: Path) -> str:
-    """Hash of all that a site is made of: what was played, and what draws it."""
+    """Return a hash of all inputs of a site: the battles, and the code that draws them."""
     files = ((str(file.relative_to(path)).encode(), file) for file in input_files(path))
     inputs = ((name, _file_hash(file)) for name, file in files)
     own = (__version__.encode(), *(digest(source) for source in sources()))
@@ -96,7 +96,7 @@ def _file_hash(file: Path) -> bytes:
 
 
 def _write(found: Gathered, version: str, output: Output) -> Site:
-    """Everything, the first page and the version last."""
+    """Write everything, the first page and the version last."""
     names = chunks.Names(
         models=model_names(found),
         datasets=found.datasets,
@@ -135,7 +135,7 @@ def _files(found: Gathered) -> Files:
 
 
 def _data(found: Gathered, names: chunks.Names, site: Site) -> Iterator[chunks.Chunk]:
-    """All data files; those that hold battles or texts are made as they are written."""
+    """Yield all data files; those that hold battles or texts are made as they are written."""
     if found.log:
         against = hold_against(found.log.battles, found.lists)
         yield from chunks.battle_chunks(found.log, against, names)
@@ -218,7 +218,7 @@ class Output:
         write_atomically(path, [data], sync=False)
 
     def holds(self, name: str, text: str) -> bool:
-        """Whether a file that was written before has this in it."""
+        """Return whether a file that was written before contains this."""
         path = self.folder / name
         return path.is_file() and text.encode() in path.read_bytes()
 
@@ -230,7 +230,7 @@ class Output:
 
 
 def _is_site(folder: Path) -> bool:
-    """Whether a site is in a folder, or the beginning of one: others have a data/version.js too."""
+    """Return whether a folder holds a site, or the beginning of one."""
     mark = folder / _MARK
     if not mark.is_file():
         return False

@@ -46,7 +46,7 @@ class Chunk:
 
     @property
     def file(self) -> str:
-        """Its name, from the root of the site."""
+        """Return its path from the root of the site."""
         return f"data/{self.key.replace('/', '-')}.js"
 
 
@@ -63,7 +63,7 @@ class Names:
 def query_names(
     datasets: Sequence[str], shown: Mapping[str, ShownTexts], lists: Lists, log: Log | None
 ) -> dict[str, list[str]]:
-    """Data set → its query_ids: as sampled where texts are kept, then any others of the log."""
+    """Return data set → its query_ids: as sampled where texts are kept, then others of the log."""
     found: dict[str, dict[str, None]] = {name: {} for name in datasets}
     for name, texts in shown.items():
         found[name].update(dict.fromkeys(query.query_id for query in texts.queries))
@@ -80,7 +80,7 @@ def query_names(
 
 
 def battle_chunks(log: Log, against: Against, names: Names) -> Iterator[Chunk]:
-    """All battles in columns, `BATTLE_ROWS` to a file."""
+    """Yield all battles in columns, `BATTLE_ROWS` to a file."""
     columns = (
         _columns(log.battles, names) | _held(against) | _details(log.details, len(log.battles))
     )
@@ -91,7 +91,7 @@ def battle_chunks(log: Log, against: Against, names: Names) -> Iterator[Chunk]:
 
 
 def reply_chunks(details: Details) -> Iterator[Chunk]:
-    """What judges wrote, `REPLY_ROWS` battles to a file, read as it is asked for."""
+    """Yield the judges' replies, `REPLY_ROWS` battles to a file, read as they are needed."""
     with_reply = np.flatnonzero(details.reply != NO_REPLY)
     with ExitStack() as stack:
         files = {path: stack.enter_context(path.open("rb")) for path in details.replies}
@@ -103,7 +103,7 @@ def reply_chunks(details: Details) -> Iterator[Chunk]:
 
 
 def query_chunks(names: Names, shown: Mapping[str, ShownTexts], lists: Lists) -> Iterator[Chunk]:
-    """The queries of each data set, with their grades and every model's nDCG."""
+    """Yield the queries of each data set, with their grades and every model's nDCG."""
     for number, dataset in enumerate(names.datasets):
         texts = shown.get(dataset)
         known = {query.query_id: query for query in texts.queries} if texts else {}
@@ -126,14 +126,14 @@ def query_chunks(names: Names, shown: Mapping[str, ShownTexts], lists: Lists) ->
 
 
 def shown_chunk_size(shown: Mapping[str, ShownTexts]) -> int:
-    """How many queries make a file of a few hundred kilobytes."""
+    """Return how many queries make a file of a few hundred kilobytes."""
     n_queries = sum(len(texts.queries) for texts in shown.values())
     n_bytes = sum(texts.path.stat().st_size for texts in shown.values())
     return min(max(_SHOWN_BYTES * n_queries // max(n_bytes, 1), 1), MOST_SHOWN)
 
 
 def shown_chunks(number: int, texts: ShownTexts, size: int) -> Iterator[Chunk]:
-    """The lists of one data set and their documents, ``size`` queries to a file.
+    """Yield the lists of one data set and their documents, ``size`` queries to a file.
 
     A document that is shown in several files is in each of them, so that one file is enough.
     """
@@ -151,7 +151,7 @@ def shown_chunks(number: int, texts: ShownTexts, size: int) -> Iterator[Chunk]:
 
 
 def _columns(battles: Battles, names: Names) -> dict[str, NDArray[Any]]:
-    """Who met whom on what, in the site's codes."""
+    """Return who met whom on which query, in the site's codes."""
     model = _recode(battles.models, names.models)
     query = np.full(len(battles), UNKNOWN, np.int64)
     if battles.query_id is not None:
@@ -179,7 +179,7 @@ def _held(against: Against) -> dict[str, NDArray[Any]]:
 
 
 def _details(details: Details | None, count: int) -> dict[str, NDArray[Any]]:
-    """What each verdict took; unknown throughout for a log of another make."""
+    """Return the cost and time of each verdict; unknown throughout for a foreign log."""
     if details is None:
         unknown = np.full(count, UNKNOWN)
         names = ("source", "input_tokens", "output_tokens", "cost_usd", "latency_ms", "reply")
@@ -196,7 +196,7 @@ def _details(details: Details | None, count: int) -> dict[str, NDArray[Any]]:
 
 
 def _recode(names: Sequence[str], into: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each name in another sequence; `UNKNOWN` where it is not in it."""
+    """Return the place of each name in another sequence; `UNKNOWN` if it is not in it."""
     place = {name: code for code, name in enumerate(into)}
     return np.array([place.get(name, UNKNOWN) for name in names], np.int64)
 
@@ -246,7 +246,7 @@ def hold_against(battles: Battles, lists: Lists) -> Against:
 
 
 def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:
-    """Of these rows, those that are a pair in both orders; and whether its verdict flips."""
+    """Return which rows are a pair in both orders; and whether its verdict flips."""
     if not rows.size:
         return rows, rows, np.zeros(0, np.bool_)
     pairs = swapped(battles.take(rows))
@@ -276,12 +276,12 @@ _ESCAPED: Final = frozenset("<>&\u2028\u2029")
 
 
 def script(key: str, value: object) -> bytes:
-    """The whole content of a data file."""
+    """Return the whole content of a data file."""
     return f"arena.put({safe_json(key)}, {safe_json(value)});\n".encode()
 
 
 def safe_json(value: object) -> str:
-    """JSON that may stand in a script, of records, mappings, sequences and plain values."""
+    """Return JSON that is safe in a script."""
     try:
         text = orjson.dumps(value).decode()
     except TypeError:  # lone surrogates, which orjson refuses
@@ -290,7 +290,7 @@ def safe_json(value: object) -> str:
 
 
 def shown_tree(value: object) -> Any:
-    """A value as scripts see it, for templates: plain, and without what cannot be shown."""
+    """Return a value as scripts see it, for templates."""
     return orjson.loads(safe_json(value))
 
 

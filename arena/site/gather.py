@@ -48,13 +48,13 @@ class Gathered:
 
     @property
     def model_settings(self) -> Sequence[Tree]:
-        """The sections ``[[models]]`` of the configuration."""
+        """Return the sections ``[[models]]`` of the configuration."""
         models: Sequence[Tree] = self.manifest.get("config", {}).get("models", ())
         return models
 
     @property
     def judges(self) -> Sequence[Tree]:
-        """The judges that the manifest tells of."""
+        """Return the judges of the manifest."""
         judges: Sequence[Tree] = self.manifest.get("judges", ())
         return judges
 
@@ -94,7 +94,7 @@ def gather(path: Path) -> Gathered:
 
 
 def check_path(path: Path) -> None:
-    """See that there is something to make a site of.
+    """Check that there is something to make a site of.
 
     Raises:
         UsageError: there is not.
@@ -112,7 +112,7 @@ def check_path(path: Path) -> None:
 
 
 def current_leaderboard(path: Path) -> Leaderboard:
-    """The leaderboard on disk, or a new one where the log has grown since it was made.
+    """Return the leaderboard on disk, or a new one if the log has grown since.
 
     An experiment's is written as `arena rate` writes it; that of a bare file is not kept.
     """

@@ -59,7 +59,7 @@ class Details:
     reply: NDArray[np.int64]  #: where: file and offset in one number; `NO_REPLY` where nowhere
 
     def reply_place(self, row: int) -> tuple[Path, int]:
-        """File and offset of what the judge wrote in a battle that has a reply."""
+        """Return file and offset of the judge's reply in a battle that has one."""
         place = int(self.reply[row])
         return self.replies[place >> _OFFSET_BITS], place & ((1 << _OFFSET_BITS) - 1)
 
@@ -88,20 +88,20 @@ def read_log(path: Path) -> Log | None:
 
 
 def log_files(path: Path) -> list[Path]:
-    """The files of a folder that hold battles, if only one; or the file itself."""
+    """Return the files of a folder that hold battles; or the file itself."""
     if not path.is_dir():
         return [path]
     return [file for file in Folder(path).all_battles() if _begun(file)]
 
 
 def count_failures(folder: Path) -> int:
-    """How many matchups have no verdict where no battle has one either."""
+    """Return how many matchups have no verdict where no battle has one either."""
     files = Folder(folder).all_failures() if folder.is_dir() else ()
     return len({failure.id for file in files for failure in read_failures(file)})
 
 
 def _begun(file: Path) -> bool:
-    """Whether a log has at least one whole line."""
+    """Return whether a log has at least one whole line."""
     try:
         with file.open("rb") as lines:
             return lines.readline().endswith(b"\n")
@@ -163,20 +163,20 @@ def _own_log(files: Sequence[Path], replies: Sequence[Path]) -> Log:
 
 
 def _battles(files: Sequence[Path]) -> Iterator[Battle]:
-    """The battles of all logs, each id once."""
+    """Return the battles of all logs, each id once."""
     seen = IdSet()
     return (battle for file in files for battle in parse_battles(file) if seen.add(battle.id))
 
 
 def _coded(words: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """The distinct words in alphabetical order, and the code of each."""
+    """Return the distinct words in alphabetical order, and the code of each."""
     distinct = tuple(sorted(set(words)))
     place = {word: code for code, word in enumerate(distinct)}
     return distinct, np.fromiter(map(place.__getitem__, words), np.int32, len(words))
 
 
 def _replies(files: Sequence[Path], ids: Sequence[str]) -> NDArray[np.int64]:
-    """Where the last reply with a verdict of each battle is."""
+    """Return where the last reply with a verdict of each battle is."""
     places = np.full(len(ids), NO_REPLY, np.int64)
     row_of = CompactIndex()
     for row, name in enumerate(ids):

@@ -36,7 +36,7 @@ def model_pages(
     texts: Texts,
     latency: Mapping[str, Mapping[str, LatencyInfo]],
 ) -> Iterator[ModelPage]:
-    """A page for each model, in the order of the overview.
+    """Return a page for each model, in the order of the overview.
 
     Args:
         site: the overview.
@@ -69,7 +69,7 @@ def model_pages(
 
 
 def extreme_queries(rated: Battles, lists: Lists, texts: Texts) -> dict[str, Extremes]:
-    """Model → the queries it won most on, and lost most on: by (wins − losses) / battles.
+    """Return model → the queries with its highest and lowest (wins − losses) / battles.
 
     Equal shares are told apart by the nDCG of the model's list. Battles without a query_id are
     left out.
@@ -106,7 +106,7 @@ def _ndcg(lists: Lists, dataset: str, model: str, query_id: str) -> float | None
 
 
 def _named(battles: Battles) -> Battles | None:
-    """The battles whose query is named; None where there are none."""
+    """Return the battles whose query is named; None if there are none."""
     if battles.query_id is None:
         return None
     known = np.array([name != "" for name in battles.query_ids])[battles.query_id]
@@ -114,7 +114,7 @@ def _named(battles: Battles) -> Battles | None:
 
 
 def _counts(battles: Battles) -> NDArray[np.int32]:
-    """Wins, losses and ties of each model on each query, (n_models, n_queries, 3)."""
+    """Return wins, losses and ties of each model on each query, (n_models, n_queries, 3)."""
     _, query = np.unique(battles.query, return_inverse=True)
     n_queries = int(query.max()) + 1
     counts = np.zeros((len(battles.models), n_queries, 3), np.int32)
@@ -129,7 +129,7 @@ def _counts(battles: Battles) -> NDArray[np.int32]:
 
 
 def _query_keys(battles: Battles) -> list[tuple[str, str]]:
-    """(data set, query_id) of each query code that occurs, in the order of the codes."""
+    """Return (data set, query_id) of each query code that occurs, in the order of the codes."""
     _, first = np.unique(battles.query, return_index=True)
     ids = battles.query_id
     return [
@@ -142,7 +142,7 @@ def _query_keys(battles: Battles) -> list[tuple[str, str]]:
 
 
 def _opponents(site: Site) -> list[list[Opponent]]:
-    """Of each model, in the order of the table: its pairs, seen from its own side."""
+    """Return the pairs of each model, in the order of the table, from its own side."""
     found: list[list[Opponent]] = [[] for _ in site.models]
     for a, b, wins, losses, ties, sure, separated in site.pairs:
         for own, other, won, lost, better in (

@@ -47,7 +47,7 @@ _NO_TEXTS = (
 
 
 def site_of(found: Gathered, names: Names, files: Files, *, version: str) -> Site:
-    """What every page knows.
+    """Return what every page needs.
 
     Args:
         found: what lies in the folder.
@@ -94,7 +94,7 @@ def site_of(found: Gathered, names: Names, files: Files, *, version: str) -> Sit
 
 
 def state_of(found: Gathered) -> State:
-    """How far an experiment is, in figures and in a sentence."""
+    """Return the progress of an experiment, in figures and in a sentence."""
     planned: int | None = found.manifest.get("planned")
     judged, failures = len(found.log.battles) if found.log else 0, found.failures
     complete = judged > 0 if planned is None else judged + failures >= planned
@@ -109,7 +109,7 @@ def state_of(found: Gathered) -> State:
 
 
 def model_names(found: Gathered) -> list[str]:
-    """All models: those of the configuration in its order, then any others of the log.
+    """Return all models: those of the configuration in its order, then others of the log.
 
     The order of the ratings changes while battles are played. A page that was opened before may
     load files that were written after, and their codes have to mean the same models.
@@ -119,13 +119,13 @@ def model_names(found: Gathered) -> list[str]:
 
 
 def judge_names(found: Gathered) -> list[str]:
-    """The judges of the manifest, then any others of the log."""
+    """Return the judges of the manifest, then others of the log."""
     played = found.log.battles.judges if found.log else ()
     return list(dict.fromkeys((*(judge["name"] for judge in found.judges), *played)))
 
 
 def rated_battles(found: Gathered) -> Battles | None:
-    """The battles as the leaderboard counts them: a panel's verdicts made one, for instance."""
+    """Return the battles as the leaderboard counts them, for example with joined panel verdicts."""
     if found.log is None or found.leaderboard is None:
         return None
     battles, settings = found.log.battles, found.leaderboard.settings
@@ -135,7 +135,7 @@ def rated_battles(found: Gathered) -> Battles | None:
 
 
 def pairs_by_dataset(found: Gathered, names: Names) -> dict[str, list[list[int]]]:
-    """Data set → for each pair that met: both places, and wins, losses, ties of the first."""
+    """Return data set → for each pair: both places, and wins, losses, ties of the first."""
     battles = rated_battles(found)
     if battles is None or found.leaderboard is None:
         return {}
@@ -159,7 +159,7 @@ def _top_k(found: Gathered) -> int | None:
 
 
 def _files(names: Sequence[str]) -> Iterator[str]:
-    """A file for each model's page; names of a bare log may differ in nothing that a file can."""
+    """Return a file name for each model's page, unique on every file system."""
     taken: set[str] = set()
     for name in names:
         # Web hosts hide files that begin with a dot or an underscore, and not every file system
@@ -231,7 +231,7 @@ _HASHES = {"corpus_hash": "corpus", "queries_hash": "queries", "qrels_hash": "qr
 
 
 def method_of(found: Gathered) -> Method:
-    """What the last page of the site says; a bare log has little to say of itself."""
+    """Return the content of the method page; a bare log has little of it."""
     manifest = found.manifest
     return Method(
         manifest={key: value for key, value in manifest.items() if key != "config"},

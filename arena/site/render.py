@@ -31,7 +31,7 @@ class Page:
 
 
 def render_pages(site: Mapping[str, Any], pages: Iterator[Page]) -> Iterator[tuple[str, bytes]]:
-    """File and content of each page; ``site`` is what all of them are told."""
+    """Yield file and content of each page; ``site`` is common to all of them."""
     environment = page_environment("arena.site")
     for page in pages:
         root = "../" * page.file.count("/")
@@ -41,13 +41,13 @@ def render_pages(site: Mapping[str, Any], pages: Iterator[Page]) -> Iterator[tup
 
 
 def assets() -> Iterator[tuple[str, bytes]]:
-    """File and content of all styles and scripts, vendored ones included."""
+    """Yield file and content of all styles and scripts, with vendored ones."""
     for path, file in _files(resources.files("arena.site").joinpath("static"), "assets"):
         yield path, file.read_bytes()
 
 
 def sources() -> Iterator[bytes]:
-    """All that a page's looks depend on: with any of it changed, a site is to be made anew."""
+    """Return all that a page's looks depend on; a change in them makes a site stale."""
     for folder in ("static", "templates"):
         for _, file in _files(resources.files("arena.site").joinpath(folder), folder):
             yield file.read_bytes()
@@ -84,7 +84,7 @@ Row = Mapping[str, Any]
 
 
 def fixed(value: float | None, digits: int = 0) -> str:
-    """A number with so many decimals and commas between thousands."""
+    """Return a number with so many decimals and commas between thousands."""
     if value is None:
         return ABSENT
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
@@ -92,12 +92,12 @@ def fixed(value: float | None, digits: int = 0) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of one, such as 63.5%."""
+    """Return a share of one as a percentage, such as 63.5%."""
     return ABSENT if share is None else f"{fixed(share * 100, 1)}%"
 
 
 def sure(probability: float | None) -> str:
-    """How sure something is; never all sure, for no battles make it so."""
+    """Return a probability; never 100%, because no number of battles makes it certain."""
     if probability is None:
         return ABSENT
     if probability < 0.001:
@@ -106,7 +106,7 @@ def sure(probability: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A time with about three figures: 0.18 ms, 11.0 ms, 113 ms, 80.02 s."""
+    """Return a time with about three figures: 0.18 ms, 11.0 ms, 113 ms, 80.02 s."""
     if value is None:
         return ABSENT
     if value >= 1000:
@@ -115,7 +115,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """Room on a disk or in memory: 384 bytes, 98.3 kB, 1.2 GB."""
+    """Return a size on a disk or in memory: 384 bytes, 98.3 kB, 1.2 GB."""
     for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
         if n_bytes >= 1000**power:
             return f"{fixed(n_bytes / 1000**power, 1)} {unit}"
@@ -123,7 +123,7 @@ def size(n_bytes: float) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """A price with two to six decimals: $0.02, $0.125, $0.000061."""
+    """Return a price with two to six decimals: $0.02, $0.125, $0.000061."""
     if value is None:
         return ABSENT
     whole, _, cents = fixed(value, 6).partition(".")
@@ -131,7 +131,7 @@ def dollars(value: float | None) -> str:
 
 
 def ordinal(rank: int | None) -> str:
-    """1st, 2nd, 3rd, 4th, 11th, 21st."""
+    """Return an ordinal: 1st, 2nd, 3rd, 4th, 11th, 21st."""
     if rank is None:
         return ABSENT
     ending = {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
@@ -152,12 +152,12 @@ def rating(row: Row) -> str:
 
 
 def plain(value: float | None) -> str:
-    """A rating or a year: no decimals, no commas."""
+    """Return a rating or a year: no decimals, no commas."""
     return fixed(value).replace(",", "")
 
 
 def possible_ranks(row: Row) -> str:
-    """Where a model may really stand, in words; empty where its rank is certain or unknown."""
+    """Return the possible ranks of a model in words; empty if its rank is certain or unknown."""
     lower, upper = row["rank_lower"], row["rank_upper"]
     if lower is None or lower == upper:
         return ""
@@ -165,41 +165,41 @@ def possible_ranks(row: Row) -> str:
 
 
 def record(row: Row) -> str:
-    """Wins, losses and ties: 508–104–188."""
+    """Return wins, losses and ties: 508–104–188."""
     return "–".join(fixed(row[key]) for key in ("wins", "losses", "ties"))
 
 
 def shares(row: Row) -> tuple[float, float, float]:
-    """Wins, ties and losses in per cent of the battles, as they are drawn from left to right."""
+    """Return wins, ties and losses in per cent of the battles, in the order of the drawing."""
     total = row["wins"] + row["losses"] + row["ties"]
     return tuple(100 * row[key] / total if total else 0 for key in ("wins", "ties", "losses"))  # type: ignore[return-value]
 
 
 def scale(rows: Iterable[Row]) -> tuple[float, float]:
-    """The lowest and the highest end of the intervals, for drawing all of them on one line."""
+    """Return the lowest and the highest end of the intervals, for a common axis."""
     ends = [row[key] for row in rows for key in ("lower", "upper", "rating")]
     known = [end for end in ends if end is not None]
     return (min(known), max(known)) if known else (0, 1)
 
 
 def place(value: float, ends: Sequence[float], width: float = 100) -> str:
-    """Where a value lies between two ends, on a line of this width with a margin of four."""
+    """Return the position of a value between two ends, on a line of this width."""
     low, high = ends
     return fixed(4 + (width - 8) * (value - low) / ((high - low) or 1), 1)
 
 
 def as_json(value: object) -> str:
-    """Indented JSON, to be read; the template escapes it."""
+    """Return indented JSON; the template escapes it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def by_name(models: Iterable[Row]) -> dict[str, Row]:
-    """Models by their names."""
+    """Return models by their names."""
     return {model["name"]: model for model in models}
 
 
 def by_rank(models: Iterable[Row], rows: Iterable[Row]) -> list[Row]:
-    """Models in the order of a table's rows, then those without a row."""
+    """Return models in the order of a table's rows, then those without a row."""
     place = {row["model"]: number for number, row in enumerate(rows)}
     return sorted(models, key=lambda model: place.get(model["name"], len(place)))
 

@@ -48,20 +48,20 @@ _FIGURE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 
 
 def publishable(text: str) -> str:
-    """Text of a configuration without passwords, tokens and the queries of addresses."""
+    """Return the text of a configuration without passwords, tokens and address queries."""
     text = _COMMAND.sub(_with_shown_command, text)
     text = _URL.sub(lambda url: shown(_USER.sub("", url[0])), text)
     return blank(_OPTION.sub(_without_value, _SETTING.sub(_without_value, text)))
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """A section of a configuration, a line for each setting, to be published."""
+    """Return a section of a configuration, a line for each setting, to be published."""
     lines = (f"{name} = {orjson.dumps(value).decode()}" for name, value in settings.items())
     return publishable("\n".join(lines))
 
 
 def shown_command(command: str) -> str:
-    """A command as it may be published: what runs, and which options it has, but not their values.
+    """Return a publishable command: the program and its options, without their values.
 
     Nobody can know which option of somebody's program holds a key. So a value is shown only where
     it is a small figure of an option whose name speaks of no secret; and a word of its own only

@@ -20,7 +20,7 @@ _FIGURES = 6
 
 
 def table_rows(rows: Sequence[Row]) -> list[TableRow]:
-    """The rows of one table as leaderboard.json has them, with null for what is not known.
+    """Return the rows of one table as in leaderboard.json, with null for unknown values.
 
     Beside them: how many models the table has, whether a model may be the best, and its place by
     Elo, win rate, nDCG@10 and mean latency, 1 the best, equal values sharing a place.
@@ -44,7 +44,7 @@ def table_rows(rows: Sequence[Row]) -> list[TableRow]:
 
 
 def rounded(cell: Any) -> Any:
-    """A figure, or a mapping of figures, to six significant digits; anything else as it is."""
+    """Return a figure, or a mapping of figures, to six significant digits; others unchanged."""
     if isinstance(cell, float):
         return float(f"{cell:.{_FIGURES}g}")
     if isinstance(cell, dict):
@@ -53,7 +53,7 @@ def rounded(cell: Any) -> Any:
 
 
 def _ranks(rows: Sequence[Row], figure: Callable[[Row], float | None]) -> list[int | None]:
-    """1 + how many have a greater figure; None for a row without one."""
+    """Return 1 + how many have a greater figure; None for a row without one."""
     values = [figure(row) for row in rows]
     known = [value for value in values if value is not None]
     return [
@@ -74,7 +74,7 @@ _FAR = 5
 def latencies(
     stats: Mapping[tuple[str, str], RetrievalStats],
 ) -> dict[str, dict[str, LatencyInfo]]:
-    """Data set → model → what its search took.
+    """Return data set → model → the latency of its search.
 
     Args:
         stats: of each (data set, model).
@@ -87,7 +87,7 @@ def latencies(
 
 
 def latency_info(stats: RetrievalStats, *, most: int = MOST_SAMPLES) -> LatencyInfo:
-    """One run's samples, at most so many, and their histogram."""
+    """Return one run's samples, up to a limit, and their histogram."""
     samples = np.sort(np.array(stats.latency_ms, np.float64))
     return LatencyInfo(
         samples_ms=_short(samples if len(samples) <= most else _quantiles(samples, most)),

@@ -126,7 +126,7 @@ def locked_log(lock: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
 
 
 def unwritable(path: Path, error: OSError) -> LogError:
-    """The error for a file or folder that the system does not let us write."""
+    """Return the error for a file or folder that arena may not write."""
     return LogError(
         f"{path}: cannot be written: {error.strerror}; free the disk or the permissions, "
         "then run the same command again"
@@ -134,7 +134,7 @@ def unwritable(path: Path, error: OSError) -> LogError:
 
 
 def _end_of_last_line(file: FileIO) -> int:
-    """Where a torn last line begins; the file's size if there is none."""
+    """Return where a torn last line begins; the file's size if there is none."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - _TAIL_BYTES)

@@ -44,7 +44,7 @@ class Job:
 
     @property
     def is_open(self) -> bool:
-        """Whether its battles may still be judged by it."""
+        """Return whether its battles may still be judged by it."""
         return self.ended is None
 
 
@@ -79,15 +79,15 @@ class Ledger:
 
     @property
     def open_jobs(self) -> list[Job]:
-        """The jobs that are not collected, oldest first."""
+        """Return the jobs that are not collected, oldest first."""
         return [job for job in self.jobs.values() if job.is_open]
 
     def path(self, job: Job) -> Path:
-        """Where a job's input file is until it is collected."""
+        """Return the path of a job's input file until it is collected."""
         return Folder(self.folder).batch_input(job.name)
 
     def name(self, sha256: str) -> str:
-        """What the next job is called."""
+        """Return the name of the next job."""
         return f"{len(self.jobs) + 1:04}-{sha256[:12]}{self._suffix}"
 
     def add(self, job: Job) -> None:
@@ -176,7 +176,7 @@ def names_of(jobs: Iterable[Job]) -> set[str]:
 
 
 def seconds_since(at: str) -> float | None:
-    """How long ago a moment was that the log has written; None where it is none."""
+    """Return the seconds since a time in the log; None if it is no time."""
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
     except (ValueError, TypeError):

@@ -106,11 +106,11 @@ class BattleLog:
         return self._replies.costs
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
-        """What was paid for a battle before: its last reply with a verdict, if there is one."""
+        """Return the last reply with a verdict that was paid for a battle, if there is one."""
         return self._replies.reply_for(id)
 
     def reply_to(self, request_key: str) -> Reply | None:
-        """What was answered to the same request: the last reply with a verdict, if any."""
+        """Return the last reply with a verdict to the same request, if any."""
         return self._replies.reply_to(request_key)
 
     def write_reply(self, reply: Reply) -> None:
@@ -156,7 +156,7 @@ class BattleLog:
                 file.sync()
 
     def close(self) -> None:
-        """Flush, and let others write the log; closing twice does no harm.
+        """Flush, and let other processes write the log; closing twice does no harm.
 
         Raises:
             LogError: the disk did not take everything.

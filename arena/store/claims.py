@@ -64,7 +64,7 @@ class Claims:
 
 
 def read_claims(path: Path) -> Mapping[str, float]:
-    """Judge → dollars; empty where there is no such file, or nothing in it yet.
+    """Return judge → dollars; empty if there is no such file, or nothing in it.
 
     Raises:
         DataError: it is damaged.

@@ -42,14 +42,14 @@ class _ReplyLine:
 
 
 def is_cost(value: object) -> bool:
-    """Whether this is what something has cost: a number, finite and not negative."""
+    """Return whether this is a valid cost: a number, finite and not negative."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return 0 <= value < math.inf
 
 
 def row(record: Battle | Failure | Reply) -> dict[str, Any]:
-    """A record as the object that its line holds.
+    """Return a record as the object of its line.
 
     ``probs`` is left out where there are none, ``kind`` of a judge that reads two lists, and
     ``estimated`` where the cost is known.
@@ -130,7 +130,7 @@ def read_replies(path: Path) -> Iterator[Reply]:
 
 
 def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
-    """The reply in a line of replies.jsonl.
+    """Return the reply in a line of replies.jsonl.
 
     Raises:
         DataError: there is none.
@@ -236,7 +236,7 @@ def _cost(reply: object, path: Path, number: int) -> tuple[str, float]:
 
 
 def _object(line: bytes, path: Path, number: int, *names: str) -> dict[str, Any]:
-    """The object in a line, looked at no closer than that it has these texts."""
+    """Return the object in a line, checked only for these texts."""
     try:
         found = orjson.loads(line)
         if all(isinstance(found[name], str) for name in names):
@@ -277,7 +277,7 @@ def parsed_line(kind: type[T], line: bytes, path: Path, number: int | None) -> T
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    """The reader of a record, built once."""
+    """Return the reader of a record, built once."""
     if kind not in _ADAPTERS:
         from pydantic import TypeAdapter  # noqa: PLC0415
 

@@ -50,7 +50,7 @@ class _Manifest:
 
 
 def known_gates(folder: Path) -> Mapping[str, Gate]:
-    """How judges did in their controls in earlier runs, by fingerprint; none without a manifest."""
+    """Return the judges' results on controls in earlier runs, by fingerprint."""
     if not Folder(folder).is_experiment:
         return {}
     judges = read_manifest(folder).get("judges", [])

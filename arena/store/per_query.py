@@ -31,7 +31,7 @@ class ShownList:
 def measure_lists(
     run: Run, dataset: Dataset, *, top_k: int, document_words: int
 ) -> dict[str, ShownList]:
-    """query_id → what is known of the run's first ``top_k`` documents."""
+    """Return query_id → the figures of the run's first ``top_k`` documents."""
     ndcg = per_query_ndcg(run, dataset.qrels, top_k)
 
     def words(doc_id: str) -> int:

@@ -24,7 +24,7 @@ class Shard:
 
     @property
     def name(self) -> str | None:
-        """What its log files are called by, ``2of8``; None for the whole plan."""
+        """Return the name of its log files, ``2of8``; None for the whole plan."""
         return f"{self.number}of{self.count}" if self.count > 1 else None
 
     @property
@@ -34,11 +34,11 @@ class Shard:
 
     @property
     def option(self) -> str:
-        """The words of a command line that ask for it, with a space before; or nothing."""
+        """Return the option of a command line for it, with a space before; or nothing."""
         return f" --shard {self.number}/{self.count}" if self.count > 1 else ""
 
     def holds(self, battle_id: str) -> bool:
-        """Whether a battle belongs to this part; ids are hashes, so parts are about equal."""
+        """Return whether a battle belongs to this part; by its id, so parts are about equal."""
         return self.count == 1 or int(battle_id[:16], 16) % self.count == self.number - 1
 
 

@@ -69,7 +69,7 @@ def write_shown(path: Path, key: str, items: Iterable[ShownDocument | ShownQuery
 
 
 def shown_key(path: Path) -> str:
-    """The key that a shown.jsonl was written with; empty where there is none to be read."""
+    """Return the key that a shown.jsonl was written with; empty if there is none."""
     try:
         with path.open("rb") as file:
             return str(orjson.loads(file.readline())["key"])
@@ -103,7 +103,7 @@ def read_shown(path: Path) -> ShownTexts | None:
 
 
 def _item(line: bytes, path: Path, number: int) -> ShownDocument | ShownQuery | None:
-    """What a line holds; None for the header."""
+    """Return the item of a line; None for the header."""
     try:
         tree = orjson.loads(line)
         if number == 1:
