@@ -50,7 +50,7 @@ HEAVY = {
 }
 
 
-BROUGHT = {"httpx2": "openai", "pydantic_core": "pydantic"}
+BROUGHT = {"httpx2": "openai", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 """What is used because a package that is required uses it, too."""
 
 
