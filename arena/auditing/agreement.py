@@ -125,7 +125,7 @@ def first_won(battles: Battles) -> Signs:
 
 
 def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
-    """Whether ratings rank the models as mean nDCG@10 does."""
+    """Return whether ratings rank the models as mean nDCG@10 does."""
     ndcg = _mean_ndcg(evidence)
     rows = [row for row in leaderboard.overall if row.model in ndcg]
     ratings = [row.elo if row.rating is None else row.rating for row in rows]

@@ -53,7 +53,7 @@ def audit(
 
 
 def _labels(evidence: AuditInput) -> list[AuditMetric]:
-    """What people's labels tell; without any, only that there are none."""
+    """Return what people's labels tell; without any, only that there are none."""
     rows = labelled_rows(evidence)
     figures = people_figures(evidence, rows)
     if not evidence.labels and evidence.people is None:
@@ -71,7 +71,7 @@ def _labels(evidence: AuditInput) -> list[AuditMetric]:
 
 
 def _error(evidence: AuditInput) -> AuditMetric:
-    """The judge's systematic error, as `arena rate` measures it."""
+    """Return the judge's systematic error, as `arena rate` measures it."""
     if evidence.known is None:
         return error_figure(None, "no label has a known probability of being asked")
     settings = RatingSettings(n_permutations=0)
@@ -81,7 +81,7 @@ def _error(evidence: AuditInput) -> AuditMetric:
 
 
 def build_audit(evidence: AuditInput) -> Audit:
-    """All figures, and what they come to."""
+    """Return all figures, and what they come to."""
     log = evidence.log
     # The same fit as `arena rate` makes, so that both state one position advantage.
     leaderboard = build_leaderboard(log, settings=RatingSettings(n_permutations=0))

@@ -67,7 +67,7 @@ def failure_figure(evidence: AuditInput) -> AuditMetric:
 
 
 def length_figure(evidence: AuditInput) -> AuditMetric:
-    """How often the list with more words wins."""
+    """Return how often the list with more words wins."""
     key, title = "longer_preference", "the longer list wins"
     battles = evidence.judged
     words = by_side(evidence, battles, "words")
@@ -116,7 +116,7 @@ CHANCE = 0.25
 
 
 def transitivity_figure(evidence: AuditInput) -> AuditMetric:
-    """The share of triads that go round in a circle; those with a tie are left out.
+    """Return the share of triads that are cyclic; those with a tie are left out.
 
     Between two models stands the mean of all battles of one judge on one query, home and away.
     """
@@ -166,7 +166,7 @@ def _tournaments(battles: Battles) -> list[tuple[int, Singles]]:
 
 
 def _count(beats: Singles) -> tuple[float, float]:
-    """How many triads are cycles, and how many have a winner between each two."""
+    """Return how many triads are cycles, and how many have a winner between each two."""
     met = beats + beats.T
     # Each cycle is found from each of its three corners, each triad from six ordered walks.
     return _closed_walks(beats) / 3, _closed_walks(met) / 6

@@ -67,7 +67,7 @@ def share(
 def coefficient(
     sums: Floats, statistic: Callable[[Floats], Floats], *, n: int, seed: int = 0
 ) -> Estimate | None:
-    """A statistic of sums over queries, with the interval of a Bayesian bootstrap by query.
+    """Return a statistic of sums over queries, with the interval of a Bayesian bootstrap by query.
 
     Each of 1,000 draws weighs each query by Exp(1) (Rubin 1981, doi:10.1214/aos/1176345338).
 
@@ -234,7 +234,7 @@ def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
 
 
 def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Part, ...]:
-    """The share of each judge of a panel; of one judge, the share on each of its data sets.
+    """Return the share of each judge of a panel; of one judge, the share on each of its data sets.
 
     Args:
         battles: the rows that count.
@@ -248,7 +248,7 @@ def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Part, ...]:
 
 
 def shares(code: ArrayLike, names: tuple[str, ...], hits: ArrayLike) -> tuple[Part, ...]:
-    """The share of hits for each code that occurs, in the order of the codes."""
+    """Return the share of hits for each code that occurs, in the order of the codes."""
     code, hits = np.asarray(code), np.asarray(hits, dtype=np.float64)
     total = np.bincount(code, minlength=len(names))
     found = np.bincount(code, hits, minlength=len(names))

@@ -55,7 +55,7 @@ class LabelledRows:
 
     @property
     def people(self) -> Floats:
-        """The mean of people's scores of the list shown first, (n,)."""
+        """Return the mean of people's scores of the list shown first, (n,)."""
         score: Floats = self.answers @ [1.0, 0.5, 0.0] / self.answers.sum(axis=1)
         return score
 
@@ -214,7 +214,7 @@ def _why_none(evidence: AuditInput) -> str:
 
 
 def _repeats(battles: Battles) -> Floats:
-    """How many of the battles are of the same query and models, (n,)."""
+    """Return how many of the battles are of the same query and models, (n,)."""
     m = len(battles.models)
     low = np.minimum(battles.model_a, battles.model_b).astype(np.int64)
     high = np.maximum(battles.model_a, battles.model_b)
@@ -225,7 +225,7 @@ def _repeats(battles: Battles) -> Floats:
 
 
 def _items(battles: Battles) -> list[Item]:
-    """What each battle is about."""
+    """Return what each battle is about."""
     if battles.query_id is None:
         return []
     models = np.array(battles.models, dtype=object)
@@ -240,7 +240,7 @@ def _items(battles: Battles) -> list[Item]:
 
 
 def _of_file(people: Battles, battles: Battles) -> Iterator[Label]:
-    """A label for each line of a file of verdicts; each line is another person's."""
+    """Yield a label for each line of a file of verdicts; each line is another person's."""
     if people.query_id is None:
         return
     home = None if people.datasets != (NO_DATASET,) else _home(battles, people)

@@ -52,7 +52,7 @@ class Bias(Protocol):
 
     @property
     def of(self) -> str:
-        """What is counted."""
+        """Return what is counted."""
 
     def favour(
         self, group: Collection[str], rest: Collection[str], *, level: float = LEVEL
@@ -72,14 +72,14 @@ class BattleBias:
 
     @property
     def models(self) -> Sequence[str]:
-        """The models of labelled battles."""
+        """Return the models of labelled battles."""
         battles = self.rows.battles
         codes = np.unique(np.concatenate([battles.model_a, battles.model_b]))
         return [battles.models[code] for code in codes]
 
     @property
     def apart(self) -> Floats:
-        """The judge's score of the list shown first minus people's, (n,)."""
+        """Return the judge's score of the list shown first minus people's, (n,)."""
         apart: Floats = (1 + self.rows.judge) / 2 - self.rows.people
         return apart
 
@@ -213,7 +213,7 @@ def _correlation(sums: Floats) -> Floats:
 
 
 def _by_model(bias: Bias) -> AuditMetric:
-    """The largest bias of one model; all intervals hold at once (Bonferroni)."""
+    """Return the largest bias of one model; all intervals hold at once (Bonferroni)."""
     models = bias.models
     level = 1 - (1 - LEVEL) / len(models)
     found = {
@@ -289,7 +289,7 @@ def _sections(evidence: AuditInput) -> dict[str, Mapping[str, Any]]:
 
 
 def _is_lexical(section: Mapping[str, Any]) -> bool | None:
-    """Whether a contender ranks by words; None for a program or a run that does not say."""
+    """Return whether a contender ranks by words; None for a program or a run that does not say."""
     if "provider" in section:
         return bool(section["provider"] == "bm25")
     if "rerank" in section:
@@ -299,7 +299,7 @@ def _is_lexical(section: Mapping[str, Any]) -> bool | None:
 
 
 def _family_of(section: Mapping[str, Any]) -> str | None:
-    """The maker of a section's model; None where the section does not tell."""
+    """Return the maker of a section's model; None where the section does not tell."""
     provider = section.get("provider") or section.get("rerank")
     words = re.findall(
         r"[a-z0-9]+", str(section.get("model") or section.get("name", "")).casefold()

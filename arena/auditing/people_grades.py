@@ -113,7 +113,7 @@ def _rates(grade: int) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _at_least(grades: Floats, grade: int) -> np.ndarray:
-    """Whether grades, rounded, reach one; a judge may give fractions."""
+    """Return whether grades, rounded, reach one; a judge may give fractions."""
     reached: np.ndarray = grades >= grade - 0.5
     return reached
 

@@ -82,7 +82,7 @@ def order_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditM
 
 
 def repeat_figure(evidence: AuditInput) -> AuditMetric:
-    """How often the same question gets the same verdict again."""
+    """Return how often the same question gets the same verdict again."""
     battles = evidence.judged
     group, forward = _matchup(battles)
     _, code = np.unique(group * 2 + forward, return_inverse=True)
@@ -119,7 +119,7 @@ def _matchup(battles: Battles) -> tuple[Ints, Bools]:
 
 
 def _occurrence(code: Ints) -> Ints:
-    """How many rows before this one have the same code, (n,)."""
+    """Return how many rows before this one have the same code, (n,)."""
     order = np.argsort(code, kind="stable")
     _, start, counts = np.unique(code[order], return_index=True, return_counts=True)
     out = np.empty(len(code), np.intp)

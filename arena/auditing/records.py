@@ -70,7 +70,7 @@ class Audit:
     notes: tuple[str, ...] = ()  #: what else a reader should know, one line each
 
     def figure(self, key: str) -> AuditMetric:
-        """The figure with this key; a KeyError if there is no such figure."""
+        """Return the figure with this key; a KeyError if there is no such figure."""
         return {figure.key: figure for figure in self.figures}[key]
 
 
@@ -81,7 +81,7 @@ BY_QUERY_ID = " (matched by query_id)"
 
 
 def of_hundred(share: float) -> str:
-    """A share as people read it best: ``24 of 100``; small ones not rounded to none."""
+    """Return a share as people read it best: ``24 of 100``; small ones not rounded to none."""
     percent = 100 * share
     if 0 < percent < 1:
         return "fewer than 1 of 100"

@@ -36,7 +36,7 @@ _ENDS: Mapping[Unit, tuple[int, str]] = {
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """The card as ``arena audit --json`` prints it; null where a figure is not known."""
+    """Return the audit as ``arena audit --json`` prints it; null where a figure is not known."""
     return {
         "trust": {**asdict(audit.trust), "decided_by": list(audit.trust.decided_by)},
         "judges": list(audit.judges),
@@ -88,7 +88,7 @@ def _head(audit: Audit, encoding: str) -> Iterator[Text]:
 
 
 def _known(audit: Audit, encoding: str) -> Table:
-    """A row for each figure: value, interval, and what it means."""
+    """Return a row for each figure: value, interval, and what it means."""
     styled = partial(_text, encoding)
     grid = _grid("right", "left", "left")
     for figure in audit.figures:
@@ -103,7 +103,7 @@ def _known(audit: Audit, encoding: str) -> Table:
 
 
 def _unknown(audit: Audit, encoding: str) -> Table:
-    """What cannot be computed, a row for each reason."""
+    """Return what cannot be computed, a row for each reason."""
     styled = partial(_text, encoding)
     reasons: dict[str, list[str]] = {}
     for figure in audit.figures:
@@ -196,5 +196,5 @@ def _figure_json(figure: AuditMetric) -> dict[str, Any]:
 
 
 def _part_json(part: Part) -> dict[str, Any]:
-    """A part as a JSON object; its interval only where it has one."""
+    """Return a part as a JSON object; its interval only where it has one."""
     return {name: value for name, value in asdict(part).items() if value is not None}

@@ -33,12 +33,12 @@ class Limit:
         return abs(value - 0.5) - limit
 
     def settles(self, estimate: Estimate) -> bool:
-        """Whether the whole interval is on this side of ``refuse``."""
+        """Return whether the whole interval is on this side of ``refuse``."""
         ends = [e for e in (estimate.lower, estimate.upper) if e is not None]
         return self.refuse is None or all(self.excess(end, self.refuse) <= 0 for end in ends)
 
     def level(self, estimate: Estimate) -> Level:
-        """What a figure says. It refuses only if its whole interval is beyond ``care``."""
+        """Return the level of a figure; refuse only if its whole interval is beyond ``care``."""
         ends = [e for e in (estimate.lower, estimate.upper) if e is not None]
         sure = all(self.excess(end, self.care) > 0 for end in ends)
         if self.refuse is not None and sure and self.excess(estimate.value, self.refuse) > 0:
@@ -67,7 +67,7 @@ LIMITS: Mapping[str, Limit] = {
 
 
 def trust(figures: Sequence[AuditMetric], *, by_construction: bool) -> Trust:
-    """The worst that any figure says decides.
+    """Return the worst level of any figure.
 
     Args:
         figures: of the card.

@@ -37,7 +37,7 @@ class BatchRun:
 
     @property
     def experiment(self) -> Experiment:
-        """The arena.toml and its folder."""
+        """Return the arena.toml and its folder."""
         return self.prepared.experiment
 
     @property

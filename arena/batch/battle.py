@@ -73,11 +73,11 @@ class BatchSummary:
 
     @property
     def command(self) -> str:
-        """The command line that goes on where this run ended."""
+        """Return the command line that goes on where this run ended."""
         return f"{self.options.command(self.run.experiment)} --batch"
 
     def lines(self) -> Iterator[str]:
-        """The summary as people read it."""
+        """Yield the summary as people read it."""
         if self.n_requests:
             yield f"{self.n_requests:,} requests submitted"
         if self.decided:

@@ -78,7 +78,7 @@ class State:
 
     @property
     def is_ended(self) -> bool:
-        """Whether it stays as it is."""
+        """Return whether it stays as it is."""
         return self.status in ENDED
 
     def __str__(self) -> str:
@@ -247,7 +247,7 @@ async def _create(job: Job, api: FileApi, experiment: str) -> str:
 
 
 async def _find(job: Job, api: FileApi, experiment: str) -> str | None:
-    """The id of the job that was created from this chunk, if one was.
+    """Return the id of the job that was created from this chunk, if one was.
 
     Raises:
         ApiError: the provider's list does not tell, so that nothing may be created.
@@ -287,7 +287,7 @@ def _metadata(job: Job, experiment: str) -> dict[str, str]:
 
 
 def _problem(errors: object) -> str:
-    """The first of the reasons why a whole job failed."""
+    """Return the first of the reasons why a whole job failed."""
     listed = errors.get("data") if isinstance(errors, dict) else None
     if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
         return ""
@@ -296,7 +296,7 @@ def _problem(errors: object) -> str:
 
 
 def _count(value: object, most: int) -> int | None:
-    """A number of requests; None where it can be none."""
+    """Return a number of requests; None where it can be none."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= most else None

@@ -61,7 +61,7 @@ class Request:
 
 
 def request_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
-    """One line of an input file."""
+    """Return one line of an input file."""
     request = {"custom_id": custom_id, "method": "POST", "url": URL, "body": body}
     return orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -105,7 +105,7 @@ def write_chunk(chunk: Sequence[Request], path: Path) -> None:
 
 
 def is_file_of(path: Path, expected_sha256: str) -> bool:
-    """Whether a file is there, and still what was written."""
+    """Return whether a file is there, and still what was written."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == expected_sha256

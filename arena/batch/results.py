@@ -94,7 +94,7 @@ class _Price:
     is_estimated: bool = False  #: whether the reply did not tell, so that the most was taken
 
     def usage(self, told: Usage) -> Usage:
-        """What a reply costs, given what it comes to at the usual price."""
+        """Return what a reply costs, given what it comes to at the usual price."""
         if not told.estimated:
             return replace(told, cost_usd=told.cost_usd * self.discount)
         self.is_estimated = True
@@ -130,14 +130,14 @@ def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
 
 
 def _status(value: object) -> int:
-    """A status of HTTP; a line without one is that of a reply."""
+    """Return a status of HTTP; a line without one is that of a reply."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else 200
 
 
 def _failure(error: object) -> UnjudgedError | None:
-    """What the error of a line says; None where there is none."""
+    """Return what the error of a line says; None where there is none."""
     if not error:
         return None
     found = error if isinstance(error, dict) else {"message": error}

@@ -77,11 +77,11 @@ class JudgeConfig(Section):
 
     @property
     def log_name(self) -> str:
-        """The judge's name in the log."""
+        """Return the judge's name in the log."""
         return self.kind if self.kind == "qrels" else self.name or self.model or ""
 
     @property
     def priced(self) -> bool:
-        """Whether arena knows the judge's cost; a judge without an LLM costs nothing."""
+        """Return whether arena knows the judge's cost; a judge without an LLM costs nothing."""
         prices = (self.price_per_1m_input_tokens, self.price_per_1m_output_tokens)
         return self.kind == "qrels" or None not in prices

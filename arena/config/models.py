@@ -186,7 +186,7 @@ class ModelConfig(Section):
 
     @property
     def has_files(self) -> bool:
-        """Whether ``model`` may be a folder, or a file in one."""
+        """Return whether ``model`` may be a folder, or a file in one."""
         return self.provider in _OF_FILES or self.rerank == "cross-encoder"
 
     def anchored(self, folder: Path) -> ModelConfig:

@@ -186,7 +186,7 @@ class FileApi:
         timeout_s: float = ANSWER_TIMEOUT_S,
         most: int = LARGEST_ANSWER,
     ) -> bytes:
-        """The body of an answer, as it came: what is read in it is blanked by its reader."""
+        """Return the body of an answer, as it came: what is read in it is blanked by its reader."""
         if self._client is None:
             raise RuntimeError("a FileApi is used inside `async with`")
         try:

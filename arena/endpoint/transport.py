@@ -290,7 +290,7 @@ def _late(waited_s: float) -> TransientApiError:
 
 
 def _unanswered(error: Exception, waited_s: float) -> TransientApiError:
-    """A refused connection, a dropped one, or no HTTP, which the transport all mixes up."""
+    """Return a refused connection, a dropped one, or no HTTP, which the transport all mixes up."""
     import aiohttp  # noqa: PLC0415
 
     no_contact = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError

@@ -68,7 +68,7 @@ class JudgeEstimate:
         return replace(self, cost_usd=cost_usd, time=time)
 
     def lines(self) -> Iterator[str]:
-        """The estimate as people read it."""
+        """Yield the estimate as people read it."""
         yield f"battles      {self.n_battles:>12,}"
         yield f"in the log   {self.n_battles - self.n_unplayed:>12,}"
         yield f"free         {self.n_free:>12,}  same lists, asked before, or judged by qrels"
@@ -139,7 +139,7 @@ class Estimate:
         return sum(known) if len(known) == len(costs) else None
 
     def lines(self) -> list[str]:
-        """The estimate as people read it."""
+        """Return the estimate as people read it."""
         found = []
         for judge in self.judges:
             if len(self.judges) > 1:
@@ -333,7 +333,7 @@ def open_paid_replies(folder: Path, cache: Path) -> Iterator[PaidReplies]:
 def stored_or_placeholder_runs(
     experiment: Experiment, material: ExperimentData
 ) -> tuple[list[Run], list[MissingRun]]:
-    """Every run: from the disk, or made up of random documents where it is not there."""
+    """Return every run: from the disk, or made up of random documents where it is not there."""
     runs: list[Run] = []
     unretrieved = []
     for name, dataset in material.datasets.items():

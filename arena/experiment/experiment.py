@@ -109,12 +109,12 @@ class PreparedExperiment:
 
     @property
     def config(self) -> Config:
-        """The experiment's arena.toml."""
+        """Return the experiment's arena.toml."""
         return self.experiment.config
 
     @property
     def matchups(self) -> Iterator[Matchup]:
-        """The whole plan, lazily; every judge plays it."""
+        """Yield the whole plan, lazily; every judge plays it."""
         return plan_matchups(
             [model.name for model in self.config.models],
             self.material.queries,
@@ -124,7 +124,7 @@ class PreparedExperiment:
 
     @property
     def n_matchups(self) -> int:
-        """How many matchups the plan has."""
+        """Return how many matchups the plan has."""
         return count_matchups(
             len(self.config.models), self.material.queries, orders=self.config.experiment.orders
         )
@@ -142,7 +142,7 @@ def prepare(
 
 
 def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:
-    """Each judge's template, by the judge's name.
+    """Return each judge's template, by the judge's name.
 
     Raises:
         ConfigError: a template is missing, or not as it should be.

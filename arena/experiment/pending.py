@@ -32,7 +32,7 @@ class LogView(Protocol):
 
     @property
     def battle_ids(self) -> Container[str]:
-        """The ids of all battles in the log."""
+        """Return the ids of all battles in the log."""
 
     def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
         """Return the last reply with a verdict that was paid for a battle, if any."""

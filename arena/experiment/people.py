@@ -193,7 +193,7 @@ def _lists(
 
 
 def _gains(folder: Path, judge: str | None) -> Iterator[tuple[tuple[str, str, str], float]]:
-    """What a pointwise judge thinks of each document."""
+    """Yield what a pointwise judge thinks of each document."""
     for path in Folder(folder).all_grades():
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):

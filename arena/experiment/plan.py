@@ -69,7 +69,7 @@ def _query_matchups(
 
 
 def _home(pair: tuple[str, str], position: int, salt: tuple[int, str]) -> tuple[str, str]:
-    """The pair as shown for the query at this position: first places alternate."""
+    """Return the pair as shown for the query at this position: first places alternate."""
     seed, dataset = salt
     starts = digest(str(seed), dataset, *pair)[0]
     return pair if (starts + position) % 2 == 0 else (pair[1], pair[0])

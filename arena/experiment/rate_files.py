@@ -91,7 +91,7 @@ def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
 
 
 def last_leaderboard(folder: Path) -> Leaderboard | None:
-    """The leaderboard that the last run left; None where there is none that can be read."""
+    """Return the leaderboard that the last run left; None where there is none that can be read."""
     try:
         return read_leaderboard(Folder(folder).leaderboard)
     except DataError:
@@ -127,7 +127,7 @@ def _measured(stats: RetrievalStats, metrics: Metrics | None) -> Measured:
 def _retrievals(
     folder: Path,
 ) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
-    """Each model's settings with its stats and metrics on each dataset."""
+    """Yield each model's settings with its stats and metrics on each dataset."""
     files = Folder(folder)
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:

@@ -35,7 +35,7 @@ from arena.version import __version__
 def retrieve_all(
     experiment: Experiment, material: ExperimentData, reporter: Reporter
 ) -> tuple[Run, ...]:
-    """Every model's run on every dataset: read where it is still valid, else made.
+    """Return every model's run on every dataset: read where it is still valid, else made.
 
     Raises:
         ApiError: an endpoint failed.
@@ -263,7 +263,7 @@ class RunSpec:
 
     @property
     def base(self) -> RunSpec | None:
-        """The run that this one reorders, if it does."""
+        """Return the run that this one reorders, if it does."""
         models = {model.name: model for model in self.experiment.config.models}
         if self.model.base is None:
             return None
@@ -271,13 +271,13 @@ class RunSpec:
 
     @property
     def n_reranked(self) -> int:
-        """How many documents of a ranking others rerank at most; 0 where none does."""
+        """Return how many documents of a ranking others rerank at most; 0 where none does."""
         models = self.experiment.config.models
         return max((m.rerank_depth for m in models if m.base == self.model.name), default=0)
 
     @property
     def depth(self) -> int:
-        """How many documents of a ranking are kept."""
+        """Return how many documents of a ranking are kept."""
         return max(self.experiment.config.experiment.top_k, RETRIEVAL_DEPTH, self.n_reranked)
 
     @property

@@ -69,7 +69,7 @@ def seconds_per_answer(config: JudgeConfig, folder: Path) -> float | None:
 
 
 def _expected(config: JudgeConfig) -> tuple[int, str]:
-    """How many calls are under way at once, and in words."""
+    """Return how many calls are under way at once, and in words."""
     if config.concurrency != "auto":
         at_once = config.concurrency
     else:

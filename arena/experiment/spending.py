@@ -170,7 +170,7 @@ class Budgets:
         self.claims.put(judge, self._spent_usd(judge) + budget.reserved_usd)
 
     def _spent_usd(self, judge: str) -> float:
-        """What the log that this run writes is to say at its end."""
+        """Return what the log that this run writes is to say at its end."""
         before, budget = self.before.get(judge, NOTHING), self.own.get(judge)
         return before.own_usd + (budget.spent_usd - before.usd if budget else 0.0)
 

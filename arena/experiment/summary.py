@@ -35,7 +35,7 @@ class BattleOptions:
     until: StoppingRule | None = None  #: stop of one's own accord once this is decided
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
-        """The command line that goes on where this run ended."""
+        """Return the command line that goes on where this run ended."""
         source = str(experiment.source)
         cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
         gate = "" if self.gate else " --no-gate"

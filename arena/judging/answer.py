@@ -307,7 +307,7 @@ def _number(word: str) -> float:
 
 
 def _end_of_words(text: str) -> int:
-    """Where trailing markup begins."""
+    """Return where trailing markup begins."""
     end = len(text.rstrip())
     while end and (cut := text.rfind("<", 0, end)) >= 0 and _MARKUP.fullmatch(text, cut):
         end = len(text[:cut].rstrip())
@@ -339,7 +339,7 @@ _INDENT: Final = 8
 
 
 def spoken_from(text: str, end: int | None = None) -> int:
-    """Where a reply begins to be spoken aloud: behind its last thought.
+    """Return where a reply begins to be spoken aloud: behind its last thought.
 
     A tag of any name at the beginning of a line opens a thought, and so does a tag anywhere
     whose name says so; a closing tag without an opening one ends a thought that the server's
@@ -381,7 +381,7 @@ def spoken_from(text: str, end: int | None = None) -> int:
 
 
 def _name(mark: re.Match[str]) -> tuple[str, bool]:
-    """What a tag is called, empty if it is about the answer, and whether it closes."""
+    """Return what a tag is called, empty if it is about the answer, and whether it closes."""
     if mark["part"]:
         part = mark["part"].casefold()
         return "" if _SAID.search(part) else part, mark["side"].casefold() == "end"

@@ -62,7 +62,7 @@ class Limit:
 
     @property
     def gone_usd(self) -> float:
-        """What no call may cost any more, whatever becomes of those in flight."""
+        """Return the sum that no call can have any more, with any result of those in flight."""
         return self.spent_usd + self.committed_usd
 
     def has(self, usd: float) -> bool:

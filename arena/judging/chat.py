@@ -105,7 +105,7 @@ class Chat:
         return self._keyed[1]
 
     def request(self, messages: Messages) -> dict[str, Any]:
-        """The body of the request, with the fields that the endpoint takes."""
+        """Return the body of the request, with the fields that the endpoint takes."""
         return self._request(messages, self.capabilities)
 
     def learn(self, refusal: str) -> bool:
@@ -210,7 +210,7 @@ class Chat:
             return None  # an older reader took it for an answer: ask again
 
     async def _paid(self, messages: Messages) -> ChatReply:
-        """The endpoint's reply, and what all attempts at it cost."""
+        """Return the endpoint's reply, and what all attempts at it cost."""
         try:
             reply = await self._negotiated(messages)
         except UnjudgedError as error:
@@ -221,7 +221,7 @@ class Chat:
         return reply
 
     async def _negotiated(self, messages: Messages) -> ChatReply:
-        """The endpoint's reply, to a request with the fields that it takes."""
+        """Return the endpoint's reply, to a request with the fields that it takes."""
         spent, capabilities = Usage(), self.capabilities
         while True:
             fare = self._meter.fare(self._limit(capabilities))

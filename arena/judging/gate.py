@@ -198,7 +198,7 @@ def _share(values: Sequence[bool]) -> float | None:
 def _controls(
     dataset: Dataset, query_ids: Sequence[str], runs: Sequence[Run], top_k: int, seed: int
 ) -> Iterator[JudgeInput]:
-    """Every usable control of a data set, in an order drawn by the seed."""
+    """Yield every usable control of a data set, in an order drawn by the seed."""
     drawn = sorted(query_ids, key=lambda name: digest("control", str(seed), dataset.name, name))
     answers = {name: found for name in drawn if (found := _answers(dataset, name, runs, top_k))}
     for name, good in answers.items():
@@ -220,7 +220,7 @@ def _controls(
 
 
 def _answers(dataset: Dataset, query_id: str, runs: Sequence[Run], top_k: int) -> tuple[str, ...]:
-    """The documents that answer a query, best first, as far as anybody knows."""
+    """Return the documents that answer a query, best first, as far as anybody knows."""
     grades = dataset.qrels.get(query_id, {})
     known = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in dataset.corpus]
     if known:

@@ -32,14 +32,14 @@ class Judge(Protocol):
 
     @property
     def is_llm(self) -> bool:
-        """Whether verdicts are written by a language model, and cost something."""
+        """Return whether verdicts are written by a language model, and cost something."""
 
     @property
     def kind(self) -> JudgeKind:
         """How it judges; only a pairwise judge is shown one list before the other."""
 
     def request_key(self, exhibit: JudgeInput) -> str:
-        """The same for two exhibits if and only if the whole request would be the same."""
+        """Return the same for two exhibits if and only if the whole request would be the same."""
 
     def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
         """What a verdict asks of an endpoint: key in the cache of verdicts → chat messages."""

@@ -311,7 +311,7 @@ def reported(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
 
 
 def _count(usage: object, *fields: str) -> int | None:
-    """A number of tokens by the first of these names that has one that can be true."""
+    """Return a number of tokens by the first of these names that has one that can be true."""
     for field in fields:
         value = usage.get(field) if isinstance(usage, dict) else None
         if value == 0 and not isinstance(value, bool):
@@ -323,7 +323,7 @@ def _count(usage: object, *fields: str) -> int | None:
 
 
 def _wrote(body: Mapping[str, Any]) -> bool:
-    """Whether a reply holds anything that its model wrote."""
+    """Return whether a reply holds anything that its model wrote."""
     message = _choice(body).get("message")
     fields = message.items() if isinstance(message, dict) else ()
     return any(value for name, value in fields if name != "role")
@@ -340,7 +340,7 @@ def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _is_refusal(body: Mapping[str, Any]) -> bool:
-    """Whether a reply is an error in disguise, and no reply of a model."""
+    """Return whether a reply is an error in disguise, and no reply of a model."""
     return bool(body.get("error")) and not body.get("choices")
 
 

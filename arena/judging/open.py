@@ -21,7 +21,7 @@ from arena.records import Grade
 
 
 def prompt_name(config: JudgeConfig) -> str:
-    """The template that a judge uses: the one that is configured, else that of its kind."""
+    """Return the template that a judge uses: the one that is configured, else that of its kind."""
     if "prompt" in config.model_fields_set:
         return config.prompt
     if config.kind == "pointwise":
@@ -41,7 +41,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
     on_grade: Callable[[Grade], None] | None = None,
     delivered: Delivered | None = None,
 ) -> RequestJudge:
-    """The judge of a configuration; not the qrels judge, which is no language model.
+    """Return the judge of a configuration; not the qrels judge, which is no language model.
 
     Args:
         config: kind and answer say which judge it is.
@@ -75,7 +75,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
 
 
 def endpoint_of(config: JudgeConfig) -> Endpoint:
-    """Where a judge's requests go."""
+    """Return where a judge's requests go."""
     return Endpoint(
         config.base_url,
         config.api_key_env,

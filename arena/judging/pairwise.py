@@ -124,7 +124,7 @@ def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
     learned: Learned | None = None,
     delivered: Delivered | None = None,
 ) -> RequestJudge:
-    """A judge that reads both lists and writes an analysis, then its verdict, as JSON.
+    """Return a judge that reads both lists and writes an analysis, then its verdict, as JSON.
 
     Args:
         config: the model, its settings and its prices.
@@ -158,7 +158,7 @@ verdict: less than what the exchange of the two lists moves in most judges."""
 
 
 def letter_judge(config: JudgeConfig, prompt: Prompt, chat: Chat) -> RequestJudge:
-    """A judge that answers A, B or T.
+    """Return a judge that answers A, B or T.
 
     Args:
         config: the model's name, the margin of ties, the length of documents.

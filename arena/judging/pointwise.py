@@ -47,7 +47,7 @@ def pointwise_judge(
     top_k: int,
     on_grade: Callable[[Grade], None] | None = None,
 ) -> RequestJudge:
-    """A judge that grades documents one by one.
+    """Return a judge that grades documents one by one.
 
     Args:
         config: the model's name, the scale, the margin of ties, the length of documents.
@@ -100,7 +100,7 @@ class _PointwiseJudge:
 
     @property
     def capabilities(self) -> ServerCapabilities:
-        """What the endpoint is known to take."""
+        """Return what the endpoint is known to take."""
         return self._chat.capabilities
 
     @capabilities.setter
@@ -170,7 +170,7 @@ class _PointwiseJudge:
         return "first" if lead > 0 else "second"
 
     async def _gain(self, exhibit: JudgeInput, document: Document) -> tuple[float, Usage]:
-        """A document's gain, and what it cost this battle to know it."""
+        """Return a document's gain, and what it cost this battle to know it."""
         place = (exhibit.dataset, exhibit.query.query_id, document.doc_id)
         if place in self._gains:
             return self._gains[place], Usage()

@@ -142,7 +142,7 @@ class Renderer:
         self._messages: list[dict[str, str]] = []
 
     def __call__(self, exhibit: JudgeInput) -> list[dict[str, str]]:
-        """The exhibit as chat messages; see `render`."""
+        """Return the exhibit as chat messages; see `render`."""
         if exhibit is not self._exhibit:
             self._messages = render(self._prompt, exhibit, document_words=self._document_words)
             self._exhibit = exhibit
@@ -210,7 +210,7 @@ def _list(asked: str, documents: tuple[Document, ...], words: int) -> str:
 
 @functools.lru_cache(maxsize=4096)  # a query's documents come back in battle after battle
 def _document(asked: str, document: Document, words: int) -> tuple[str, str]:
-    """The code of a document's fence, and what stands in it."""
+    """Return the code of a document's fence, and what stands in it."""
     title, text, _ = shown_parts(document, words)
     text = text or "(no text)"
     shown = f"{title}\n\n{text}" if title else text

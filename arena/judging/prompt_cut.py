@@ -37,7 +37,7 @@ class Ceiling:
         self._at_ceiling: deque[int] = deque(maxlen=64)  # lengths of prompts with as many tokens
 
     def cut(self, text: str, n_tokens: int) -> str:
-        """What to say where a server did not read all of a prompt; empty where it did.
+        """Return what to say where a server did not read all of a prompt; empty where it did.
 
         Args:
             text: all messages of the prompt.

@@ -16,7 +16,7 @@ _SAME_DCG = 1e-9
 
 
 def qrels_judge(qrels: Mapping[str, Qrels], top_k: int) -> Judge:
-    """A judge that knows the relevance grades and compares the DCG of the two lists.
+    """Return a judge that knows the relevance grades and compares the DCG of the two lists.
 
     DCG = Σ max(grade, 0) / log2(rank + 1) over the first ``top_k`` ranks, the gain of
     trec_eval's nDCG (Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418); the ideal

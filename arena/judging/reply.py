@@ -95,7 +95,7 @@ def chat_reply(body: Mapping[str, Any], usage: Usage) -> ChatReply:
 
 
 def _text(message: object) -> str:
-    """What a judge wrote: a text, or the texts of the parts that some servers send."""
+    """Return what a judge wrote: a text, or the texts of the parts that some servers send."""
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list):
         parts = [
@@ -128,7 +128,7 @@ def _tokens(logprobs: object) -> tuple[Token, ...]:
 
 
 def _token(entry: object) -> Token | None:
-    """A token and its alternatives; None where the endpoint gives none, or gives nonsense.
+    """Return a token and its alternatives; None where the endpoint gives none, or gives nonsense.
 
     Log-probabilities are never positive, and those of one place add up to no more than one;
     what was written had some.
@@ -216,7 +216,7 @@ def read_choice(
 def _probs(
     tokens: Sequence[Token], label: str, labels: Sequence[str]
 ) -> Mapping[str, float] | None:
-    """Each label's share of the probability at the first token that says something."""
+    """Return each label's share of the probability at the first token that says something."""
     token = next((token for token in tokens if token.text.strip(_BEFORE + _AFTER)), None)
     if token is None or _bare(token.text) != label:
         return None  # a word of several tokens, or a thought before it: no single place to look at
@@ -231,6 +231,6 @@ def _probs(
 
 
 def _bare(text: str) -> str:
-    """A word without what stands around it: ``' "A".'`` and ``Ａ`` are ``a``."""
+    """Return a word without what stands around it: ``' "A".'`` and ``Ａ`` are ``a``."""
     plain = text.translate(_FULL_WIDTH).strip("\ufeff")
     return plain.lstrip(_BEFORE).rstrip(_AFTER).casefold()

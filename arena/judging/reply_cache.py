@@ -131,7 +131,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 def _reply(raw: object) -> ChatReply | None:
-    """The reply in a row; None for whatever else may stand there."""
+    """Return the reply in a row; None for anything else."""
     try:
         row = _row().validate_json(raw, strict=True)  # type: ignore[arg-type]
     except (ValidationError, TypeError):

@@ -34,7 +34,7 @@ _ADORNMENT = " \t\r\n\"'`*_.“”‘’«»"
 
 
 def read_verdict(reply: str, *, cut: bool = False) -> Side:
-    """Which side a judge's reply names in the verdict that ends it.
+    """Return which side a judge's reply names in the verdict that ends it.
 
     Args:
         reply: what the judge wrote.
@@ -62,7 +62,7 @@ def read_verdict(reply: str, *, cut: bool = False) -> Side:
 
 
 def _given(reply: str) -> Iterator[tuple[Place, list[Any]]]:
-    """What the last object or line says, and those right before it, last first."""
+    """Yield what the last object or line says, and those right before it, last first."""
     objects, lines = Objects(reply), list(_LINE.finditer(reply))
     end = max(reply.rfind("}") + 1, lines[-1].end() if lines else 0)
     while True:

@@ -65,7 +65,7 @@ _NO = (False, "false", "no", "0", "0.0", None, "")
 
 
 def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Column:
-    """The column ``model_a`` or ``model_b``, surrounding blanks stripped, aliases resolved.
+    """Return the column ``model_a`` or ``model_b``, surrounding blanks stripped, aliases resolved.
 
     Raises:
         DataError: a name is missing, blank or not a string.
@@ -81,7 +81,7 @@ def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Col
 
 
 def read_words(table: BattleTable, name: str, missing: str) -> Column:
-    """A column of words; ``missing`` stands where a cell, or the whole column, is absent.
+    """Return a column of words; ``missing`` stands where a cell, or the whole column, is absent.
 
     Raises:
         DataError: a number that is too large to be exact, so that two words could be one.
@@ -103,7 +103,7 @@ def read_words(table: BattleTable, name: str, missing: str) -> Column:
 def read_winners(
     table: BattleTable, first: Column, second: Column, aliases: Mapping[str, str]
 ) -> NDArray[np.int8]:
-    """The winner of each row, as the row names its models.
+    """Return the winner of each row, as the row names its models.
 
     Args:
         table: the file.
@@ -143,7 +143,7 @@ def read_winners(
 
 
 def read_swapped(table: BattleTable) -> Mask:
-    """Where the log says that model_b's list was the one shown first.
+    """Return where the log says that model_b's list was the one shown first.
 
     Raises:
         DataError: a flag that is neither true nor false.
@@ -161,7 +161,7 @@ def read_swapped(table: BattleTable) -> Mask:
 
 
 def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
-    """The judge's probabilities, (n_rows, 3): first, second, tie; None if no log has any.
+    """Return the judge's probabilities, (n_rows, 3): first, second, tie; None if no log has any.
 
     Raises:
         DataError: a "probs" that is not an object of three numbers.
@@ -189,7 +189,7 @@ def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
 
 
 def read_costs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
-    """What each battle of our own logs cost in USD, NaN elsewhere; None if no log has any.
+    """Return what each battle of our own logs cost in USD, NaN elsewhere; None if no log has any.
 
     Raises:
         DataError: a cost in a log of ours that is not a number.
@@ -217,7 +217,7 @@ def read_costs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
 
 
 def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
-    """Where our own logs say that both lists were the same; None if no log says anything."""
+    """Return where our own logs say that both lists were the same; None if no log says anything."""
     if not any(table.ids for table in tables):
         return None
     sources = [read_words(table, "source", "") for table in tables]
@@ -228,7 +228,7 @@ def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
 
 
 def read_placed(tables: Sequence[BattleTable]) -> Mask | None:
-    """Where a judge saw one list first; None if no log of ours says anything.
+    """Return where a judge saw one list first; None if no log of ours says anything.
 
     Nobody was shown a list first where both were the same, or where the judge is of a kind that
     grades documents one by one, or knows their grades.
@@ -251,7 +251,7 @@ def _has_places(table: BattleTable) -> Mask:
 
 
 def read_repeated_ids(tables: Sequence[BattleTable], matchups: NDArray[np.int64]) -> Mask:
-    """Where our own logs repeat a battle already read.
+    """Return where our own logs repeat a battle already read.
 
     Args:
         tables: all logs.
@@ -316,20 +316,20 @@ def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
 
 
 def renumbered(codes: NDArray[np.int64], size: int) -> Codes:
-    """Codes below ``size`` as codes from 0 without gaps, in the same order."""
+    """Return codes below ``size`` as codes from 0 without gaps, in the same order."""
     used = np.zeros(size, np.bool_)
     used[codes] = True
     return (np.cumsum(used, dtype=np.int32) - 1)[codes]
 
 
 def _winner_word(value: Any) -> str | float:
-    """A winner as `_WINNERS` has it."""
+    """Return a winner as `_WINNERS` has it."""
     word = "" if isinstance(value, bool) else str(value).strip().lower()
     return float(word) if _NUMBER.fullmatch(word) else _BETWEEN.sub("", word)
 
 
 def _zero(column: Column) -> dict[str | float, int]:
-    """What 0 and −1 mean as winners, which other numbers of the column tell, if any do."""
+    """Return what 0 and −1 mean as winners, which other numbers of the column tell, if any do."""
     numbers = set(map(_winner_word, column.distinct))
     if 2.0 in numbers:
         return {}  # 0 is a tie, or the first model, who knows
@@ -345,7 +345,7 @@ def _expected(word: str | float) -> str:
 
 
 def _holds(column: Column, word: str) -> Mask:
-    """Where a column has a word."""
+    """Return where a column has a word."""
     found: Mask = np.array([value == word for value in column.distinct], np.bool_)[column.codes]
     return found
 

@@ -166,7 +166,7 @@ def _read_parquet(path: Path) -> BattleTable:
 
 
 def _parquet_column(column: Any, name: str) -> Column:
-    """A column of Parquet, never by way of numbers that could round it.
+    """Return a column of Parquet, never by way of numbers that could round it.
 
     Args:
         column: a ``pyarrow.ChunkedArray``.
@@ -225,7 +225,7 @@ def read_jsonl(path: Path) -> BattleTable:
 
 
 def _is_for_duckdb(path: Path, *, own: bool) -> bool:
-    """Whether DuckDB should try a file: a large one, of UTF-8 that is not compressed."""
+    """Return whether DuckDB should try a file: a large one, of UTF-8 that is not compressed."""
     if path.stat().st_size < _FAST_BYTES or not is_plain(path):
         return False
     with path.open("rb") as file:
@@ -288,7 +288,7 @@ def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
 
 
 def _is_rounded(table: BattleTable) -> bool:
-    """Whether a whole number was too long to stay exact."""
+    """Return whether a whole number was too long to stay exact."""
     return any(
         type(value) is float and abs(value) >= _ROUNDED
         for column in table.columns.values()
@@ -309,7 +309,7 @@ def _cells(
 
 
 def _first_row(path: Path) -> dict[str, Any]:
-    """The first row: its keys tell a log of ours from others."""
+    """Return the first row: its keys tell a log of ours from others."""
     with opened(path) as file:
         for number, line in enumerate(file, 1):
             text = line.removeprefix(_MARK) if number == 1 else line

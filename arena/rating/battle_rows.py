@@ -210,12 +210,12 @@ def _flat(source: str, line_of: Callable[[int], int], place: int, row: Any) -> R
 
 
 def _says_more(probs: Any) -> bool:
-    """Whether probabilities made of a scale say more than who won."""
+    """Return whether probabilities made of a scale say more than who won."""
     return probs is not None and {0.5, 1.0}.isdisjoint(probs.values())
 
 
 def _cell(name: str, value: Any) -> Any:
-    """A cell that can be coded.
+    """Return a cell that can be coded.
 
     Raises:
         ShapeError: it is a list or an object where a word is needed.
@@ -232,7 +232,7 @@ def _from_frame(cell: Any) -> Any:
 
 
 def _begins_as_jsonl(path: Path) -> bool:
-    """Whether the first line is an object by itself."""
+    """Return whether the first line is an object by itself."""
     try:
         return isinstance(next(_jsonl_rows(path), (0, None))[1], dict)
     except DataError:
@@ -323,7 +323,7 @@ def _rows_in(value: Any, depth: int = 0) -> tuple[list[Any], int]:
 
 
 def _rows_deeper(objects: list[Any], depth: int) -> tuple[list[Any], int] | None:
-    """The rows of the one object that holds battles; None if none does."""
+    """Return the rows of the one object that holds battles; None if none does."""
     told = []
     for each in objects:
         try:

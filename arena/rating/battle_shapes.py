@@ -335,7 +335,7 @@ def _flags(columns: Columns) -> Shape | None:
 
 
 def _tie_column(columns: Columns) -> str | None:
-    """The column that flags ties, beside one that tells the winner."""
+    """Return the column that flags ties, beside one that tells the winner."""
     told = (n for n, words in columns.items() if set(words) & TIE and set(words) <= TIE | {"is"})
     return next(told, None)
 

@@ -70,7 +70,7 @@ class BattleTable:
 
     @property
     def n_rows(self) -> int:
-        """How many battles the file holds."""
+        """Return how many battles the file holds."""
         return int(self.columns["model_a"].codes.size)
 
 
@@ -95,7 +95,7 @@ class Coder:
         self._codes[name].append(codes)
 
     def columns(self) -> dict[str, Column]:
-        """The columns; an optional one without any value is none."""
+        """Return the columns; an optional one without any value is none."""
         return {
             name: Column(np.concatenate(self._codes[name]), tuple(index))
             for name, index in self._indexes.items()
@@ -104,7 +104,7 @@ class Coder:
 
 
 def query_columns(names: Iterable[str]) -> tuple[str, ...]:
-    """The columns that may tell queries apart, the best first: ids before texts."""
+    """Return the columns that may tell queries apart, the best first: ids before texts."""
     candidates = [name for name in names if is_query_text(name) or _QUERY_ID.fullmatch(name)]
 
     def order(name: str) -> tuple[bool, ...]:
@@ -116,7 +116,7 @@ def query_columns(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_query_text(name: str) -> bool:
-    """Whether a column of this name holds what was asked, rather than an id of it."""
+    """Return whether a column of this name holds what was asked, rather than an id of it."""
     return _QUERY_TEXT.fullmatch(name) is not None
 
 
@@ -186,7 +186,7 @@ def _is_empty(column: Column) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names for an error's one line, whatever is in them."""
+    """Return names for an error's one line, whatever is in them."""
     shown = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in names]
     more = len(names) - _MOST_NAMES
     return ", ".join(shown[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

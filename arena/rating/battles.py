@@ -80,21 +80,21 @@ class Battles:
 
     @property
     def n_queries(self) -> int:
-        """How many query clusters the battles fall into."""
+        """Return how many query clusters the battles fall into."""
         return int(np.count_nonzero(np.bincount(self.query)))
 
     @property
     def present_judges(self) -> tuple[str, ...]:
-        """The judges of these very battles; ``judges`` may hold more."""
+        """Return the judges of these very battles; ``judges`` may hold more."""
         return tuple(self.judges[code] for code in np.flatnonzero(np.bincount(self.judge)))
 
     def only(self, dataset: int) -> Battles:
-        """The battles of one data set, in log order, under the same codes."""
+        """Return the battles of one data set, in log order, under the same codes."""
         rows = self.dataset == dataset
         return self if rows.all() else self.take(np.flatnonzero(rows))
 
     def take(self, rows: NDArray[np.intp]) -> Battles:
-        """The battles at these positions, in this order, under the same codes."""
+        """Return the battles at these positions, in this order, under the same codes."""
         taken: dict[str, Any] = {
             field.name: array[rows]
             for field in fields(self)
@@ -215,7 +215,7 @@ def _assemble(
 
 
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
-    """All rows of all tables, swapped back where swapped; and where a query_id is known."""
+    """Return all rows of all tables, swapped back where swapped; and where a query_id is known."""
     swapped = np.concatenate([read_swapped(table) for table in tables])
     firsts = [read_names(table, "model_a", aliases) for table in tables]
     seconds = [read_names(table, "model_b", aliases) for table in tables]
@@ -261,7 +261,7 @@ def _judge_kinds(folder: Path) -> dict[str, str]:
 
 
 def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
-    """How many matchups are in the failures files and have still no battle."""
+    """Return how many matchups are in the failures files and have still no battle."""
     failed = set()
     for file in files:
         try:
@@ -281,7 +281,7 @@ def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
 def loading_notes(
     tables: Sequence[BattleTable], aliases: Mapping[str, str], repeated: Mask, same: Mask
 ) -> Iterator[str]:
-    """Which rows were swapped back, taken on trust, or left out."""
+    """Yield which rows were swapped back, taken on trust, or left out."""
     turned = sum(int(read_swapped(table).sum()) for table in tables)
     if turned:
         yield f"{turned:,} battles showed model_b first (swapped); arena swapped them back"
@@ -304,7 +304,7 @@ def loading_notes(
 
 
 def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
-    """What is odd about the battles; ``known`` is where their query_id is."""
+    """Yield what is odd about the battles; ``known`` is where their query_id is."""
     alike = defaultdict(list)
     for model in battles.models:
         alike[re.sub(r"[\W_]+", "", model.casefold()) or model].append(model)

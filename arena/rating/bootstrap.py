@@ -86,7 +86,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
 
 
 def _root(covariance: Floats) -> Floats:
-    """A matrix R with R Rᵀ the covariance, which may be singular."""
+    """Return a matrix R with R Rᵀ the covariance, which may be singular."""
     values, vectors = np.linalg.eigh(covariance)
     root: Floats = vectors * np.sqrt(np.maximum(values, 0))
     return root
@@ -121,7 +121,7 @@ def _tabulate(
 
 
 def _refit(draws: _Tables, centre: Floats, layout: Parameters, fit: Fit) -> Floats:
-    """The parameters of every draw, (n, size)."""
+    """Return the parameters of every draw, (n, size)."""
     shape, precision = (layout.n_layers, layout.n_models, layout.n_models), layout.precision
     start = np.append(fit.theta, fit.position)[: layout.size]
     mean = draws.battles.mean(axis=0).reshape(shape).astype(np.float64)

@@ -76,7 +76,7 @@ def fit(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) 
 
 
 def to_elo(theta: Floats, *, mean: float = 1500.0) -> Floats:
-    """Ratings in Elo points (scale 400, base 10) around ``mean``, from logits around 0."""
+    """Return ratings in Elo points (scale 400, base 10) around ``mean``, from logits around 0."""
     elo: Floats = mean + ELO_PER_LOGIT * theta
     return elo
 

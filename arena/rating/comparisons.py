@@ -89,7 +89,7 @@ class DisconnectedError(UsageError):
         )
 
     def named(self, models: Sequence[str]) -> DisconnectedError:
-        """The same error with names in place of codes."""
+        """Return the same error with names in place of codes."""
         return DisconnectedError(self.groups, models)
 
 
@@ -176,12 +176,12 @@ class Clusters:
 
     @property
     def n(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return self.starts[-1]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many queries each data set has."""
+        """Return how many queries each data set has."""
         return tuple(end - start for start, end in pairwise(self.starts))
 
 

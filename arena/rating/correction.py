@@ -334,7 +334,7 @@ def _spread(
 
 
 def _shares(documents: list[_DatasetDocuments], shape: tuple[int, int]) -> Floats:
-    """What each query weighs in a model's mean: data sets weigh the same, (n_queries, m)."""
+    """Return what each query weighs in a model's mean: data sets weigh the same, (n_queries, m)."""
     sets = np.bincount(np.concatenate([own.columns for own in documents]), minlength=shape[1])
     share = np.zeros(shape)
     for own in documents:

@@ -34,7 +34,7 @@ class GradedDocuments:
 
     @property
     def labelled(self) -> NDArray[np.bool_]:
-        """Which documents have a label, (n,)."""
+        """Return which documents have a label, (n,)."""
         known: NDArray[np.bool_] = self.inverse > 0
         return known
 

@@ -87,7 +87,7 @@ class Gathering:
         self._doubt += expected**2 / (k - 1)
 
     def contrasts(self, covariance: Floats, guard: Floats) -> Contrasts:
-        """All of it, given the covariance of all data sets together, and the guard in it.
+        """Return all of it, given the covariance of all data sets together, and the guard in it.
 
         The degrees of freedom are those of Satterthwaite (1946, doi:10.2307/3002019) and Welch.
         """
@@ -99,7 +99,7 @@ class Gathering:
 
 
 def of_matrix(covariance: Floats) -> Floats:
-    """Variances of all differences, and on the diagonal of the parameters themselves."""
+    """Return variances of all differences, and on the diagonal of the parameters themselves."""
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
     out = variance[..., :, None] + variance[..., None, :] - covariance - covariance.swapaxes(-1, -2)
     each = np.arange(out.shape[-1])

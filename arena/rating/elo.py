@@ -298,7 +298,7 @@ def _play_block(
 
 
 def _enough(played: NDArray[np.intp], k_factor: float) -> int:
-    """How many battles it takes until the model that plays least has forgotten its start."""
+    """Return how many battles it takes until the model that plays least has forgotten its start."""
     present = played[played > 0]
     share = float(present.min() / (present.sum() / 2))  # the part of the battles that it is in
     memory = SCALE / math.log(10) / (k_factor * _LEAST_CURVATURE)
@@ -306,6 +306,6 @@ def _enough(played: NDArray[np.intp], k_factor: float) -> int:
 
 
 def _n_played(battles: Battles) -> NDArray[np.intp]:
-    """How many battles each model played, (n_models,)."""
+    """Return how many battles each model played, (n_models,)."""
     m = len(battles.models)
     return np.bincount(battles.model_a, minlength=m) + np.bincount(battles.model_b, minlength=m)

@@ -40,18 +40,18 @@ class Fit:
 
     @property
     def standard_error(self) -> Floats:
-        """Standard errors of theta, (m,)."""
+        """Return standard errors of theta, (m,)."""
         se: Floats = np.sqrt(np.diagonal(self.contrasts.variance))[: len(self.theta)]
         return se
 
     @property
     def position_se(self) -> float:
-        """Standard error of γ; 0 if not fitted."""
+        """Return standard error of γ; 0 if not fitted."""
         return float(np.sqrt(self.contrasts.variance[-1, -1])) if self.position_fitted else 0.0
 
     @property
     def rating_df(self) -> Floats:
-        """Degrees of freedom of the standard errors of theta, (m,)."""
+        """Return degrees of freedom of the standard errors of theta, (m,)."""
         df: Floats = np.diagonal(self.contrasts.df)[: len(self.theta)]
         return df
 
@@ -65,7 +65,7 @@ class Fit:
 
     @property
     def difference_se(self) -> Floats:
-        """Standard errors of all differences of two ratings, (m, m); 0 on the diagonal."""
+        """Return standard errors of all differences of two ratings, (m, m); 0 on the diagonal."""
         m = len(self.theta)
         se: Floats = np.sqrt(self.contrasts.variance[:m, :m])
         np.fill_diagonal(se, 0)
@@ -73,7 +73,7 @@ class Fit:
 
     @property
     def difference_df(self) -> Floats:
-        """Degrees of freedom of these, (m, m)."""
+        """Return degrees of freedom of these, (m, m)."""
         m = len(self.theta)
         return self.contrasts.df[:m, :m]
 
@@ -118,7 +118,7 @@ def estimate(
 
 
 def position_identifiable(battles: Floats) -> bool:
-    """Whether the position term can be told from the ratings.
+    """Return whether the position term can be told from the ratings.
 
     It cannot if some θ has θ_first − θ_second = 1 on every pair that was played, and 0 where no
     list was shown first: two models always in the same order, or one half of the pool always

@@ -34,7 +34,7 @@ def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
 
 
 def tail_of(level: float) -> float:
-    """What an interval of this level leaves on either side.
+    """Return what an interval of this level leaves on either side.
 
     Raises:
         UsageError: a level that is none.
@@ -44,7 +44,7 @@ def tail_of(level: float) -> float:
 
 
 def _reach(fit: Fit, level: float) -> Floats:
-    """Standard errors to either side of each parameter, (s,)."""
+    """Return standard errors to either side of each parameter, (s,)."""
     return student_quantile(tail_of(level), np.diagonal(fit.contrasts.df))
 
 
@@ -65,13 +65,13 @@ class Certainty:
 
     @property
     def rank_lower(self) -> Ints:
-        """The best rank of each model that no sure difference rules out, (m,)."""
+        """Return the best rank of each model that no sure difference rules out, (m,)."""
         lower: Ints = 1 + self.better.sum(axis=0)
         return lower
 
     @property
     def rank_upper(self) -> Ints:
-        """The worst such rank, (m,)."""
+        """Return the worst such rank, (m,)."""
         upper: Ints = len(self.better) - self.better.sum(axis=1)
         return upper
 
@@ -169,7 +169,7 @@ _STEPS = 20
 
 
 def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: float) -> Floats:
-    """How many queries in all would separate each pair of models, (n_pairs,); inf if equal.
+    """Return how many queries in all would separate each pair of models, (n_pairs,); inf if equal.
 
     Two ratings separate when they differ by c standard errors, and the standard error is now
     s√(Q/Q') after Q' queries, so that with probability `POWER`, if they differ by d as it seems,
@@ -201,7 +201,7 @@ def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: flo
 
 
 def query_shares(fit: Fit) -> Floats:
-    """Which part of the variance of each difference only more queries reduce, (m, m).
+    """Return which part of the variance of each difference only more queries reduce, (m, m).
 
     σ_q²/Q over the whole, 0 to 1: what clustering by query adds to independent battles.
     """
@@ -237,7 +237,7 @@ def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
 
 
 def all_separated(fit: Fit, *, level: float = 0.95) -> bool:
-    """Whether each model is surely better than the next one in the ranking.
+    """Return whether each model is surely better than the next one in the ranking.
 
     Who is next to whom is read from the same data, so the level is shared out over all pairs
     (Bonferroni): the whole order is right with probability ``level``, at whatever moment this

@@ -150,7 +150,7 @@ def _overall(
     battles: Battles,
     settings: RatingSettings,
 ) -> Rated:
-    """All data sets in one table; a single one is that already."""
+    """Return one table of all data sets; a single one stays as it is."""
     if len(rated) == 1:
         return next(iter(rated.values()))
     rows = _aggregated({name: table.rows for name, table in rated.items()}, battles)
@@ -159,7 +159,7 @@ def _overall(
 
 
 def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[Row]:
-    """One row a model over all tables, still without ratings."""
+    """Return one row a model over all tables, still without ratings."""
     by_model: dict[str, list[Row]] = defaultdict(list)
     for rows in tables.values():
         for row in rows:
@@ -168,7 +168,7 @@ def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[R
 
 
 def _price(verdicts: Battles, n_battles: int) -> float | None:
-    """What a battle cost on average, US dollars: all verdicts of a panel are paid."""
+    """Return what a battle cost on average, US dollars: all verdicts of a panel are paid."""
     if verdicts.cost_usd is None or np.isnan(verdicts.cost_usd).all():
         return None
     return float(np.nanmean(verdicts.cost_usd)) * len(verdicts) / n_battles
@@ -253,7 +253,7 @@ def dataset_weights(battles: Battles) -> NDArray[np.float64]:
 
 
 def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:
-    """Each pair of models once, in the order of the table."""
+    """Return each pair of models once, in the order of the table."""
     wins, ties = head_to_head(battles)
     places = [battles.models.index(row.model) for row in rated.rows]
     codes = [rated.models.index(row.model) for row in rated.rows]
@@ -285,7 +285,7 @@ def more_queries(
     battles_per_query: float,
     usd_per_battle: float | None,
 ) -> tuple[MoreQueries, ...]:
-    """What would separate the neighbours by rating that do not, best first.
+    """Return what would separate the neighbours by rating that do not, best first.
 
     Models of equal rating are left out: no number of queries separates them.
     """

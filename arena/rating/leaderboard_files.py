@@ -81,7 +81,7 @@ def _flat(record: Pair | MoreQueries) -> dict[str, Any]:
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
-    """One row; metrics, latency and facts only where they are known."""
+    """Return one row; metrics, latency and facts only where they are known."""
     tree: dict[str, Any] = {"rank": row.rank, "model": row.model}
     tree |= {name: getattr(row, name) for name in _RATINGS}
     if row.corrected is not None:
@@ -104,7 +104,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
 
 
 def from_json(tree: Mapping[str, Any]) -> Leaderboard:
-    """The leaderboard that `to_json` gave; a KeyError or TypeError if it did not."""
+    """Return the leaderboard that `to_json` gave; a KeyError or TypeError if it did not."""
     advantage = tree["position_advantage"]
     settings = dict(tree["settings"])
     elo = EloSettings(**{f.name: settings.pop(f.name) for f in fields(EloSettings)})

@@ -214,7 +214,7 @@ ENOUGH_QUERIES = 20
 
 
 def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
-    """Where queries are too few for what is claimed, and what a tie was taken for."""
+    """Yield where queries are too few for what is claimed, and what a tie was taken for."""
     counts = _queries_by_dataset(battles)
     total = sum(counts.values())
     few = _listed({name: n for name, n in counts.items() if n < ENOUGH_QUERIES})

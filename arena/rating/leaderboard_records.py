@@ -218,7 +218,7 @@ class Leaderboard:
 
 
 def aggregate(rows: Sequence[Row]) -> Row:
-    """One model's overall row out of its rows per data set, still without rank and rating.
+    """Return one model's overall row out of its rows per data set, still without rank and rating.
 
     Elo, metrics and latency are unweighted means over the data sets that have them; wins,
     losses and ties are sums.
@@ -262,7 +262,7 @@ T = TypeVar("T")
 
 
 def figures_of(stats: RetrievalStats) -> RetrievalFigures:
-    """The figures of one run."""
+    """Return the figures of one run."""
     return RetrievalFigures(
         documents=stats.n_documents,
         documents_per_s=stats.documents_per_s,

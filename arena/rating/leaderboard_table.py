@@ -97,7 +97,7 @@ def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
 
 
 def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tuple[str, Table]]:
-    """Each table with its title; the overall one has none."""
+    """Yield each table with its title; the overall one has none."""
     yield "", _table(leaderboard.overall, on)
     if len(leaderboard.datasets) > 1 and not shown.by_dataset:
         yield "", _by_dataset(leaderboard, on)
@@ -120,7 +120,7 @@ def _table(rows: Sequence[Row], on: Screen) -> Table:
 
 
 def _by_dataset(leaderboard: Leaderboard, on: Screen) -> Table:
-    """The rating (or Elo, if that ranks) per data set: as many data sets as fit."""
+    """Return the rating (or Elo, if that ranks) per data set: as many data sets as fit."""
     rated = any(row.rating is not None for rows in leaderboard.datasets.values() for row in rows)
     by_rating = rated and leaderboard.settings.rank_by == "rating"
     values = {
@@ -251,7 +251,7 @@ def _matrix(
 
 
 def _turned(pair: Pair) -> Pair:
-    """The same pair, from the side of the lower-ranked model."""
+    """Return the same pair, from the side of the lower-ranked model."""
     p_better = None if pair.p_better is None else 1 - pair.p_better
     return replace(pair, a=pair.b, b=pair.a, wins=pair.losses, losses=pair.wins, p_better=p_better)
 

@@ -38,7 +38,7 @@ class OutcomeRule(Protocol):
 
     @property
     def tie_start(self) -> float | None:
-        """Where the search for η starts; None for a rule without one."""
+        """Return where the search for η starts; None for a rule without one."""
 
     def slopes(self, margin: Floats, eta: float) -> Derivatives:
         """Return the log-likelihood of the battles and its derivatives."""
@@ -61,11 +61,11 @@ class Parameters:
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Return number of parameters."""
         return self.n_models + self.position + self.tie
 
     def margins(self, beta: Floats) -> Floats:
-        """Each cell's margin θ_first − θ_second + γ, without γ in the second layer."""
+        """Return each cell's margin θ_first − θ_second + γ, without γ in the second layer."""
         theta = beta[: self.n_models]
         margin: Floats = np.repeat((theta[:, None] - theta[None, :])[None], self.n_layers, axis=0)
         if self.position:
@@ -73,16 +73,16 @@ class Parameters:
         return margin
 
     def eta(self, beta: Floats) -> float:
-        """The tie parameter; 0 where there is none."""
+        """Return the tie parameter; 0 where there is none."""
         return float(beta[-1]) if self.tie else 0.0
 
     def slopes(self, rule: OutcomeRule, beta: Floats) -> Derivatives:
-        """The log-likelihood and its derivatives at ``beta``."""
+        """Return the log-likelihood and its derivatives at ``beta``."""
         return rule.slopes(self.margins(beta), self.eta(beta))
 
     @property
     def precision(self) -> Floats:
-        """The diagonal that the priors add to the Hessian, (size,)."""
+        """Return the diagonal that the priors add to the Hessian, (size,)."""
         diagonal = np.zeros(self.size)
         diagonal[: self.n_models] = self.prior
         if self.position:

@@ -35,13 +35,13 @@ class _Votes:
 
     @property
     def size(self) -> NDArray[np.intp]:
-        """How many judges voted, (n_votes,)."""
+        """Return how many judges voted, (n_votes,)."""
         n_judges: NDArray[np.intp] = self.count.sum(axis=1)
         return n_judges
 
 
 def only_judge(battles: Battles, judge: str) -> Battles:
-    """The verdicts of one judge.
+    """Return the verdicts of one judge.
 
     Raises:
         UsageError: the log has none of this judge; names those that it has.
@@ -54,7 +54,7 @@ def only_judge(battles: Battles, judge: str) -> Battles:
 
 
 def combine(battles: Battles, rule: JudgeRule) -> Battles:
-    """One battle per matchup: same query, same models, same order, whoever judged it.
+    """Return one battle per matchup: same query, same models, same order, whoever judged it.
 
     The first verdicts of all judges on a matchup are one vote, their second ones (repeats)
     another. The winner is who more than half of them named, else it is a tie. By ``mean``,
@@ -114,14 +114,14 @@ def first_scores(battles: Battles) -> NDArray[np.float64]:
 
 
 def _battle_words(battles: Battles, row: int) -> str:
-    """Which battle a row is, in the words of the log."""
+    """Return which battle a row is, in the words of the log."""
     pair = f"{battles.models[battles.model_a[row]]} vs {battles.models[battles.model_b[row]]}"
     query_id = "" if battles.query_id is None else battles.query_ids[battles.query_id[row]]
     return f"{pair}, query {query_id!r}" if query_id else pair
 
 
 def known_probs(battles: Battles) -> NDArray[np.bool_]:
-    """Which battles have probabilities, (n_battles,)."""
+    """Return which battles have probabilities, (n_battles,)."""
     if battles.probs is None:
         return np.zeros(len(battles), np.bool_)
     known: NDArray[np.bool_] = np.logical_not(np.isnan(battles.probs).any(axis=1))
@@ -159,7 +159,7 @@ def _mean_probs(battles: Battles, votes: _Votes, *, mean: bool) -> NDArray[np.fl
 
 
 def _any_placed(battles: Battles, votes: _Votes) -> NDArray[np.bool_] | None:
-    """Whether any judge of a vote saw one list first."""
+    """Return whether any judge of a vote saw one list first."""
     if battles.placed is None:
         return None
     return np.bincount(votes.vote, weights=battles.placed) > 0

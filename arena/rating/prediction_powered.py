@@ -59,7 +59,7 @@ class LabelledBattles:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of queries and of models."""
+        """Return number of queries and of models."""
         return int(self.query.max()) + 1, self.n_models
 
     @property
@@ -116,7 +116,7 @@ class LabelledBattles:
         return total
 
     def connects(self, weight: Floats) -> bool:
-        """Whether battles of positive weight, or the prior, connect all models."""
+        """Return whether battles of positive weight, or the prior, connect all models."""
         laplacian = self.outer((weight > 0).astype(np.float64)) + self.prior * np.eye(self.n_models)
         level = np.trace(laplacian) / self.n_models
         least = np.linalg.eigvalsh(laplacian + level / self.n_models)[0]
@@ -227,13 +227,13 @@ def shrunk_battles(
 
 
 def _parts(battles: LabelledBattles, p: Floats) -> tuple[Floats, Floats]:
-    """A and b of the score a + λ b of each query, (n_queries, m) each."""
+    """Return a and b of the score a + λ b of each query, (n_queries, m) each."""
     people = battles.scores(battles.inverse * (battles.answers - p))
     return people, battles.scores((1 - battles.inverse) * (battles.judge - p))
 
 
 def _people_alone_decide(battles: LabelledBattles, start: Floats) -> bool:
-    """Whether people's labels alone have a finite solution."""
+    """Return whether people's labels alone have a finite solution."""
     points = battles.inverse * battles.answers
     return _solve(battles, battles.inverse, points, start) is not None
 

@@ -68,7 +68,7 @@ def rate_rows(
 
 
 def position_advantage(fit: Fit | None, settings: RatingSettings) -> PositionAdvantage | None:
-    """What the first place is worth, with its interval; None where it was not fitted."""
+    """Return what the first place is worth, with its interval; None where it was not fitted."""
     if fit is None or not fit.position_fitted or fit.n_clusters < 2:
         return None
     lower, upper = position_interval(fit, level=settings.level)

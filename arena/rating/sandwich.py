@@ -131,7 +131,7 @@ def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | N
 def _guarded(
     meat: Floats, squares: Floats, bread: Floats, queries: Floats, *, prior: float
 ) -> tuple[Floats, Floats]:
-    """The covariance with the guard for sparse data, and the guard."""
+    """Return the covariance with the guard for sparse data, and the guard."""
     if prior == 0:
         scale = 1 / np.sqrt(np.maximum(queries, 1))
         guard = bread @ (squares * scale[:, None] * scale) @ bread
@@ -174,7 +174,7 @@ def score_outer(rows: Rows, layout: Parameters) -> tuple[Floats, Floats]:
 def _by_dataset(
     comparisons: Comparisons, counts: Counts, margin: Floats, tie: Floats | None
 ) -> Iterator[Rows]:
-    """The battles of each data set."""
+    """Yield the battles of each data set."""
     found = clusters(comparisons)
     first, second = (np.asarray(s, dtype=np.intp) for s in (comparisons.first, comparisons.second))
     whole = Rows(first, second, counts.pair, found.code, found.n, margin, tie, counts.weight)

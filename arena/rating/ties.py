@@ -34,7 +34,7 @@ class Davidson:
 
     @property
     def tie_start(self) -> float | None:
-        """A third of the battles between equals are ties, ν = 1."""
+        """Return the start ν = 1: a third of the battles between equals are ties."""
         return 0.0
 
     def slopes(self, margin: Floats, eta: float) -> Derivatives:

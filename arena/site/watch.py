@@ -105,7 +105,7 @@ def _build_last(path: Path, log: Callable[[str], None]) -> None:
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
-    """What tells whether anything was written since."""
+    """Return what tells whether anything was written since."""
     found = []
     for file in input_files(path):
         try:

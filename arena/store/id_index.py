@@ -34,7 +34,7 @@ class CompactIndex:
         self._fresh: dict[int, int] = {}
 
     def get(self, text: str) -> int | None:
-        """The number last set for a text; None if there is none."""
+        """Return the number last set for a text; None if there is none."""
         key = hash(text) & _64_BITS
         number = self._fresh.get(key)
         if number is None:

@@ -72,7 +72,7 @@ class Label:
 
     @property
     def item(self) -> Item:
-        """What the label is about."""
+        """Return what the label is about."""
         return _item(self)
 
 
@@ -101,7 +101,7 @@ class LabelLine:
 
     @property
     def item(self) -> Item:
-        """What the line is about."""
+        """Return what the line is about."""
         return _item(self)
 
 
@@ -232,7 +232,7 @@ def _parsed_lines(path: Path) -> Iterator[LabelLine]:
 
 
 def _problem(line: LabelLine) -> str:
-    """What is wrong with a line; empty where nothing is."""
+    """Return what is wrong with a line; empty where nothing is."""
     is_document = line.unit == "document"
     value, stated = line.value, line.probability
     problems = (
