@@ -539,8 +539,10 @@ def test_many_verdicts_on_few_queries_decide_nothing():
     assert both.trust.decided_by == ()
 
 
-def test_every_limit_is_of_a_figure_on_the_card():
-    assert set(LIMITS) <= {figure.key for figure in audit(MIXED).figures}
+def test_every_limit_is_of_a_figure_on_the_card(tmp_path):
+    card = audit(MIXED, labels=people(tmp_path, "q1 a>b"))
+
+    assert set(LIMITS) <= {figure.key for figure in card.figures}
 
 
 def test_the_card_says_why_where_a_figure_cannot_be_had():

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from experiments import QUERIES, fair_grader, llm, play, write_experiment
@@ -180,3 +181,37 @@ def test_names_of_labels_are_inert_in_the_terminal(tmp_path):
     text = render_audit(audit(folder))
 
     assert "\x1b" not in text
+
+
+def test_queries_that_joined_after_the_last_label_are_told(tmp_path):
+    folder = folder_of(tmp_path / "x", 0.0)
+
+    def write(name, at):
+        rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+        kept = [{**row, "at": at(row)} for row in rows if name[0] == "b" or at(row) < "2026-05"]
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+    def late(row):
+        return row["query_id"] in ("q7", "q8")
+
+    write("battles.jsonl", lambda row: "2026-06" if late(row) else "2026-01")
+    write("labels.jsonl", lambda row: "2026-06" if late(row) else "2026-03")
+
+    told = [note for note in audit(folder).notes if "after the last label" in note]
+
+    assert [note[:12] for note in told] == ["2 of 60 quer"]
+    assert any("after the last label" in note for note in arena.rate(folder).notes)
+
+
+def test_a_frame_of_labels_gives_the_figures_of_the_same_labels_on_disk(tmp_path):
+    folder = folder_of(tmp_path / "x", 1.0)
+    rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    frame = pd.DataFrame(rows)
+    frame["winner"] = frame["value"].map({1.0: "model_a", 0.0: "model_b"})
+    by_folder = {f.key: f.estimate for f in audit(folder).figures}
+    (folder / "labels.jsonl").unlink()
+
+    card = arena.audit(folder, labels=frame)
+
+    for key in ("people_accuracy", "people_ac1", "judge_as_person", "model_bias", "judge_error"):
+        assert card.figure(key).estimate == by_folder[key]

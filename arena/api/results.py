@@ -224,14 +224,15 @@ def rate_files(
 def audit(
     battles: pd.DataFrame | str | Path,
     *,
-    labels: str | Path | None = None,
+    labels: pd.DataFrame | str | Path | None = None,
     aliases: Aliases | None = None,
 ) -> Audit:
     """Say how far the judge of some battles can be trusted.
 
     Args:
         battles: what `rate` takes, but one path at most.
-        labels: a file of people's verdicts with the columns query_id, model_a, model_b, winner.
+        labels: people's verdicts: a DataFrame as of `rate`, or a file with the columns query_id,
+            model_a, model_b and winner; those in the experiment's folder where absent.
         aliases: as of `rate`.
 
     Raises:

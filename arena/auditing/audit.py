@@ -10,7 +10,7 @@ import numpy as np
 
 from arena.auditing.agreement import panel_figures, qrels_figures, rank_figures
 from arena.auditing.bias import failure_figure, length_figure, tie_figures, transitivity_figure
-from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence
+from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence, with_labels
 from arena.auditing.people import among_figures, labelled_rows, people_figures
 from arena.auditing.people_bias import BattleBias, bias_figures, grade_bias, length_bias_figure
 from arena.auditing.people_grades import error_figure, grade_figures, graded_labels
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def audit(
     battles: pd.DataFrame | Path | str,
     *,
-    labels: Path | str | None = None,
+    labels: pd.DataFrame | Path | str | None = None,
     aliases: Mapping[str, str] | Path | str | None = None,
 ) -> Audit:
     """Say how far the judge of some battles can be trusted.
@@ -37,7 +37,8 @@ def audit(
     Args:
         battles: an experiment's folder, a file of battles (JSONL, CSV, TSV, Parquet), or a
             DataFrame, with the columns that `rate` reads; query_id is needed for most figures.
-        labels: a file of people's verdicts with the columns query_id, model_a, model_b, winner
+        labels: a DataFrame of labels with their probabilities, as `arena.experiment.people` reads
+            it, or a file of people's verdicts with the columns query_id, model_a, model_b, winner
             and, where the log has several data sets, dataset; the order of the models is free.
         aliases: other spelling → model, or a TOML file of such lines; for battles and labels.
 
@@ -46,10 +47,14 @@ def audit(
         UsageError: no battle was judged, or no label is about a battle.
     """
     names = load_aliases(Path(aliases)) if isinstance(aliases, Path | str) else aliases or {}
-    people = None if labels is None else Path(labels)
+    people = Path(labels) if isinstance(labels, Path | str) else None
     if isinstance(battles, Path | str):
-        return build_audit(read_evidence(Path(battles), aliases=names, labels=people))
-    return build_audit(frame_evidence(battles, aliases=names, labels=people))
+        evidence = read_evidence(Path(battles), aliases=names, labels=people)
+    else:
+        evidence = frame_evidence(battles, aliases=names, labels=people)
+    if labels is not None and not isinstance(labels, Path | str):
+        evidence = with_labels(evidence, labels)
+    return build_audit(evidence)
 
 
 def _labels(evidence: AuditInput) -> list[AuditMetric]:

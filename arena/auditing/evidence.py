@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
-from arena.experiment.people import peoples_labels
+from arena.experiment.people import frame_labels, labels_in_frame, peoples_labels
 from arena.rating.battles import Battles, from_frame, load_battles
 from arena.rating.peoples_labels import PeoplesLabels
 from arena.records import Failure
@@ -93,7 +93,14 @@ def frame_evidence(
     """Take battles from a data frame, and people's labels from a file."""
     battles = from_frame(frame, aliases=aliases)
     people = None if labels is None else _people(labels, aliases)
-    return AuditInput(battles, battles, people=people)
+    return AuditInput(battles, battles, people=people, aliases=aliases)
+
+
+def with_labels(evidence: AuditInput, frame: pd.DataFrame) -> AuditInput:
+    """Take people's labels from a data frame, instead of those that evidence has."""
+    labels = tuple(_aliased(label, evidence.aliases) for label in labels_in_frame(frame))
+    known = frame_labels(frame, aliases=evidence.aliases)
+    return replace(evidence, labels=labels, people=None, known=known if known.battles else None)
 
 
 def _aliased(label: Label, aliases: Mapping[str, str]) -> Label:

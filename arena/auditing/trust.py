@@ -11,7 +11,7 @@ from arena.auditing.records import FLIP_RATE, AuditMetric, Estimate, Level, Trus
 ENOUGH, ENOUGH_QUERIES = 20, 5
 """Observations, and queries that they are of, below which a figure decides nothing."""
 
-TESTS = (FLIP_RATE, "qrels_accuracy", "people_accuracy")
+TESTS = (FLIP_RATE, "qrels_accuracy", "people_accuracy", "grade_accuracy")
 """Without one of these nothing in a log has put the judge to a test."""
 
 
@@ -55,6 +55,9 @@ LIMITS: Mapping[str, Limit] = {
     ),
     "qrels_accuracy": Limit("below", 0.65, 0.55, "{} of winners agree with the relevance grades"),
     "people_accuracy": Limit("below", 0.75, 0.60, "{} of winners agree with people"),
+    "grade_accuracy": Limit(
+        "below", 0.65, 0.55, "{} is the balanced accuracy of grades against people's"
+    ),
     "repeat_consistency": Limit("below", 0.90, 0.70, "{} of repeats give the same verdict"),
     "panel_alpha": Limit("below", 0.67, 0.0, "Krippendorff's alpha of the panel is {}"),
     "cyclic_triads": Limit("above", 0.10, 0.25, "{} of triads of models are cycles"),

@@ -17,6 +17,7 @@ from arena.rating.battles import NO_DATASET
 from arena.rating.peoples_labels import Answer, PeoplesLabels
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels
+from arena.store.log_lines import battle_lines
 from arena.store.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def peoples_labels(
         lists=lists,
         gains={key: fmean(values) for key, values in gains.items()},
         top_k=top_k,
-        notes=tuple(_notes(everyone)),
+        notes=(
+            *_notes(everyone),
+            *(note for folder, own in labels.items() for note in _growth_notes(folder, own)),
+        ),
     )
 
 
@@ -74,6 +78,20 @@ def frame_labels(frame: pd.DataFrame, *, aliases: Mapping[str, str]) -> PeoplesL
         frame: query_id, model_a, model_b, winner (model_a, model_b, tie, or nothing for "cannot
             tell"), probability of being asked and, if they are known, dataset and who.
         aliases: other spelling → model.
+
+    Raises:
+        UsageError: a column is missing, or a value is none of these.
+    """
+    labels = labels_in_frame(frame)
+    return PeoplesLabels(
+        people=len({label.who for label in labels if label.value is not None}),
+        battles=_aliased(answers(labels)[0], aliases),
+        notes=tuple(_notes(labels)),
+    )
+
+
+def labels_in_frame(frame: pd.DataFrame) -> list[Label]:
+    """Read the rows of a data frame as `frame_labels` does, one label each.
 
     Raises:
         UsageError: a column is missing, or a value is none of these.
@@ -105,11 +123,7 @@ def frame_labels(frame: pd.DataFrame, *, aliases: Mapping[str, str]) -> PeoplesL
                 probability=float(chance) if known else None,
             )
         )
-    return PeoplesLabels(
-        people=len({label.who for label in labels if label.value is not None}),
-        battles=_aliased(answers(labels)[0], aliases),
-        notes=tuple(_notes(labels)),
-    )
+    return labels
 
 
 _WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
@@ -207,6 +221,26 @@ def _gains(folder: Path, judge: str | None) -> Iterator[tuple[tuple[str, str, st
                     raise DataError(path, number, "not a grade", remedy) from None
                 if judge is None or row.get("judge") == judge:
                     yield key, gain
+
+
+def _growth_notes(folder: Path, labels: Sequence[Label]) -> Iterator[str]:
+    """Queries that were first judged after the last label: no draw could ask about them."""
+    last = max((label.at for label in labels if label.probability is not None), default="")
+    if not last:
+        return
+    first: dict[tuple[str, str], str] = {}
+    for path in Folder(folder).all_battles():
+        for _, line in battle_lines(path):
+            row = orjson.loads(line)
+            key, at = (str(row.get("dataset")), str(row.get("query_id"))), str(row.get("at") or "")
+            first[key] = min(first.get(key, at), at)
+    asked = {(label.dataset, label.query_id) for label in labels}
+    late = sum(at > last and key not in asked for key, at in first.items())
+    if late:
+        yield (
+            f"{late:,} of {len(first):,} queries were first judged after the last label, so nobody "
+            "could be asked about them; the labelled queries stand for them: label again"
+        )
 
 
 def _notes(labels: Sequence[Label]) -> Iterator[str]:
