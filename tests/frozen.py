@@ -10,6 +10,7 @@ The address of the endpoint is part of every fingerprint, so the servers listen 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -17,11 +18,12 @@ import os
 import re
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-from typing import Any
+from typing import Any, TypeVar
 
 from batch_server import BatchServer
 from click.testing import CliRunner
@@ -33,6 +35,8 @@ from arena.cli import main
 
 RECORDS = Path(__file__).parent / "frozen"
 ADDRESS = "127.83.71.1", 48123
+PATIENCE_S = 60.0
+Server = TypeVar("Server", LoopbackServer, BatchServer)
 BASE_URL = "http://{}:{}/v1".format(*ADDRESS)
 
 CLOCKED = {"at", "began_at", "begun_at", "resumed_at", "generated_at", "measured_at", "finished_at"}
@@ -121,7 +125,7 @@ def pairwise(folder: Path) -> None:
     config = write_experiment(folder, judge=scripted("gate = true\n"), settings="seed = 3")
     text = config.read_text()
     config.write_text(text.replace("[judge]", MODELS.format(base_url=BASE_URL) + "[judge]"))
-    with LoopbackServer(moody, address=ADDRESS):
+    with at_address(LoopbackServer):
         arena("battle", config, "--limit", "40")
         arena("battle", config, "--report")
 
@@ -133,14 +137,14 @@ def letter(folder: Path) -> None:
         judge=scripted('answer = "letter"\n'),
         settings='seed = 4\norders = "balanced"',
     )
-    with LoopbackServer(moody, address=ADDRESS):
+    with at_address(LoopbackServer):
         arena("battle", config, "--report")
 
 
 def pointwise(folder: Path) -> None:
     """Documents graded singly."""
     config = write_experiment(folder, judge=scripted('kind = "pointwise"\n'), settings="seed = 5")
-    with LoopbackServer(moody, address=ADDRESS):
+    with at_address(LoopbackServer):
         arena("battle", config, "--report")
 
 
@@ -154,14 +158,14 @@ def panel(folder: Path) -> None:
     ]
     sections = "".join(f"[[judges]]\n{judge}" for judge in judges)
     config.write_text(config.read_text().replace("[judge]\n@\n", sections))
-    with LoopbackServer(moody, address=ADDRESS):
+    with at_address(LoopbackServer):
         arena("battle", config, "--report")
 
 
 def shards(folder: Path) -> None:
     """Two shards, rated as one log."""
     config = write_experiment(folder, judge=scripted(), settings="seed = 7")
-    with LoopbackServer(moody, address=ADDRESS):
+    with at_address(LoopbackServer):
         arena("battle", config, "--shard", "1/2")
         arena("battle", config, "--shard", "2/2")
     arena("rate", folder / "runs" / "x")
@@ -170,13 +174,25 @@ def shards(folder: Path) -> None:
 def batch(folder: Path) -> None:
     """Provider batch jobs, one of whose requests expires."""
     config = write_experiment(folder, judge=scripted(), settings="seed = 8")
-    with BatchServer(moody, address=ADDRESS) as server:
+    with at_address(BatchServer) as server:
         server.fate = lambda number, name: "expired" if number == 3 else "ok"
         arena("batch", "submit", config)
         arena("batch", "collect", config)
         arena("batch", "submit", config)
         server.fate = lambda number, name: "ok"
         arena("batch", "collect", config)
+
+
+def at_address(kind: Callable[..., Server]) -> Server:
+    """Return a server at the fixed address, once no other process listens there."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return kind(moody, address=ADDRESS)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
 
 
 EXPERIMENTS: Mapping[str, Callable[[Path], None]] = {
@@ -194,7 +210,7 @@ def arena(*words: object) -> None:
 
 def written(make: Callable[[Path], None], folder: Path) -> dict[str, Any]:
     """Run an experiment in a folder; returns path → content of what it left there."""
-    # One address serves all processes that run tests.
+    # One address serves all processes that run tests; those of another TMPDIR have another lock.
     with FileLock(Path(gettempdir()) / "arena-frozen.lock"), _environment(folder):
         make(folder)
     run = folder / "runs" / "x"

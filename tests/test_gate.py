@@ -9,7 +9,7 @@ from chat_judges import asked, config, with_judge, word
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, GateError
-from arena.judging.gate import GateReport, check_gate, control_exhibits, run_gate
+from arena.judging.gate import GateReport, check_gate, control_inputs, run_gate
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Dataset, Document, JudgeInput, Query, Run, ScoredDoc
 
@@ -40,7 +40,7 @@ RUNS = [ranked("one"), ranked("two"), ranked("three", ("poor",))]
 
 
 def controls(data: Dataset, runs: list[Run] = RUNS, **options: Any) -> list[JudgeInput]:
-    found = control_exhibits({"d": data}, {"d": list(data.queries)}, runs, top_k=3, **options)
+    found = control_inputs({"d": data}, {"d": list(data.queries)}, runs, top_k=3, **options)
     assert all(control.first and len(control.first) == len(control.second) for control in found)
     return found
 
@@ -104,7 +104,7 @@ def test_controls_are_drawn_by_the_seed_and_not_by_the_order_of_queries():
     shuffled = list(data.queries)
     random.Random(1).shuffle(shuffled)
 
-    again = control_exhibits({"d": data}, {"d": shuffled}, RUNS, top_k=3)
+    again = control_inputs({"d": data}, {"d": shuffled}, RUNS, top_k=3)
     assert again == controls(data) != controls(data, seed=7)
 
 
@@ -116,7 +116,7 @@ def test_a_document_that_any_model_shows_for_the_query_is_no_wrong_answer():
         for i in range(N)
     }
 
-    found = control_exhibits(
+    found = control_inputs(
         {"d": data}, {"d": list(data.queries)}, [Run("d", "rival", shown)], top_k=N
     )
 
@@ -153,14 +153,14 @@ def test_data_sets_take_turns():
     data = dataset()
     both = {"d": data, "e": Dataset("e", data.corpus, data.queries, data.qrels)}
 
-    found = control_exhibits(both, {name: list(data.queries) for name in both}, [], top_k=3, n=5)
+    found = control_inputs(both, {name: list(data.queries) for name in both}, [], top_k=3, n=5)
     assert [control.dataset for control in found] == ["d", "e", "d", "e", "d"]
 
 
 @pytest.mark.parametrize("n_queries", [0, 1])
 def test_too_few_queries_block_nothing_and_say_so(n_queries):
     data = dataset()
-    found = control_exhibits({"d": data}, {"d": list(data.queries)[:n_queries]}, RUNS, top_k=3)
+    found = control_inputs({"d": data}, {"d": list(data.queries)[:n_queries]}, RUNS, top_k=3)
 
     report = held(lambda body, attempt: verdict("first"), found)
     assert (report.n_controls, report.n_calls, report.accuracy) == (0, 0, None)

@@ -18,7 +18,7 @@ from arena.data.beir import load_beir, sample_queries
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, run
 from arena.errors import GateError
-from arena.judging.gate import GateReport, check_gate, control_exhibits, run_gate
+from arena.judging.gate import GateReport, check_gate, control_inputs, run_gate
 
 URL = os.environ.get("ARENA_TEST_LLM_URL", "")
 pytestmark = [
@@ -35,7 +35,7 @@ def gate(shared_data: Path, **settings: Any) -> GateReport:
     async def story() -> GateReport:
         async with Api(Endpoint(URL, None, 900, 1)) as api:
             judge = opened(config, api, top_k=3)
-            controls = control_exhibits({"msmarco": dataset}, queries, [], top_k=3, n=6)
+            controls = control_inputs({"msmarco": dataset}, queries, [], top_k=3, n=6)
             report = await run_gate(judge, controls)
             check_gate(report, config)
             return report

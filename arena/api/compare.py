@@ -187,8 +187,8 @@ def _prepared(
     }
     own = {judge.name: judge for judge in judges if isinstance(judge, OwnJudge)}
     kept = [_only(run.run, sampled[run.dataset]) for run in runs]
-    material = ExperimentData(datasets, sampled, notes)
-    return replace(prepare(experiment, material, kept, prompts), own_judges=own)
+    data = ExperimentData(datasets, sampled, notes)
+    return replace(prepare(experiment, data, kept, prompts), own_judges=own)
 
 
 def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
@@ -332,8 +332,8 @@ def _write_inputs(
     for run in prepared.runs:
         write_run(run, files.run(run.dataset, run.model))
         write_stats(stats[run.dataset, run.model], files.run_stats(run.dataset, run.model))
-    note_short(experiment, prepared.material, prepared.runs, telling)
-    write_metrics(experiment, prepared.material, prepared.runs)
+    note_short(experiment, prepared.data, prepared.runs, telling)
+    write_metrics(experiment, prepared.data, prepared.runs)
     write_atomically(experiment.source, [_toml(prepared).encode()])
 
 

@@ -45,7 +45,7 @@ class Judge(Protocol):
     def fingerprint(self) -> str:
         """A hash of every setting that can change a verdict; arena judges again if it changes."""
 
-    async def judge(self, exhibit: JudgeInput, /) -> Verdict:
+    async def judge(self, judge_input: JudgeInput, /) -> Verdict:
         """Judge a query and two lists.
 
         Raises:
@@ -80,20 +80,21 @@ class OwnJudge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = asyncio.Semaphore(concurrency)
 
-    def request_key(self, exhibit: JudgeInput) -> str:
+    def request_key(self, judge_input: JudgeInput) -> str:
         """Return a key that is equal for the same query and lists."""
         lists = [
-            [(d.doc_id, d.title, d.text) for d in side] for side in (exhibit.first, exhibit.second)
+            [(d.doc_id, d.title, d.text) for d in side]
+            for side in (judge_input.first, judge_input.second)
         ]
-        query = (exhibit.query.query_id, exhibit.query.text)
-        return content_hash(self.fingerprint, exhibit.dataset, query, lists)
+        query = (judge_input.query.query_id, judge_input.query.text)
+        return content_hash(self.fingerprint, judge_input.dataset, query, lists)
 
-    def calls(self, exhibit: JudgeInput) -> Mapping[str, Any]:
+    def calls(self, judge_input: JudgeInput) -> Mapping[str, Any]:
         """Return nothing, because no endpoint gets a request."""
-        del exhibit
+        del judge_input
         return {}
 
-    async def judge(self, exhibit: JudgeInput) -> Verdict:
+    async def judge(self, judge_input: JudgeInput) -> Verdict:
         """Call the user's judge and check its answer.
 
         Raises:
@@ -101,7 +102,7 @@ class OwnJudge:
         """
         async with self._turn():
             try:
-                answer = self._ask(exhibit)
+                answer = self._ask(judge_input)
                 if inspect.isawaitable(answer):
                     answer = await answer
                 else:
@@ -169,7 +170,7 @@ def function_judge(
     _check_arguments(function)
     checked(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
     return OwnJudge(
-        lambda exhibit: function(exhibit.query, exhibit.first, exhibit.second),
+        lambda judge_input: function(judge_input.query, judge_input.first, judge_input.second),
         name=name,
         fingerprint=content_hash("function", name),
         concurrency=concurrency,

@@ -255,9 +255,7 @@ def _rounds(run: BatchRun, played: _Played | None) -> Iterator[Sequence[Matchup]
     prepared = run.prepared
     judges = [configured.judge for configured in run.judges]
     before, number = None, 0
-    for number, matchups in enumerate(
-        in_rounds(prepared.matchups, len(prepared.material.datasets))
-    ):
+    for number, matchups in enumerate(in_rounds(prepared.matchups, len(prepared.data.datasets))):
         if before is not None and played.look(number, before):
             return
         before = matchups

@@ -279,7 +279,7 @@ async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
         verdict = await judge.judge(JudgeInput("check", QUERY, (GOOD,), (POOR,)))
         if config.priced or not is_own(endpoint_of(config)):
             return verdict, ""
-        long = _long_exhibit(config, means.top_k)
+        long = _long_input(config, means.top_k)
         n_tokens = _PER_WORD * sum(len(d.text.split()) for d in (*long.first, *long.second))
         longer = 1 + n_tokens / max(1, verdict.usage.input_tokens)
         if longer * verdict.usage.latency_ms / 1000 > until - time.monotonic():
@@ -292,7 +292,7 @@ async def _verdict(config: JudgeConfig, means: Means) -> tuple[Verdict, str]:
         return verdict, ""
 
 
-def _long_exhibit(config: JudgeConfig, top_k: int) -> JudgeInput:
+def _long_input(config: JudgeConfig, top_k: int) -> JudgeInput:
     """Return lists as long as the experiment's; a pointwise judge reads one document at a time."""
     words = (GOOD.text + " " + POOR.text).split()
     text = " ".join(islice(cycle(words), config.document_words))

@@ -331,14 +331,14 @@ def open_paid_replies(folder: Path, cache: Path) -> Iterator[PaidReplies]:
 
 
 def stored_or_placeholder_runs(
-    experiment: Experiment, material: ExperimentData
+    experiment: Experiment, data: ExperimentData
 ) -> tuple[list[Run], list[MissingRun]]:
     """Return every run: from the disk, or made up of random documents where it is not there."""
     runs: list[Run] = []
     unretrieved = []
-    for name, dataset in material.datasets.items():
+    for name, dataset in data.datasets.items():
         found: dict[str, Run] = {}
-        for wanted in run_specs(experiment, dataset, material.queries[name]):
+        for wanted in run_specs(experiment, dataset, data.queries[name]):
             model = wanted.model
             run = stored_run(wanted)
             if run is None:

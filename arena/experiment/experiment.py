@@ -100,7 +100,7 @@ class PreparedExperiment:
     """An experiment, ready for battle."""
 
     experiment: Experiment
-    material: ExperimentData
+    data: ExperimentData
     runs: Sequence[Run]
     lists: Lists
     prompts: Mapping[str, Prompt | None]  #: judge → its template; None for one that is no LLM
@@ -117,7 +117,7 @@ class PreparedExperiment:
         """Yield the whole plan, lazily; every judge plays it."""
         return plan_matchups(
             [model.name for model in self.config.models],
-            self.material.queries,
+            self.data.queries,
             orders=self.config.experiment.orders,
             seed=self.config.experiment.seed,
         )
@@ -126,19 +126,19 @@ class PreparedExperiment:
     def n_matchups(self) -> int:
         """Return how many matchups the plan has."""
         return count_matchups(
-            len(self.config.models), self.material.queries, orders=self.config.experiment.orders
+            len(self.config.models), self.data.queries, orders=self.config.experiment.orders
         )
 
 
 def prepare(
     experiment: Experiment,
-    material: ExperimentData,
+    data: ExperimentData,
     runs: Sequence[Run],
     prompts: Mapping[str, Prompt | None],
 ) -> PreparedExperiment:
     """Put together what battles need."""
-    lists = Lists(material.datasets, runs, top_k=experiment.config.experiment.top_k)
-    return PreparedExperiment(experiment, material, runs, lists, prompts)
+    lists = Lists(data.datasets, runs, top_k=experiment.config.experiment.top_k)
+    return PreparedExperiment(experiment, data, runs, lists, prompts)
 
 
 def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:

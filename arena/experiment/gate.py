@@ -10,7 +10,7 @@ from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.manifest_writer import write_manifest
 from arena.experiment.pending import planned
 from arena.experiment.summary import BattleOptions
-from arena.judging.gate import check_gate, control_exhibits, run_gate
+from arena.judging.gate import check_gate, control_inputs, run_gate
 from arena.progress import Reporter
 from arena.records import JudgeInput
 from arena.store.battle_log import BattleLog
@@ -53,9 +53,9 @@ async def check_judges(
 def controls(prepared: PreparedExperiment) -> list[JudgeInput]:
     """Return the matchups with an obvious answer, each to be shown in both orders."""
     settings = prepared.config.experiment
-    return control_exhibits(
-        prepared.material.datasets,
-        prepared.material.queries,
+    return control_inputs(
+        prepared.data.datasets,
+        prepared.data.queries,
         prepared.runs,
         top_k=settings.top_k,
         seed=settings.seed,

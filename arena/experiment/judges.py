@@ -125,7 +125,7 @@ def _configured(
     top_k = prepared.config.experiment.top_k
     prompt = prepared.prompts[config.log_name]
     if prompt is None:
-        qrels = {name: dataset.qrels for name, dataset in prepared.material.datasets.items()}
+        qrels = {name: dataset.qrels for name, dataset in prepared.data.datasets.items()}
         return ConfiguredJudge(config, None, qrels_judge(qrels, top_k), api)
     judge = open_judge(
         config,

@@ -63,8 +63,8 @@ def retrieve(path: Path, reporter: Reporter) -> list[Retrieved]:
         ApiError: an embedding endpoint failed.
     """
     experiment = open_experiment(path)
-    material = _load(experiment, reporter)
-    runs = retrieve_all(experiment, material, reporter)
+    data = _load(experiment, reporter)
+    runs = retrieve_all(experiment, data, reporter)
     files = Folder(experiment.folder)
     return [
         Retrieved(
@@ -93,10 +93,10 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     # So are missing prices.
     open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    material = _load(experiment, reporter)
+    data = _load(experiment, reporter)
     try:
-        runs = retrieve_all(experiment, material, reporter)
-        return run(play_prepared(prepare(experiment, material, runs, prompts), reporter, options))
+        runs = retrieve_all(experiment, data, reporter)
+        return run(play_prepared(prepare(experiment, data, runs, prompts), reporter, options))
     except FatalApiError as error:
         source = shlex.quote(str(experiment.source))
         again = (
@@ -210,7 +210,7 @@ async def _play(
     runner = BattleRunner(session.log)
     n_left = min(session.n_planned - stats.n_judged, options.limit or session.n_planned)
     jobs = _Jobs(under_way(prepared.experiment.folder))
-    n_datasets = len(prepared.material.datasets)
+    n_datasets = len(prepared.data.datasets)
     rounds = in_rounds(prepared.matchups, n_datasets) if monitor else iter([prepared.matchups])
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
         for matchups in rounds:
@@ -323,9 +323,9 @@ def dry_run(
     experiment = open_experiment(path)
     prompts = load_prompts(experiment)
     budgets = open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    material = _load(experiment, progress or reporter(quiet=True))
-    runs, unretrieved = stored_or_placeholder_runs(experiment, material)
-    prepared = prepare(experiment, material, runs, prompts)
+    data = _load(experiment, progress or reporter(quiet=True))
+    runs, unretrieved = stored_or_placeholder_runs(experiment, data)
+    prepared = prepare(experiment, data, runs, prompts)
     with open_paid_replies(experiment.folder, cache_folder()) as paid:
         budgets.charge(paid.costs)
         judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
@@ -335,10 +335,10 @@ def dry_run(
 
 
 def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
-    material = load_data(experiment.config, reporter)
-    for note in material.notes:
+    data = load_data(experiment.config, reporter)
+    for note in data.notes:
         reporter.say(f"note: {note}")
-    return material
+    return data
 
 
 WINDOW: Final = 20_000

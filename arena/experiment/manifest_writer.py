@@ -45,7 +45,7 @@ def write_manifest(
         judges: its judges.
         gates: judge → how it did in its controls, or why it was not asked.
     """
-    experiment, material = prepared.experiment, prepared.material
+    experiment, data = prepared.experiment, prepared.data
     source = experiment.source.read_bytes()
     files = Folder(experiment.folder)
     before = read_manifest(files.path) if files.is_experiment else {}
@@ -63,14 +63,14 @@ def write_manifest(
         "datasets": {
             name: {
                 "documents": len(dataset.corpus),
-                "queries": len(material.queries[name]),
+                "queries": len(data.queries[name]),
                 "corpus_hash": corpus_hash(dataset.corpus),
-                "queries_hash": queries_hash(dataset, material.queries[name]),
+                "queries_hash": queries_hash(dataset, data.queries[name]),
                 "qrels_hash": qrels_hash(dataset.qrels),
             }
-            for name, dataset in material.datasets.items()
+            for name, dataset in data.datasets.items()
         },
-        "notes": list(material.notes),
+        "notes": list(data.notes),
     }
     write_atomically(files.config, [source])
     write_atomically(files.manifest, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])

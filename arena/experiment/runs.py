@@ -33,7 +33,7 @@ from arena.version import __version__
 
 
 def retrieve_all(
-    experiment: Experiment, material: ExperimentData, reporter: Reporter
+    experiment: Experiment, data: ExperimentData, reporter: Reporter
 ) -> tuple[Run, ...]:
     """Return every model's run on every dataset: read where it is still valid, else made.
 
@@ -45,26 +45,26 @@ def retrieve_all(
         UsageError: a model cannot be loaded or started.
     """
     try:
-        return _retrieve_all(experiment, material, reporter)
+        return _retrieve_all(experiment, data, reporter)
     except KeyboardInterrupt:
         kept = "what is embedded and scored is kept, and the same command goes on from there"
         raise IncompleteError(f"stopped: {kept}") from None
 
 
 def _retrieve_all(
-    experiment: Experiment, material: ExperimentData, reporter: Reporter
+    experiment: Experiment, data: ExperimentData, reporter: Reporter
 ) -> tuple[Run, ...]:
     runs: list[Run] = []
-    for name, dataset in material.datasets.items():
+    for name, dataset in data.datasets.items():
         made: dict[str, Run] = {}
-        for wanted in run_specs(experiment, dataset, material.queries[name]):
+        for wanted in run_specs(experiment, dataset, data.queries[name]):
             base = made.get(wanted.model.base or "")
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, base=base)
             for note in read_stats(wanted.stats_path).notes:
                 reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
-    note_short(experiment, material, runs, reporter)
-    write_metrics(experiment, material, runs)
+    note_short(experiment, data, runs, reporter)
+    write_metrics(experiment, data, runs)
     return tuple(runs)
 
 
@@ -123,11 +123,11 @@ def _retrieve(wanted: RunSpec, reporter: Reporter, *, base: Run | None) -> Run:
 
 
 def note_short(
-    experiment: Experiment, material: ExperimentData, runs: Sequence[Run], reporter: Reporter
+    experiment: Experiment, data: ExperimentData, runs: Sequence[Run], reporter: Reporter
 ) -> None:
     """Say which lists a judge will see shorter than others."""
     for run in runs:
-        top_k = min(experiment.config.experiment.top_k, len(material.datasets[run.dataset].corpus))
+        top_k = min(experiment.config.experiment.top_k, len(data.datasets[run.dataset].corpus))
         lengths = [len(ranking) for ranking in run.rankings.values()]
         n_short, n_empty = sum(length < top_k for length in lengths), lengths.count(0)
         if n_short:
@@ -136,12 +136,12 @@ def note_short(
             reporter.say(f"note: {run.dataset}: {run.model} ranks {few}{none}")
 
 
-def write_metrics(experiment: Experiment, material: ExperimentData, runs: Sequence[Run]) -> None:
+def write_metrics(experiment: Experiment, data: ExperimentData, runs: Sequence[Run]) -> None:
     """Beside the runs of each dataset, what its qrels say of them, and what judges are shown."""
     files = Folder(experiment.folder)
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)
-    for name, dataset in material.datasets.items():
+    for name, dataset in data.datasets.items():
         measured = {
             run.model: measure_run(run, dataset.qrels) for run in runs if run.dataset == name
         }

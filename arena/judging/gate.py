@@ -76,7 +76,7 @@ class GateReport:
         return {**asdict(self), "passed": self.passed}
 
 
-def control_exhibits(  # noqa: PLR0913, the material, and how much of it
+def control_inputs(  # noqa: PLR0913, the data, and how much of it
     datasets: Mapping[str, Dataset],
     queries: Mapping[str, Sequence[str]],
     runs: Sequence[Run],

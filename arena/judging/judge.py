@@ -16,7 +16,7 @@ from arena.records import JudgeInput, JudgeKind, Verdict
 
 
 class Judge(Protocol):
-    """Anything that gives verdicts on exhibits."""
+    """Anything that gives verdicts on what it is shown."""
 
     @property
     def name(self) -> str:
@@ -38,14 +38,14 @@ class Judge(Protocol):
     def kind(self) -> JudgeKind:
         """How it judges; only a pairwise judge is shown one list before the other."""
 
-    def request_key(self, exhibit: JudgeInput) -> str:
-        """Return the same for two exhibits if and only if the whole request would be the same."""
+    def request_key(self, judge_input: JudgeInput) -> str:
+        """Return the same for two inputs if and only if the whole request would be the same."""
 
-    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
+    def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
         """What a verdict asks of an endpoint: key in the cache of verdicts → chat messages."""
 
-    async def judge(self, exhibit: JudgeInput) -> Verdict:
-        """Judge an exhibit.
+    async def judge(self, judge_input: JudgeInput) -> Verdict:
+        """Judge what is shown.
 
         Raises:
             UnjudgedError: no readable verdict, with its reason.

@@ -63,18 +63,18 @@ class ListJudge:
         """See `RequestJudge`."""
         return self._chat.learn(refusal)
 
-    def request_key(self, exhibit: JudgeInput) -> str:
+    def request_key(self, judge_input: JudgeInput) -> str:
         """See `Judge`."""
-        return digest(self.fingerprint, self._chat.key(self._messages(exhibit))).hex()
+        return digest(self.fingerprint, self._chat.key(self._messages(judge_input))).hex()
 
-    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
+    def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
         """See `Judge`."""
-        messages = self._messages(exhibit)
+        messages = self._messages(judge_input)
         return {self._chat.key(messages): messages}
 
-    async def judge(self, exhibit: JudgeInput) -> Verdict:
+    async def judge(self, judge_input: JudgeInput) -> Verdict:
         """See `Judge`."""
-        found, reply = await self._chat.ask(self._messages(exhibit), self._reader)
+        found, reply = await self._chat.ask(self._messages(judge_input), self._reader)
         return _verdict(found, reply)
 
     def request(self, messages: Messages) -> dict[str, Any]:

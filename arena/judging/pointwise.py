@@ -110,17 +110,17 @@ class _PointwiseJudge:
     def learn(self, refusal: str) -> bool:
         return self._chat.learn(refusal)
 
-    def request_key(self, exhibit: JudgeInput) -> str:
-        asked = exhibit.query
+    def request_key(self, judge_input: JudgeInput) -> str:
+        asked = judge_input.query
         lists = [
             [self._chat.key(self._messages(asked, document)) for document in side[: self._top_k]]
-            for side in (exhibit.first, exhibit.second)
+            for side in (judge_input.first, judge_input.second)
         ]
         return digest(self.fingerprint, json.dumps(lists)).hex()
 
-    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
-        shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
-        found = (self._messages(exhibit.query, document) for document in shown)
+    def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
+        shown = judge_input.first[: self._top_k] + judge_input.second[: self._top_k]
+        found = (self._messages(judge_input.query, document) for document in shown)
         return {self._chat.key(messages): messages for messages in found}
 
     def request(self, messages: Messages) -> dict[str, Any]:
@@ -137,12 +137,12 @@ class _PointwiseJudge:
     def verdict_of(self, reply: ChatReply) -> None:
         """A reply grades one document, and decides no battle."""
 
-    async def judge(self, exhibit: JudgeInput) -> Verdict:
-        shown = exhibit.first[: self._top_k] + exhibit.second[: self._top_k]
+    async def judge(self, judge_input: JudgeInput) -> Verdict:
+        shown = judge_input.first[: self._top_k] + judge_input.second[: self._top_k]
         documents = list({document.doc_id: document for document in shown}.values())
         # All of them are waited for, so that what was paid for is known even where one fails.
         found = await asyncio.gather(
-            *(self._gain(exhibit, document) for document in documents), return_exceptions=True
+            *(self._gain(judge_input, document) for document in documents), return_exceptions=True
         )
         gains: dict[str, float] = {}
         usage, failures = Usage(), []
@@ -156,7 +156,7 @@ class _PointwiseJudge:
             raise _worst(failures, usage)
         sides = [
             [gains[document.doc_id] for document in side[: self._top_k]]
-            for side in (exhibit.first, exhibit.second)
+            for side in (judge_input.first, judge_input.second)
         ]
         reply = json.dumps({"first": _rounded(sides[0]), "second": _rounded(sides[1])})
         return Verdict(self._winner(*sides), None, reply, usage, cached=usage == Usage())
@@ -169,12 +169,12 @@ class _PointwiseJudge:
             return "tie"
         return "first" if lead > 0 else "second"
 
-    async def _gain(self, exhibit: JudgeInput, document: Document) -> tuple[float, Usage]:
+    async def _gain(self, judge_input: JudgeInput, document: Document) -> tuple[float, Usage]:
         """Return a document's gain, and what it cost this battle to know it."""
-        place = (exhibit.dataset, exhibit.query.query_id, document.doc_id)
+        place = (judge_input.dataset, judge_input.query.query_id, document.doc_id)
         if place in self._gains:
             return self._gains[place], Usage()
-        messages = self._messages(exhibit.query, document)
+        messages = self._messages(judge_input.query, document)
         choice, reply = await self._chat.ask(messages, self._choice)
         grade = grade_of(choice, self._labels)
         gain = grade / (len(self._labels) - 1)

@@ -112,40 +112,40 @@ def parse_prompt(text: str, *, name: str, source: str) -> Prompt:
     return Prompt(name=name, system=system, user=user)
 
 
-def render(prompt: Prompt, exhibit: JudgeInput, *, document_words: int) -> list[dict[str, str]]:
-    """Put an exhibit into a prompt, as chat messages.
+def render(prompt: Prompt, judge_input: JudgeInput, *, document_words: int) -> list[dict[str, str]]:
+    """Put what a judge is shown into a prompt, as chat messages.
 
     No model's name, score or doc_id gets in. What two battles have in common comes first: the
     instructions, then the query, then the first list.
 
     Args:
         prompt: the template.
-        exhibit: the query and the two lists.
+        judge_input: the query and the two lists.
         document_words: each title and text is cut to so many words, and the cut is marked.
     """
-    asked = exhibit.query.text
+    asked = judge_input.query.text
     parts = {
         "query": _fenced("query", _code(asked), clean(asked)),
-        "first": _list(asked, exhibit.first, document_words),
-        "second": _list(asked, exhibit.second, document_words),
+        "first": _list(asked, judge_input.first, document_words),
+        "second": _list(asked, judge_input.second, document_words),
     }
     return _filled(prompt, parts)
 
 
 class Renderer:
-    """Puts exhibits into one prompt; remembers the last, which is addressed first and sent next."""
+    """Puts what a judge is shown into a prompt; remembers the last, which is sent next."""
 
     def __init__(self, prompt: Prompt, *, document_words: int) -> None:
         self._prompt = prompt
         self._document_words = document_words
-        self._exhibit: JudgeInput | None = None
+        self._judge_input: JudgeInput | None = None
         self._messages: list[dict[str, str]] = []
 
-    def __call__(self, exhibit: JudgeInput) -> list[dict[str, str]]:
-        """Return the exhibit as chat messages; see `render`."""
-        if exhibit is not self._exhibit:
-            self._messages = render(self._prompt, exhibit, document_words=self._document_words)
-            self._exhibit = exhibit
+    def __call__(self, judge_input: JudgeInput) -> list[dict[str, str]]:
+        """Return what the judge is shown as chat messages; see `render`."""
+        if judge_input is not self._judge_input:
+            self._messages = render(self._prompt, judge_input, document_words=self._document_words)
+            self._judge_input = judge_input
         return self._messages
 
 

@@ -49,24 +49,27 @@ class _QrelsJudge:
         }
         self.fingerprint = content_hash("qrels", top_k, graded)
 
-    def request_key(self, exhibit: JudgeInput) -> str:
+    def request_key(self, judge_input: JudgeInput) -> str:
         lists = [
-            [d.doc_id for d in side[: self._top_k]] for side in (exhibit.first, exhibit.second)
+            [d.doc_id for d in side[: self._top_k]]
+            for side in (judge_input.first, judge_input.second)
         ]
-        return content_hash(self.fingerprint, exhibit.dataset, exhibit.query.query_id, lists)
+        return content_hash(
+            self.fingerprint, judge_input.dataset, judge_input.query.query_id, lists
+        )
 
-    def calls(self, exhibit: JudgeInput) -> Mapping[str, Messages]:
-        del exhibit
+    def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
+        del judge_input
         return {}
 
-    async def judge(self, exhibit: JudgeInput) -> Verdict:
-        query_id = exhibit.query.query_id
-        grades = self._qrels.get(exhibit.dataset, {}).get(query_id)
+    async def judge(self, judge_input: JudgeInput) -> Verdict:
+        query_id = judge_input.query.query_id
+        grades = self._qrels.get(judge_input.dataset, {}).get(query_id)
         if not grades:
-            detail = f"dataset {exhibit.dataset} has no qrels for query {query_id}"
+            detail = f"dataset {judge_input.dataset} has no qrels for query {query_id}"
             raise UnjudgedError("no_qrels", detail)
-        lead = list_dcg(exhibit.first, grades, self._top_k) - list_dcg(
-            exhibit.second, grades, self._top_k
+        lead = list_dcg(judge_input.first, grades, self._top_k) - list_dcg(
+            judge_input.second, grades, self._top_k
         )
         winner: Side = "first" if lead > 0 else "second"
         return Verdict("tie" if abs(lead) < _SAME_DCG else winner)
