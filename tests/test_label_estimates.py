@@ -13,7 +13,6 @@ from scipy.optimize import root
 from arena.rating.document_grades import (
     GradedDocuments,
     estimate_grades,
-    factor_moves,
     implied_gains,
     shrunk_grades,
 )
@@ -231,6 +230,18 @@ def test_only_a_judge_that_carries_the_fit_decides_where_people_alone_do_not(jud
     assert not full.one_step
 
 
+def test_a_judge_that_guesses_gets_no_weight_by_chance():
+    battles = golden_battles()
+    guesses = np.random.default_rng(0).permutation(battles.judge)
+    guessing = replace(battles, judge=guesses)
+
+    by_chance = prediction_powered(guessing, small_sample=False)
+
+    assert by_chance.judge_weight > 0.1
+    assert prediction_powered(guessing).judge_weight == 0
+    assert prediction_powered(battles).judge_weight == pytest.approx(0.638717)
+
+
 def test_a_judge_that_agrees_with_people_leaves_nothing_to_correct():
     battles = golden_battles()
     agreeing = replace(battles, people=battles.judge)
@@ -285,21 +296,3 @@ def test_documents_of_winning_lists_have_the_higher_implied_gain():
     gains = dict(zip(weights.doc_ids, implied_gains(weights, np.array([[0.5, -0.5]])), strict=True))
 
     assert gains["a"] > gains["b"] == 0 > gains["c"]
-
-
-def test_what_a_query_adds_to_the_factor_is_its_derivative():
-    battles = replace(golden_battles(), weight=np.ones(48))
-    by_query = np.random.default_rng(5).normal([0.1, 0.05, 0, -0.15], 0.1, (8, 4))
-
-    def factor(query_weight):
-        theta = judge_ratings(replace(battles, weight=query_weight[battles.query]))
-        dcg = query_weight @ by_query
-        return theta @ dcg / (dcg @ dcg)
-
-    theta = judge_ratings(battles)
-    p = battles.expected(theta)
-    moves = battles.scores(battles.judge - p) @ battles.bread(np.ones(48), p)
-    step = 1e-5 * np.eye(8)
-    derivative = [(factor(1 + d) - factor(1 - d)) / 2e-5 for d in step]
-
-    assert factor_moves(theta, moves, by_query) == pytest.approx(derivative, rel=1e-5, abs=1e-7)

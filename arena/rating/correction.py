@@ -24,7 +24,6 @@ from arena.rating.document_grades import (
     GradedDocuments,
     GradeEstimate,
     estimate_grades,
-    factor_moves,
     grade_rectifiers,
     graded_documents,
     implied_gains,
@@ -272,10 +271,8 @@ def _by_documents(
         estimate = LabelEstimate(rating, covariance, df, 1.0, covariance - alone)
     else:
         apart = people_dcg - judge_dcg
-        moves = psi + factor * apart
-        moves += np.outer(factor_moves(theta, psi, judge_dcg), apart.sum(axis=0))
         rating = theta + factor * apart.sum(axis=0)
-        estimate = _estimate(moves, rating, labelled, asked, slope)
+        estimate = _estimate(psi + factor * apart, rating, labelled, asked, slope)
         estimate = _noisy(estimate, factor, noise)
     return _Found(estimate, error, asked, factor), n_labels
 

@@ -153,22 +153,6 @@ def grade_rectifiers(documents: GradedDocuments) -> Floats:
     return documents.weights.by_query(documents.inverse * np.where(known, apart - mean, 0.0))
 
 
-def factor_moves(theta: Floats, moves: Floats, by_query: Floats) -> Floats:
-    """Return what each query adds to the factor from DCG to ratings (delta method), (n_queries,).
-
-    The factor is θᵀD / DᵀD, D the judge's mean DCG.
-
-    Args:
-        theta: the judge's ratings, mean 0, (m,).
-        moves: what each query adds to them, (n_queries, m).
-        by_query: what each query adds to D; the sum is D, (n_queries, m).
-    """
-    own = by_query.sum(axis=0)
-    factor = theta @ own / (own @ own)
-    added: Floats = (moves @ own + by_query @ (theta - 2 * factor * own)) / (own @ own)
-    return added
-
-
 def implied_gains(weights: DocumentWeights, points: Floats) -> Floats:
     """Return what verdicts on lists suggest of their documents, (n,): Σ_i w_ui points_i.
 

@@ -159,6 +159,8 @@ def prediction_powered(
             query gets the λ that all others choose (cross-fitting, Chernozhukov et al. 2018,
             arXiv:1608.00060), and each score is divided by the root of what its query's own pull
             on the ratings leaves of it (CR2; Bell and McCaffrey 2002, Survey Methodology 28).
+            A λ within one standard error of 0 is 0: the one-standard-error rule of Breiman et al.
+            1984, *Classification and Regression Trees*.
 
     Raises:
         ValueError: the judge's ratings are not finite.
@@ -168,6 +170,8 @@ def prediction_powered(
     bread = battles.bread(np.ones(len(p)), p)
     a, b = (part @ bread for part in _parts(battles, p))
     lam, others = _best_weights(a, b, battles.stratum)
+    if small_sample and lam < _weight_error(a, b, battles.stratum):
+        lam, others = 0.0, np.zeros(len(a))
     if judge_weight is not None:
         lam, others = judge_weight, np.full(len(a), judge_weight)
     weight = battles.inverse + lam * (1 - battles.inverse)
@@ -247,6 +251,18 @@ def _best_weights(a: Floats, b: Floats, stratum: Ints | None) -> tuple[float, Fl
     others = np.where(under > alone, (over - together) / left, 0.0)
     best = float(over / under) if under > 0 else 0.0
     return float(np.clip(best, 0, 1)), np.clip(others, 0, 1)
+
+
+def _weight_error(a: Floats, b: Floats, stratum: Ints | None) -> float:
+    """Return the standard error of λ*, a ratio of sums over queries (delta method)."""
+    a, b = _centred(a, stratum), _centred(b, stratum)
+    alone = (b * b).sum(axis=1)
+    under = alone.sum()
+    if not under > 0:
+        return 0.0
+    over = -(a * b).sum(axis=1)
+    moves = (over - over.sum() / under * alone) / under
+    return float(np.sqrt(moves @ moves))
 
 
 def _without_own_pull(
