@@ -11,7 +11,8 @@ from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
-from arena.endpoint.client import Api, Retry, run
+from arena.endpoint.client import Api, run
+from arena.endpoint.retry import Retry
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import Prompt, load_prompt

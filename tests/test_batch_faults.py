@@ -24,7 +24,7 @@ from arena.batch.results import Results
 from arena.batch.settle import Collected
 from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
-from arena.judging.reply import ChatReply
+from arena.judging.chat_reply import ChatReply
 from arena.progress import reporter
 from arena.records import Reply, Usage
 from arena.store.batch_ledger import read_jobs

@@ -13,8 +13,9 @@ from chaos import ChaosServer, Faults
 
 from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
-from arena.endpoint.client import Api, Retry, run
+from arena.endpoint.client import Api, run
 from arena.endpoint.outage import OutagePolicy
+from arena.endpoint.retry import Retry
 from arena.errors import FatalApiError
 from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.live import play

@@ -12,7 +12,8 @@ from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncat
 
 from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
-from arena.endpoint.client import Api, Retry, run
+from arena.endpoint.client import Api, run
+from arena.endpoint.retry import Retry
 from arena.errors import FatalApiError, UnjudgedError
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import Judge

@@ -14,9 +14,9 @@ from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
 from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities
+from arena.judging.chat_reply import ChatReply, read_choice
 from arena.judging.judge import Judge, RequestJudge
 from arena.judging.pairwise import winner_by_probs
-from arena.judging.reply import ChatReply, read_choice
 from arena.records import Probs, Verdict
 
 LETTERS = config(answer="letter")

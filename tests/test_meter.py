@@ -13,9 +13,10 @@ from chat_judges import config, exhibit, with_judge
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
 
 from arena.endpoint.address import Endpoint
-from arena.endpoint.client import Api, Retry
+from arena.endpoint.client import Api
 from arena.endpoint.client import run as run_async
 from arena.endpoint.outage import OutagePolicy
+from arena.endpoint.retry import Retry
 from arena.errors import BudgetSpentError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import SHORT, ResponseFormat

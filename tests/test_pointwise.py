@@ -17,12 +17,12 @@ from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
+from arena.judging.chat_reply import Choice
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge
 from arena.judging.pointwise import TIE_MARGIN, grade_of
 from arena.judging.prompt import load_prompt
 from arena.judging.qrels import qrels_judge
-from arena.judging.reply import Choice
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Document, Grade, JudgeInput, Query, Usage, Verdict
 

@@ -21,7 +21,7 @@ from arena.embedding.api import ApiEmbedder
 from arena.embedding.prompts import known_prompts, role_prefixes
 from arena.embedding.providers import HOSTED, LOCAL, PRESETS, SERVERS, find_endpoint, request_fields
 from arena.embedding.wire_formats import OPENAI, BadReplyError, stack_vectors
-from arena.endpoint.client import Retry
+from arena.endpoint.retry import Retry
 from arena.errors import ApiError, FatalApiError, UsageError
 from arena.experiment.live import dry_run, retrieve
 from arena.experiment.summary import BattleOptions

@@ -18,7 +18,7 @@ from programs import forks
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.embedder import Embedding
-from arena.endpoint.client import Retry
+from arena.endpoint.retry import Retry
 from arena.errors import ApiError, DataError, WriteError
 from arena.files import cache_folder
 from arena.records import Role

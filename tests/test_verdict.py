@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.errors import UnjudgedError
+from arena.judging.chat_reply import ChatReply, read_choice
 from arena.judging.prompt import clean
-from arena.judging.reply import ChatReply, read_choice
 from arena.judging.verdict import read_verdict
 from arena.querying.screening import read_queries
 

@@ -18,9 +18,9 @@ from loopback import Answer, LoopbackServer, chat, verdict
 
 from arena.errors import BudgetSpentError, DataError, UnjudgedError
 from arena.judging.budget import Budget
+from arena.judging.chat_reply import ChatReply, Token
 from arena.judging.judge import Judge
 from arena.judging.prompt import Prompt
-from arena.judging.reply import ChatReply, Token
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Usage, Verdict
 
@@ -92,7 +92,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from arena.judging.reply_cache import VerdictCache
-from arena.judging.reply import ChatReply
+from arena.judging.chat_reply import ChatReply
 cache = VerdictCache(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):
     cache.put(f"{sys.argv[2]}{i:030x}", ChatReply(str(i)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from arena.batch.requests import Call
 from arena.batch.results import Answer
 from arena.errors import UnjudgedError
-from arena.judging.reply import ChatReply
+from arena.judging.chat_reply import ChatReply
 from arena.records import Usage
 
 

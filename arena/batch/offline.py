@@ -13,8 +13,8 @@ from arena.batch.settle import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.submit import SubmitOptions, Unasked, recall
 from arena.errors import DataError, UsageError
 from arena.files import cache_folder
+from arena.judging.chat_reply import ChatReply
 from arena.judging.judge import RequestJudge
-from arena.judging.reply import ChatReply
 from arena.judging.reply_cache import VerdictCache
 from arena.progress import Reporter
 from arena.records import utc

@@ -10,7 +10,7 @@ from typing import Any, Final
 from arena.endpoint.http_errors import refusal
 from arena.errors import UnjudgedError
 from arena.json_text import read_json
-from arena.judging.reply import ChatReply
+from arena.judging.chat_reply import ChatReply
 from arena.records import Usage
 from arena.redaction import blank_json, may_tell
 from arena.terminal import one_line

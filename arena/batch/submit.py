@@ -20,7 +20,7 @@ from arena.config import JudgeConfig
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError
 from arena.experiment.experiment import Experiment, open_experiment
-from arena.experiment.gate import check_judges
+from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, open_judges
 from arena.experiment.pending import pending
 from arena.experiment.spending import Budgets, open_budgets

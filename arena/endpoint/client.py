@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self, TypeVar
 
 import orjson
@@ -27,8 +27,9 @@ from arena.endpoint.address import (
 from arena.endpoint.apart import run_apart, run_here
 from arena.endpoint.fare import UNCOUNTED, Bill, Fare
 from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
-from arena.endpoint.outage import CircuitBreaker, OutagePolicy
+from arena.endpoint.outage import CircuitBreaker
 from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
+from arena.endpoint.retry import Retry
 from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.json_text import read_json, token_count
@@ -43,22 +44,6 @@ PER_ITEM: Final = 262_144
 """Bytes for each vector asked for: 8,192 numbers in full precision."""
 _LOOKED_AT: Final = 65_536
 """Bytes of an answer that is none, at most, among which words are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often a request is tried, and how long is waited in between."""
-
-    attempts: int = 8  #: per request, the first one included, those during an outage excluded
-    first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
-    unusable: int = 3  #: calls without a usable answer, where none ever came, that stop a run
-    late: int = 2  #: attempts that may end without an answer in time, or with an empty one
-    base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
-    longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
-    longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
-    storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
-    outage: OutagePolicy = field(default_factory=OutagePolicy)
-    """When the endpoint is down, and what then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 from arena.data.passages import passage
 from arena.embedding.providers import HOSTED, PRESETS
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
-from arena.experiment.gate import controls
+from arena.experiment.gate_controls import controls
 from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.pending import pending
 from arena.experiment.runs import RunSpec, run_specs, stored_run

@@ -33,7 +33,7 @@ from arena.experiment.experiment import (
     open_experiment,
     prepare,
 )
-from arena.experiment.gate import check_judges
+from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
 from arena.experiment.pending import Pending, pending
 from arena.experiment.runs import retrieve_all

@@ -24,11 +24,11 @@ from arena.judging.capabilities import (
     ServerCapabilities,
     capabilities_from,
 )
+from arena.judging.chat_reply import REASONING, ChatReply, chat_reply
 from arena.judging.learned import Learned
 from arena.judging.meter import Meter, reported
 from arena.judging.prompt_cut import Ceiling
 from arena.judging.refused_calls import QUESTION, Doubt
-from arena.judging.reply import REASONING, ChatReply, chat_reply
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.single_flight import SingleFlight
 from arena.records import Usage

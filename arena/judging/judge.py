@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Messages
-from arena.judging.reply import ChatReply
+from arena.judging.chat_reply import ChatReply
 from arena.records import JudgeInput, JudgeKind, Verdict
 
 

@@ -12,10 +12,10 @@ from arena.endpoint.client import Api
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat, ServerCapabilities
 from arena.judging.chat import Chat, Delivered, Messages
+from arena.judging.chat_reply import ChatReply, read_choice
 from arena.judging.judge import RequestJudge
 from arena.judging.learned import Learned
 from arena.judging.prompt import Prompt, Renderer
-from arena.judging.reply import ChatReply, read_choice
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.verdict import read_verdict
 from arena.records import JudgeInput, JudgeKind, Probs, Side, Verdict

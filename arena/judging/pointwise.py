@@ -19,9 +19,9 @@ from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Chat, Messages
+from arena.judging.chat_reply import ChatReply, Choice, read_choice
 from arena.judging.judge import RequestJudge
 from arena.judging.prompt import Prompt, render_document
-from arena.judging.reply import ChatReply, Choice, read_choice
 from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict, now
 
 SCALES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from arena.errors import DataError
 from arena.files import open_database
-from arena.judging.reply import ChatReply, Token
+from arena.judging.chat_reply import ChatReply, Token
 from arena.records import Usage
 from arena.store.folder import verdict_cache
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, cast, get_args
 
 from arena.errors import UnjudgedError
-from arena.judging.answer import (
+from arena.judging.final_answer import (
     Objects,
     Place,
     check_after,

@@ -22,10 +22,10 @@ from arena.experiment.speed import time_left
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Messages
+from arena.judging.chat_reply import ChatReply
 from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of
 from arena.judging.prompt import render_for_queries
-from arena.judging.reply import ChatReply
 from arena.judging.tokens import TOKENS_PER_MESSAGE, find_tokenizer
 from arena.progress import Reporter
 from arena.querying.files import (

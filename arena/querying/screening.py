@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 from arena.digest import digest
-from arena.judging.answer import Objects, check_after, check_before, cut_short, is_gap, no_answer
+from arena.judging.final_answer import (
+    Objects,
+    check_after,
+    check_before,
+    cut_short,
+    is_gap,
+    no_answer,
+)
 from arena.judging.prompt import clean, count_words
 from arena.records import Document, Query
 

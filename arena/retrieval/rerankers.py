@@ -21,8 +21,9 @@ from arena.embedding.local.base import check_installed, needed
 from arena.embedding.local.model_files import find_model, unloadable
 from arena.embedding.local.sentence_transformers import without_bar
 from arena.embedding.providers import find_endpoint, served_name
-from arena.endpoint.client import Api, ApiReply, Retry
+from arena.endpoint.client import Api, ApiReply
 from arena.endpoint.concurrency import as_done, new_runner
+from arena.endpoint.retry import Retry
 from arena.errors import ApiError, UsageError
 from arena.json_text import token_count
 from arena.terminal import one_line

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
 
 from arena.errors import UnjudgedError
-from arena.judging.answer import (
+from arena.judging.final_answer import (
     ANSWER_TAG,
     check_explanation,
     cut_short,

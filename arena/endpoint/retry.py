@@ -1,0 +1,23 @@
+"""How often a request to an endpoint is tried, and how long is waited in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from arena.endpoint.outage import OutagePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a request is tried, and how long is waited in between."""
+
+    attempts: int = 8  #: per request, the first one included, those during an outage excluded
+    first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
+    unusable: int = 3  #: calls without a usable answer, where none ever came, that stop a run
+    late: int = 2  #: attempts that may end without an answer in time, or with an empty one
+    base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter
+    longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
+    longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
+    storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
+    outage: OutagePolicy = field(default_factory=OutagePolicy)
+    """When the endpoint is down, and what then."""
