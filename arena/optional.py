@@ -35,6 +35,7 @@ def needed(module: str, reason: str, *, extra: str | None = None) -> Any:
         UsageError: the package is not installed; the message says how to get it.
     """
     try:
+        importlib.import_module(module.partition(".")[0])  # one of its modules may be loaded
         return importlib.import_module(module)
     except ImportError as error:
         package = error.name or module.partition(".")[0]

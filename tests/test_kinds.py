@@ -69,7 +69,7 @@ def test_a_judge_of_lists_that_only_sees_the_first_is_refused_before_any_battle(
     tmp_path: Path, answer: str
 ):
     said = verdict("first") if answer == "json" else word("A", {"A": 0.9, "B": 0.1})
-    with LoopbackServer(lambda *_: said) as server, pytest.raises(GateError, match="100% turned"):
+    with LoopbackServer(lambda *_: said) as server, pytest.raises(GateError, match="100% flipped"):
         played(tmp_path, llm(server.base_url, f'answer = "{answer}"\ngate = true\n'))
 
     battles = tmp_path / "runs" / "x" / "battles.jsonl"
