@@ -226,6 +226,20 @@ def test_grades_of_people_move_the_ratings_of_an_experiment(tmp_path):
         assert "corrected" in next(csv.reader(lines))
 
 
+def test_grades_of_people_correct_a_judge_of_lists_once_they_tell_models_apart(tmp_path):
+    play(write_experiment(tmp_path)).check()
+    folder = tmp_path / "runs" / "x"
+    options = ["rate", str(folder), "--prior", "0.5"]
+
+    _write_document_labels(folder, dict.fromkeys(("good", "fair", "poor", "other"), 2))
+    alike = CliRunner().invoke(main, options)
+    _write_document_labels(folder, {"good": 3, "fair": 2, "poor": 1, "other": 0})
+    apart = CliRunner().invoke(main, options)
+
+    assert "24 labels show no difference between the models yet; label more" in alike.output
+    assert "by people: ratings corrected by 24 labels of documents" in apart.output
+
+
 def test_an_llm_judge_without_labels_is_called_an_opinion_once(tmp_path):
     folder = _experiment(tmp_path)
 

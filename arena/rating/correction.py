@@ -116,6 +116,8 @@ def correct_ratings(  # noqa: PLR0913  the last two are options
         found, n_labels = _by_documents(table, people, shrunk=how == "shrink")
     if found is None or n_labels < LEAST_LABELS:
         what = f"{n_labels} labels of {unit}s of this table count; {LEAST_LABELS} are the least"
+        if n_labels >= LEAST_LABELS:
+            what = f"{n_labels} labels show no difference between the models yet; label more"
         return _refused(rated, what, how)
     correction = _told(found, unit, how, people, n_labels)
     return _with_estimate(rated, found, settings), correction
