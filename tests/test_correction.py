@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -157,6 +158,9 @@ def test_a_correction_that_cannot_be_made_is_refused_with_its_reason(tmp_path):
         )
     with pytest.raises(UsageError, match="known probability"):
         build_leaderboard(battles, people=labels, correct="documents")
+    documents = replace(labels, battles={}, documents={("docs", "q", "d"): Answer(1.0, 1.0)})
+    with pytest.raises(UsageError, match="no label of this kind has a known probability"):
+        build_leaderboard(battles, people=documents, correct="battles")
     few = PeoplesLabels(people=1, battles=dict(list(labels.battles.items())[:3]))
     board = build_leaderboard(battles, people=few)
     assert board.correction is None

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import arena
 from arena.cli import main
 from arena.errors import ArenaError, DataError
+from arena.rating.battle_columns import MODEL_A, TIE
 from arena.rating.battles import Battles, from_frame, load_battles
 
 Rows = list[dict[str, Any]]
@@ -614,3 +615,13 @@ def test_json_of_anything_is_rated_or_refused_in_one_line(tmp_path_factory, data
     except ArenaError as error:
         assert "\n" not in str(error)  # noqa: PT017
         assert "log.json" in str(error) or str(error).startswith("every battle")  # noqa: PT017
+
+
+def test_a_third_letter_is_a_tie_beside_answers_and_unknown_beside_models_of_such_names(tmp_path):
+    answers, models = tmp_path / "answers.csv", tmp_path / "models.csv"
+    answers.write_text("qid,agent_a,agent_b,answer\n1,x,y,A\n2,x,y,C\n")
+    models.write_text("model_a,model_b,winner\na,b,a\na,b,c\n")
+
+    assert load_battles([answers]).winner.tolist() == [MODEL_A, TIE]
+    with pytest.raises(DataError, match=r"models.csv:3: .*models are called by letters here"):
+        load_battles([models])

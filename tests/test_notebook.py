@@ -576,7 +576,7 @@ def test_scores_between_0_and_1_count_as_parts_of_a_win():
     ("arrays", "match"),
     [
         ((["a"], ["b", "c"], ["tie"]), "first 1, second 2, winner 1"),
-        ((["a"], ["b"], ["d"]), "winner"),
+        ((["a"], ["b"], ["c"]), "winner"),
         ((["a"], ["b"], [1.5]), "a score is from 0 to 1"),
         ((["a"], ["a"], ["tie"]), "itself|against"),
         (([], [], []), "no battles"),

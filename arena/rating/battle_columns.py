@@ -117,6 +117,8 @@ def read_winners(
     """
     column, swapped = table.columns["winner"], read_swapped(table)
     known = _WINNERS | _zero(column)
+    # A third letter is a tie beside the answers A and B, not beside models of these names.
+    are_letters = any(_lower(name) in {"a", "b"} for name in (*first.distinct, *second.distinct))
     winners = np.zeros(table.n_rows, np.int8)
     for code, value in enumerate(column.distinct):
         rows = column.codes == code
@@ -131,6 +133,9 @@ def read_winners(
             winners[is_second & ~is_first] = MODEL_B
             continue
         side = known[word]
+        if word == "c" and are_letters:
+            remedy = "models are called by letters here; write tie, or the name of the winner"
+            raise _error(table, rows, "winner", value, remedy)
         other = is_second if side == MODEL_A else is_first if side == MODEL_B else rows
         if (clash := other & (is_first ^ is_second)).any():
             remedy = "it is a model's name there, too; write model_a, model_b or tie"

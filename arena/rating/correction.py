@@ -107,7 +107,7 @@ def correct_ratings(  # noqa: PLR0913  the last two are options
         return rated, None
     unit = _unit(people, how)
     if unit is None or rated.fit is None or settings.method != "bt":
-        return _refused(rated, _why_not(people, rated, settings), how)
+        return _refused(rated, _why_not(people, rated, settings, how), how)
     table = _table(rated.fit, rated.models, battles, settings, weight)
     labelled, n_labels = _with_labels(table, people)
     if unit == "battle":
@@ -134,12 +134,12 @@ def _unit(people: PeoplesLabels, how: Correct) -> Unit | None:
     return "battle" if people.battles else None
 
 
-def _why_not(people: PeoplesLabels, rated: Rated, settings: RatingSettings) -> str:
+def _why_not(people: PeoplesLabels, rated: Rated, settings: RatingSettings, how: Correct) -> str:
     if rated.fit is None:
         return "the judge's ratings are not finite"
     if settings.method != "bt":
         return f"the method is {settings.method}; only bt can be corrected"
-    if people.documents and not people.gains:
+    if how == "shrink" and people.documents and not people.gains:
         return "the judge gave no grades to shrink towards; label battles, or use auto"
     return "no label of this kind has a known probability of being asked; label with `arena label`"
 
