@@ -6,23 +6,20 @@ from pathlib import Path
 
 import click
 
+from arena.commands.options import ALIASES, AS_JSON
 from arena.terminal import printable_json
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@AS_JSON
 @click.option(
     "--labels",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Compare the judge with people's verdicts in a file with query_id, model_a, model_b, "
     "winner and optionally dataset; default: the labels of `arena label` in the experiment.",
 )
-@click.option(
-    "--aliases",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help='Read other spellings of models: a TOML file of lines "Spelling" = "model".',
-)
+@ALIASES
 def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: bool) -> None:
     """Measure how reliable the judge is.
 

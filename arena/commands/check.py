@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from arena.commands.options import Amount
+from arena.commands.options import AS_JSON, Amount
 from arena.progress import reporter
 from arena.terminal import printable_json
 
@@ -26,7 +26,7 @@ from arena.terminal import printable_json
     show_default=True,
     help="Longest wait for each model and judge, in seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@AS_JSON
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet: bool) -> None:
     """Try every data set, model and judge with one small request each.

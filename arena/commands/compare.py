@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from arena.commands.options import MAX_USD, QUIET, Amount
+from arena.commands.options import ALIASES, AS_JSON, MAX_USD, QUIET, Amount
 from arena.errors import UsageError
 from arena.terminal import printable_json
 
@@ -21,7 +21,7 @@ WORSE, UNDECIDED = 1, 3
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@AS_JSON
 @click.option(
     "--fail-if",
     type=click.Choice(["worse"]),
@@ -45,11 +45,7 @@ WORSE, UNDECIDED = 1, 3
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV or JSONL file with query_id and columns to group queries by.",
 )
-@click.option(
-    "--aliases",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help='Other spellings of models: a TOML file of lines "Spelling" = "model".',
-)
+@ALIASES
 @click.option("--judge", metavar="NAME", help="Use the verdicts of this judge alone.")
 @click.option(
     "--level",

@@ -32,6 +32,12 @@ CONFIG = click.argument(
     default=Path("arena.toml"),
     metavar="[CONFIG]",
 )
+ALIASES = click.option(
+    "--aliases",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='Read other spellings of models: a TOML file of lines "Spelling" = "model".',
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 MAX_USD = click.option(
     "--max-usd",
     type=Amount(min=0, min_open=True),

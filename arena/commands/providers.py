@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arena.commands.options import AS_JSON
 from arena.terminal import printable_json
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Provider:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@AS_JSON
 def providers(*, as_json: bool) -> None:
     """List the providers that you can name in an arena.toml.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arena.commands.options import Amount
+from arena.commands.options import ALIASES, AS_JSON, Amount
 from arena.errors import WriteError
 from arena.terminal import printable_json
 
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option(
-    "--aliases",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help='Read other spellings of models: a TOML file of lines "Spelling" = "model".',
-)
+@AS_JSON
+@ALIASES
 @click.option(
     "--rank-by",
     type=click.Choice(["rating", "elo"]),

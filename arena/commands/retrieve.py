@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from arena.commands.options import CONFIG, QUIET
+from arena.commands.options import AS_JSON, CONFIG, QUIET
 from arena.progress import reporter
 from arena.terminal import printable_json
 
 
 @click.command()
 @CONFIG
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@AS_JSON
 @QUIET
 def retrieve(config: Path, *, as_json: bool, quiet: bool) -> None:
     """Embed and retrieve only, and write each model's run as a TREC file.
