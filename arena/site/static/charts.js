@@ -65,16 +65,27 @@
   arena.short = (name, most = innerWidth < 720 ? 18 : 34) =>
     name.length > most ? `${name.slice(0, most / 2 - 1)}…${name.slice(-most / 2)}` : name;
 
-  /** A second, thinner bar of each row: the interval that people's labels correct. */
+  /** A thin dark bar with a square in each row: the rating that people's labels correct. */
   function byPeople(rows, now) {
     if (!rows.some((row) => (row.corrected ?? null) !== null)) return [];
     return [
+      {
+        type: 'line',
+        data: rows.map((row) => row.corrected ?? null),
+        showLine: false,
+        pointStyle: 'rect',
+        pointRadius: 4,
+        pointHoverRadius: 4,
+        pointBackgroundColor: now.ink,
+        pointBorderColor: now.page,
+      },
       {
         data: rows.map((row) =>
           (row.corrected ?? null) === null ? null : [row.corrected_lower, row.corrected_upper],
         ),
         backgroundColor: now.ink,
-        barThickness: 3,
+        barThickness: 2,
+        grouped: false,
       },
     ];
   }
@@ -108,6 +119,7 @@
               borderRadius: 4,
               borderSkipped: false,
               barThickness: 8,
+              grouped: false,
             },
             ...byPeople(known, now),
           ],
