@@ -91,7 +91,7 @@ def _complain(line: str) -> None:
 
 
 def _forget_stdout() -> None:
-    """Discard buffered output, because Python would fail on it again at exit."""
+    """Drop buffered output, because Python would fail on it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -77,7 +77,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes], *, sync: bool = True) 
 
 @contextmanager
 def locked(path: Path, *, wait_s: float) -> Iterator[None]:
-    """Hold a lock that one process has at a time; a process that is killed lets go of it.
+    """Hold a lock that one process has at a time; a killed process releases it.
 
     Args:
         path: of the lock's file; the file and its folder are made where they are missing.

@@ -100,7 +100,7 @@ def token_count(value: object) -> int | None:
 
 
 def _whole(value: Any, mended: list[str]) -> Any:
-    """The same with U+FFFD for each half of a character."""
+    """Return the value with U+FFFD for each half of a character."""
     if isinstance(value, str):
         if not _HALF.search(value):
             return value

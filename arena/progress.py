@@ -70,7 +70,7 @@ class _Pace:
 
     @property
     def rate(self) -> float:
-        """Units per second of this session; 0 before the first."""
+        """Return units per second of this session; 0 before the first."""
         fresh = self.done - (self._first or 0)
         return fresh / self.elapsed_s if self.elapsed_s > 0 else 0.0
 

@@ -215,12 +215,12 @@ class Record:
 
     @property
     def battles(self) -> int:
-        """Number of battles that the model played."""
+        """Return the number of battles that the model played."""
         return self.wins + self.losses + self.ties
 
     @property
     def win_rate(self) -> float:
-        """Wins divided by battles, with ties as no win; 0 for a model without battles."""
+        """Return wins divided by battles, with ties as no win; 0 for a model without battles."""
         return self.wins / self.battles if self.battles else 0.0
 
 

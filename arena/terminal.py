@@ -84,14 +84,14 @@ class Column:
 
     @property
     def need(self) -> int:
-        """Number of cells that show the column in full."""
+        """Return the number of cells that show the column in full."""
         from rich.cells import cell_len  # noqa: PLC0415
 
         return max(map(cell_len, [self.head, *self.cells]))
 
     @property
     def bends(self) -> bool:
-        """Whether the column may be narrower than its contents."""
+        """Return whether the column may be narrower than its contents."""
         return self.kind in ("name", "prose")
 
 

@@ -1,8 +1,10 @@
-"""What a machine can hold of the project's English: no archaic words, and short help sentences."""
+"""What a machine can check of the project's English: archaic words, long sentences, verbs."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from click import Command, Group, Option
@@ -17,6 +19,16 @@ ARCHAIC = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 25
+VERB = re.compile(
+    r"(Add|Append|Ask|Build|Call|Check|Close|Collect|Compare|Compute|Convert|Copy|Correct|Count"
+    r"|Cut|Decode|Delay|Describe|Do|Download|Draw|Drop|Embed|Estimate|Exit|Fetch|Find|Finish"
+    r"|Fit|Flush|Forget|Format|Group|Hash|Hold|Join|Judge|Keep|List|Load|Lock|Make|Map|Mark"
+    r"|Match|Maximise|Measure|Merge|Move|Name|Number|Open|Order|Parse|Play|Plot|Print|Put|Raise"
+    r"|Rank|Rate|Read|Record|Redact|Reduce|Refuse|Register|Release|Remember|Remove|Render"
+    r"|Replace|Replay|Report|Retrieve|Return|Round|Run|Scale|Score|Send|Serve|Set|Show|Solve"
+    r"|Split|Start|Stop|Store|Submit|Sum|Take|Test|Tokenize|Try|Turn|Update|Upload|Use|Wait"
+    r"|Watch|Write|Yield)\b"
+)
 
 
 def test_the_pages_use_no_archaic_words() -> None:
@@ -29,6 +41,23 @@ def test_the_help_of_commands_has_short_sentences_without_archaic_words() -> Non
     sentences = [sentence for text in helps(main) for sentence in sentences_of(text)]
 
     assert [s for s in sentences if len(s.split()) > LONGEST or ARCHAIC.search(s)] == []
+
+
+def test_the_docstring_of_a_function_begins_with_a_verb() -> None:
+    texts = list(docstrings())
+
+    assert len(texts) > 1000
+    assert [f"{place}: {text.split()[0]}" for place, text in texts if not VERB.match(text)] == []
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Yield where each function and method with a docstring is, and the docstring."""
+    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node)
+                if text:
+                    yield f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name}", text
 
 
 def helps(command: Command) -> list[str]:

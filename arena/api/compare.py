@@ -81,7 +81,7 @@ def compare(  # noqa: PLR0913  all but two are options
     gate: bool = True,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Let a judge compare the lists of all runs pair by pair, and return one row per battle.
+    """Compare the lists of all runs pair by pair by a judge, and return one row per battle.
 
     The plan, the battle ids and the log are those of `arena battle`. It works inside a running
     event loop, such as a notebook's. The first Ctrl-C finishes the battles under way, the second

@@ -39,11 +39,11 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """The judge's name in the log."""
+        """Return the judge's name in the log."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of every setting that can change a verdict; arena judges again if it changes."""
+        """Return a hash of every setting that can change a verdict; a change judges again."""
 
     async def judge(self, judge_input: JudgeInput, /) -> Verdict:
         """Judge a query and two lists.
@@ -178,7 +178,7 @@ def function_judge(
 
 
 def judges_of(judge: JudgeLike | Sequence[JudgeLike], *, logged: bool) -> list[Any]:
-    """Each judge as a `JudgeConfig`, or as an `OwnJudge`.
+    """Return each judge as a `JudgeConfig`, or as an `OwnJudge`.
 
     Args:
         judge: one judge, or a panel.
@@ -196,7 +196,7 @@ def judges_of(judge: JudgeLike | Sequence[JudgeLike], *, logged: bool) -> list[A
 
 
 def section_of(judge: JudgeConfig | OwnJudge) -> JudgeConfig:
-    """The section of a judge; that of a user's own says its name, and that it costs nothing."""
+    """Return the section of a judge; that of your own function has its name, and costs nothing."""
     if isinstance(judge, JudgeConfig):
         return judge
     section = {
@@ -253,7 +253,7 @@ def _check_arguments(function: Callable[..., Any]) -> None:
 
 
 def _verdict(answer: Any) -> Verdict:
-    """The verdict in an answer.
+    """Return the verdict in an answer.
 
     Raises:
         UnjudgedError: there is none.

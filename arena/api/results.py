@@ -202,7 +202,7 @@ def _people(
     aliases: Mapping[str, str],
     settings: RatingSettings | None,
 ) -> PeoplesLabels | None:
-    """Labels that were given, or lie in the folders."""
+    """Return the labels that were given, or those in the folders."""
     if isinstance(labels, str | Path):
         folders = [Path(labels).expanduser()]
     elif labels is not None:
@@ -227,7 +227,7 @@ def audit(
     labels: pd.DataFrame | str | Path | None = None,
     aliases: Aliases | None = None,
 ) -> Audit:
-    """Say how far the judge of some battles can be trusted.
+    """Measure how reliable the judge of some battles is.
 
     Args:
         battles: what `rate` takes, but one path at most.
@@ -257,7 +257,7 @@ def _is_frame(battles: Any) -> TypeGuard[pd.DataFrame]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """``{"latency_ms": {"p50": 3}}`` → ``{"latency_ms_p50": 3}``."""
+    """Return a flat dict: ``{"latency_ms": {"p50": 3}}`` → ``{"latency_ms_p50": 3}``."""
     row: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -272,7 +272,7 @@ def _number(value: float) -> str:
 
 
 def _html(frame: pd.DataFrame, head: str, notes: Sequence[str]) -> str:
-    """A table under a line, above notes; every foreign word is escaped."""
+    """Return a table as HTML, below a line and above notes; every foreign word is escaped."""
     table = frame.map(lambda value: printable(value) if isinstance(value, str) else value)
     body = table.to_html(index=False, escape=True, na_rep="", float_format=_number)
     listed = "".join(f"<li>{escape(printable(note))}</li>" for note in notes)

@@ -52,22 +52,22 @@ class ModelRun:
 
     @property
     def model(self) -> str:
-        """The model's name in battles and leaderboards."""
+        """Return the model's name in battles and leaderboards."""
         return self.run.model
 
     @property
     def dataset(self) -> str:
-        """The data set's name."""
+        """Return the data set's name."""
         return self.run.dataset
 
     @property
     def rankings(self) -> Mapping[str, tuple[ScoredDoc, ...]]:
-        """query_id → ranking, best first."""
+        """Return query_id → ranking, best first."""
         return self.run.rankings
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Means over the queries with relevance grades, by name; empty where there are none."""
+        """Return means over the queries with relevance grades, by name; empty if there are none."""
         found = measure_run(self.run, self.data.qrels)
         names = () if found is None else [name for name in found.__slots__ if "_at_" in name]
         return {name.replace("_at_", "@"): getattr(found, name) for name in names}
@@ -273,7 +273,7 @@ def _ranking(found: Any, data: Dataset, where: str) -> list[tuple[str, float]]:
 
 
 def _vectors(found: Any, n_texts: int, name: str) -> NDArray[np.float32]:
-    """What an encoder returned, as (n_texts, dimension)."""
+    """Return the vectors that an encoder returned, as (n_texts, dimension)."""
     expected = f"expected an array of {n_texts} vectors, one for each text"
     if inspect.isawaitable(found):
         if inspect.iscoroutine(found):
@@ -296,7 +296,7 @@ def _vectors(found: Any, n_texts: int, name: str) -> NDArray[np.float32]:
 
 
 def _array(found: Any) -> Any:
-    """A tensor as what numpy reads: away from its graph and device, in single precision."""
+    """Convert a tensor to what numpy reads: off its graph and device, in single precision."""
     if hasattr(found, "detach") and hasattr(found, "cpu"):
         return found.detach().cpu().float().numpy()
     return found

@@ -15,7 +15,7 @@ from arena.files import safe_filename
 def judge_run_files(
     old: Path, new: Path, config: Path, *, max_usd: float | None = None, progress: bool = False
 ) -> tuple[str, str, Path]:
-    """Let the judges of an arena.toml compare two run files on its data set.
+    """Compare two run files on the data set of an arena.toml by its judges.
 
     The log is kept beside the arena.toml, so that the same call pays for nothing twice. The
     models of the arena.toml play no part.

@@ -146,7 +146,7 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
 
 
 def _people_winner(value: Any) -> str | None:
-    """What `frame_labels` reads; None where nobody answered."""
+    """Return the winner as `frame_labels` reads it; None where nobody answered."""
     return _WINNERS.get(value, value) if isinstance(value, str) else None
 
 
@@ -228,7 +228,7 @@ def _battles(
 
 
 def _scores(winner: list[Any]) -> np.ndarray | None:
-    """The first one's scores, if the outcomes are numbers; else None.
+    """Return the first model's scores if the outcomes are numbers; else None.
 
     Raises:
         UsageError: one of them is not between 0 and 1.

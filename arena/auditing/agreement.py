@@ -40,7 +40,7 @@ def agreement_figures(  # noqa: PLR0913
     *,
     weight: Floats | None = None,
 ) -> list[AuditMetric]:
-    """Accuracy where both have a winner, and kappa over winners and ties.
+    """Measure accuracy where both have a winner, and kappa over winners and ties.
 
     Args:
         said: by the judge, (n,).
@@ -88,7 +88,7 @@ _NO_QRELS = "no relevance grades (qrels) are beside the log"
 
 
 def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
-    """Winners against the sign of the difference in nDCG of the two lists shown."""
+    """Compare the winners with the sign of the difference in nDCG of the two lists shown."""
     battles = _not_by_qrels(evidence.judged)
     difference = ndcg_difference(evidence, battles)
     if difference is None:
@@ -120,7 +120,7 @@ def ndcg_difference(evidence: AuditInput, battles: Battles) -> NDArray[np.float6
 
 
 def first_won(battles: Battles) -> Signs:
-    """+1 where the list shown first won, −1 where the other did, 0 for a tie."""
+    """Return +1 where the list shown first won, −1 where the other did, 0 for a tie."""
     return np.array([1, -1, 0], np.int8)[battles.winner]
 
 
@@ -159,7 +159,7 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
 
 
 def _by_size(said: Signs, truth: Signs, difference: NDArray[np.float64]) -> tuple[Part, ...]:
-    """Accuracy where lists differ more than usual, and where they differ less."""
+    """Measure accuracy where lists differ more than the median, and where they differ less."""
     decided = (said != 0) & (truth != 0)
     if not decided.any():
         return ()
@@ -176,13 +176,13 @@ def _by_size(said: Signs, truth: Signs, difference: NDArray[np.float64]) -> tupl
 
 
 def _not_by_qrels(battles: Battles) -> Battles:
-    """The battles of judges that are no grades, where there are any."""
+    """Return the battles of judges other than the relevance grades, if there are any."""
     by_qrels = np.array([judge == QRELS for judge in battles.judges])[battles.judge]
     return battles if by_qrels.all() else battles.take(np.flatnonzero(~by_qrels))
 
 
 def _mean_ndcg(evidence: AuditInput) -> dict[str, float]:
-    """Model → nDCG@10, the mean over the data sets that have it for some model."""
+    """Return model → nDCG@10, the mean over the data sets that have it for some model."""
     datasets = {dataset for dataset, _ in evidence.ndcg_at_10}
     found: dict[str, list[float]] = defaultdict(list)
     for (_, model), value in evidence.ndcg_at_10.items():
@@ -194,7 +194,7 @@ def _mean_ndcg(evidence: AuditInput) -> dict[str, float]:
 def by_side(
     evidence: AuditInput, battles: Battles, what: Literal["ndcg", "words"]
 ) -> tuple[Floats, Floats] | None:
-    """A figure of the list shown first and of the other, (n_battles,) each; NaN where unknown.
+    """Return a figure of the list shown first and of the other, (n_battles,) each; NaN if unknown.
 
     None where nothing is known of any list, or battles do not name their queries.
     """
@@ -225,7 +225,7 @@ _SHARE = "panel_agreement", "two judges of the panel agree"
 
 
 def panel_figures(evidence: AuditInput) -> list[AuditMetric]:
-    """Agreement on the same query and models in the same order; a judge's first verdict counts."""
+    """Measure agreement on the same query and models in the same order, by first verdicts."""
     battles = evidence.judged
     m, n_judges = len(battles.models), np.unique(battles.judge).size
     if n_judges < 2:

@@ -32,7 +32,7 @@ def audit(
     labels: pd.DataFrame | Path | str | None = None,
     aliases: Mapping[str, str] | Path | str | None = None,
 ) -> Audit:
-    """Say how far the judge of some battles can be trusted.
+    """Measure how reliable the judge of some battles is.
 
     Args:
         battles: an experiment's folder, a file of battles (JSONL, CSV, TSV, Parquet), or a

@@ -20,7 +20,7 @@ _MUCH_LONGER = 1.5
 
 
 def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
-    """Ties that a judge gave; and those of identical lists, which nobody was asked about."""
+    """Count the ties that a judge gave, and those of identical lists, which no judge saw."""
     judged, log = evidence.judged, evidence.log
     ties = judged.winner == TIE
     estimate = share(ties, judged.query)
@@ -46,7 +46,7 @@ def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
 
 
 def failure_figure(evidence: AuditInput) -> AuditMetric:
-    """Matchups that have no verdict, by reason."""
+    """Count the matchups without a verdict, by reason."""
     key, title = "failure_rate", "no readable verdict"
     if evidence.failures is None:
         return missing(key, title, "a file of battles does not hold what failed")
@@ -97,7 +97,7 @@ def length_figure(evidence: AuditInput) -> AuditMetric:
 
 
 def _cluster_codes(battles: Battles) -> dict[tuple[str, str], int]:
-    """(data set, query_id) → query cluster."""
+    """Return (data set, query_id) → query cluster."""
     if battles.query_id is None:
         return {}
     _, rows = np.unique(battles.query, return_index=True)
@@ -141,7 +141,7 @@ def transitivity_figure(evidence: AuditInput) -> AuditMetric:
 
 
 def _tournaments(battles: Battles) -> list[tuple[int, Singles]]:
-    """(query, who beats whom as 0 and 1) of each judge and query with three pairs or more."""
+    """Return (query, who beats whom as 0 and 1) per judge and query with three pairs or more."""
     m = len(battles.models)
     low = np.minimum(battles.model_a, battles.model_b).astype(np.int64)
     high = np.maximum(battles.model_a, battles.model_b)
@@ -173,6 +173,6 @@ def _count(beats: Singles) -> tuple[float, float]:
 
 
 def _closed_walks(graph: Singles) -> float:
-    """Walks of three steps that end where they began: the trace of the cube."""
+    """Count the walks of three steps that end where they began: the trace of the cube."""
     # Entries of the square are whole numbers far below 2²⁴, so single precision is exact.
     return float(((graph @ graph) * graph.T).sum(dtype=np.float64))

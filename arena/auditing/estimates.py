@@ -27,7 +27,7 @@ def share(
     *,
     level: float = LEVEL,
 ) -> Estimate | None:
-    """Σ hits / Σ total with Wilson's interval at the effective number of observations.
+    """Return Σ hits / Σ total with Wilson's interval at the effective number of observations.
 
     The variance of the ratio comes from the sums per query (linearisation, with Q/(Q−1)); the
     effective number is p(1−p) over it, never above the real one, and the quantile is Student's
@@ -154,7 +154,7 @@ def _student_quantile(df: int, level: float) -> float:
 
 
 def cohen_kappa(tables: Floats) -> Floats:
-    """κ = (p_o − p_e) / (1 − p_e) of square tables, (draws, c·c) → (draws,).
+    """Return κ = (p_o − p_e) / (1 − p_e) of square tables, (draws, c·c) → (draws,).
 
     p_o is the share on the diagonal, p_e what it would be if the raters' verdicts were
     independent (Cohen 1960, doi:10.1177/001316446002000104). NaN where both raters only ever say
@@ -169,7 +169,7 @@ def cohen_kappa(tables: Floats) -> Floats:
 
 
 def krippendorff_alpha(sums: Floats) -> Floats:
-    """α = 1 − D_o / D_e of nominal verdicts, (draws, 1 + c) of `alpha_sums` → (draws,).
+    """Return α = 1 − D_o / D_e of nominal verdicts, (draws, 1 + c) of `alpha_sums` → (draws,).
 
     D_e is the disagreement of two verdicts drawn from all verdicts on all units, without
     replacement (Hayes and Krippendorff 2007, doi:10.1080/19312450709336664). NaN where all
@@ -214,7 +214,7 @@ def ac1_sums(counts: NDArray[np.int64] | Floats, weight: ArrayLike | None = None
 
 
 def alpha_sums(counts: NDArray[np.int64] | Floats) -> Floats:
-    """Per unit: its disagreeing ordered pairs over (verdicts − 1), then its verdicts by word.
+    """Count, per unit, disagreeing ordered pairs over (verdicts − 1), and verdicts by word.
 
     Args:
         counts: how many raters gave a unit each word, (n_units, c). Units with fewer than two

@@ -118,7 +118,7 @@ def _people(path: Path, aliases: Mapping[str, str]) -> Battles:
 
 
 def _failures(path: Path) -> tuple[Failure, ...] | None:
-    """The matchups of an experiment that have still no battle; None for a bare file."""
+    """Return the matchups of an experiment that still have no battle; None for a bare file."""
     if not path.is_dir():
         return None
     folder = Folder(path)

@@ -264,7 +264,7 @@ def _of_file(people: Battles, battles: Battles) -> Iterator[Label]:
 
 
 def _home(battles: Battles, people: Battles) -> dict[str, str]:
-    """query_id → the data set that labels without one mean.
+    """Return query_id → the data set that labels without one refer to.
 
     Raises:
         UsageError: two data sets of the log have the query_id of a label.

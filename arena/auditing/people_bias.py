@@ -48,7 +48,7 @@ class Bias(Protocol):
 
     @property
     def models(self) -> Sequence[str]:
-        """The models that labels are about."""
+        """Return the models that labels are about."""
 
     @property
     def of(self) -> str:
@@ -266,7 +266,7 @@ def _family(bias: Bias, evidence: AuditInput) -> AuditMetric:
 def _contrast(
     names: tuple[str, str], bias: Bias, member: Mapping[str, bool | None], who: str, known: str
 ) -> AuditMetric:
-    """Members of a group against the others; who is not known to be either is left out."""
+    """Compare members of a group with the others; a model of unknown group is left out."""
     models = bias.models
     group, rest = (
         {model for model in models if member.get(model) is is_member} for is_member in (True, False)
@@ -283,7 +283,7 @@ def _contrast(
 
 
 def _sections(evidence: AuditInput) -> dict[str, Mapping[str, Any]]:
-    """Model → its section of the arena.toml."""
+    """Return model → its section of the arena.toml."""
     sections = evidence.config.get("models", ())
     return {evidence.aliases.get(s["name"], s["name"]): s for s in sections}
 

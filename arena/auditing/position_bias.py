@@ -40,7 +40,7 @@ class Swapped:
 
 
 def swapped(battles: Battles) -> Swapped:
-    """Pair up battles in both orders; the first repeat of one with the first of the other."""
+    """Match battles in both orders; the first repeat of one with the first of the other."""
     group, forward = _matchup(battles)
     code = group * len(battles) + _occurrence(group * 2 + forward)
     there, back = np.flatnonzero(forward), np.flatnonzero(~forward)
@@ -102,14 +102,14 @@ def repeat_figure(evidence: AuditInput) -> AuditMetric:
 
 
 def winner_of_lower(battles: Battles) -> NDArray[np.int8]:
-    """+1 where the model with the lower code won, -1 where the other did, 0 for a tie."""
+    """Return +1 where the model with the lower code won, -1 where the other did, 0 for a tie."""
     forward = battles.model_a < battles.model_b
     won = np.where((battles.winner == MODEL_A) == forward, 1, -1)
     return np.where(battles.winner == TIE, 0, won).astype(np.int8)
 
 
 def _matchup(battles: Battles) -> tuple[Ints, Bools]:
-    """Codes of judge, query and the two models in any order; and whether the lower is first."""
+    """Return codes of judge, query and the unordered pair; and whether the lower model is first."""
     m = len(battles.models)
     low = np.minimum(battles.model_a, battles.model_b).astype(np.int64)
     high = np.maximum(battles.model_a, battles.model_b)
@@ -161,7 +161,7 @@ def _first_preference(battles: Battles) -> AuditMetric:
 
 
 def _one_sided(battles: Battles) -> float:
-    """The share of battles that no battle of the same models in the other order makes up for."""
+    """Return the share of battles without a battle of the same models in the other order."""
     m = len(battles.models)
     _, pair = np.unique(
         np.minimum(battles.model_a, battles.model_b).astype(np.int64) * m

@@ -91,5 +91,5 @@ def of_hundred(share: float) -> str:
 
 
 def missing(key: str, title: str, because: str, unit: Unit = "share") -> AuditMetric:
-    """The figure that cannot be had, and why."""
+    """Return a figure that cannot be computed, and why."""
     return AuditMetric(key, title, unit, None, "", because)

@@ -57,7 +57,7 @@ def print_audit(audit: Audit) -> None:
 def render_audit(
     audit: Audit, *, width: int | None = None, colour: bool = False, encoding: str = "utf-8"
 ) -> str:
-    """The verdict on the judge, each figure with its meaning, and what cannot be known."""
+    """Render the verdict on the judge, each figure with its meaning, and what is unknown."""
     console = plain_console(width or DEFAULT_WIDTH, colour=colour)
     with console.capture() as capture:
         for line in _head(audit, encoding):

@@ -25,7 +25,7 @@ class Limit:
     sentence: str  #: what the figure means for people, ``{}`` in the value's place
 
     def excess(self, value: float, limit: float) -> float:
-        """How far a value is beyond a limit; 0 or less is within."""
+        """Return how far a value exceeds a limit; 0 or less is within it."""
         if self.side == "above":
             return value - limit
         if self.side == "below":

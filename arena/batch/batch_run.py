@@ -42,7 +42,7 @@ class BatchRun:
 
     @property
     def by_fingerprint(self) -> Mapping[str, ConfiguredJudge]:
-        """The judges that jobs are made for."""
+        """Return the judges for which arena creates jobs."""
         return {
             configured.judge.fingerprint: configured
             for configured in self.judges

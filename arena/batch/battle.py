@@ -94,7 +94,7 @@ class BatchSummary:
             yield "all battles are judged"
 
     def check(self) -> None:
-        """Complain of what is missing once nothing is under way.
+        """Raise an error for what is missing once no job is under way.
 
         Raises:
             IncompleteError: the run was interrupted, its budget is spent, jobs cannot be
@@ -212,7 +212,7 @@ class _Played:
         self._is_decided = False
 
     def look(self, n_over: int, matchups: Sequence[Matchup]) -> bool:
-        """Look at the end of each round once; return whether the last look decided it.
+        """Check the ratings once at the end of each round; return whether that decided it.
 
         Args:
             n_over: rounds that are over, with this one.

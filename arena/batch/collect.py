@@ -200,7 +200,7 @@ def _book_missing(log: BattleLog, job: Job, n_missing: int) -> None:
 
 
 def _tell(job: Job, job_state: State, results: Results, reporter: Reporter) -> None:
-    """Say how a job ended, and what was odd about its files."""
+    """Report how a job ended, and what was odd about its files."""
     reporter.say(f"{job.name} {job_state}")
     unknown = results.answers.keys() - job.requests.keys()
     missing = job.requests.keys() - results.answers.keys()

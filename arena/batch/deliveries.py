@@ -52,7 +52,7 @@ class Deliveries:
         return delivery
 
     def take(self, key: str) -> ChatReply:
-        """See `arena.judging.chat.Delivered`."""
+        """Return the reply of a call; see `arena.judging.chat.Delivered`."""
         delivery = self._by_call.get(key)
         if delivery is None:  # callers ask for what was found alone
             raise UnjudgedError("unanswered", "no job has answered this request yet")

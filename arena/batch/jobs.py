@@ -53,7 +53,7 @@ class Poll:
     growth: float = 1.5
 
     def wait_s(self, asked: int) -> float:
-        """How long to wait after having asked so many times."""
+        """Return how long to wait before the next look, after this many."""
         grown_s = self.shortest_s * self.growth ** min(asked, 50)
         return min(grown_s, self.longest_s) * random.uniform(0.8, 1.0)  # noqa: S311
 
@@ -88,7 +88,7 @@ class State:
 
 
 async def start(ledger: Ledger, job: Job, api: FileApi, *, experiment: str) -> Job | None:
-    """Bring a recorded chunk to a created job, from wherever an earlier run left it.
+    """Take a recorded chunk to a created job, from the step that an earlier run reached.
 
     Returns:
         The job, or None if its input file is gone before it was uploaded: it is given up, and
@@ -216,7 +216,7 @@ async def follow(
 
 
 def is_overdue(job: Job) -> bool:
-    """Whether a job was recorded so long ago that its provider will do nothing more for it."""
+    """Return whether a job is so old that its provider no longer works on it."""
     age_s = seconds_since(job.at)
     return age_s is None or age_s > OVERDUE_S
 
@@ -303,7 +303,7 @@ def _count(value: object, most: int) -> int | None:
 
 
 def _moment(value: object) -> str:
-    """A moment in seconds since 1970, or in milliseconds; empty where it is none that can be."""
+    """Return a moment, given in seconds or milliseconds since 1970; empty if it is impossible."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     seconds = value / 1000 if _LATEST_S < value <= 1000 * _LATEST_S else value

@@ -67,7 +67,7 @@ def request_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
 
 
 def cut(requests: Iterable[Request], limits: Limits) -> Iterator[list[Request]]:
-    """Part requests, in their order, into files as large as the limits allow.
+    """Split requests, in their order, into files as large as the limits allow.
 
     Raises:
         UsageError: one request alone is larger than a file may be.

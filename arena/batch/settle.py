@@ -53,7 +53,7 @@ class Collected:
             self.on_battle(battle)
 
     def check(self) -> None:
-        """Complain of what is missing.
+        """Raise an error for what is missing.
 
         Raises:
             IncompleteError: jobs are under way, or battles have no verdict.

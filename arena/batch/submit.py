@@ -64,7 +64,7 @@ class Submitted:
     halted: str = ""  #: why something was left out; empty where nothing was
 
     def check(self) -> None:
-        """Complain of what was left out.
+        """Raise an error for what was left out.
 
         Raises:
             IncompleteError: the budget or the limit on enqueued tokens was reached.
@@ -245,7 +245,7 @@ class Unasked:
         self._order = list(run.by_fingerprint)
 
     def forget(self, job: Job) -> None:
-        """Free the requests of a job that was given up."""
+        """Release the requests of a job that was given up."""
         self._taken -= names_of([job])
 
     def requests(self, configured: ConfiguredJudge) -> Iterator[Request]:
@@ -299,7 +299,7 @@ def request_judge(configured: ConfiguredJudge) -> RequestJudge:
 
 
 def recall(judge: RequestJudge, jobs: Iterable[Job]) -> None:
-    """Word requests as those of the last job, but for what a provider refused of them.
+    """Write requests as those of the last job, without the fields that a provider refused.
 
     A judge that an earlier call has taught better begins with what it knows.
     """

@@ -105,7 +105,7 @@ class _Heard:
         self.changed_at = time.monotonic()
 
     def say(self, line: str) -> None:
-        """Ignore the line: the data set's notes have the same."""
+        """Drop the line: the data set's notes have the same."""
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:

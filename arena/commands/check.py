@@ -65,7 +65,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
 
 
 def _leave(status: int) -> None:
-    """End the process at once: a hanging thread in foreign code would block a normal exit."""
+    """Exit at once: a hanging thread in foreign code would block a normal exit."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -179,7 +179,7 @@ def _open(address: str, *, show: bool) -> None:
 
 
 def _has_desktop() -> bool:
-    """Whether a browser has a screen; without one, xdg-open starts one in this terminal."""
+    """Return whether a browser has a screen; without one, xdg-open starts one in this terminal."""
     desktop = any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
     )

@@ -49,7 +49,7 @@ _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "doc
 
 
 def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | None:
-    """US dollars for a million tokens of a model; None where nobody can know.
+    """Return US dollars for a million tokens of a model; None if the price is unknown.
 
     It is what the model's section states. What runs in arena itself costs 0, and a cross-encoder
     as much as the model whose run it reorders. A server of one's own may be rented, and what a

@@ -267,7 +267,7 @@ class Api:
         return answer
 
     def _failed(self, error: TransientApiError, latency_s: float) -> None:
-        """Tell the limiter and the breaker."""
+        """Report the outcome to the limiter and the breaker."""
         if error.reason == "rate_limit":
             asked_s = error.retry_after_s
             if asked_s is not None:

@@ -72,7 +72,7 @@ def foreseen(error: Exception) -> ArenaError:
 def as_done(
     runner: asyncio.Runner, requests: Iterable[tuple[K, Coroutine[Any, Any, T]]], *, at_once: int
 ) -> Iterator[tuple[K, T]]:
-    """Await requests, several at a time; yield each name and result as soon as it arrives.
+    """Run requests, several at a time; yield each name and result as soon as it arrives.
 
     After a failure nothing new is asked, but what is already on its way is still yielded.
 

@@ -37,10 +37,10 @@ class _Nothing:
     """The bill of a request that nobody counts."""
 
     def free(self) -> None:
-        """Ignore it; see `Bill`."""
+        """Do nothing; see `Bill`."""
 
     def answered(self, body: Mapping[str, Any]) -> None:
-        """Ignore it; see `Bill`."""
+        """Do nothing; see `Bill`."""
 
 
 class _Uncounted:

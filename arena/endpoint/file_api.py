@@ -136,7 +136,7 @@ class FileApi:
         return await self._patiently(ask)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Post a JSON body, once: what makes something must not be repeated blindly.
+        """Send a JSON body by POST, once: arena must not create a thing twice.
 
         Raises:
             TransientApiError: nobody knows whether it was made.

@@ -134,12 +134,12 @@ class ConcurrencyLimiter:
             raise
 
     def leave(self) -> None:
-        """Give a place back."""
+        """Release a place."""
         self._in_flight -= 1
         self._admit()
 
     async def step_aside(self, wait: Awaitable[None]) -> None:
-        """Leave a place free for as long as ``wait`` takes, then take the next free one."""
+        """Keep a place free for as long as ``wait`` takes, then take the next free one."""
         self.leave()
         try:
             await wait
@@ -211,7 +211,7 @@ class ConcurrencyLimiter:
                 self._climb.restart()
 
     def _cut_rate(self, now: float) -> None:
-        """Lower the rate; then let its effect be seen before it is lowered again."""
+        """Reduce the rate, then wait for the effect before another reduction."""
         if self.rate.holds:
             factor, settle_s = 1 - self._lately.of_seen, self._settings.settle_s
         else:
@@ -329,7 +329,7 @@ class Rate:
                 await asyncio.sleep(wait_s)  # the end of a pause may move meanwhile
 
     def pause(self, until: float) -> None:
-        """Let no request have its turn before this time of the clock, or `LONGEST_S` from now."""
+        """Delay all requests until this time of the clock, or `LONGEST_S` from now."""
         until = min(until, self.clock() + LONGEST_S)
         self._paused_until = max(self._paused_until, until)
 
@@ -341,7 +341,7 @@ class Rate:
         self._grown_at = now
 
     def cut(self, factor: float) -> None:
-        """Lower the rate of requests by this factor.
+        """Reduce the rate of requests by this factor.
 
         Where no request waited for its turn this is but a guess: their bursts alone may be what
         was refused. The limit then climbs quickly until it is cut while it holds.

@@ -217,7 +217,7 @@ async def _body(response: Response, most: int) -> bytes:
 
 
 def _moved(response: Response) -> FatalApiError:
-    """Neither key nor texts go where a redirect points: people decide that."""
+    """Return the error for a redirect: arena sends neither key nor texts to another address."""
     status, asked = response.status_code, response.request.url
     try:
         parts = urlsplit(urljoin(str(asked), response.headers.get("location", "")))

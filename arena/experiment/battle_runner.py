@@ -33,7 +33,7 @@ class BattleRunner:
 
     @property
     def asked(self) -> Container[str]:
-        """The keys of the requests that are not answered yet."""
+        """Return the keys of the requests that are not answered yet."""
         return self._calls
 
     async def run(

@@ -108,32 +108,32 @@ class Estimate:
 
     @property
     def n_battles(self) -> int:
-        """Planned in all."""
+        """Return the number of battles in the plan."""
         return sum(judge.n_battles for judge in self.judges)
 
     @property
     def n_unplayed(self) -> int:
-        """Of them not in the log."""
+        """Return the number of battles in the plan that are not in the log."""
         return sum(judge.n_unplayed for judge in self.judges)
 
     @property
     def n_calls(self) -> int:
-        """Requests to judges, without those of the gate."""
+        """Return the number of requests to judges, without those of the gate."""
         return sum(judge.n_calls for judge in self.judges)
 
     @property
     def input_tokens(self) -> int:
-        """Of all requests."""
+        """Return the input tokens of all requests."""
         return sum(judge.input_tokens for judge in self.judges)
 
     @property
     def output_tokens(self) -> int:
-        """Of all replies."""
+        """Return the output tokens of all replies."""
         return sum(judge.output_tokens for judge in self.judges)
 
     @property
     def cost_usd(self) -> float | None:
-        """Of all judges; None where one of them has no prices."""
+        """Return the cost of all judges in US dollars; None if one of them has no prices."""
         costs = [judge.cost_usd for judge in self.judges]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
@@ -350,7 +350,7 @@ def stored_or_placeholder_runs(
 
 
 def _missing_run(wanted: RunSpec, base: Run | None) -> MissingRun:
-    """What a run would take; nothing where the model is neither embedded nor reranked by an API."""
+    """Return what a run would take; 0 if the model is neither embedded nor reranked by an API."""
     model = wanted.model
     server = model.rerank or model.provider
     if server not in PRESETS:
@@ -371,14 +371,14 @@ def _missing_run(wanted: RunSpec, base: Run | None) -> MissingRun:
 
 
 def _to_embed(wanted: RunSpec) -> int:
-    """Tokens of the corpus and of the queries."""
+    """Estimate the tokens of the corpus and of the queries."""
     dataset = wanted.dataset
     n_of_queries = sum(ESTIMATED.count(dataset.queries[name].text) for name in wanted.queries)
     return n_of_queries + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
 
 
 def _to_rerank(wanted: RunSpec, base: Run) -> int:
-    """Tokens of the passages, and of the query once for each: that is how they are billed."""
+    """Estimate the tokens of the passages, and of the query once for each, as APIs bill them."""
     dataset = wanted.dataset
     n_tokens = 0
     for name in wanted.queries:

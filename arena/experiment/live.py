@@ -288,7 +288,7 @@ def _workers(judges: Sequence[ConfiguredJudge]) -> int:
 
 
 async def _halt(stop: asyncio.Event, judges: Sequence[ConfiguredJudge]) -> None:
-    """Once a run is to stop, send nothing that waits to be sent: only what is on the wire."""
+    """Wait for the order to stop, then drop all requests that are not sent yet."""
     await stop.wait()
     for configured in judges:
         configured.api.halt()

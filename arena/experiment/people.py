@@ -166,7 +166,7 @@ def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
 
 
 def _value(label: Label) -> float | None:
-    """On the scale of an `Answer`."""
+    """Return a label on the scale of an `Answer`."""
     if label.value is None:
         return None
     if label.unit == "document":
@@ -193,7 +193,7 @@ def _aliased(battles: Battles, aliases: Mapping[str, str]) -> Battles:
 def _lists(
     folder: Path, config: Mapping[str, object]
 ) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
-    """Data set, model, and its rankings, of each run that is there."""
+    """Yield data set, model and its rankings of each run in the folder."""
     datasets, models = config.get("datasets", ()), config.get("models", ())
     for dataset in datasets if isinstance(datasets, list) else ():
         for model in models if isinstance(models, list) else ():
@@ -224,7 +224,7 @@ def _gains(folder: Path, judge: str | None) -> Iterator[tuple[tuple[str, str, st
 
 
 def _growth_notes(folder: Path, labels: Sequence[Label]) -> Iterator[str]:
-    """Queries that were first judged after the last label: no draw could ask about them."""
+    """Count the queries that were first judged after the last label; no draw could contain them."""
     last = max((label.at for label in labels if label.probability is not None), default="")
     if not last:
         return

@@ -99,7 +99,7 @@ def last_leaderboard(folder: Path) -> Leaderboard | None:
 
 
 def experiment_facts(folders: Sequence[Path]) -> Facts:
-    """What experiments know of their models: settings, prices, latency, metrics, dimensions."""
+    """Return facts of the models: settings, prices, latency, metrics, dimensions."""
     if not folders:
         return Facts()  # and the settings of an experiment are not imported
     models: dict[str, ModelFacts] = {}

@@ -69,7 +69,7 @@ def _retrieve_all(
 
 
 def stored_run(wanted: RunSpec) -> Run | None:
-    """The run on disk, if it is what this configuration would retrieve."""
+    """Return the run on disk, if it is what this configuration would retrieve."""
     path, dataset = wanted.path, wanted.dataset
     try:
         if read_stats(wanted.stats_path).key != wanted.key:
@@ -86,7 +86,7 @@ def stored_run(wanted: RunSpec) -> Run | None:
 
 
 def _kept(wanted: RunSpec) -> Run | None:
-    """The run on disk where it is valid; its cost is that at the price of today's arena.toml."""
+    """Return the run on disk if it is valid, with its cost at the price in today's arena.toml."""
     run = stored_run(wanted)
     if run is not None:
         path = wanted.stats_path
@@ -125,7 +125,7 @@ def _retrieve(wanted: RunSpec, reporter: Reporter, *, base: Run | None) -> Run:
 def note_short(
     experiment: Experiment, data: ExperimentData, runs: Sequence[Run], reporter: Reporter
 ) -> None:
-    """Say which lists a judge will see shorter than others."""
+    """Report which lists a judge will see shorter than others."""
     for run in runs:
         top_k = min(experiment.config.experiment.top_k, len(data.datasets[run.dataset].corpus))
         lengths = [len(ranking) for ranking in run.rankings.values()]
@@ -137,7 +137,7 @@ def note_short(
 
 
 def write_metrics(experiment: Experiment, data: ExperimentData, runs: Sequence[Run]) -> None:
-    """Beside the runs of each dataset, what its qrels say of them, and what judges are shown."""
+    """Write metrics by qrels, and the texts that judges see, beside each data set's runs."""
     files = Folder(experiment.folder)
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)
@@ -282,7 +282,7 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Hash of everything that the run depends on, as far as it can be seen."""
+        """Return a hash of everything that the run depends on, as far as arena can see it."""
         settings = self.model.model_dump(mode="json", exclude=_UNRANKING)
         settings["over"] = settings.pop("base")  # the key that runs on disk were hashed with
         if self.base is not None:
@@ -300,7 +300,7 @@ class RunSpec:
         ).hex()
 
     def _contents(self) -> list[bytes]:
-        """Hashes of the run file, of the scripts that a command names, or of a model's folder."""
+        """Return hashes of the run file, of a command's scripts, or of a model's folder."""
         model = self.model
         if model.has_files:
             return [_state(Path(model.model or model.name).expanduser())]
@@ -321,14 +321,14 @@ def _is_script(path: Path) -> bool:
 
 
 def _state(path: Path) -> bytes:
-    """Which files lie in a folder, by size and time: weights are too large to be read each time."""
+    """Hash names, sizes and times of a folder's files: weights are too large to read."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = [(file, file.stat()) for file in files if file.is_file()]
     return digest(*(f"{file} {state.st_size} {state.st_mtime_ns}" for file, state in states))
 
 
 def run_specs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[RunSpec]:
-    """Every model's run on a data set, those that others rerank before those that rerank them."""
+    """Return every model's run on a data set, each before the runs that rerank it."""
     base_of: Mapping[str, str | None] = {m.name: m.base for m in experiment.config.models}
 
     def n_below(model: str | None) -> int:

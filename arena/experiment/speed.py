@@ -34,7 +34,7 @@ _UNUSUAL: Final = 10.0
 
 
 def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: int) -> str:
-    """About how long so many calls take, and why.
+    """Return in words about how long so many calls take, and why.
 
     Args:
         config: of the judge.
@@ -56,7 +56,7 @@ def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: 
 
 
 def seconds_per_answer(config: JudgeConfig, folder: Path) -> float | None:
-    """The time from one answer of a judge to the next in its last run; None if nobody knows."""
+    """Return the time between two answers of a judge in its last run; None if unknown."""
     files = Folder(folder)
     paths = files.all_grades() if config.kind == "pointwise" else files.all_replies()
     newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
@@ -79,7 +79,7 @@ def _expected(config: JudgeConfig) -> tuple[int, str]:
 
 
 def _moments(path: Path, judge: str) -> list[float]:
-    """When a judge's last answers came, in seconds."""
+    """Return when a judge's last answers came, in seconds."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         lines = file.read().splitlines()

@@ -209,7 +209,7 @@ def open_budgets(
 
 
 def _charge(budgets: Budgets) -> None:
-    """Charge each cap with what was spent before, and with what jobs under way may cost."""
+    """Add to each cap what was spent before, and what jobs under way may cost."""
     jobs: defaultdict[str, float] = defaultdict(float)  # judge → dollars, of all shards
     own_jobs: defaultdict[str, float] = defaultdict(float)  # what this shard is charged of them
     for name, ledger in read_ledgers(budgets.folder).items():
@@ -247,7 +247,7 @@ async def _turn(folder: Path) -> AsyncIterator[None]:
 
 
 def _all(charged: Mapping[str, Charged]) -> Charged:
-    """Of all judges together."""
+    """Sum what all judges were charged."""
     rows = [(c.usd, c.all_usd, c.own_usd, c.logged_usd) for c in charged.values()]
     return Charged(*map(math.fsum, zip(*rows, strict=True))) if rows else NOTHING
 

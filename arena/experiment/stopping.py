@@ -92,7 +92,7 @@ class StoppingMonitor:
         return matchup.model_a not in self._dropped and matchup.model_b not in self._dropped
 
     def decided(self, round_played: Iterable[Matchup] | None = None) -> bool:
-        """Look at the ratings, and return whether the goal is reached.
+        """Check the ratings, and return whether the goal is reached.
 
         Args:
             round_played: the round that is over now. A look goes by the rounds that are over,
@@ -168,7 +168,7 @@ class StoppingMonitor:
 
 
 def in_rounds(matchups: Iterable[Matchup], n_datasets: int) -> Iterator[list[Matchup]]:
-    """Part a plan into rounds of `ROUND` queries of each data set, in its own order."""
+    """Split a plan into rounds of `ROUND` queries of each data set, in its own order."""
     by_query = (list(group) for _, group in groupby(matchups, lambda m: (m.dataset, m.query_id)))
     while queries := list(islice(by_query, ROUND * n_datasets)):
         yield [matchup for query in queries for matchup in query]

@@ -60,11 +60,11 @@ class Summary:
 
     @property
     def n_judged(self) -> int:
-        """Battles in the log, this run's and earlier ones'."""
+        """Return the number of battles in the log, of this run and earlier ones."""
         return sum(self.judged.values())
 
     def check(self) -> None:
-        """Complain of what is missing.
+        """Raise an error for what is missing.
 
         Raises:
             IncompleteError: the run was interrupted, its budget is spent, or it has more failures
@@ -140,12 +140,12 @@ class LiveStats:
 
     @property
     def n_judged(self) -> int:
-        """Battles in the log."""
+        """Return the number of battles in the log."""
         return self.judged.total()
 
     @property
     def ratings(self) -> Mapping[str, float]:
-        """Model → online Elo, the mean over the data sets that it has played on."""
+        """Return model → online Elo, the mean over the data sets that it has played on."""
         found: dict[str, list[float]] = {}
         for elo in self._elo.values():
             for model, rating in elo.ratings.items():

@@ -40,12 +40,12 @@ class Reservation:
     estimated: bool = True  #: whether that is a guess
 
     def paid(self, cost_usd: float, *, estimated: bool = False) -> None:
-        """Note what the call did cost."""
+        """Record what the call did cost."""
         self.cost_usd = cost_usd
         self.estimated = estimated
 
     def free(self) -> None:
-        """Note that the call was not carried out."""
+        """Record that the call was not carried out."""
         self.paid(0.0)
 
 
@@ -76,7 +76,7 @@ class Limit:
         return self.max_usd is None or self.gone_usd + usd <= self.max_usd + _ROUNDING_USD
 
     def close(self, reservation: Reservation) -> None:
-        """Book a call that is over."""
+        """Record a call that is over."""
         self.in_flight -= 1
         # Nothing in flight is nothing reserved, to the last bit.
         self.reserved_usd = self.reserved_usd - reservation.usd if self.in_flight else 0.0
@@ -181,7 +181,7 @@ class Budget:
         return now.most_usd
 
     def _tight(self, price: Price) -> list[Limit]:
-        """The caps that have no room for the most that a call can cost.
+        """Return the limits that have no room for the most that a call can cost.
 
         Raises:
             BudgetSpentError: not even for what it likely costs.

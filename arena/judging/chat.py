@@ -109,7 +109,7 @@ class Chat:
         return self._request(messages, self.capabilities)
 
     def learn(self, refusal: str) -> bool:
-        """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
+        """Drop from later requests the fields that a refusal names; return False without any."""
         known = self.capabilities
         self._use(known.after(refusal, self._form))
         return self.capabilities != known
@@ -263,7 +263,7 @@ class Chat:
     def _without(
         self, capabilities: ServerCapabilities, refusal: ApiError
     ) -> ServerCapabilities | None:
-        """The capabilities to ask with once more after a refusal; None if that would not help."""
+        """Return the capabilities for another try after a refusal; None if that would not help."""
         if refusal.reason != "bad_request":
             return None
         # Many requests are refused at once for the same cause: others may know it by now.
@@ -306,7 +306,7 @@ class Chat:
             self._learned.change(self.fingerprint, _CAPABILITIES, lambda _: asdict(capabilities))
 
     def _limit(self, capabilities: ServerCapabilities | None = None) -> int | None:
-        """The limit on a reply's tokens, as it is sent; None where the endpoint takes none."""
+        """Return the limit on a reply's tokens, as sent; None if the endpoint takes none."""
         spoken = capabilities or self.capabilities
         if spoken.length is None:
             return None

@@ -109,7 +109,7 @@ def _text(message: object) -> str:
 
 
 def _unsaid(message: object) -> str:
-    """The first field of a message that holds something in place of what was to be written."""
+    """Return the first field of a message with something in place of the content."""
     fields = (*REASONING, "tool_calls", "function_call")
     if not isinstance(message, dict):
         return ""

@@ -125,7 +125,7 @@ class Objects:
         self._signs = [sign.start() for sign in _SIGNS.finditer(text)]
 
     def before(self, end: int) -> tuple[Place, Pairs] | None:
-        """The object that ends there, but for markup; each call begins where the last one ended."""
+        """Return the object that ends there, markup aside; each call goes on from the last."""
         text, signs = self._text, self._signs
         while signs and signs[-1] >= end:
             signs.pop()
@@ -249,7 +249,7 @@ def shown(text: str) -> str:
 
 
 def _opening(text: str, places: list[int]) -> int | None:
-    """The brace that opens what the last of some signs closes; the signs between are taken off."""
+    """Return the brace that opens what the last sign closes, and drop the signs between."""
     depth, quoted = 0, False
     while places:
         place = places.pop()
@@ -270,7 +270,7 @@ def _is_escaped(text: str, place: int) -> bool:
 
 
 def _is_inside_braces(text: str, start: int, end: int) -> bool:
-    """Whether a brace is open at the end; in what looks like JSON, braces in strings are text."""
+    """Return whether a brace is open at the end; within JSON, braces in strings are text."""
     depth, is_json, quoted = 0, False, False
     for found in _BRACES.finditer(text, start, end):
         sign = found[0]
@@ -287,7 +287,7 @@ def _is_inside_braces(text: str, start: int, end: int) -> bool:
 
 
 def _labels_in(text: str, names: Mapping[str, str]) -> set[str]:
-    """The labels that a text names; a number within their range that is none counts as well."""
+    """Return the labels that a text names; a number in their range that is no label counts, too."""
     highest = max((int(name) for name in names if name.isdecimal()), default=-1)
     found: set[str] = set()
     for word in _WORD.findall(text):

@@ -85,7 +85,7 @@ def control_inputs(  # noqa: PLR0913, the data, and how much of it
     n: int = 8,
     seed: int = 42,
 ) -> list[JudgeInput]:
-    """Matchups whose first list obviously wins; `run_gate` shows them in both orders.
+    """Return matchups whose first list obviously wins; `run_gate` shows them in both orders.
 
     The first list holds the query's relevant documents, best first, or where it has no qrels the
     top documents that most models agree on; the second holds another query's, none of which any
@@ -181,7 +181,7 @@ def _answer(outcome: Verdict | BaseException) -> Verdict | UnjudgedError:
 
 
 def _said_of_all(failures: Sequence[UnjudgedError]) -> str:
-    """The words of one of them, if all have the same reason."""
+    """Return the words of one failure, if all have the same reason."""
     alike = len({failure.reason for failure in failures}) == 1
     # A reply that makes no sense says something about the judge, and about no server.
     return failures[0].detail if alike and failures[0].reason not in _OF_THE_JUDGE else ""

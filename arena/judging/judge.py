@@ -20,15 +20,15 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """As in the log: the model's name, or ``qrels``."""
+        """Return the name in the log: the model's, or ``qrels``."""
 
     @property
     def prompt(self) -> str:
-        """Hash of the prompt template; empty for judges without one."""
+        """Return the hash of the prompt template; empty for judges without one."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of every setting that could change a verdict, and of no other."""
+        """Return the hash of every setting that could change a verdict, and of no other."""
 
     @property
     def is_llm(self) -> bool:
@@ -36,13 +36,13 @@ class Judge(Protocol):
 
     @property
     def kind(self) -> JudgeKind:
-        """How it judges; only a pairwise judge is shown one list before the other."""
+        """Return the kind of judge; only a pairwise judge sees one list before the other."""
 
     def request_key(self, judge_input: JudgeInput) -> str:
         """Return the same for two inputs if and only if the whole request would be the same."""
 
     def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
-        """What a verdict asks of an endpoint: key in the cache of verdicts → chat messages."""
+        """Return the calls of a verdict: key in the cache of verdicts → chat messages."""
 
     async def judge(self, judge_input: JudgeInput) -> Verdict:
         """Judge what is shown.
@@ -77,4 +77,4 @@ class RequestJudge(Judge, Protocol):
         """Return the verdict in a reply that can be read; None of a grade of one document."""
 
     def learn(self, refusal: str) -> bool:
-        """Leave out of later requests what a refusal says is unknown; False if it says nothing."""
+        """Drop from later requests the fields that a refusal names; return False without any."""

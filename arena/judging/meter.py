@@ -182,7 +182,7 @@ class Meter:
         return Usage(n_input or 0, n_output or 0, n_cached, cost_usd, estimated=estimated)
 
     def say_once(self, kind: str, what: str) -> None:
-        """Tell people what they should know, but each kind of thing once."""
+        """Report what people should know, but each kind of thing once."""
         if kind not in self._said:
             self._said.add(kind)
             self._log(f"note: judge {self._name}: {what}")
@@ -194,7 +194,7 @@ class Meter:
         limit: int | None,
         tokens: tuple[int | None, int | None],
     ) -> None:
-        """Learn from what a reply says that it took, and from what it leaves out."""
+        """Update the estimates from the tokens that a reply reports or omits."""
         known, (n_input, n_output) = self.habits, tokens
         per_byte = n_input / n_bytes if n_input and n_bytes else 0.0
         if (
@@ -261,7 +261,7 @@ class ChatFare:
 
     @asynccontextmanager
     async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
-        """See `arena.endpoint.fare.Fare`."""
+        """Yield the bill of an attempt; see `arena.endpoint.fare.Fare`."""
         meter = self._meter
         async with meter.budget.hold(partial(meter.price, n_bytes, self._limit)) as reservation:
             try:
@@ -275,7 +275,7 @@ class ChatFare:
                     )
 
     def answered(self, body: Mapping[str, Any], reservation: Reservation, n_bytes: int) -> None:
-        """Book what one attempt took."""
+        """Record what one attempt cost."""
         usage = self._meter.usage(body, self._limit, n_bytes=n_bytes)
         reservation.paid(usage.cost_usd, estimated=usage.estimated)
         self.usage += usage
@@ -295,7 +295,7 @@ class _ChatBill:
 
 
 def reported(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
-    """Tokens of the request, of the reply, and of the request from a cache; None if not known."""
+    """Return the tokens of the request, of the reply, and of the cached part; None if unknown."""
     found = body.get("usage")
     usage = found if isinstance(found, dict) else {}
     n_input = _count(usage, "prompt_tokens", "input_tokens") or None

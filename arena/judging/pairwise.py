@@ -60,39 +60,39 @@ class ListJudge:
         self._chat.capabilities = known
 
     def learn(self, refusal: str) -> bool:
-        """See `RequestJudge`."""
+        """Update what is known of the server; see `RequestJudge`."""
         return self._chat.learn(refusal)
 
     def request_key(self, judge_input: JudgeInput) -> str:
-        """See `Judge`."""
+        """Return the key of the request; see `Judge`."""
         return digest(self.fingerprint, self._chat.key(self._messages(judge_input))).hex()
 
     def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
-        """See `Judge`."""
+        """Return the one call of a verdict; see `Judge`."""
         messages = self._messages(judge_input)
         return {self._chat.key(messages): messages}
 
     async def judge(self, judge_input: JudgeInput) -> Verdict:
-        """See `Judge`."""
+        """Ask for a verdict; see `Judge`."""
         found, reply = await self._chat.ask(self._messages(judge_input), self._reader)
         return _verdict(found, reply)
 
     def request(self, messages: Messages) -> dict[str, Any]:
-        """See `RequestJudge`."""
+        """Return the body of a request; see `RequestJudge`."""
         return self._chat.request(messages)
 
     def batch_usd(self, n_bytes: int) -> float:
-        """See `RequestJudge`."""
+        """Return the cost of a call by batch job; see `RequestJudge`."""
         return self._chat.batch_usd(n_bytes)
 
     def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
-        """See `RequestJudge`."""
+        """Read a reply; see `RequestJudge`."""
         reply = self._chat.reply(body, latency_ms)
         self._chat.readable(reply, self._reader)
         return reply
 
     def verdict_of(self, reply: ChatReply) -> Verdict:
-        """See `RequestJudge`."""
+        """Read the verdict of a reply; see `RequestJudge`."""
         return _verdict(self._chat.readable(reply, self._reader), reply)
 
 

@@ -60,7 +60,7 @@ def pointwise_judge(
 
 
 def grade_of(choice: Choice, labels: Sequence[str]) -> float:
-    """The expected grade, or the stated one: 0 for the first label, 1 for the next, and so on."""
+    """Return the expected grade, or the stated one: 0 for the first label, 1 for the next, ..."""
     if choice.probs is None:
         return float(labels.index(choice.label))
     return math.fsum(place * choice.probs[label] for place, label in enumerate(labels))
@@ -135,7 +135,7 @@ class _PointwiseJudge:
         return reply
 
     def verdict_of(self, reply: ChatReply) -> None:
-        """A reply grades one document, and decides no battle."""
+        """Return None: a reply grades one document, and decides no battle."""
 
     async def judge(self, judge_input: JudgeInput) -> Verdict:
         shown = judge_input.first[: self._top_k] + judge_input.second[: self._top_k]
@@ -213,7 +213,7 @@ class _PointwiseJudge:
 
 
 def _worst(failures: Sequence[BaseException], usage: Usage) -> BaseException:
-    """What stops the run, if anything does; else the first failure, with what the battle cost."""
+    """Return what stops the run, if anything; else the first failure, with the battle's cost."""
     for failure in failures:
         if not isinstance(failure, UnjudgedError):
             return failure

@@ -40,11 +40,11 @@ class Doubt:
         self._asking: asyncio.Task[FatalApiError | None] | None = None
 
     def answered(self) -> None:
-        """Note a call that was answered."""
+        """Count a call that was answered."""
         self._n = 0
 
     async def refused(self, error: ApiError) -> None:
-        """Note a call that failed for good.
+        """Count a call that failed for good.
 
         Raises:
             FatalApiError: all others will, too.

@@ -125,7 +125,7 @@ class VerdictCache:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """As it is kept; an estimate is marked, and what is sure has no mark."""
+    """Return a usage as stored; an estimate is marked, a reported figure is not."""
     kept = _USAGE if usage.estimated else _SURE
     return {name: getattr(usage, name) for name in kept}
 

@@ -24,7 +24,7 @@ class SingleFlight(Generic[T]):
         return await asyncio.shield(self._under_way[key])
 
     async def run(self, key: str, call: Awaitable[T]) -> T:
-        """Await the call, and give its result or its error to all who wait for the key.
+        """Run the call, and give its result or its error to all who wait for the key.
 
         Args:
             key: of the call; no call of it is under way.

@@ -26,7 +26,7 @@ ESTIMATED: Final = Tokenizer(
 
 
 def find_tokenizer(model: str | None) -> Tokenizer:
-    """The tokenizer of a model, if tiktoken is installed and has its vocabulary on disk.
+    """Return a model's tokenizer, if tiktoken is installed and has its vocabulary on disk.
 
     Nothing is downloaded, for an estimate asks nobody anything: tiktoken's own way to fetch a
     vocabulary is closed while it looks for one.
@@ -52,7 +52,7 @@ def find_tokenizer(model: str | None) -> Tokenizer:
 
 
 def tokens_per_character(texts: Sequence[str], tokenizer: Tokenizer) -> float:
-    """Of these texts together; what holds of a sample holds of texts that are like them."""
+    """Return the tokens per character of a sample, which applies to similar texts."""
     n_characters = sum(map(len, texts))
     return sum(map(tokenizer.count, texts)) / n_characters if n_characters else 0.0
 

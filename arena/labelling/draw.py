@@ -42,7 +42,7 @@ class Draw:
 
     @cached_property
     def position(self) -> Mapping[Item, int]:
-        """Item → its position in the order, from 0."""
+        """Return item → its position in the order, from 0."""
         return {place.item: position for position, place in enumerate(self.order)}
 
 

@@ -152,7 +152,7 @@ def import_labels(folder: Path, file: Path, options: ImportOptions) -> Imported:
 
 
 def _merged(earlier: LabelLine | None, line: LabelLine, options: ImportOptions) -> LabelLine | None:
-    """The line to add after an earlier one; None where that says the same."""
+    """Return the line to add after an earlier one; None if it is the same."""
     if earlier is None:
         return line
     if earlier.draw is not None and not options.states_probability:
@@ -197,7 +197,7 @@ def _lines(file: Path, datasets: list[str], options: ImportOptions) -> Iterator[
 
 
 def _is_qrels(file: Path) -> bool:
-    """Whether a file of columns separated by tabs has no header that names a query_id."""
+    """Return whether a file of columns separated by tabs has no header that names a query_id."""
     header = next(csv_records(file, _KNOWN), (0, []))[1]
     return "query_id" not in [cell.lower() for cell in header]
 
@@ -213,7 +213,7 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _without_apostrophe(cell: str) -> str:
-    """A cell without the apostrophe that `csv_cell` puts before what looks like a formula."""
+    """Return a cell without the apostrophe that `csv_cell` puts before a formula."""
     return cell[1:] if cell.startswith("'") and cell[1:].lstrip()[:1] in FORMULA else cell
 
 
@@ -258,7 +258,7 @@ def _line(
 
 
 def _value(file: Path, number: int, unit: Unit, fields: Mapping[str, object]) -> float | None:
-    """The label of a row; None where its cell is empty.
+    """Return the label of a row; None if its cell is empty.
 
     Raises:
         DataError: it is none.

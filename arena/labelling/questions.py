@@ -148,7 +148,7 @@ def _queries(texts: Mapping[str, ShownTexts]) -> dict[tuple[str, str], ShownQuer
 def _pairs(
     battles: Sequence[Battle], queries: Mapping[tuple[str, str], ShownQuery]
 ) -> Iterable[Item]:
-    """The battles that a judge decided, both orders as one."""
+    """Return the battles that a judge decided, both orders as one."""
     for battle in battles:
         if battle.source != "identical" and (battle.dataset, battle.query_id) in queries:
             models = tuple(sorted((battle.model_a, battle.model_b)))

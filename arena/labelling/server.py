@@ -168,7 +168,7 @@ def _guard(token: str, port: int) -> Any:
 
 
 def _actions(session: Session) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """What the page asks for, one request at a time."""
+    """Return the handler of the page's requests, which answers one at a time."""
     from aiohttp import web  # noqa: PLC0415
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 

@@ -70,7 +70,7 @@ class State:
 
     @property
     def left_s(self) -> float | None:
-        """How long the rest will take at this person's pace."""
+        """Return the seconds for the rest at this person's pace; None before the first answer."""
         return None if self.seconds is None else self.seconds * self.left
 
 
@@ -103,7 +103,7 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        """The experiment's."""
+        """Return the experiment's folder."""
         return self.questions.folder
 
     def next(self, tab: str) -> State:
@@ -158,7 +158,7 @@ class Session:
             return self._state(tab, first=place)
 
     def release(self, tab: str) -> None:
-        """Give up what a tab has claimed; its labels stay.
+        """Release what a tab has claimed; its labels stay.
 
         Raises:
             LogError: the folder cannot be written.
@@ -219,7 +219,7 @@ class Session:
         return _Known(labelled, skipped, placed, mine)
 
     def _needs(self, item: Item, known: _Known) -> bool:
-        """Whether this person is asked about an item."""
+        """Return whether this person is asked about an item."""
         people, who = known.labelled.get(item, set()), self.settings.who
         if who in people or who in known.skipped.get(item, set()):
             return False
@@ -227,7 +227,7 @@ class Session:
         return len(people) < (2 if is_shared else 1)
 
     def _passes(self, known: _Known, *, before: Place | None) -> list[LabelLine]:
-        """Lines for items that this draw asks about, too, and that are labelled already."""
+        """Return lines for items of this draw that are labelled already."""
         end = self.questions.draw.position[before.item] if before else len(self._asked)
         return [
             self._line("pass", place)
@@ -267,7 +267,7 @@ class Session:
         )
 
     def _is_taken(self, claims: Mapping[str, Claim], place: Place, tab: str) -> bool:
-        """Whether somebody else, or another tab, looks at an item.
+        """Return whether another person, or another tab, has an item open.
 
         What this person looked at in a server that is gone is free again.
         """

@@ -68,7 +68,7 @@ class TerminalForm:
                 return state_after
 
     def _act(self, word: str, question: Question, seconds: float) -> State | None:
-        """Do what a word asks for; None where the same item is still to be answered."""
+        """Do what a word asks for; return None if the same item still needs an answer."""
         choice = next((choice for choice in self._choices if choice.key == word), None)
         if choice or word == "c":
             value, reason = (choice.value, "") if choice else (None, CANNOT_TELL)
@@ -185,7 +185,7 @@ class TerminalForm:
         self.write(wrapped(printable(text), self.on, lead=lead))
 
     def _read(self, prompt: str) -> str | None:
-        """The next line, without blanks around it; None at the end of the input."""
+        """Read the next line, without blanks around it; None at the end of the input."""
         self.write(prompt)
         line = self.answers.readline()
         if not line:

@@ -195,7 +195,7 @@ def _dataset(options: GenerationOptions, config: Config | None) -> DatasetConfig
 
 
 def _out(dataset: DatasetConfig, folder: Path) -> Path:
-    """Where the arena.toml looks for queries, if it is for such as these."""
+    """Return the folder where the arena.toml looks for the queries of this corpus."""
     if dataset.queries is not None and dataset.queries.name == QUERIES:
         return dataset.queries.parent
     return folder / "queries"

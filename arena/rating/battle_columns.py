@@ -292,7 +292,7 @@ def battle_ids(tables: Sequence[BattleTable]) -> set[Any]:
 
 
 def refuse_self_battles(table: BattleTable, same: Mask) -> None:
-    """A model against itself cannot be in a log of ours, unless an alias made it so.
+    """Refuse a battle of a model against itself, unless an alias made the two names one.
 
     Raises:
         DataError: naming the first such line.

@@ -299,7 +299,7 @@ def _is_rounded(table: BattleTable) -> bool:
 def _cells(
     rows: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> tuple[dict[str, tuple[Any, ...]], int]:
-    """The columns that any of the rows has, None where a row lacks it; and the number of rows."""
+    """Return the columns of all rows, with None where a row lacks one; and the number of rows."""
     present = [n for n in names if n in REQUIRED or any(map(dict.__contains__, rows, repeat(n)))]
     try:
         cells = list(map(itemgetter(*present), rows))

@@ -349,7 +349,7 @@ def _is_battle(row: dict[str, Any]) -> bool:
 
 
 def _transposed(value: dict[str, Any]) -> list[Any] | None:
-    """The rows of a table that was written by columns, as pandas does; None if it was not."""
+    """Return the rows of a table written by columns, as pandas does; None if it is not one."""
     cells = list(value.values())
     if all(isinstance(each, dict) for each in cells) and cells:
         keys = list(cells[0])
@@ -379,7 +379,7 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
 
 
 def _element_line(path: Path, depth: int, place: int) -> int:
-    """The line on which an object of a list begins; its number, from 1, where it has no line.
+    """Return the line on which an object of a list begins; its number, from 1, if it has no line.
 
     Args:
         path: a JSON file.

@@ -197,7 +197,7 @@ def _pair(row: Row, models: Models, winner: object, rest: Cells) -> Cells:
 
 
 def _turned(battle: Cells) -> Cells:
-    """The same battle with the models in the other order; a winner by its role keeps its model."""
+    """Return the battle with the models swapped; a winner named by its role keeps its model."""
     other = {"model_a": "model_b", "model_b": "model_a"}
     winner = battle["winner"]
     turned = {"model_a": battle["model_b"], "model_b": battle["model_a"]}
@@ -205,7 +205,7 @@ def _turned(battle: Cells) -> Cells:
 
 
 def _games(columns: Columns) -> Shape | None:
-    """``games``, a list of verdicts on both orders; a baseline is shown first in the first."""
+    """Read ``games``, a list of verdicts on both orders; a baseline is shown first in the first."""
     column = next((name for name, words in columns.items() if words == ("games",)), None)
     if column is None:
         return None
@@ -267,7 +267,7 @@ def _game_scores(games: object, column: str) -> list[object]:
 
 
 def _paired_games(columns: Columns) -> Shape | None:
-    """``g1_winner`` and ``g2_winner``: both orders in one row, each winner by its role or name."""
+    """Read ``g1_winner`` and ``g2_winner``: both orders in a row, each winner by role or name."""
 
     def fits(stem: tuple[str, ...]) -> int | None:
         told = set(stem)
@@ -302,7 +302,7 @@ def _paired_games(columns: Columns) -> Shape | None:
 
 
 def _flags(columns: Columns) -> Shape | None:
-    """``winner_model_a``, ``winner_model_b`` and ``winner_tie``: 1 in the one that is true."""
+    """Read ``winner_model_a``, ``winner_model_b`` and ``winner_tie``: 1 in the true one."""
 
     def fits(stem: tuple[str, ...]) -> int | None:
         told = set(stem)
@@ -349,7 +349,7 @@ def _flag(row: Row, name: str) -> bool:
 
 
 def _scores(columns: Columns) -> Shape | None:
-    """``score_a`` and ``score_b``: the higher one wins."""
+    """Read ``score_a`` and ``score_b``: the higher one wins."""
 
     def fits(stem: tuple[str, ...]) -> int | None:
         told = set(stem)
@@ -376,7 +376,7 @@ def _scores(columns: Columns) -> Shape | None:
 
 
 def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
-    """Two columns of models, and one that tells the winner."""
+    """Read two columns of models, and one that tells the winner."""
     sided = find_models(columns)
     models = sided or find_baseline(columns)
     if models is None:
@@ -412,7 +412,7 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
 
 
 def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
-    """``chosen_model`` and ``rejected_model``, ``winner`` and ``loser``: both name models."""
+    """Read ``chosen_model`` and ``rejected_model``, ``winner`` and ``loser``: both name models."""
     more = MODEL | NAMED
     pairs = [
         (first, second, set(words) <= {best})

@@ -86,7 +86,7 @@ class Coder:
             self._indexes[name], self._codes[name] = index, []
 
     def add(self, name: str, cells: Iterable[Any] | None, count: int) -> None:
-        """Code the next ``count`` cells of a column; None stands for cells that are missing."""
+        """Add the next ``count`` cells of a column as codes; None stands for missing cells."""
         index = self._indexes[name]
         if cells is None:
             codes = np.full(count, index[None], np.int32)
@@ -121,7 +121,7 @@ def is_query_text(name: str) -> bool:
 
 
 def coded_columns(names: Iterable[str]) -> tuple[str, ...]:
-    """The columns, of those that a file has, that are read into codes."""
+    """Return those of a file's columns that are read into codes."""
     present = dict.fromkeys(names)
     own = present.keys() >= OWN
     others = (*OPTIONAL, *OWN_OPTIONAL) if own else (*OPTIONAL, *query_columns(present))
@@ -129,7 +129,7 @@ def coded_columns(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
-    """See that the required columns are there, once each.
+    """Check that the file has each required column exactly once.
 
     Raises:
         DataError: naming those that are missing or double, and those that there are.
@@ -147,7 +147,7 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
 
 
 def checked(table: BattleTable) -> BattleTable:
-    """The table, if it holds any battles; whatever column tells queries apart is its query_id.
+    """Return the table if it holds battles, with the column that tells queries apart as query_id.
 
     A text that was asked is known by the hash of its words, as `query_id_of` has it.
 
@@ -170,7 +170,7 @@ def checked(table: BattleTable) -> BattleTable:
 
 
 def hashable(cell: Any) -> Any:
-    """The cell, or its JSON where it is a list or an object."""
+    """Return the cell, or its JSON if it is a list or an object."""
     if isinstance(cell, list | dict):
         return orjson.dumps(cell, default=str, option=orjson.OPT_SORT_KEYS).decode()
     return cell

@@ -144,7 +144,7 @@ def sided(
 
 
 def _fits_model(stem: tuple[str, ...]) -> int | None:
-    """How well a column of these words, without its side, names a model."""
+    """Return how well a column of these words, without its side, names a model."""
     if not stem:
         return 30
     head, before = (stem[-2:-1], stem[:-2]) if stem[-1] in NAMED else (stem[-1:], stem[:-1])

@@ -64,7 +64,7 @@ def shortfall(
 
 
 def _bound(fit: Fit, *, n_at_start: int, level: float) -> Floats:
-    """How much of each difference of two ratings may be chance, at all looks, logits, (m, m)."""
+    """Return how much of each rating difference may be chance, at all looks, logits, (m, m)."""
     queries = fit.difference_df + 1
     each = 1 - 2 * (1 - level) / (n_at_start - 1)
     se = fit.difference_se.copy()

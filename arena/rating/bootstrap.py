@@ -144,7 +144,7 @@ def _refit(draws: _Tables, centre: Floats, layout: Parameters, fit: Fit) -> Floa
 
 
 def _gradient(draws: _Tables, active: Ints, beta: Floats, layout: Parameters) -> Floats:
-    """Of the log-likelihood of the active draws, (active, size), without priors."""
+    """Return the gradient of the active draws' log-likelihood, (active, size), without priors."""
     m = layout.n_models
     half = beta.astype(np.float32) / 2  # σ(d) = (1 + tanh(d/2)) / 2, and tanh is the fast one
     theta = half[:, :m]

@@ -32,11 +32,11 @@ class BradleyTerry:
 
     @property
     def tie_start(self) -> float | None:
-        """There is no tie parameter."""
+        """Return None, because the model has no tie parameter."""
         return None
 
     def slopes(self, margin: Floats, eta: float) -> Derivatives:  # noqa: ARG002
-        """Of Σ points·d − battles·ln(1 + eᵈ)."""
+        """Return the derivatives of Σ points·d − battles·ln(1 + eᵈ)."""
         expected = sigmoid(margin)
         return Derivatives(
             value=float(np.sum(self.points * margin - self.battles * np.logaddexp(0, margin))),
@@ -82,6 +82,6 @@ def to_elo(theta: Floats, *, mean: float = 1500.0) -> Floats:
 
 
 def sigmoid(x: Floats) -> Floats:
-    """1 / (1 + e^−x), without overflow."""
+    """Return 1 / (1 + e^−x), without overflow."""
     out: Floats = 0.5 * (1 + np.tanh(x / 2))
     return out

@@ -37,12 +37,12 @@ class Comparisons:
 
     @property
     def n_layers(self) -> int:
-        """1, or 2 where the second holds the battles of which no list was shown first."""
+        """Return 1, or 2 if the second layer holds the battles without a list shown first."""
         return 1 if self.placed is None or self.placed.all() else 2
 
     @property
     def pair(self) -> Ints:
-        """The code of each battle's ordered pair: first * n_models + second; layers by m²."""
+        """Return the code of a battle's ordered pair: first * n_models + second, layers by m²."""
         m = self.n_models
         first, second = (np.asarray(side, dtype=np.intp) for side in (self.first, self.second))
         pair = first * m + second
@@ -158,12 +158,12 @@ def count(comparisons: Comparisons) -> Counts:
 
 
 def mean_one(weight: Floats | None) -> Floats | None:
-    """Weights scaled to a mean of 1, so that priors weigh the same whatever their unit."""
+    """Scale weights to a mean of 1, so that priors have the same effect in any unit."""
     return None if weight is None else np.asarray(weight / weight.mean(), dtype=np.float64)
 
 
 def tally(code: Ints, weight: Floats | None, size: int) -> Floats:
-    """Total weight per code from 0 to size - 1; how many there are of each without weights."""
+    """Return the total weight per code from 0 to size - 1; the number of each without weights."""
     return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
 
 

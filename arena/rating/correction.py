@@ -158,7 +158,7 @@ def _table(
     settings: RatingSettings,
     weight: Floats | None,
 ) -> _Table:
-    """Both orders and repeats of a pair on a query become one entry, as people see it once."""
+    """Return one entry for both orders and repeats of a pair on a query, as people see it once."""
     rows, m = comparisons_of(battles, models, weight), len(models)
     score, first, second = np.asarray(rows.score), rows.first, rows.second
     if fit.position_fitted:
@@ -203,7 +203,7 @@ def _names(battles: Battles, clusters: Ints) -> tuple[tuple[str, str], ...]:
 
 
 def _with_labels(table: _Table, people: PeoplesLabels) -> tuple[LabelledBattles, int]:
-    """The entries with people's answers, and how many there are."""
+    """Return the entries with people's answers, and how many there are."""
     m, labelled = len(table.models), table.labelled
     model = {name: code for code, name in enumerate(table.models)}
     query = {name: code for code, name in enumerate(table.names)}
@@ -288,7 +288,7 @@ class _DatasetDocuments:
 
 
 def _documents(table: _Table, people: PeoplesLabels) -> Iterator[_DatasetDocuments]:
-    """The documents of each data set, with what is known of them."""
+    """Yield the documents of each data set, with their labels and grades."""
     for dataset in dict.fromkeys(dataset for dataset, _ in table.names):
         lists = {m: people.lists.get(dataset, {}).get(m, {}) for m in table.models}
         columns = np.array([code for code, m in enumerate(table.models) if lists[m]], np.intp)
@@ -311,7 +311,7 @@ def _documents(table: _Table, people: PeoplesLabels) -> Iterator[_DatasetDocumen
 
 
 def _points(labelled: LabelledBattles) -> Floats:
-    """Mean of score − ½ of each model on each query, (n_queries, m)."""
+    """Return the mean of score − ½ of each model on each query, (n_queries, m)."""
     n, m = labelled.shape
     won = replace(labelled, weight=None).scores(labelled.judge - 0.5)
     played = sum(
@@ -325,7 +325,7 @@ def _points(labelled: LabelledBattles) -> Floats:
 def _spread(
     parts: list[Floats], documents: list[_DatasetDocuments], shape: tuple[int, int]
 ) -> Floats:
-    """Rows of data sets put at their queries, and columns at their models, of the table."""
+    """Put rows of data sets at their queries, and columns at their models, of the table."""
     out = np.zeros(shape)
     for part, own in zip(parts, documents, strict=True):
         out[np.ix_(own.queries, own.columns)] = part
@@ -344,7 +344,7 @@ def _shares(documents: list[_DatasetDocuments], shape: tuple[int, int]) -> Float
 def _label_noise(
     estimates: list[GradeEstimate], documents: list[_DatasetDocuments], m: int
 ) -> Floats:
-    """The part of the covariance of the mean DCG that comes from sampling documents, (m, m)."""
+    """Return the covariance of the mean DCG that comes from sampling documents, (m, m)."""
     noise = np.zeros((m, m))
     for estimate, own in zip(estimates, documents, strict=True):
         noise[np.ix_(own.columns, own.columns)] += estimate.label_part
@@ -354,7 +354,7 @@ def _label_noise(
 def _spread_factor(
     theta: Floats, covariance: Floats, moves: Floats, stratum: Ints | None
 ) -> float | None:
-    """Logits for a unit of DCG that give people's DCG the spread of the judge's ratings.
+    """Return logits for a unit of DCG that give people's DCG the spread of the judge's ratings.
 
     From both spreads that of chance is taken away. None where nothing is left of one.
     """
@@ -406,7 +406,7 @@ def _told(
 
 
 def _with_estimate(rated: Rated, found: _Found, settings: RatingSettings) -> Rated:
-    """The table with the corrected ratings, ranked by them, and as sure as their covariance is."""
+    """Return the table with the corrected ratings, their ranks and their covariance."""
     estimate = found.estimate
     m = len(estimate.theta)
     variance = of_matrix(estimate.covariance)

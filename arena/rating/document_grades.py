@@ -40,7 +40,7 @@ class GradedDocuments:
 
     @property
     def asked(self) -> Floats:
-        """Labels of each query, (n_queries,)."""
+        """Return the labels of each query, (n_queries,)."""
         n = len(self.weights.query_ids)
         return np.bincount(self.weights.query[self.labelled], minlength=n).astype(np.float64)
 
@@ -57,13 +57,13 @@ class GradeEstimate:
 
     @property
     def mean(self) -> Floats:
-        """Mean over queries, (m,)."""
+        """Return the mean over queries, (m,)."""
         mean: Floats = self.by_query.mean(axis=0)
         return mean
 
     @property
     def covariance(self) -> Floats:
-        """Of the mean, clustered by query, (m, m)."""
+        """Return the covariance of the mean, clustered by query, (m, m)."""
         return meat(self.by_query) / len(self.by_query) ** 2
 
 
@@ -169,7 +169,7 @@ def implied_gains(weights: DocumentWeights, points: Floats) -> Floats:
 
 
 def _line(x: Floats, y: Floats, weight: Floats) -> tuple[float, float]:
-    """Weighted least squares of y = α + β x."""
+    """Fit y = α + β x by weighted least squares."""
     design = np.stack([np.ones_like(x), x], axis=1)
     normal = design.T @ (design * weight[:, None]) + _RIDGE * np.eye(2)
     intercept, slope = np.linalg.solve(normal, design.T @ (weight * y)).tolist()

@@ -33,7 +33,7 @@ class DocumentWeights:
 
     @property
     def size(self) -> Floats:
-        """|A_u| of each document, (n,): the length of its weights less their mean over models.
+        """Return the length |A_u| of each document's weights less their mean over models, (n,).
 
         0 for a document that all lists hold at the same rank.
         """
@@ -48,7 +48,7 @@ class DocumentWeights:
         return size
 
     def by_query(self, value: Floats) -> Floats:
-        """Σ A_u value_u over the documents of each query, (n_queries, n_models).
+        """Return Σ A_u value_u over the documents of each query, (n_queries, n_models).
 
         Args:
             value: of each document, (n,).
@@ -60,7 +60,7 @@ class DocumentWeights:
         return centred
 
     def outer(self, value: Floats) -> Floats:
-        """Σ value_u A_u A_uᵀ over all documents, (n_models, n_models).
+        """Return Σ value_u A_u A_uᵀ over all documents, (n_models, n_models).
 
         Args:
             value: of each document, (n,).

@@ -67,7 +67,7 @@ class Gathering:
     _doubt: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin with nothing."""
+        """Start with nothing."""
         self._wider, self._drawn, self._expected, self._doubt = np.zeros((4, self.size, self.size))
 
     def add(self, covariance: Floats, expected: Floats, effective: Floats, n_queries: int) -> None:
@@ -135,7 +135,7 @@ def informations(rows: Rows, layout: Parameters, cells: Floats) -> Iterator[Floa
 def effective_queries(
     information: Iterator[Floats], bread: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Of each comparison: its variance by design, its effective queries; and Σ information.
+    """Return each comparison's variance by design, its effective queries, and Σ information.
 
     With e_q = Σ w² p(1−p)(xᵀA c)² over the battles of query q, what the query would add to the
     variance of comparison c if verdicts were independent, these are (Σ e_q)² / Σ e_q² (Kish 1965,

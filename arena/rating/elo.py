@@ -89,12 +89,12 @@ class Elo:
 
     @property
     def ratings(self) -> Mapping[str, float]:
-        """Model → rating, in the order of first appearance; a live view."""
+        """Return model → rating, in the order of first appearance; a live view."""
         return MappingProxyType(self._ratings)
 
     @property
     def records(self) -> Mapping[str, Record]:
-        """Model → wins, losses and ties."""
+        """Return model → wins, losses and ties."""
         return {model: Record(*tally) for model, tally in self._tallies.items()}
 
     def update(self, model_a: str, model_b: str, winner: Winner) -> None:
@@ -122,7 +122,7 @@ class Elo:
 
 
 def elo_ratings(battles: Battles, settings: EloSettings | None = None) -> NDArray[np.float64]:
-    """Replay the battles, in their order, as one sequence.
+    """Play the battles, in their order, as one sequence.
 
     Args:
         battles: usually those of one data set, ``battles.only(dataset)``.
@@ -221,7 +221,7 @@ def head_to_head(battles: Battles) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def _change(ours: float, theirs: float, score: float, k_factor: float) -> float:
-    """What model_a gains and model_b loses: R += K(S − E), E = 1/(1 + 10^((R_b − R_a)/400))."""
+    """Return what model_a gains and model_b loses: K(S − E), E = 1/(1 + 10^((R_b − R_a)/400))."""
     return k_factor * (score - 1.0 / (1.0 + math.exp((theirs - ours) * _LOGITS_PER_POINT)))
 
 

@@ -57,7 +57,7 @@ class Fit:
 
     @property
     def effective_queries(self) -> Floats:
-        """How many queries a model's differences from others rest on, the median of them, (m,)."""
+        """Return the queries behind a model's differences from others, the median of them, (m,)."""
         m = len(self.theta)
         others = self.difference_df[~np.eye(m, dtype=bool)].reshape(m, m - 1)
         effective: Floats = np.median(others, axis=1) + 1

@@ -22,13 +22,13 @@ from arena.rating.fit import Fit
 
 
 def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Pointwise confidence intervals of theta: lower and upper, logits, (m,) each."""
+    """Return pointwise confidence intervals of theta: lower and upper, logits, (m,) each."""
     half = _reach(fit, level)[: len(fit.theta)] * fit.standard_error
     return fit.theta - half, fit.theta + half
 
 
 def position_interval(fit: Fit, *, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the first-position advantage γ, logits; (0, 0) if not fitted."""
+    """Return the confidence interval of the advantage γ, logits; (0, 0) if it is not fitted."""
     half = float(_reach(fit, level)[-1]) * fit.position_se
     return fit.position - half, fit.position + half
 
@@ -85,7 +85,7 @@ def from_sandwich(fit: Fit, *, level: float) -> Certainty:
 
 
 def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
-    """By Bayesian bootstrap draws of theta, (n, m).
+    """Return the certainty by Bayesian bootstrap draws of theta, (n, m).
 
     Draws of few queries spread too little, and normal ones would want Student's t: so what each
     percentile is away from the mean draw is stretched by the ratio of the two (after Hesterberg
@@ -145,7 +145,7 @@ def _surely_better(fit: Fit, beyond: Floats, level: float) -> tuple[NDArray[np.b
 
 
 def _student_share(above: Floats, n: int, widening: Floats, df: Floats) -> Floats:
-    """From counts of n normal draws above 0, (m, m), rows before columns, to P(better)."""
+    """Convert counts of n normal draws above 0, (m, m), rows before columns, to P(better)."""
     p_better = np.full(above.shape, 0.5)
     pairs = np.triu_indices(len(above), 1)
     # Not one of n draws means fewer than one in n, not never.
@@ -222,7 +222,7 @@ FIRST_LOOK: Final = 20
 
 
 def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
-    """Half-width of the confidence sequence after so many queries, in standard errors.
+    """Return the half-width of the confidence sequence after so many queries, in standard errors.
 
     √(2(tρ²+1)/(tρ²) · ln(√(tρ²+1)/α)) for t queries, with ρ chosen so that it is narrowest at
     `TIGHTEST_AT` (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Theorem 2.2 and Eq. 24,
@@ -253,7 +253,7 @@ def all_separated(fit: Fit, *, level: float = 0.95) -> bool:
 
 
 def sequence_half_widths(fit: Fit, *, level: float = 0.95) -> Floats:
-    """Half-widths of all ratings, at all moments and for all models at once; logits, (m,)."""
+    """Return half-widths of all ratings, valid at all moments and for all models; logits, (m,)."""
     level = 1 - (1 - level) / len(fit.theta)
     halves: Floats = sequence_width(fit.rating_df + 1, level=level) * fit.standard_error
     return halves

@@ -116,7 +116,7 @@ def build_leaderboard(
 
 
 def as_rated(verdicts: Battles, settings: RatingSettings) -> Battles:
-    """The verdicts as the settings let them count: with or without probabilities, or combined."""
+    """Return the verdicts as the settings count them: with probabilities or not, or combined."""
     if settings.soft == "never" or settings.method != "bt":
         verdicts = replace(verdicts, probs=None)
     battles = combine(verdicts, settings.judges)

@@ -46,7 +46,7 @@ _FACTS = tuple(fact.name for fact in fields(ModelFacts))
 
 
 def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
-    """The leaderboard as ``arena rate --json`` prints it; None where a figure is not known."""
+    """Return the leaderboard as ``arena rate --json`` prints it; None for an unknown figure."""
     advantage = leaderboard.position_advantage
     settings = asdict(leaderboard.settings)
     corrected = {} if leaderboard.correction is None else {"correction": leaderboard.correction}

@@ -32,7 +32,7 @@ _HOPELESS = 100
 
 
 def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
-    """How much was judged, by whom, what the first place is worth, and how much separates."""
+    """Yield how much was judged, by whom, the first place's advantage, and how much separates."""
     counts = [
         count(leaderboard.battles, "battle"),
         count(leaderboard.ties, "tie"),
@@ -63,7 +63,7 @@ def summary_lines(leaderboard: Leaderboard) -> Iterator[str]:
 
 
 def correction_lines(correction: Correction) -> Iterator[str]:
-    """What people's labels corrected, how far the judge is off, and what more labels would do."""
+    """Yield what people's labels corrected, the judge's error, and the effect of more labels."""
     labels = f"{count(correction.labels, 'label')} of {correction.unit}s"
     who = count(correction.people, "person", "people")
     yield (
@@ -112,13 +112,13 @@ def _halving(correction: Correction) -> str:
 
 
 def with_half_width(advantage: PositionAdvantage) -> str:
-    """Such as +16 ±12."""
+    """Format an advantage with its half-width, such as +16 ±12."""
     half = (advantage.upper - advantage.lower) / 2
     return f"{round(advantage.elo):+d} ±{half:.0f}"
 
 
 def separation_lines(leaderboard: Leaderboard) -> Iterator[str]:
-    """Who else may be the best, and about what it would take to separate the first neighbours."""
+    """Yield which models may be the best, and about what would separate the first neighbours."""
     tied = leaderboard.tied_with_first
     if len(tied) > 1:
         yield f"* ranks include 1: cannot be told from the best yet ({count(len(tied), 'model')})"
@@ -160,13 +160,13 @@ def _share(query_share: float) -> str:
 
 
 def _rounded(number: int) -> int:
-    """To two figures: the estimate is no better than that."""
+    """Round to two figures: the estimate has no more."""
     step = 10 ** max(len(str(number)) - 2, 0)
     return int(round(number / step) * step)
 
 
 def describe_moves(before: Leaderboard, after: Leaderboard) -> list[str]:
-    """Lines that say who joined or left, and the largest move of a rating; none if none moved.
+    """Return lines on who joined or left, and the largest change of a rating; none if none changed.
 
     A move is set against the interval that the rating had: within it, nothing new was learnt.
     """
@@ -230,7 +230,7 @@ def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
 
 
 def thin_notes(rows: Sequence[Row], battles: Battles) -> Iterator[str]:
-    """Where ratings rest on fewer queries than the log holds: small data sets, late models."""
+    """Yield where ratings rest on fewer queries than the log has: small data sets, late models."""
     effective = {row.model: row.effective_queries for row in rows}
     known = {model: n for model, n in effective.items() if n is not None}
     total = battles.n_queries
@@ -277,7 +277,7 @@ def _listed(numbers: Mapping[str, float]) -> str:
 
 
 def soft_note(battles: Battles) -> str:
-    """In how many battles probabilities are rated."""
+    """Return in how many battles probabilities are rated."""
     soft = int(np.count_nonzero(known_probs(battles)))
     return (
         f"ratings use the judge's probabilities in {soft:,} of {len(battles):,} battles "
@@ -286,7 +286,7 @@ def soft_note(battles: Battles) -> str:
 
 
 def coverage_notes(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
-    """Where the overall means of some models are over other data sets than those of others."""
+    """Yield where some models' overall means are over other data sets than those of others."""
     yield from _coverage("Elo", {name: {r.model for r in rows} for name, rows in tables.items()})
     metrics = {n: {r.model for r in rows if r.metrics} for n, rows in tables.items()}
     yield from _coverage("nDCG and recall", metrics)

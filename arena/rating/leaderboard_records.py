@@ -34,7 +34,7 @@ class RatingSettings:
     judges: JudgeRule = "majority"  #: how the verdicts of a panel make one battle
 
     def check(self) -> None:
-        """See that the settings make sense, and make it together.
+        """Check that the settings make sense, alone and together.
 
         Raises:
             UsageError: naming the first that does not.
@@ -213,7 +213,7 @@ class Leaderboard:
 
     @property
     def tied_with_first(self) -> tuple[str, ...]:
-        """Models that may be the best: their rank intervals hold 1; empty without intervals."""
+        """Return the models whose rank interval holds 1; empty without intervals."""
         return tuple(row.model for row in self.overall if row.rank_lower == 1)
 
 
@@ -276,7 +276,7 @@ def figures_of(stats: RetrievalStats) -> RetrievalFigures:
 
 
 def joined(parts: Sequence[RetrievalFigures | None]) -> RetrievalFigures | None:
-    """One model's figures on all data sets; a sum or rate is only known where every part is."""
+    """Return one model's figures on all data sets; a sum or rate is known if every part is."""
     figures = [part for part in parts if part is not None]
     if not figures or len(figures) != len(parts):
         return None

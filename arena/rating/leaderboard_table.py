@@ -58,7 +58,7 @@ def render_leaderboard(
     encoding: str = "utf-8",
     shown: Shown | None = None,
 ) -> str:
-    """The overall table, the ratings per data set, what would separate neighbours, and the notes.
+    """Render the overall table, the ratings per data set, the battles that it lacks, and the notes.
 
     Args:
         leaderboard: what to show.
@@ -216,7 +216,7 @@ _COLUMNS = (
 def matrices(
     leaderboard: Leaderboard, on: Screen, *, default_width: int
 ) -> Iterator[tuple[str, Table]]:
-    """Wins/losses/ties of row against column, and how sure the row is to be better, in percent."""
+    """Yield wins/losses/ties of row against column, and P(row is better) in percent."""
     both = [side for pair in leaderboard.pairs for side in (pair, _turned(pair))]
     yield (
         "wins/losses/ties of row against column",

@@ -46,7 +46,7 @@ class OutcomeRule(Protocol):
     def row_scores(
         self, pair: Ints, score: Floats, margin: Floats, eta: float
     ) -> tuple[Floats, Floats | None]:
-        """∂ℓ/∂d and ∂ℓ/∂η of each single battle, unweighted, (n,); None without η."""
+        """Return ∂ℓ/∂d and ∂ℓ/∂η of each single battle, unweighted, (n,); None without η."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,14 @@ class Parameters:
         return diagonal
 
     def gradient(self, slopes: Derivatives) -> Floats:
-        """Of the log-likelihood without priors, (size,)."""
+        """Return the gradient of the log-likelihood without priors, (size,)."""
         parts = [self.along(slopes.margin)]
         if self.tie:
             parts.append(np.array([slopes.tie]))
         return np.concatenate(parts)
 
     def along(self, cells: Floats) -> Floats:
-        """Σ value · x over cells, x the direction of the cell's margin in (θ, γ)."""
+        """Return Σ value · x over cells, x the direction of the cell's margin in (θ, γ)."""
         both = cells.sum(axis=0)
         parts = [both.sum(axis=1) - both.sum(axis=0)]
         if self.position:
@@ -105,7 +105,7 @@ class Parameters:
         return np.concatenate(parts)
 
     def information(self, cells: Floats) -> Floats:
-        """Σ value · x xᵀ over cells, of θ and γ alone; any axes may stand before the cells'."""
+        """Return Σ value · x xᵀ over cells, of θ and γ alone; other axes may precede the cells'."""
         m, both = self.n_models, cells.sum(axis=-3)
         out = np.zeros((*both.shape[:-2], m + self.position, m + self.position))
         out[..., :m, :m] = -(both + both.swapaxes(-1, -2))
@@ -118,7 +118,7 @@ class Parameters:
         return out
 
     def hessian(self, slopes: Derivatives) -> Floats:
-        """Of the negative log-likelihood without priors, (size, size)."""
+        """Return the Hessian of the negative log-likelihood without priors, (size, size)."""
         out = np.zeros((self.size, self.size))
         s = self.n_models + self.position
         out[:s, :s] = self.information(slopes.curvature)
@@ -133,7 +133,7 @@ class Parameters:
 def maximise(
     rule: OutcomeRule, layout: Parameters, *, centre: Floats | float = 0.0
 ) -> tuple[Floats, Derivatives]:
-    """Newton's method with step halving from θ = 0: the parameters and the slopes there.
+    """Maximise by Newton's method with step halving from θ = 0; return parameters and derivatives.
 
     ``centre`` is the mean of the priors, (size,) or 0.
 

@@ -91,7 +91,7 @@ def combine(battles: Battles, rule: JudgeRule) -> Battles:
 
 
 def first_scores(battles: Battles) -> NDArray[np.float64]:
-    """What the model shown first scores: P(first) + P(tie)/2 where known, else 1, ½ or 0.
+    """Return the score of the model shown first: P(first) + P(tie)/2 if known, else 1, ½ or 0.
 
     Raises:
         UsageError: probabilities that do not sum to 1.

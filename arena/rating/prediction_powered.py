@@ -64,12 +64,12 @@ class LabelledBattles:
 
     @property
     def answers(self) -> Floats:
-        """People's score of the first where they answered, else the judge's, (n,)."""
+        """Return people's score of the first where they answered, else the judge's, (n,)."""
         return np.where(self.inverse > 0, self.people, self.judge)
 
     @property
     def asked(self) -> Floats:
-        """Labels of each query that a draw decided, (n_queries,); certain ones do not count."""
+        """Return the labels of each query that a draw decided, (n_queries,)."""
         drawn = self.inverse > 0
         if self.certain is not None:
             drawn &= ~self.certain
@@ -77,12 +77,12 @@ class LabelledBattles:
         return n_labels.astype(np.float64)
 
     def scores(self, value: Floats) -> Floats:
-        """Σ weight · value · x of each query, (n_queries, n_models)."""
+        """Return Σ weight · value · x of each query, (n_queries, n_models)."""
         weighed = self.weighed(value)
         return per_query(weighed, self.first, self.second, self.query, self.shape)
 
     def weighed(self, value: Floats) -> Floats:
-        """Times the weight of each battle, (n,)."""
+        """Return values times the weight of each battle, (n,)."""
         return value if self.weight is None else value * self.weight
 
     def only(self, rows: Ints) -> LabelledBattles:
@@ -94,11 +94,11 @@ class LabelledBattles:
         return replace(self, **taken, query=np.zeros(len(rows), np.intp), weight=None, certain=None)
 
     def expected(self, theta: Floats) -> Floats:
-        """P(first wins) of each battle."""
+        """Return P(first wins) of each battle."""
         return sigmoid(theta[self.first] - theta[self.second])
 
     def bread(self, weight: Floats, p: Floats) -> Floats:
-        """H⁺, the inverse of Σ weight p(1−p) x xᵀ over ratings of mean 0, (m, m)."""
+        """Return H⁺, the inverse of Σ weight p(1−p) x xᵀ over ratings of mean 0, (m, m)."""
         value = weight * p * (1 - p)
         hessian = self.outer(self.weighed(value))
         hessian += self.prior * np.eye(self.n_models)
@@ -108,7 +108,7 @@ class LabelledBattles:
         return inverse
 
     def outer(self, value: Floats) -> Floats:
-        """Σ value · x xᵀ over all battles, (m, m)."""
+        """Return Σ value · x xᵀ over all battles, (m, m)."""
         m = self.n_models
         cells = np.bincount(self.first * m + self.second, value, m * m).reshape(m, m)
         both = cells + cells.T
@@ -243,7 +243,7 @@ def _people_alone_decide(battles: LabelledBattles, start: Floats) -> bool:
 
 
 def _best_weights(a: Floats, b: Floats, stratum: Ints | None) -> tuple[float, Floats]:
-    """λ* = −tr Cov(a, b) / tr Cov(b) within 0 and 1; and for each query the λ* of all others."""
+    """Return λ* = −tr Cov(a, b) / tr Cov(b) within 0 and 1; and per query the λ* of all others."""
     a, b = _centred(a, stratum), _centred(b, stratum)
     together, alone = -(a * b).sum(axis=1), (b * b).sum(axis=1)
     over, under = together.sum(), alone.sum()
@@ -295,7 +295,7 @@ def _between(matrix: Floats, sides: Floats) -> Floats:
 
 
 def _centred(scores: Floats, stratum: Ints | None) -> Floats:
-    """Less the mean of their data set."""
+    """Return scores less the mean of their data set."""
     if stratum is None:
         centred: Floats = scores - scores.mean(axis=0)
         return centred
@@ -305,7 +305,7 @@ def _centred(scores: Floats, stratum: Ints | None) -> Floats:
 
 
 def _sampling(battles: LabelledBattles, residual: Floats) -> Floats:
-    """Σ (1−π)/π² e² x xᵀ over the labelled: what drawing a sample adds to the meat, (m, m)."""
+    """Return Σ (1−π)/π² e² x xᵀ over the labelled: what sampling adds to the meat, (m, m)."""
     value = battles.inverse * np.maximum(battles.inverse - 1, 0) * residual**2
     return battles.outer(value if battles.weight is None else value * battles.weight**2)
 
@@ -313,7 +313,7 @@ def _sampling(battles: LabelledBattles, residual: Floats) -> Floats:
 def _solve(
     battles: LabelledBattles, weight: Floats, points: Floats, theta: Floats
 ) -> Floats | None:
-    """Newton's method for a weighted fit; points may lie outside 0 to weight. None: no solution."""
+    """Solve a weighted fit by Newton's method, for any points; return None without a solution."""
     if not battles.connects(weight):
         return None
     farthest = _FARTHEST + np.abs(theta).max()

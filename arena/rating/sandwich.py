@@ -40,7 +40,7 @@ class Covariances:
 def sandwich(
     comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Parameters, beta: Floats
 ) -> Covariances:
-    """Covariance of all parameters, clustered by query.
+    """Return the covariance of all parameters, clustered by query.
 
     V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_q g_q g_qᵀ over the score vectors
     g_q of the queries, less the mean score of their data set (Liang and Zeger 1986,
@@ -104,7 +104,7 @@ def _gather(datasets: Iterator[Rows], layout: Parameters, own: Floats, bread: Fl
 def row_scores(
     comparisons: Comparisons, counts: Counts, rule: OutcomeRule, layout: Parameters, beta: Floats
 ) -> tuple[Floats, Floats | None]:
-    """∂ℓ/∂d and ∂ℓ/∂η of each battle, times its weight, (n,); None without η."""
+    """Return ∂ℓ/∂d and ∂ℓ/∂η of each battle, times its weight, (n,); None without η."""
     margins, eta = layout.margins(beta), layout.eta(beta)
     margin, tie = rule.row_scores(counts.pair, comparisons.score, margins, eta)
     if counts.weight is None:
@@ -113,7 +113,7 @@ def row_scores(
 
 
 def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | None) -> Floats:
-    """Σ g gᵀ over single battles, (size, size).
+    """Return Σ g gᵀ over single battles, (size, size).
 
     A battle's g is a number times e_first − e_second, so the sum has the form of a Hessian.
     """
@@ -143,7 +143,7 @@ def _guarded(
 
 
 def score_outer(rows: Rows, layout: Parameters) -> tuple[Floats, Floats]:
-    """Σ_q (g_q − ḡ)(g_q − ḡ)ᵀ, and the number of queries that touch each parameter.
+    """Return Σ_q (g_q − ḡ)(g_q − ḡ)ᵀ, and the number of queries that touch each parameter.
 
     ḡ is the mean over the queries of the data set: nothing for a single one.
     """
@@ -196,7 +196,7 @@ def _by_dataset(
 
 
 def _blocks(rows: Rows, n_models: int) -> Iterator[tuple[slice | Ints, Ints, int]]:
-    """Places of the battles of some queries, their queries counted from 0, how many queries."""
+    """Yield the places of some queries' battles, their queries from 0, and how many queries."""
     size = max(_BLOCK_CELLS // n_models, 1)
     if rows.n_queries <= size:
         yield slice(None), rows.query, rows.n_queries

@@ -38,7 +38,7 @@ class Davidson:
         return 0.0
 
     def slopes(self, margin: Floats, eta: float) -> Derivatives:
-        """Of Σ (W − L)d/2 + Tη − N ln Z, Z = e^(d/2) + e^(−d/2) + ν."""
+        """Return the derivatives of Σ (W − L)d/2 + Tη − N ln Z, Z = e^(d/2) + e^(−d/2) + ν."""
         wins, ties, losses = self.outcomes.wins, self.outcomes.ties, self.outcomes.losses
         battles = wins + ties + losses
         log_z = np.logaddexp(np.logaddexp(margin / 2, -margin / 2), eta)

@@ -86,14 +86,14 @@ class Program:
         return CommandError(f"{self._name}: {what}; {remedy}{said}")
 
     async def finish(self) -> None:
-        """Let it end; if it has answered all and then fails, log its complaint."""
+        """Close it; if it has answered all and then fails, log its complaint."""
         self.close()
         ended = await self._end()
         if self._process.returncode:
             _log.warning("%s", self.failure(ended, "all of its answers are kept"))
 
     async def kill(self) -> None:
-        """Kill it and all processes that it has started, at once."""
+        """Stop it and all processes that it has started, at once."""
         # Its own group: a shell script's children would live on, and hold the pipes.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -36,7 +36,7 @@ VERSION: Final = "data/version.js"
 
 
 def _silent(_: str) -> None:
-    """Ignore the message."""
+    """Drop the message."""
 
 
 def build_site(

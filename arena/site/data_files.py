@@ -202,7 +202,7 @@ def _recode(names: Sequence[str], into: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _cells(column: NDArray[Any]) -> list[Any]:
-    """Plain numbers; no figure of a battle is negative, so `UNKNOWN` is null."""
+    """Return plain numbers; no figure of a battle is negative, so `UNKNOWN` is null."""
     return [None if cell == UNKNOWN else cell for cell in column.tolist()]
 
 

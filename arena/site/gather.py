@@ -137,7 +137,7 @@ def _newest_change(folder: Folder) -> int:
 
 
 def _leaderboard(path: Path, log: Log) -> Leaderboard:
-    """The current one; where it was made with other names for the models, one with the log's."""
+    """Return the current leaderboard, or a new one if the current one has other model names."""
     leaderboard = current_leaderboard(path)
     if all(row.model in log.battles.models for row in leaderboard.overall):
         return leaderboard
@@ -154,7 +154,7 @@ def _audit(path: Path) -> Audit | str:
 
 
 def _without_folder(noted: Noted, path: Path) -> Noted:
-    """The same with notes that name files, not where on somebody's disk these are."""
+    """Return the same with notes that name files without their folder."""
     folder = path if path.is_dir() else path.parent
     return replace(noted, notes=tuple(note.replace(f"{folder}/", "") for note in noted.notes))
 

@@ -111,7 +111,7 @@ def _quantiles(samples: Floats, count: int) -> Floats:
 
 
 def _histogram(samples: Floats) -> dict[str, list[float]]:
-    """Counts in bins of the same width; of the same ratio where a few samples are far from all."""
+    """Count samples in bins of equal width, or of equal ratio if a few samples are far from all."""
     n_bins = min(_BINS, len(samples))
     least, median, most = samples[0], np.median(samples), samples[-1]
     far = least > 0 and most > _FAR * median

@@ -64,7 +64,7 @@ class LineFile:
             self._unwritten = self._unwritten[n_bytes:]
 
     def sync(self) -> None:
-        """Bring what was written to the disk.
+        """Flush to the disk what was written.
 
         Raises:
             LogError: the disk does not take it.
@@ -84,7 +84,7 @@ class LineFile:
 
 
 def sync_names(folder: Path) -> None:
-    """Bring to the disk which files a folder has; a new file's lines are lost without its name.
+    """Flush the names of a folder's files; without its name a new file's lines are lost.
 
     Raises:
         LogError: the disk does not take it.

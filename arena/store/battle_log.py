@@ -142,7 +142,7 @@ class BattleLog:
         self._write("failures", failure)
 
     def flush(self) -> None:
-        """Bring everything written so far to the disk.
+        """Write everything so far to the disk.
 
         Raises:
             LogError: the disk does not take it.

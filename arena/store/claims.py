@@ -37,7 +37,7 @@ class Claims:
         self._usd[judge] = usd
 
     def put(self, judge: str, usd: float) -> None:
-        """Claim so much for a judge, in the place of what was claimed before.
+        """Set the claim of a judge, in place of its earlier one.
 
         Raises:
             LogError: it cannot be written, so nothing may be sent.
@@ -55,7 +55,7 @@ class Claims:
             raise unwritable(self._path, error) from None
 
     def close(self, *, settled: bool) -> None:
-        """Let go of the file, and remove it if the log says by itself what was spent."""
+        """Close the file, and remove it if the log holds what was spent."""
         if self._file is not None:
             self._file.close()
             self._file = None

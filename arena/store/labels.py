@@ -186,7 +186,7 @@ def append_labels(folder: Path, lines: Sequence[LabelLine]) -> None:
 
 
 def _probabilities(lines: Sequence[LabelLine]) -> dict[Item, float]:
-    """Item → the highest probability with which a draw asks about it."""
+    """Return item → the highest probability with which a draw asks about it."""
     tau: dict[str, float] = {}
     for line in lines:
         if line.draw is not None:
@@ -213,7 +213,7 @@ def _item(line: Label | LabelLine) -> Item:
 
 
 def _row(line: LabelLine) -> dict[str, Any]:
-    """A line as a JSON object; what is None or empty is left out, but for the value of a label."""
+    """Return a line as a JSON object; None or empty fields are left out, except a label's value."""
     values = {field.name: getattr(line, field.name) for field in fields(line)}
     return {
         name: value

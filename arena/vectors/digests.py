@@ -128,12 +128,12 @@ class VectorRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(n_rows, dim)``."""
+        """Return numbers and columns: ``(n_rows, dim)``."""
         return len(self._rows), self._stored.shape[1]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the numbers."""
+        """Return the type of the numbers."""
         return self._stored.dtype
 
     def __len__(self) -> int:

@@ -33,12 +33,12 @@ class Vectors(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(n_documents, dim)``."""
+        """Return documents and numbers of each: ``(n_documents, dim)``."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of its numbers."""
+        """Return the type of the numbers."""
         ...
 
     def __len__(self) -> int: ...
@@ -70,7 +70,7 @@ class CosineIndex:
 
     @property
     def n_bytes(self) -> int:
-        """Of all vectors."""
+        """Return the bytes of all vectors."""
         return len(self._vectors) * self._vectors.shape[1] * self._vectors.dtype.itemsize
 
     def search(self, queries: Floats, top_k: int) -> list[list[tuple[str, float]]]:

@@ -18,7 +18,7 @@ class Index(Protocol):
 
     @property
     def n_bytes(self) -> int:
-        """What the index holds for all documents, their names left out."""
+        """Return the bytes of the index of all documents, without their names."""
         ...
 
     def search(self, queries: NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:

@@ -105,7 +105,7 @@ def open_network(
 
 
 def _first_tokens(words: Any, texts: list[str], max_tokens: int | None) -> list[Any]:
-    """Tokenize texts; of long ones only the beginning: a tokenizer reads all before it cuts.
+    """Tokenize texts; of a long text only the beginning, because a tokenizer reads all first.
 
     A beginning ends between two words. It counts if it has twice the wanted tokens, so that the
     rest of the text cannot change the first ones. Otherwise the whole text is read.
