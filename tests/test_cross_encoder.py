@@ -69,7 +69,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rank(folder: Path, tmp_path: Path) -> tuple[Run, RetrievalStats]:
     model = ModelConfig(name="again", rerank="cross-encoder", base="bm25", model=str(folder))
-    return retrieve(model, DATASET, ["q0", "q1"], cache=tmp_path / "cache", base=BASE)
+    return retrieve(model, DATASET, ["q0", "q1"], cache=tmp_path / "cache", bases=[BASE])
 
 
 def test_scores_are_those_of_the_network_itself(network: Path, tmp_path: Path) -> None:

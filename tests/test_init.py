@@ -69,7 +69,7 @@ def test_what_a_template_shows_in_comments_would_load_too(name: str, tmp_path: P
     for block in shown:
         lines = block[block.index("# [[models]]") :].splitlines()
         section = tomllib.loads("\n".join(line.removeprefix("# ") for line in lines))
-        others = [{"name": "bm25", "provider": "bm25"}, {"name": "other", "provider": "bm25"}]
+        others = [{"name": name, "provider": "bm25"} for name in ("bm25", "text-embedding-3-small")]
         tree = {
             "experiment": {"name": "x"},
             "datasets": [{"name": "d", "path": "d"}],

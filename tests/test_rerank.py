@@ -72,7 +72,7 @@ def reranker(kind: str, server: LoopbackServer, **settings: object) -> ModelConf
 def rank(
     model: ModelConfig, tmp_path: Path, *, base: Run = BASE, dataset: Dataset = DATASET
 ) -> tuple[Run, RetrievalStats]:
-    return retrieve(model, dataset, list(dataset.queries), cache=tmp_path / "cache", base=base)
+    return retrieve(model, dataset, list(dataset.queries), cache=tmp_path / "cache", bases=[base])
 
 
 def order(run: Run, query_id: str) -> list[str]:

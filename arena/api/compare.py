@@ -317,7 +317,7 @@ def _dataset_section(name: str) -> DatasetConfig:
 def _model_section(name: str, runs: Sequence[ModelRun], models: Sequence[str]) -> ModelConfig:
     """Return the section of a model: what made its run, or the file of its run in this folder."""
     made = next(run.config for run in runs if run.model == name)
-    if made is not None and (made.base is None or made.base in models):
+    if made is not None and all(name in models for name in made.below):
         return made
     return ModelConfig(name=name, run=run_template(name))
 

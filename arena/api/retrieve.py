@@ -86,7 +86,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
     seed: int = 42,
     returns: Returns | None = None,
     encode_queries: Encode | None = None,
-    base: ModelRun | None = None,
+    base: ModelRun | Sequence[ModelRun] | None = None,
     cache: str | Path | None = None,
     progress: bool = False,
 ) -> ModelRun:
@@ -107,7 +107,8 @@ def retrieve(  # noqa: PLR0913  all but two are options
         seed: decides which queries are sampled.
         returns: what the callable returns: ``"vectors"`` or ``"doc_ids"``.
         encode_queries: encodes queries, where another function encodes them than documents.
-        base: the run that a reranker reorders.
+        base: the run that a reranker reorders, or the runs that a fusion merges, in the order of
+            ``fuse``. Tuned weights come from their queries that ``queries`` leaves out.
         cache: the folder of the vector cache; the usual one where absent. The vectors of a
             callable are not cached: arena cannot see when it changes.
         progress: show on stderr how far retrieval is.
@@ -137,7 +138,8 @@ def retrieve(  # noqa: PLR0913  all but two are options
         return ModelRun(run, data, stats)
     if returns is not None or encode_queries is not None:
         raise UsageError("retrieve: returns and encode_queries are about a callable")
-    config = _config(_section(model, base), name)
+    bases = _bases(base)
+    config = _config(_section(model, bases), name)
     if config.run is not None:
         read = read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
         return replace(read, config=config)
@@ -151,7 +153,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
                 query_ids,
                 depth=depth,
                 cache=Path(cache) if cache is not None else cache_folder(),
-                base=None if base is None else base.run,
+                bases=[one.run for one in bases],
                 progress=told,
             ),
             lambda done, _: stage.update(done),
@@ -319,7 +321,7 @@ def _query_ids(data: Dataset, queries: int | Sequence[str] | None, seed: int) ->
 
 
 def _section(
-    model: str | Mapping[str, Any] | ModelConfig | Callable[..., Any], base: ModelRun | None
+    model: str | Mapping[str, Any] | ModelConfig | Callable[..., Any], bases: Sequence[ModelRun]
 ) -> dict[str, Any]:
     if isinstance(model, ModelConfig):
         return model.model_dump(exclude_unset=True)
@@ -330,14 +332,21 @@ def _section(
             f"retrieve: a model of type {type(model).__name__}; expected a provider's name, a dict "
             "as in [[models]] of an arena.toml, or a callable"
         )
-    if base is None or "rerank" not in model or "over" in model:
+    if len(bases) != 1 or "rerank" not in model or "over" in model:
         return dict(model)
-    return {"base": base.model, **model}
+    return {"base": bases[0].model, **model}
+
+
+def _bases(base: ModelRun | Sequence[ModelRun] | None) -> Sequence[ModelRun]:
+    if base is None:
+        return ()
+    return (base,) if isinstance(base, ModelRun) else base
 
 
 def _config(section: Mapping[str, Any], name: str | None) -> ModelConfig:
-    called = name or section.get("name") or section.get("model")
-    named = {**section, "name": called or section.get("provider") or section.get("rerank")}
+    called = name or section.get("name") or section.get("model") or section.get("provider")
+    called = called or section.get("rerank") or " + ".join(section.get("fuse", ()))
+    named = {**section, "name": called}
     return checked(ModelConfig, named, "retrieve").anchored(Path.cwd())
 
 

@@ -292,7 +292,7 @@ def _is_lexical(section: Mapping[str, Any]) -> bool | None:
     """Return whether a contender ranks by words; None for a program or a run that does not say."""
     if "provider" in section:
         return bool(section["provider"] == "bm25")
-    if "rerank" in section:
+    if "rerank" in section or "fuse" in section:
         return False
     said = f"{section['name']} {section.get('command', '')}".casefold()
     return True if "bm25" in said else None

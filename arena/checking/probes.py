@@ -85,6 +85,10 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
         return _try_run(model, model.run, datasets)
     if model.command is not None:
         return _try_command(model, datasets, means)
+    if model.fuse is not None:
+        return Row(
+            model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(model.fuse)} do",)
+        )
     # Several local models at once might not fit into memory, though each of them does.
     with means.here if _runs_here(model) else nullcontext():
         if model.rerank is not None:
@@ -101,6 +105,8 @@ def kind_of(model: ModelConfig) -> str:
         return "run file"
     if model.command is not None:
         return "command"
+    if model.fuse is not None:
+        return "fusion"
     return f"reranker {model.rerank}" if model.rerank is not None else str(model.provider)
 
 

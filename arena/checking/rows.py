@@ -37,7 +37,7 @@ class Row:
     """One data set, model or judge; what was not measured is None."""
 
     name: str
-    kind: str  #: data set, a provider's name, run file, command, reranker, judge
+    kind: str  #: data set, a provider's name, run file, command, reranker, fusion, judge
     outcome: Outcome
     state: str = "ok"  #: ok, or what is wrong in a few words
     problem: str = ""  #: the same in one line, with the remedy

@@ -80,13 +80,32 @@ class Config(Settings):
         return self.model_copy(update={"judges": (self.judge,)})
 
     @model_validator(mode="after")
-    def _rerankers_have_a_run(self) -> Self:
-        base_of = {model.name: model.base for model in self.models}
-        for name, base in base_of.items():
-            if base is not None and base not in base_of:
-                raise ValueError(f'models: "{name}" reranks "{base}", which is no model here')
-            if name in _bases(name, base_of):
-                raise ValueError(f'models: "{name}" reranks itself, by way of "{base}"')
+    def _models_below_are_here(self) -> Self:
+        models = {model.name: model for model in self.models}
+        for model in self.models:
+            verb = "reranks" if model.fuse is None else "fuses"
+            for name in model.below:
+                if name not in models:
+                    raise ValueError(
+                        f'models: "{model.name}" {verb} "{name}", which is no model here'
+                    )
+            if (way := _way_back(model, models)) is not None:
+                raise ValueError(f'models: "{model.name}" {verb} itself, by way of "{way}"')
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_fusions_are_free(self) -> Self:
+        models = {model.name: model for model in self.models}
+        for model in self.models:
+            if model.weights != "tuned":
+                continue
+            for member in _all_below(model, models):
+                if member.rerank is not None or member.weights == "tuned":
+                    why = "would rerank held-out queries" if member.rerank else "is tuned itself"
+                    raise ValueError(
+                        f'models: "{model.name}": weights = "tuned" is not possible, because '
+                        f'"{member.name}" {why}; give weights'
+                    )
         return self
 
     @model_validator(mode="after")
@@ -150,14 +169,27 @@ def _anchored(config: Config, folder: Path) -> Config:
     )
 
 
-def _bases(name: str, base_of: Mapping[str, str | None]) -> list[str]:
-    """Return the models below a model's run, nearest first, up to the start of a circle."""
-    bases: list[str] = []
-    base = base_of.get(name)
-    while base is not None and base not in bases:
-        bases.append(base)
-        base = base_of.get(base)
-    return bases
+def _all_below(model: ModelConfig, models: Mapping[str, ModelConfig]) -> list[ModelConfig]:
+    """Return the models that a model's run is made of, each once; itself where it is in a circle.
+
+    Names that are no model are left out.
+    """
+    below: dict[str, ModelConfig] = {}
+    waiting = list(model.below)
+    while waiting:
+        name = waiting.pop()
+        if name in models and name not in below:
+            below[name] = models[name]
+            waiting += models[name].below
+    return list(below.values())
+
+
+def _way_back(model: ModelConfig, models: Mapping[str, ModelConfig]) -> str | None:
+    """Return the model directly below by way of which a model is made of itself, if it is."""
+    for name in model.below:
+        if name in models and model in _all_below(models[name], models):
+            return name
+    return None
 
 
 def _known_keys(location: Sequence[int | str]) -> Sequence[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, Strict, field_validator, model_validator
 
 from arena.config.secrets import secret_field
 from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
@@ -41,19 +42,26 @@ Reranker = Literal["cohere", "jina", "voyage", "tei", "cross-encoder"]
 Precision = Literal["float32", "float16", "int8", "binary"]
 """The number formats of an index: 4, 2, 1 and 1/8 bytes per dimension."""
 
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
+"""The weight of a merged model, relative to the others."""
+
 _OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx")
-_WAYS: Final = ("provider", "run", "command", "rerank")
+_WAYS: Final = ("provider", "run", "command", "rerank", "fuse")
 _OF_VECTORS: Final = frozenset({"dimensions", "precision"})
 _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
+_OF_FUSIONS: Final = frozenset({"fuse_by", "fuse_depth", "rrf_k", "weights", "latency"})
+_MOST_TUNED: Final = 4
+"""Members whose weights can be tuned: with more, the grid of weights becomes too large."""
 _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "document_extra"})
 
 
 def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | None:
     """Return US dollars for a million tokens of a model; None if the price is unknown.
 
-    It is what the model's section states. What runs in arena itself costs 0, and a cross-encoder
-    as much as the model whose run it reorders. A server of one's own may be rented, and what a
-    program or a run file took is not known: there only a stated price counts.
+    It is what the model's section states. What runs in arena itself costs 0, a cross-encoder as
+    much as the model whose run it reorders, and a fusion as much as its members together. A server
+    of one's own may be rented, and what a program or a run file took is not known: there only a
+    stated price counts.
 
     Args:
         name: of the model.
@@ -64,9 +72,12 @@ def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | Non
         return float(stated)
     if own.get("provider") in get_args(LocalProvider):
         return 0.0
+    others = [section for section in sections if section is not own]
     if own.get("rerank") == "cross-encoder":
-        others = [section for section in sections if section is not own]
         return known_price(own.get("base", own.get("over", "")), others)
+    if members := own.get("fuse"):
+        prices = [known_price(member, others) for member in members]
+        return None if None in prices else math.fsum(filter(None, prices))
     return None
 
 
@@ -88,6 +99,19 @@ class ModelConfig(Section):
     """The model whose run is reranked, by its name in this file; ``over`` is the key's old name."""
     rerank_depth: Annotated[int, Field(ge=1, le=1000)] = 100
     """Number of documents of each ranking to rerank; arena drops the rest."""
+    fuse: Annotated[tuple[Name, ...], Strict(strict=False)] | None = None
+    """The models whose runs are merged into one, by their names in this file."""
+    fuse_by: Literal["rrf", "scores"] = "rrf"
+    """``rrf``: reciprocal ranks. ``scores``: scores on a scale from 0 to 1 in each ranking."""
+    fuse_depth: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Number of documents of each merged ranking that count."""
+    rrf_k: Annotated[int, Field(ge=1, le=10_000)] = 60
+    """The constant of ``rrf``: a document at rank r gets 1 / (rrf_k + r)."""
+    weights: Annotated[tuple[Weight, ...], Strict(strict=False)] | Literal["tuned"] | None = None
+    """One for each model of ``fuse``; ``tuned``: those that do best on held-out queries; default:
+    equal."""
+    latency: Literal["slowest", "sum"] = "slowest"
+    """Latency of merged models: the slowest, as if they ran side by side, or their sum."""
     base_url: BaseUrl | None = None
     """The endpoint, ``https://host/v1``; default: the provider's own."""
     api_key_env: VariableName | None = None
@@ -144,13 +168,36 @@ class ModelConfig(Section):
     def _one_way_to_rank(self) -> Self:
         if sum(getattr(self, way) is not None for way in _WAYS) != 1:
             raise ValueError(
-                'needs exactly one of provider = "...", run = "file.trec", command = "program" '
-                'and rerank = "..."'
+                'needs exactly one of provider = "...", run = "file.trec", command = "program", '
+                'rerank = "..." and fuse = ["...", "..."]'
             )
         if (self.rerank is None) != (self.base is None):
             raise ValueError('rerank and base belong together: rerank = "cohere", base = "bm25"')
         if self.base == self.name:
             raise ValueError(f'base = "{self.base}" is this model itself; name another one')
+        return self
+
+    @model_validator(mode="after")
+    def _fusion_is_of_several(self) -> Self:
+        if self.fuse is None:
+            return self
+        if len(set(self.fuse)) != len(self.fuse) or len(self.fuse) < 2:
+            raise ValueError(f"fuse = {list(self.fuse)}; name two or more different models")
+        if self.name in self.fuse:
+            raise ValueError(f'fuse names this model itself, "{self.name}"; name others')
+        if self.fuse_by == "scores" and "rrf_k" in self.model_fields_set:
+            raise ValueError('rrf_k is for fuse_by = "rrf"')
+        if self.weights == "tuned":
+            if len(self.fuse) > _MOST_TUNED:
+                raise ValueError(f'weights = "tuned" is for at most {_MOST_TUNED} models')
+        elif self.weights is not None:
+            if len(self.weights) != len(self.fuse):
+                raise ValueError(
+                    f"weights has {len(self.weights)} numbers for the {len(self.fuse)} models of "
+                    "fuse; give one for each"
+                )
+            if not any(self.weights):
+                raise ValueError("weights are all 0; at least one must be more")
         return self
 
     @model_validator(mode="after")
@@ -178,11 +225,17 @@ class ModelConfig(Section):
         for names, allowed, whose in (
             (_OF_VECTORS, vectors, "that make vectors"),
             (_OF_TEXTS, vectors or self.rerank is not None, "that embed or rerank"),
+            (_OF_FUSIONS, self.fuse is not None, "that fuse others"),
             (_OF_ENDPOINTS, {self.provider, self.rerank} & remote, "behind an API"),
         ):
             if names & given and not allowed:
                 raise ValueError(f"{min(names & given)} is for models {whose}")
         return self
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """Return the names of the models whose runs this one is made of."""
+        return self.fuse or (() if self.base is None else (self.base,))
 
     @property
     def has_files(self) -> bool:

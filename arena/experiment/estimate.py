@@ -19,7 +19,7 @@ from arena.experiment.experiment import Experiment, ExperimentData, PreparedExpe
 from arena.experiment.gate_controls import controls
 from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.pending import pending
-from arena.experiment.runs import RunSpec, run_specs, stored_run
+from arena.experiment.runs import RunSpec, held_out_queries, run_specs, stored_run
 from arena.experiment.speed import time_left
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
@@ -343,6 +343,7 @@ def stored_or_placeholder_runs(
             run = stored_run(wanted)
             if run is None:
                 unretrieved.append(_missing_run(wanted, found.get(model.base or "")))
+                unretrieved += _held_out_runs(wanted)
                 run = _placeholder_run(wanted)
             found[model.name] = run
         runs += [found[model.name] for model in experiment.config.models]
@@ -352,29 +353,46 @@ def stored_or_placeholder_runs(
 def _missing_run(wanted: RunSpec, base: Run | None) -> MissingRun:
     """Return what a run would take; 0 if the model is neither embedded nor reranked by an API."""
     model = wanted.model
-    server = model.rerank or model.provider
-    if server not in PRESETS:
+    if (model.rerank or model.provider) not in PRESETS:
         return MissingRun(wanted.dataset.name, model.name, 0, 0.0)
     tokens = _to_embed(wanted) if base is None else _to_rerank(wanted, base)
+    n_calls = 0 if base is None else len(wanted.queries)
+    return _priced(wanted, tokens, calls=n_calls)
+
+
+def _held_out_runs(wanted: RunSpec) -> list[MissingRun]:
+    """Return what the queries take that weights are tuned on; nothing where none are tuned."""
+    if wanted.model.weights != "tuned":
+        return []
+    below = {spec.model.name: spec for spec in wanted.below}
+    below |= {lower.model.name: lower for spec in wanted.below for lower in spec.below}
+    held_out = held_out_queries(wanted)
+    return [
+        _priced(spec, _of_queries(replace(spec, queries=held_out)))
+        for spec in below.values()
+        if spec.model.provider in PRESETS
+    ]
+
+
+def _priced(wanted: RunSpec, tokens: int, *, calls: int = 0) -> MissingRun:
+    model = wanted.model
     price = model.price_per_1m_tokens
-    if price is None and server not in HOSTED:
+    if price is None and (model.rerank or model.provider) not in HOSTED:
         price = 0.0  # a server of one's own
     if model.rerank == "cohere":
         price = None  # it bills searches, not tokens
-    return MissingRun(
-        wanted.dataset.name,
-        model.name,
-        tokens,
-        None if price is None else tokens * price / 1e6,
-        calls=0 if base is None else len(wanted.queries),
-    )
+    cost = None if price is None else tokens * price / 1e6
+    return MissingRun(wanted.dataset.name, model.name, tokens, cost, calls=calls)
+
+
+def _of_queries(wanted: RunSpec) -> int:
+    return sum(ESTIMATED.count(wanted.dataset.queries[name].text) for name in wanted.queries)
 
 
 def _to_embed(wanted: RunSpec) -> int:
     """Estimate the tokens of the corpus and of the queries."""
     dataset = wanted.dataset
-    n_of_queries = sum(ESTIMATED.count(dataset.queries[name].text) for name in wanted.queries)
-    return n_of_queries + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
+    return _of_queries(wanted) + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
 
 
 def _to_rerank(wanted: RunSpec, base: Run) -> int:
@@ -391,7 +409,7 @@ def _to_rerank(wanted: RunSpec, base: Run) -> int:
 def _placeholder_run(wanted: RunSpec) -> Run:
     draw = random.Random(wanted.model.name)  # noqa: S311
     doc_ids = list(wanted.dataset.corpus)
-    depth = max(wanted.experiment.config.experiment.top_k, wanted.n_reranked)
+    depth = max(wanted.experiment.config.experiment.top_k, wanted.n_used)
     rankings = {
         query_id: tuple(
             ScoredDoc(doc_id, 0.0) for doc_id in draw.sample(doc_ids, min(depth, len(doc_ids)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.data.beir import queries_hash
+from arena.data.beir import qrels_hash, queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
 from arena.data.metrics import measure_run
 from arena.data.passages import queries_in_corpus
@@ -23,7 +23,8 @@ from arena.experiment.experiment import Experiment, ExperimentData
 from arena.files import cache_folder, write_atomically
 from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
-from arena.records import Dataset, Run
+from arena.records import Dataset, RetrievalStats, Run
+from arena.retrieval.fuse import with_members
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
 from arena.store.folder import Folder
@@ -58,8 +59,8 @@ def _retrieve_all(
     for name, dataset in data.datasets.items():
         made: dict[str, Run] = {}
         for wanted in run_specs(experiment, dataset, data.queries[name]):
-            base = made.get(wanted.model.base or "")
-            made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, base=base)
+            bases = [made[model] for model in wanted.model.below]
+            made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, bases)
             for note in read_stats(wanted.stats_path).notes:
                 reporter.say(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
@@ -97,7 +98,58 @@ def _kept(wanted: RunSpec) -> Run | None:
     return run
 
 
-def _retrieve(wanted: RunSpec, reporter: Reporter, *, base: Run | None) -> Run:
+def _retrieve(wanted: RunSpec, reporter: Reporter, bases: Sequence[Run]) -> Run:
+    run, stats = _ranked(wanted, reporter, _with_held_out(wanted, bases, reporter))
+    n_queries = len(wanted.queries)
+    below = {spec.model.name: read_stats(spec.stats_path) for spec in wanted.below}
+    if wanted.model.fuse is not None:
+        latency = wanted.model.latency
+        stats = with_members(stats, below, latency=latency, n_queries=n_queries)
+    for name in below if wanted.model.base is not None else ():
+        stats = with_base(stats, below[name], base_model=name, n_queries=n_queries)
+    write_run(run, wanted.path)
+    write_stats(replace(stats, key=wanted.key), wanted.stats_path)
+    return run
+
+
+def _with_held_out(wanted: RunSpec, bases: Sequence[Run], reporter: Reporter) -> Sequence[Run]:
+    """Return the runs below a model; where it tunes weights, with the held-out queries as well.
+
+    These rankings are not stored: their vectors are cached, and the tuned run is kept.
+    """
+    if wanted.model.weights != "tuned":
+        return bases
+    return [
+        replace(base, rankings={**_ranked_held_out(spec, reporter).rankings, **base.rankings})
+        for base, spec in zip(bases, wanted.below, strict=True)
+    ]
+
+
+def _ranked_held_out(wanted: RunSpec, reporter: Reporter) -> Run:
+    spec = replace(wanted, queries=held_out_queries(wanted))
+    bases = [_ranked_held_out(below, reporter) for below in wanted.below]
+    return _ranked(spec, reporter, bases)[0]
+
+
+def held_out_queries(wanted: RunSpec) -> tuple[str, ...]:
+    """Return the queries that weights are tuned on: graded ones outside the sample, at most 100.
+
+    They are the last ones of the sample's permutation, so a larger sample meets them last.
+    """
+    dataset, sampled = wanted.dataset, frozenset(wanted.queries)
+    seed = wanted.experiment.config.experiment.seed
+    graded = [
+        query_id
+        for query_id in sample_queries(dataset, None, seed)
+        if query_id not in sampled
+        and any(grade >= 1 for grade in dataset.qrels.get(query_id, {}).values())
+    ]
+    return tuple(graded[-_MOST_HELD_OUT:])
+
+
+def _ranked(
+    wanted: RunSpec, reporter: Reporter, bases: Sequence[Run]
+) -> tuple[Run, RetrievalStats]:
     model, dataset, queries = wanted.model, wanted.dataset, wanted.queries
     settings = wanted.experiment.config.experiment
     n_steps = len(dataset.corpus) + len(queries)
@@ -108,18 +160,13 @@ def _retrieve(wanted: RunSpec, reporter: Reporter, *, base: Run | None) -> Run:
             queries,
             depth=wanted.depth,
             cache=cache_folder(),
-            base=base,
+            bases=bases,
             memory_mb=settings.memory_mb,
             place=settings.hardware,
             progress=lambda done, _total: stage.update(done),
         )
         stage.update(n_steps)
-    if wanted.base is not None:
-        below = read_stats(wanted.base.stats_path)
-        stats = with_base(stats, below, base_model=wanted.base.model.name, n_queries=len(queries))
-    write_run(run, wanted.path)
-    write_stats(replace(stats, key=wanted.key), wanted.stats_path)
-    return run
+    return run, stats
 
 
 def note_short(
@@ -238,6 +285,12 @@ _UNRANKING: Final = {
 }
 """Settings of a model that leave its rankings as they are."""
 
+_OF_FUSIONS: Final = ("fuse", "fuse_by", "fuse_depth", "rrf_k", "weights", "latency")
+"""Settings that only fusions have; without them older runs on disk keep their keys."""
+
+_MOST_HELD_OUT: Final = 100
+"""Queries that weights are tuned on, at most."""
+
 _SCRIPT_BYTES: Final = 2**20
 """A file that a command names is taken for a program up to this size, and else for its data."""
 
@@ -262,31 +315,40 @@ class RunSpec:
         return Folder(self.experiment.folder).run_stats(self.dataset.name, self.model.name)
 
     @property
-    def base(self) -> RunSpec | None:
-        """Return the run that this one reorders, if it does."""
+    def below(self) -> tuple[RunSpec, ...]:
+        """Return the runs that this one is made of: what it reranks or fuses."""
         models = {model.name: model for model in self.experiment.config.models}
-        if self.model.base is None:
-            return None
-        return RunSpec(self.experiment, models[self.model.base], self.dataset, self.queries)
+        return tuple(replace(self, model=models[name]) for name in self.model.below)
 
     @property
-    def n_reranked(self) -> int:
-        """Return how many documents of a ranking others rerank at most; 0 where none does."""
-        models = self.experiment.config.models
-        return max((m.rerank_depth for m in models if m.base == self.model.name), default=0)
+    def n_used(self) -> int:
+        """Return how many documents of a ranking other models use at most; 0 where none does."""
+        return max(
+            (
+                model.rerank_depth if model.fuse is None else model.fuse_depth
+                for model in self.experiment.config.models
+                if self.model.name in model.below
+            ),
+            default=0,
+        )
 
     @property
     def depth(self) -> int:
         """Return how many documents of a ranking are kept."""
-        return max(self.experiment.config.experiment.top_k, RETRIEVAL_DEPTH, self.n_reranked)
+        return max(self.experiment.config.experiment.top_k, RETRIEVAL_DEPTH, self.n_used)
 
     @property
     def key(self) -> str:
         """Return a hash of everything that the run depends on, as far as arena can see it."""
-        settings = self.model.model_dump(mode="json", exclude=_UNRANKING)
+        unused = () if self.model.fuse is not None else _OF_FUSIONS
+        settings = self.model.model_dump(mode="json", exclude={*_UNRANKING, *unused})
         settings["over"] = settings.pop("base")  # the key that runs on disk were hashed with
-        if self.base is not None:
-            settings["base"] = self.base.key
+        if self.model.base is not None:
+            settings["base"] = self.below[0].key
+        if self.model.fuse is not None:
+            settings["members"] = [member.key for member in self.below]
+        if self.model.weights == "tuned":
+            settings["held_out"] = self._held_out_key()
         if self.model.provider == "openai" and self.model.base_url is None:
             settings["base_url"] = os.environ.get("OPENAI_BASE_URL") or None
         return digest(
@@ -298,6 +360,12 @@ class RunSpec:
             queries_hash(self.dataset, self.queries),
             *sorted(queries_in_corpus(self.dataset, self.queries)),
         ).hex()
+
+    def _held_out_key(self) -> str:
+        """Return a hash of the queries that weights are tuned on, and of their grades."""
+        query_ids = held_out_queries(self)
+        qrels = {query_id: self.dataset.qrels[query_id] for query_id in query_ids}
+        return queries_hash(self.dataset, query_ids) + qrels_hash(qrels)
 
     def _contents(self) -> list[bytes]:
         """Return hashes of the run file, of a command's scripts, or of a model's folder."""
@@ -328,11 +396,11 @@ def _state(path: Path) -> bytes:
 
 
 def run_specs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) -> list[RunSpec]:
-    """Return every model's run on a data set, each before the runs that rerank it."""
-    base_of: Mapping[str, str | None] = {m.name: m.base for m in experiment.config.models}
+    """Return every model's run on a data set, each after the runs that it is made of."""
+    below = {model.name: model.below for model in experiment.config.models}
 
-    def n_below(model: str | None) -> int:
-        return 0 if model is None else 1 + n_below(base_of[model])
+    def height(model: str) -> int:
+        return max((1 + height(name) for name in below[model]), default=0)
 
-    models = sorted(experiment.config.models, key=lambda model: n_below(model.base))
+    models = sorted(experiment.config.models, key=lambda model: height(model.name))
     return [RunSpec(experiment, model, dataset, queries) for model in models]

@@ -1,4 +1,4 @@
-"""Rank one data set by one model: by vectors, by BM25, or from a run file."""
+"""Rank one data set by one model of any kind."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from arena.records import Dataset, RetrievalStats, Run, ScoredDoc, now
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.command import rank_by_command
 from arena.retrieval.dense import rank_by_vectors
+from arena.retrieval.fuse import rank_by_fusion
 from arena.retrieval.job import Job, Rankings
 from arena.retrieval.rerank import rank_by_reranker
 
@@ -35,7 +36,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
     *,
     depth: int = RETRIEVAL_DEPTH,
     cache: Path,
-    base: Run | None = None,
+    bases: Sequence[Run] = (),
     memory_mb: int = 1024,
     place: str | None = None,
     progress: Progress | None = None,
@@ -54,7 +55,8 @@ def retrieve(  # noqa: PLR0913  the last six are options
         query_ids: for these queries.
         depth: documents kept of each ranking.
         cache: the folder of the vector cache, see `arena.files.cache_folder`.
-        base: the run that a reranker reorders.
+        bases: the run that a reranker reorders, or those that a fusion merges. Where weights are
+            tuned, they also rank queries that are not in ``query_ids``.
         memory_mb: the most that a search may hold in memory; rankings do not depend on it.
         place: where latencies are measured, for people; this machine's processor where absent.
         progress: told of documents and queries together.
@@ -62,7 +64,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
     Raises:
         ApiError: an endpoint failed, or gave unusable vectors.
         DataError: a run file does not fit the data set.
-        UsageError: a query is unknown, or the corpus has no text.
+        UsageError: a query is unknown, the corpus has no text, or the bases do not fit the model.
     """
     if unknown := [query_id for query_id in query_ids if query_id not in dataset.queries]:
         raise UsageError(f"{dataset.name}: unknown query {unknown[0]!r}; see queries.jsonl")
@@ -74,7 +76,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
         stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
         return replace(run, rankings=kept), stats
     run, stats = ranked_run(
-        lambda job: _ranked(job, model, dataset, base=base, cache=cache),
+        lambda job: _ranked(job, model, dataset, bases=bases, cache=cache),
         model.name,
         dataset,
         query_ids,
@@ -149,14 +151,16 @@ def cost_usd(model: ModelConfig, tokens: int | None) -> float | None:
 
 
 def _ranked(
-    job: Job, model: ModelConfig, dataset: Dataset, *, base: Run | None, cache: Path
+    job: Job, model: ModelConfig, dataset: Dataset, *, bases: Sequence[Run], cache: Path
 ) -> tuple[Rankings, RetrievalStats]:
     if model.command is not None:
         return rank_by_command(job, model, dataset)
     if model.rerank is not None:
-        if base is None:
+        if len(bases) != 1:
             raise UsageError(f"{model.name}: reranks the run of {model.base}; give that as base")
-        return rank_by_reranker(job, model, base, cache=cache)
+        return rank_by_reranker(job, model, bases[0], cache=cache)
+    if model.fuse is not None:
+        return rank_by_fusion(job, model, bases, dataset.qrels)
     if model.provider == "bm25":
         return _by_words(job, model)
     with open_embedder(model, dataset.corpus) as embedder:
