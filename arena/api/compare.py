@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,6 +25,7 @@ from arena.config import (
     ModelConfig,
 )
 from arena.config.section import problem_lines
+from arena.config.toml_text import toml_keys
 from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
 from arena.data.trec import write_run, write_stats
@@ -341,40 +339,17 @@ def _toml(prepared: PreparedExperiment) -> str:
     """Return an arena.toml of the comparison."""
     config = prepared.config
     lines = [_FIRST_LINE]
-    lines += ["[experiment]", *_keys(config.experiment.model_dump(exclude_unset=True))]
+    lines += ["[experiment]", *toml_keys(config.experiment.model_dump(exclude_unset=True))]
     for dataset in config.datasets:
-        lines += ["", "[[datasets]]", *_keys({"name": dataset.name})]
+        lines += ["", "[[datasets]]", *toml_keys({"name": dataset.name})]
     for model in config.models:
-        lines += ["", "[[models]]", *_keys(model.model_dump(exclude_unset=True))]
+        lines += ["", "[[models]]", *toml_keys(model.model_dump(exclude_unset=True))]
     for judge in config.judges:
         told: dict[str, Any] = judge.model_dump(exclude_unset=True)
         if judge.log_name in prepared.own_judges:
             told = {"name": judge.log_name, "kind": "function"}
-        lines += ["", "[[judges]]", *_keys(told)]
+        lines += ["", "[[judges]]", *toml_keys(told)]
     return "\n".join(lines) + "\n"
-
-
-def _keys(section: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(key)} = {_value(v)}" for key, v in section.items() if v is not None]
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(_keys(value)) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value) if isinstance(value, bool | int | float) else _string(str(value))
-
-
-def _string(text: str) -> str:
-    """Return a basic TOML string: that of JSON, with one more character escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _logged(folder: Path) -> list[Battle]:

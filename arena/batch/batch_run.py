@@ -11,12 +11,10 @@ from arena.experiment.experiment import (
     PreparedExperiment,
     load_data,
     load_prompts,
-    open_experiment,
-    prepare,
 )
 from arena.experiment.judges import ConfiguredJudge, closed_judges
 from arena.experiment.manifest_writer import write_manifest
-from arena.experiment.runs import retrieve_all
+from arena.experiment.rejudge import Rejudging, open_asked, prepare_battles
 from arena.experiment.stale_battles import open_log
 from arena.judging.judge import RequestJudge
 from arena.progress import Reporter
@@ -80,18 +78,25 @@ class BatchRun:
         write_manifest(self.prepared, self.judges, gates)
 
 
-def open_batch_run(path: Path, reporter: Reporter, *, shard: Shard = WHOLE) -> BatchRun:
+def open_batch_run(
+    path: Path, reporter: Reporter, *, shard: Shard = WHOLE, rejudging: Rejudging | None = None
+) -> BatchRun:
     """Load an experiment, retrieve what is missing, and set up its judges.
+
+    Args:
+        path: the arena.toml.
+        reporter: told of progress.
+        shard: the part of the plan that is judged.
+        rejudging: by whom the battles of the log are judged again, if they are.
 
     Raises:
         UsageError: the config or a data file has a mistake.
         ApiError: an embedding endpoint failed.
     """
-    experiment = open_experiment(path)
+    experiment = open_asked(path, rejudging)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
-    data = load_data(experiment.config, reporter)
+    data = load_data(experiment.retrieved.config, reporter)
     for note in data.notes:
         reporter.say(f"note: {note}")
-    runs = retrieve_all(experiment, data, reporter)
-    prepared = prepare(experiment, data, runs, prompts)
+    prepared = prepare_battles(experiment, data, prompts, reporter)
     return BatchRun(prepared, closed_judges(prepared), shard)

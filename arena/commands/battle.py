@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from arena.progress import Reporter, reporter
 
 if TYPE_CHECKING:
     from arena.batch.battle import BatchOptions
+    from arena.experiment.rejudge import Rejudging
     from arena.experiment.stopping import StoppingRule
     from arena.experiment.summary import BattleOptions
     from arena.rating.leaderboard_records import Leaderboard
@@ -64,6 +66,24 @@ if TYPE_CHECKING:
     type=Amount(min=0, min_open=True),
     help="Add queries in rounds of ten; stop when every rating is known to ± so many points.",
 )
+@click.option(
+    "--judge-with",
+    metavar="CONFIG|MODEL",
+    help="Judge the battles of the log again: with the judges of another arena.toml, or with "
+    "another model and the same prompt. The log goes to runs/NAME/rejudged/.",
+)
+@click.option(
+    "--judge-prices",
+    metavar="IN OUT",
+    nargs=2,
+    type=Amount(min=0),
+    help="With --judge-with MODEL: its US dollars per million input and output tokens.",
+)
+@click.option(
+    "--queries",
+    type=click.IntRange(min=1),
+    help="With --judge-with: judge the battles of so many queries per data set.  [default: all]",
+)
 @NO_GATE
 @click.option(
     "--batch",
@@ -94,6 +114,9 @@ def battle(  # noqa: PLR0913  one parameter per option
     until: str | None,
     until_width: float | None,
     within: float | None,
+    judge_with: str | None,
+    judge_prices: tuple[float, float] | None,
+    queries: int | None,
     dry_run: bool,
     no_gate: bool,
     batch: bool,
@@ -119,6 +142,7 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --until separated
       arena battle handbook/arena.toml --until best --within 20
       arena battle handbook/arena.toml --batch
+      arena battle handbook/arena.toml --judge-with cheap.toml --queries 50
       arena battle handbook/arena.toml --report
     """
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
@@ -130,7 +154,14 @@ def battle(  # noqa: PLR0913  one parameter per option
         raise UsageError("--until looks at whole rounds: no --dry-run, --limit or --shard with it")
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
         raise UsageError("--wait, --poll, --give-up and --max-tokens are for --batch; add it")
-    options = BattleOptions(limit=limit, max_usd=max_usd, shard=part, gate=not no_gate, until=rule)
+    options = BattleOptions(
+        limit=limit,
+        max_usd=max_usd,
+        shard=part,
+        gate=not no_gate,
+        until=rule,
+        rejudging=_rejudging(judge_with, judge_prices, queries),
+    )
     if dry_run:
         if report:
             raise UsageError("--dry-run plays nothing that --report could show; give one of them")
@@ -212,6 +243,18 @@ def _stopping_rule(
     return StoppingRule(width_elo) if until or width_elo is not None else None
 
 
+def _rejudging(
+    judge_with: str | None, prices: tuple[float, float] | None, queries: int | None
+) -> Rejudging | None:
+    from arena.experiment.rejudge import Rejudging  # noqa: PLC0415
+
+    if judge_with is None:
+        if prices or queries is not None:
+            raise UsageError("--judge-prices and --queries are for --judge-with; add it")
+        return None
+    return Rejudging(judge_with, queries, prices)
+
+
 def _battle(
     config: Path,
     progress: Reporter,
@@ -221,16 +264,20 @@ def _battle(
     report: bool = False,
 ) -> None:
     """Judge, then rate what is in the log, even where the run was cut short."""
-    from arena.experiment.experiment import open_experiment  # noqa: PLC0415
+    from arena.experiment.rejudge import open_asked  # noqa: PLC0415
 
-    folder = open_experiment(config).folder
-    if not report:
-        _judge_and_rate(config, progress, options, folder, jobs)
-        return
-    from arena.site.watch import reported  # noqa: PLC0415
+    experiment = open_asked(config, options.rejudging)
+    folder = experiment.folder
+    if report:
+        from arena.site.watch import reported  # noqa: PLC0415
 
-    with reported(folder, progress.say):
+        with reported(folder, progress.say):
+            _judge_and_rate(config, progress, options, folder, jobs)
+    else:
         _judge_and_rate(config, progress, options, folder, jobs)
+    if experiment.origin:
+        first, second = (shlex.quote(str(each)) for each in (experiment.retrieved.folder, folder))
+        progress.say(f"compare the judges with: arena audit --between {first} {second}")
 
 
 def _judge_and_rate(
@@ -253,7 +300,7 @@ def _judge_and_rate(
     from arena.batch.battle import battle_by_batch  # noqa: PLC0415
     from arena.endpoint.client import run  # noqa: PLC0415
 
-    batch_run = open_batch_run(config, progress, shard=options.shard)
+    batch_run = open_batch_run(config, progress, shard=options.shard, rejudging=options.rejudging)
     by_batch = run(battle_by_batch(batch_run, options, jobs, progress))
     _rate(folder, progress, before, n_judged=by_batch.n_judged if by_batch.n_new else 0)
     echo_lines(by_batch.lines())

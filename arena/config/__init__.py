@@ -7,6 +7,7 @@ from arena.config.experiment import (
     ExperimentConfig,
     load_config,
     parse_config,
+    read_tree,
 )
 from arena.config.judges import UNPRICED, JudgeConfig
 from arena.config.models import ModelConfig, known_price
@@ -22,4 +23,5 @@ __all__ = [
     "known_price",
     "load_config",
     "parse_config",
+    "read_tree",
 ]

@@ -134,8 +134,17 @@ def load_config(path: Path) -> Config:
         ConfigError: the file is missing, is not TOML, or has mistakes (all of them together).
     """
     path = Path(path)
+    return parse_config(read_tree(path), path)
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Parse an arena.toml, or a part of one, without checking its keys.
+
+    Raises:
+        ConfigError: the file is missing, or is not TOML.
+    """
     try:
-        tree = parse_toml(path.read_bytes())
+        return parse_toml(path.read_bytes())
     except FileNotFoundError:
         raise ConfigError(path, ["no such file; `arena init` writes one to start from"]) from None
     except IsADirectoryError:
@@ -144,7 +153,6 @@ def load_config(path: Path) -> Config:
         raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
     except ValueError as error:
         raise ConfigError(path, [f"not valid TOML: {error}"]) from None
-    return parse_config(tree, path)
 
 
 def parse_config(tree: dict[str, Any], path: Path) -> Config:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from arena.config import Config, load_config
 from arena.data.beir import sample_queries
@@ -27,6 +28,28 @@ class Experiment:
     config: Config
     source: Path  #: the arena.toml
     folder: Path  #: runs/<name> beside it
+    origin: Origin | None = None  #: the experiment whose battles are judged again, if any are
+
+    @property
+    def retrieved(self) -> Experiment:
+        """Return the experiment that the runs belong to: the origin's, if there is one."""
+        return self.origin.experiment if self.origin else self
+
+    @property
+    def judges_from(self) -> Path:
+        """Return the file that configures the judges."""
+        return self.origin.judges_from if self.origin else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The experiment whose battles are judged again, and how."""
+
+    experiment: Experiment
+    judges_from: Path  #: the file that configures the judges
+    tree: Mapping[str, Any]  #: the arena.toml that would judge so, parsed
+    queries: int | None = None  #: judge the battles of so many queries per data set; None: all
+    bypasses_cache: bool = False  #: ask the judge anew, also what a cache has the reply to
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,8 @@ class PreparedExperiment:
     prompts: Mapping[str, Prompt | None]  #: judge → its template; None for one that is no LLM
     own_judges: Mapping[str, Judge] = field(default_factory=dict)
     """Judges that no arena.toml describes, such as functions of the user's, by name."""
+    plays: Callable[[Matchup], bool] | None = None
+    """Whether a matchup of the plan is judged; every one is where absent."""
 
     @property
     def config(self) -> Config:
@@ -115,16 +140,19 @@ class PreparedExperiment:
     @property
     def matchups(self) -> Iterator[Matchup]:
         """Yield the whole plan, lazily; every judge plays it."""
-        return plan_matchups(
+        plan = plan_matchups(
             [model.name for model in self.config.models],
             self.data.queries,
             orders=self.config.experiment.orders,
             seed=self.config.experiment.seed,
         )
+        return plan if self.plays is None else filter(self.plays, plan)
 
     @property
     def n_matchups(self) -> int:
         """Return how many matchups the plan has."""
+        if self.plays is not None:
+            return sum(1 for _ in self.matchups)
         return count_matchups(
             len(self.config.models), self.data.queries, orders=self.config.experiment.orders
         )
@@ -147,7 +175,7 @@ def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:
     Raises:
         ConfigError: a template is missing, or not as it should be.
     """
-    folder = experiment.source.parent
+    folder = experiment.judges_from.parent
     return {
         judge.log_name: None
         if judge.kind == "qrels"

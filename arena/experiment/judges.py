@@ -67,7 +67,9 @@ async def open_judges(
         DataError: the cache cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        cache = stack.enter_context(VerdictCache(cache_folder()))
+        origin, cache = prepared.experiment.origin, None
+        if origin is None or not origin.bypasses_cache:
+            cache = stack.enter_context(VerdictCache(cache_folder()))
         learned = Learned(Folder(prepared.experiment.folder).learned)
         resources = JudgeResources(budgets, cache, on_grade, learned)
         judges = []

@@ -36,6 +36,7 @@ from arena.experiment.experiment import (
 from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
 from arena.experiment.pending import Pending, pending
+from arena.experiment.rejudge import open_asked, prepare_battles, with_logged_battles
 from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import Budgets, open_budgets
 from arena.experiment.stale_battles import open_log
@@ -89,14 +90,14 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
         LogError: the log is locked by another process, or cannot be written.
     """
     options = options or BattleOptions()
-    experiment = open_experiment(path)
+    experiment = open_asked(path, options.rejudging)
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     # So are missing prices.
     open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
     data = _load(experiment, reporter)
     try:
-        runs = retrieve_all(experiment, data, reporter)
-        return run(play_prepared(prepare(experiment, data, runs, prompts), reporter, options))
+        prepared = prepare_battles(experiment, data, prompts, reporter)
+        return run(play_prepared(prepared, reporter, options))
     except FatalApiError as error:
         source = shlex.quote(str(experiment.source))
         again = (
@@ -319,13 +320,13 @@ def dry_run(
     Raises:
         UsageError: the config or a data file has a mistake.
     """
-    options = options or BattleOptions()
-    experiment = open_experiment(path)
+    options, progress = options or BattleOptions(), progress or reporter(quiet=True)
+    experiment = open_asked(path, options.rejudging)
     prompts = load_prompts(experiment)
     budgets = open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    data = _load(experiment, progress or reporter(quiet=True))
-    runs, unretrieved = stored_or_placeholder_runs(experiment, data)
-    prepared = prepare(experiment, data, runs, prompts)
+    data = _load(experiment, progress)
+    runs, unretrieved = stored_or_placeholder_runs(experiment.retrieved, data)
+    prepared = with_logged_battles(prepare(experiment, data, runs, prompts), progress)
     with open_paid_replies(experiment.folder, cache_folder()) as paid:
         budgets.charge(paid.costs)
         judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
@@ -335,7 +336,7 @@ def dry_run(
 
 
 def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
-    data = load_data(experiment.config, reporter)
+    data = load_data(experiment.retrieved.config, reporter)
     for note in data.notes:
         reporter.say(f"note: {note}")
     return data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from arena.config.toml_text import toml_text
 from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
@@ -46,7 +47,9 @@ def write_manifest(
         gates: judge → how it did in its controls, or why it was not asked.
     """
     experiment, data = prepared.experiment, prepared.data
-    source = experiment.source.read_bytes()
+    source, origin = experiment.source.read_bytes(), experiment.origin
+    if origin is not None:
+        source = toml_text(origin.tree).encode()
     files = Folder(experiment.folder)
     before = read_manifest(files.path) if files.is_experiment else {}
     began_at = now("seconds")

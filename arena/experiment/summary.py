@@ -14,6 +14,7 @@ from typing import Final
 from arena.errors import BudgetSpentError, IncompleteError
 from arena.experiment.battle_runner import BattleResult
 from arena.experiment.experiment import Experiment
+from arena.experiment.rejudge import Rejudging
 from arena.experiment.stopping import StoppingRule
 from arena.judging.budget import Budget
 from arena.progress import Reporter, Stage
@@ -33,6 +34,7 @@ class BattleOptions:
     shard: Shard = WHOLE  #: the part of the plan to play
     gate: bool = True  #: whether judges must pass their controls first
     until: StoppingRule | None = None  #: stop of one's own accord once this is decided
+    rejudging: Rejudging | None = None  #: judge the battles of the log again, by another judge
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """Return the command line that goes on where this run ended."""
@@ -40,7 +42,8 @@ class BattleOptions:
         cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
         gate = "" if self.gate else " --no-gate"
         until = self.until.option if self.until else ""
-        return f"arena battle {shlex.quote(source)}{self.shard.option}{cap}{gate}{until}"
+        again = self.rejudging.option if self.rejudging else ""
+        return f"arena battle {shlex.quote(source)}{again}{self.shard.option}{cap}{gate}{until}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Summary:
         if told is not None and math.isclose(told, error.max_usd * parts):
             again = self.options.command(self.experiment, max_usd=" --max-usd MORE")
             return f"{spent}; go on with: {again}"
-        raised = f"raise max_usd in {self.experiment.source}, then: "
+        raised = f"raise max_usd in {self.experiment.judges_from}, then: "
         return f"{spent}; {raised}{self.options.command(self.experiment)}"
 
     def _check_failures(self, judge: str, allowed: float) -> None:

@@ -15,6 +15,8 @@ A new folder holds these files, where ``-2of8`` stands in the names of a shard's
     retrieval/<dataset>/<model>.trec .json  a run, and what it took
     retrieval/<dataset>/metrics.json  per_query.json  shown.jsonl
     report/                                 the site
+    rejudged/<name>/                        the same battles by another judge: such a folder again
+    drift/<number>/                         old battles by the same judge, asked once more
 """
 
 from __future__ import annotations
@@ -196,6 +198,19 @@ class Folder:
     def report(self) -> Path:
         """Return the folder of the site."""
         return self.path / "report"
+
+    def rejudged(self, name: str) -> Path:
+        """Return the folder of the same battles by another judge."""
+        return self.path / "rejudged" / safe_filename(name)
+
+    def drift_check(self, number: int) -> Path:
+        """Return the folder in which old battles were judged once more, counted from 1."""
+        return self.path / "drift" / str(number)
+
+    def drift_checks(self) -> list[Path]:
+        """Return the folders of all such checks, the first one first."""
+        numbers = [int(p.name) for p in self.path.glob("drift/*") if p.name.isdecimal()]
+        return [self.drift_check(number) for number in sorted(numbers)]
 
     def run(self, dataset: str, model: str) -> Path:
         """Return where a model's run on a data set is, as a TREC file."""
