@@ -8,7 +8,9 @@ from typing import Any, Final
 from arena.errors import UsageError
 
 _EXTRAS: Final = {
+    "datasets": "datasets",
     "huggingface_hub": "hf",
+    "huggingface_hub.constants": "hf",
     "huggingface_hub.errors": "hf",
     "huggingface_hub.utils": "hf",
     "pyarrow": "hf",

@@ -13,6 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from huggingface_hub import constants
 
+CONVERTED = "refs/convert/parquet"
+"""A branch that every data set has; here it holds what main holds."""
+
 
 class HubServer:
     """Serves ``root/<owner>/<name>`` as data sets, each with one commit, for a ``with`` block.
@@ -71,7 +74,7 @@ class HubServer:
         return state.hexdigest()
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        parts = path.strip("/").split("/")
+        parts = path.replace(CONVERTED, "main").strip("/").split("/")
         if parts[:2] == ["api", "datasets"]:
             repo, what = "/".join(parts[2:4]), parts[4:]
         elif parts[0] == "datasets":

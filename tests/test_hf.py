@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +23,7 @@ from hf_folders import (
     write_jsonl,
     write_parquet,
 )
-from hub_server import HubServer, use_hub
+from hub_server import CONVERTED, HubServer, use_hub
 
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir, qrels_hash, queries_hash
@@ -36,6 +40,7 @@ DOCUMENTS = {
     "d3": Document("d3", ""),
 }
 GRADES = {"q1": {"d1": 2}, "q2": {"d2": 1}}
+TABLES = {"corpus": ("corpus", CORPUS), "queries": ("queries", QUERIES), "qrels": ("test", QRELS)}
 
 
 def load(folder: Path, **options: str) -> Dataset:
@@ -81,6 +86,56 @@ def test_plain_folders_need_no_readme(tmp_path: Path, suffix: str, qrels: str) -
     write(tmp_path / qrels / f"train{suffix}", QRELS[:1])
 
     assert_tiny(load(tmp_path))
+
+
+def test_what_datasets_saved_to_disk_loads(tmp_path: Path) -> None:
+    for name, (split, rows) in TABLES.items():
+        table = datasets.Dataset.from_list([dict(row) for row in rows])
+        datasets.DatasetDict({split: table}).save_to_disk(tmp_path / name)
+
+    assert_tiny(load(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_the_cells_of_tables_as_text_stay_as_they_are(tmp_path: Path, suffix: str) -> None:
+    sign = {"csv": ",", "tsv": "\t"}[suffix]
+
+    def write(name: str, *records: tuple[str, ...]) -> None:
+        lines = [sign.join(record) for record in records]
+        (tmp_path / f"{name}.{suffix}").write_text("\n".join(lines) + "\n")
+
+    write("corpus", ("_id", "text", "title"), ("0012", "2020-01-01", "NA"), ("1e5", "nan", ""))
+    write("queries", ("_id", "text"), ("007", '"a\nb"'))
+    (tmp_path / "qrels").mkdir()
+    write("qrels/test", ("query-id", "corpus-id", "score"), ("007", "0012", "1"))
+
+    dataset = load(tmp_path)
+
+    assert list(dataset.corpus.values()) == [
+        Document("0012", "2020-01-01", "NA"),
+        Document("1e5", "nan"),
+    ]
+    assert dataset.queries["007"].text == "a\nb"
+    assert dataset.qrels == {"007": {"0012": 1}}
+
+
+def test_json_lines_keep_dates_and_long_numbers_exactly(tmp_path: Path) -> None:
+    corpus = [{"_id": 12345678901234567890, "text": "2020-01-01"}, {"_id": "0012", "text": "x"}]
+    qrels = [{"query-id": "q1", "corpus-id": "0012", "score": 1}]
+    folder = jsonl_folder(tmp_path, corpus, QUERIES[:1], qrels)
+
+    dataset = load(folder)
+
+    assert list(dataset.corpus) == ["12345678901234567890", "0012"]
+    assert dataset.corpus["12345678901234567890"].text == "2020-01-01"
+
+
+def test_a_declaration_without_files_takes_all_of_its_folder(tmp_path: Path) -> None:
+    folder = parquet_folder(tmp_path)
+    configs = (f"- config_name: {n}\n  data_dir: {n}" for n in ("corpus", "queries", "qrels"))
+    (folder / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n")
+
+    assert_tiny(load(folder, split="train"))
 
 
 def test_a_beir_folder_is_such_a_folder_too(tmp_path: Path) -> None:
@@ -174,7 +229,8 @@ def test_a_damaged_readme_is_an_error_of_one_line(tmp_path: Path, yaml: str) -> 
 def test_a_bad_row_is_named(
     tmp_path: Path, table: str, rows: list[dict[str, object]], message: str
 ) -> None:
-    good = {"corpus": ("corpus", CORPUS), "queries": ("queries", QUERIES), "data": ("test", QRELS)}
+    good = {**TABLES, "data": ("test", QRELS)}
+    del good["qrels"]
     for name, (split, content) in good.items():
         path = tmp_path / name / f"{split}-00000-of-00001.parquet"
         write_parquet(path, rows if name == table else content)
@@ -205,6 +261,15 @@ def test_a_torn_parquet_file_is_an_error_of_one_line(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_a_torn_arrow_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    datasets.Dataset.from_list([dict(row) for row in CORPUS]).save_to_disk(tmp_path / "corpus")
+    path = tmp_path / "corpus" / "data-00000-of-00001.arrow"
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(DataError, match=r"data-00000-of-00001.arrow:1: not readable as [^\n]*$"):
+        load_hf(HfSource(str(tmp_path)), "tiny", corpus_alone=True)
+
+
 def test_a_folder_without_tables_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
 
@@ -218,6 +283,47 @@ def test_a_large_parquet_file_is_read_in_parts(tmp_path: Path) -> None:
     pq.write_table(table, folder / "corpus" / "test-00002-of-00003.parquet")
 
     assert len(load(folder).corpus) == 5003
+
+
+def test_a_row_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
+    texts = [f"{number} " + "word " * 200 for number in range(30_000)]
+    table = pa.table({"_id": [f"d{number}" for number in range(len(texts))], "text": texts})
+    path = tmp_path / "corpus.parquet"
+    pq.write_table(table, path, row_group_size=len(texts), compression="none", use_dictionary=False)
+    code = (
+        "import pyarrow, sys\n"
+        "from pathlib import Path\n"
+        "from arena.data.huggingface import _parquet_rows\n"
+        "rows = sum(1 for _ in _parquet_rows(Path(sys.argv[1]), ('_id', 'text')))\n"
+        "print(rows, pyarrow.default_memory_pool().max_memory())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, path], check=True, capture_output=True, text=True
+    )
+
+    rows, peak = map(int, ran.stdout.split())
+    assert rows == len(texts)
+    assert peak < path.stat().st_size / 3
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_nothing_of_the_hub_is_imported_before_a_set_of_it_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    (parquet_folder if kind == "parquet" else jsonl_folder)(tmp_path)
+    code = (
+        "import sys, arena, arena.cli, arena.data.load, arena.data.huggingface\n"
+        "names = ('datasets', 'huggingface_hub', 'pyarrow', 'yaml')\n"
+        "print([name for name in names if name in sys.modules])\n"
+        "arena.load_dataset({'hf': sys.argv[1], 'name': 'tiny'})\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True
+    )
+
+    reader = ["pyarrow"] if kind == "parquet" else []
+    assert ran.stdout.splitlines() == ["[]", str([*reader, "yaml"])]
 
 
 @pytest.fixture
@@ -251,6 +357,41 @@ def test_files_that_lie_elsewhere_are_fetched_without_the_token(
         assert "Bearer hf_planted0123456789abcdef" in hub.tokens
         assert any("/resolve/" in path for path in store.paths)
         assert set(store.tokens) == {None}
+
+
+def test_the_hubs_own_parquet_copy_loads(hub: HubServer, tmp_path: Path) -> None:
+    folder = tmp_path / "hub" / "mteb" / "script"
+    for name, (split, rows) in TABLES.items():
+        write_parquet(folder / name / split / "0000.parquet", rows)
+
+    dataset = load_hf(HfSource("mteb/script", revision=CONVERTED), "tiny")
+
+    assert_tiny(dataset)
+    assert dataset.notes == (f'fetched at revision = "{hub.commit("mteb/script")}", which pins it',)
+
+
+def test_a_set_of_a_script_names_the_hubs_copy_and_runs_nothing(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hub" / "mteb" / "script"
+    folder.mkdir()
+    (folder / "script.py").write_text("raise SystemExit('it ran')")
+
+    with pytest.raises(DataError, match=r"no tables in it; .*revision = \"refs/convert/parquet\"$"):
+        load_hf(HfSource("mteb/script"), "tiny")
+    assert not any("script.py" in path for path in hub.paths)
+
+
+def test_a_cache_without_room_is_told_in_one_line(hub: HubServer) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+    try:
+        with pytest.raises(
+            DataError, match=r"^mteb/tiny: cannot be stored in the cache .*large; free space, or"
+        ):
+            load_hf(HfSource("mteb/tiny"), "tiny")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("said", [b"", b"<html>", b"[" * 5000, b"[1]", b'{"siblings": 3}', b"null"])
@@ -340,6 +481,18 @@ def test_a_missing_package_is_named_with_its_extra(
 
     with pytest.raises(UsageError, match=r'needs .*pip install "retrieval-arena\[hf\]"$'):
         load(parquet_folder(tmp_path))
+
+
+def test_files_of_datasets_without_it_name_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets.Dataset.from_list([dict(row) for row in CORPUS]).save_to_disk(tmp_path / "corpus")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(
+        UsageError, match=r'needs datasets, .*pip install "retrieval-arena\[datasets\]"$'
+    ):
+        load_hf(HfSource(str(tmp_path)), "tiny", corpus_alone=True)
 
 
 @pytest.mark.shared

@@ -37,6 +37,7 @@ LAYERS = [
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {
+    "datasets",
     "matplotlib",
     "openai",
     "pandas",

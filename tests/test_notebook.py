@@ -10,6 +10,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -458,7 +459,13 @@ def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
     ("corpus", "queries", "qrels", "match"),
     [
         ({}, {"q": "x"}, None, "corpus: is empty"),
-        (["a text"], {"q": "x"}, None, "of type list"),
+        (["a text"], {"q": "x"}, None, "corpus:1: is of type str"),
+        (7, {"q": "x"}, None, "corpus: is of type int"),
+        ([], {"q": "x"}, None, "corpus: is empty"),
+        ([{"_id": "d", "text": "x"}] * 2, {"q": "x"}, None, "corpus:2: _id 'd' occurs twice"),
+        ({"d": "x"}, [{"text": "x"}], None, 'queries:1: missing "_id"'),
+        ({"d": "x"}, {"q": "x"}, [{"query-id": "q", "score": 1}], 'qrels:1: missing "corpus-id"'),
+        ({"d": "x"}, {"q": "x"}, "q d 1", "qrels:1: is of type str"),
         ({"d 1": "x"}, {"q": "x"}, None, "white space"),
         ({"d": 7}, {"q": "x"}, None, '"text" is 7'),
         ({"d": {"body": "x"}}, {"q": "x"}, None, 'missing "text"'),
@@ -467,13 +474,40 @@ def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
         ({"d": "x"}, {}, None, "queries: is empty"),
         ({"d": "x"}, {"q": "x"}, {"p": {"d": 1}}, "unknown query 'p'"),
         ({"d": "x"}, {"q": "x"}, {"q": {"e": 1}}, "unknown document 'e'"),
-        ({"d": "x"}, {"q": "x"}, {"q": {"d": 0.5}}, "expected an integer"),
-        ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected an integer"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": 0.5}}, "expected a whole number"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected a whole number"),
     ],
 )
 def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels, match):
     with pytest.raises(DataError, match=match):
         arena.Dataset(corpus, queries, qrels)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_tables_of_the_library_datasets_are_a_data_set(streamed):
+    tables = [
+        datasets.Dataset.from_list(rows)
+        for rows in (
+            [{"_id": "d1", "text": "first", "title": "One"}, {"_id": "d2", "text": ""}],
+            [{"_id": 7, "text": "which?"}],
+            [
+                {"query-id": "7", "corpus-id": "d1", "score": 2},
+                {"query-id": "of-train", "corpus-id": "d2", "score": 1},
+            ],
+        )
+    ]
+    if streamed:
+        tables = [table.to_iterable_dataset() for table in tables]
+
+    data = arena.Dataset(*tables)
+
+    assert list(data.corpus.values()) == [
+        arena.Document("d1", "first", "One"),
+        arena.Document("d2", ""),
+    ]
+    assert data.queries == {"7": arena.Query("7", "which?")}
+    assert data.qrels == {"7": {"d1": 2}}
+    assert len(data.notes) == 1
 
 
 def test_ids_that_are_numbers_are_their_digits():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from arena.api.sections import checked
 from arena.config import DatasetConfig
+from arena.data.corpus import collect
 from arena.data.load import load_dataset as load_configured
-from arena.data.rows import Row, documents, queries
+from arena.data.rows import Row, documents, queries, unique
+from arena.data.trec import check_qrels, row_grade, whole_grade
 from arena.errors import DataError, UsageError
 from arena.progress import reporter
 from arena.records import Dataset as PlainDataset
@@ -18,6 +20,9 @@ from arena.records import Document, Qrels, Query
 
 Source = str | Path | Mapping[str, Any] | DatasetConfig
 """A folder, ``hf:owner/name``, ``public:name``, ``builtin:python``, or a section of arena.toml."""
+
+Rows = Iterable[Mapping[str, Any]]
+"""Rows of a table, as `datasets.Dataset` gives them."""
 
 T = TypeVar("T")
 
@@ -30,10 +35,15 @@ class Dataset(PlainDataset):
     >>> Dataset({"d1": "A cat."}, {"q1": "Which animal?"}, {"q1": {"d1": 1}}, name="zoo")
     Dataset('zoo': 1 documents, 1 queries, grades for 1)
 
+    Instead of a dict each part may be rows: a list of dicts, or a table of the library `datasets`,
+    also a streamed one. Rows have the columns of mteb's retrieval tasks.
+
     Args:
-        corpus: doc_id → text, `Document`, or a dict with ``text`` and, if you like, ``title``.
-        queries: query_id → text or `Query`.
-        qrels: query_id → doc_id → grade; zero and negative grades are not relevant.
+        corpus: doc_id → text, `Document`, or a dict with ``text`` and, if you like, ``title``; or
+            rows with ``_id``, ``text`` and perhaps ``title``.
+        queries: query_id → text or `Query`; or rows with ``_id`` and ``text``.
+        qrels: query_id → doc_id → grade; zero and negative grades are not relevant. Or rows with
+            ``query-id``, ``corpus-id`` and ``score``; grades of other queries are left out.
         name: the word that runs and battles use for the data set.
         notes: what a reader of the results should know.
 
@@ -46,17 +56,17 @@ class Dataset(PlainDataset):
 
     def __init__(
         self,
-        corpus: Mapping[Any, Any],
-        queries: Mapping[Any, Any],
-        qrels: Mapping[Any, Mapping[Any, float]] | None = None,
+        corpus: Mapping[Any, Any] | Rows,
+        queries: Mapping[Any, Any] | Rows,
+        qrels: Mapping[Any, Mapping[Any, float]] | Rows | None = None,
         *,
         name: str = "data",
         notes: tuple[str, ...] = (),
     ) -> None:
         known_documents, known_queries = _corpus(corpus), _queries(queries)
         checked(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
-        grades = _qrels(qrels or {}, known_documents, known_queries)
-        super().__init__(name, known_documents, known_queries, grades, notes)
+        grades, more = _qrels({} if qrels is None else qrels, known_documents, known_queries)
+        super().__init__(name, known_documents, known_queries, grades, (*notes, *more))
 
     @classmethod
     def of(cls, dataset: PlainDataset) -> Self:
@@ -131,22 +141,26 @@ def name_of(source: str) -> str:
     return re.sub(r"[^\w.-]+", "-", last).strip("-.") or "data"
 
 
-def _corpus(corpus: Mapping[Any, Any]) -> Mapping[str, Document]:
+def _corpus(corpus: Mapping[Any, Any] | Rows) -> Mapping[str, Document]:
     if isinstance(corpus, Mapping) and type(corpus) is not dict and _holds(corpus, Document):
         return corpus  # The loader has checked it; a second pass over a large corpus takes long.
     rows = _rows(corpus, "corpus", Document, "doc_id")
+    if not isinstance(corpus, Mapping):
+        return collect(documents(rows), Path("corpus"))  # which may go into a file
     return _not_empty({doc_id: doc for _, doc_id, doc in documents(rows)}, "corpus")
 
 
-def _queries(given: Mapping[Any, Any]) -> dict[str, Query]:
+def _queries(given: Mapping[Any, Any] | Rows) -> dict[str, Query]:
     rows = _rows(given, "queries", Query, "query_id")
+    if not isinstance(given, Mapping):
+        return unique(queries(rows), Path("queries"))
     return _not_empty({query_id: query for _, query_id, query in queries(rows)}, "queries")
 
 
 def _rows(given: object, what: str, kind: type, id_name: str) -> Iterator[Row]:
     if not isinstance(given, Mapping):
-        remedy = f"expected a dict of {id_name} → text"
-        raise DataError(what, None, f"is of type {type(given).__name__}", remedy)
+        yield from _table(given, what, f"a dict of {id_name} → text")
+        return
     for number, (key, value) in enumerate(given.items(), start=1):
         if isinstance(value, kind):
             if str(key) != getattr(value, id_name):
@@ -160,11 +174,29 @@ def _rows(given: object, what: str, kind: type, id_name: str) -> Iterator[Row]:
         yield Row(Path(what), number, {**fields, "_id": key})
 
 
+def _table(given: object, what: str, expected: str) -> Iterator[Row]:
+    """Yield the rows of something that is no dict.
+
+    Raises:
+        DataError: it holds no rows.
+    """
+    remedy = f"expected {expected}, or rows that are dicts"
+    if not isinstance(given, Iterable):
+        raise DataError(what, None, f"is of type {type(given).__name__}", remedy)
+    for number, fields in enumerate(given, start=1):
+        if not isinstance(fields, Mapping):
+            raise DataError(what, number, f"is of type {type(fields).__name__}", remedy)
+        yield Row(Path(what), number, fields)
+
+
 def _qrels(
-    given: Mapping[Any, Mapping[Any, float]],
+    given: Mapping[Any, Mapping[Any, float]] | Rows,
     corpus: Mapping[str, Document],
     queries: Mapping[str, Query],
-) -> Qrels:
+) -> tuple[Qrels, tuple[str, ...]]:
+    if not isinstance(given, Mapping):
+        rows = _table(given, "qrels", "a dict of query_id → doc_id → grade")
+        return check_qrels(map(row_grade, rows), Path("qrels"), corpus, queries)
     found: dict[str, dict[str, int]] = {}
     for number, (query_id, grades) in enumerate(given.items(), start=1):
         if str(query_id) not in queries:
@@ -172,15 +204,9 @@ def _qrels(
         for doc_id, grade in grades.items():
             if str(doc_id) not in corpus:
                 raise DataError("qrels", number, f"unknown document {doc_id!r}", "see corpus")
-            if isinstance(grade, float) and grade % 1:
-                raise DataError("qrels", number, f"grade {grade!r}", "expected an integer")
-            try:
-                found.setdefault(str(query_id), {})[str(doc_id)] = int(grade)
-            except (TypeError, ValueError):
-                raise DataError(
-                    "qrels", number, f"grade {grade!r}", "expected an integer"
-                ) from None
-    return found
+            value = whole_grade(grade, Path("qrels"), number)
+            found.setdefault(str(query_id), {})[str(doc_id)] = value
+    return found, ()
 
 
 def _holds(items: Mapping[Any, Any], kind: type) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from arena.data.json_files import REMEDY, read_kept
-from arena.data.rows import numbered_lines
+from arena.data.rows import Row, numbered_lines, row_id
 from arena.errors import DataError
 from arena.files import write_atomically
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
@@ -252,6 +252,17 @@ def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
             continue
         grade = whole_grade(columns[-1], path, line)
         yield Grade(path, line, query_id, doc_id, grade)
+
+
+def row_grade(row: Row) -> Grade:
+    """Return the grade of a row with the columns of mteb: query-id, corpus-id, score.
+
+    Raises:
+        DataError: naming file and row.
+    """
+    query_id, doc_id = row_id(row, ("query-id",)), row_id(row, ("corpus-id",))
+    grade = whole_grade(row.fields.get("score"), row.path, row.number)
+    return Grade(row.path, row.number, query_id, doc_id, grade)
 
 
 def whole_grade(value: object, path: Path, line: int) -> int:
