@@ -63,6 +63,7 @@ class _Plan:
     seed: int
     top_k: int
     orders: Literal["both", "balanced"]
+    pairs_per_query: int | None
 
 
 def compare(  # noqa: PLR0913  all but two are options
@@ -73,6 +74,7 @@ def compare(  # noqa: PLR0913  all but two are options
     seed: int = 42,
     top_k: int = 5,
     orders: Literal["both", "balanced"] = "both",
+    pairs_per_query: int | None = None,
     log: str | Path | None = None,
     limit: int | None = None,
     max_usd: float | None = None,
@@ -94,6 +96,8 @@ def compare(  # noqa: PLR0913  all but two are options
         seed: decides which queries are sampled and in which order battles are played.
         top_k: documents of each list that the judge sees.
         orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
+        pairs_per_query: pairs of models that each query plays, drawn again for each; all where
+            absent.
         log: an experiment's folder, which `rate`, `audit`, `report` and the commands read. What
             is in it is not judged again. Nothing is kept where absent.
         limit: judge at most so many battles now.
@@ -116,7 +120,7 @@ def compare(  # noqa: PLR0913  all but two are options
         raise UsageError(f"limit is {limit}; expected 1 or more")
     if max_usd is not None and not 0 < max_usd < math.inf:
         raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
-    plan = _Plan(queries, seed, top_k, orders)
+    plan = _Plan(queries, seed, top_k, orders, pairs_per_query)
     judges = judges_of(judge, logged=log is not None)
     with ExitStack() as stack:
         if log is None:
@@ -291,6 +295,7 @@ def _config(
             "top_k": plan.top_k,
             "orders": plan.orders,
             **({} if plan.queries is None else {"queries": plan.queries}),
+            **({} if plan.pairs_per_query is None else {"pairs_per_query": plan.pairs_per_query}),
         },
         "datasets": tuple(_dataset_section(run.dataset) for run in _first_of_each(runs)),
         "models": tuple(_model_section(name, runs, models) for name in models),

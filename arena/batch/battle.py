@@ -18,6 +18,7 @@ from arena.batch.settle import Collected
 from arena.batch.submit import SubmitOptions, submit
 from arena.errors import IncompleteError
 from arena.experiment.pending import planned
+from arena.experiment.plan import Turn
 from arena.experiment.stale_battles import planned_ids
 from arena.experiment.stopping import StoppingMonitor, StoppingRule, in_rounds
 from arena.experiment.summary import BattleOptions
@@ -141,7 +142,12 @@ async def battle_by_batch(
                 # Free battles of later rounds must wait for their round.
                 limit = 0 if options.until else options.limit
                 collected = await collect(
-                    run, reporter, give_up=give_up, limit=limit, on_battle=_counter(played)
+                    run,
+                    reporter,
+                    give_up=give_up,
+                    matchups=_of_any_draw(run) if options.until else None,
+                    limit=limit,
+                    on_battle=_counter(played),
                 )
                 give_up = None
                 summary.take(collected)
@@ -211,16 +217,16 @@ class _Played:
         self._n_looks = 0
         self._is_decided = False
 
-    def look(self, n_over: int, matchups: Sequence[Matchup]) -> bool:
+    def look(self, n_over: int, round_: Sequence[Turn]) -> bool:
         """Check the ratings once at the end of each round; return whether that decided it.
 
         Args:
             n_over: rounds that are over, with this one.
-            matchups: the round.
+            round_: its queries.
         """
         if n_over > self._n_looks and not self._is_decided:
             self._n_looks = n_over
-            self._is_decided = self.monitor.decided(matchups)
+            self._is_decided = self.monitor.decided(round_)
         return self._is_decided
 
     def count(self, battle: Battle) -> None:
@@ -255,15 +261,23 @@ def _rounds(run: BatchRun, played: _Played | None) -> Iterator[Sequence[Matchup]
     prepared = run.prepared
     judges = [configured.judge for configured in run.judges]
     before, number = None, 0
-    for number, matchups in enumerate(in_rounds(prepared.matchups, len(prepared.data.datasets))):
+    for number, round_ in enumerate(in_rounds(prepared.data.queries)):
         if before is not None and played.look(number, before):
             return
-        before = matchups
-        playing = [matchup for matchup in matchups if played.monitor.plays(matchup)]
+        before = round_
+        playing = list(prepared.matchups_of(round_, played.monitor.plays))
         if not all(name in played.ids for name, _, _ in planned(playing, prepared.lists, judges)):
             yield playing
     if before is not None:
         played.look(number + 1, before)
+
+
+def _of_any_draw(run: BatchRun) -> Sequence[Matchup] | None:
+    """Return what jobs may have been asked: a sparse plan draws its pairs among those that play.
+
+    None stands for the plan itself.
+    """
+    return list(run.prepared.all_matchups) if run.prepared.is_sparse else None
 
 
 def _failed_often(run: BatchRun) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, Field, Strict, ValidationError, model_validator
 
@@ -28,6 +28,14 @@ _BESIDE_RUNS: Final = frozenset({"metrics", "per_query", "shown"})
 """File names in a data set's run folder that belong to all models."""
 
 
+_OF_TWO_LISTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "kind": ("pairwise",),
+    "answer": ("letter",),
+    "prompt": ("pairwise", "letter"),
+}
+"""What a judge says that reads two lists."""
+
+
 class ExperimentConfig(Section):
     """``[experiment]``: the settings of the comparison."""
 
@@ -41,6 +49,16 @@ class ExperimentConfig(Section):
     """Queries per data set, sampled with the seed; default: all."""
     orders: Orders = "both"
     """``both``: home and away. ``balanced``: one order per query and pair, counterbalanced."""
+    plan: Literal["all", "sparse", "grades"] | None = None
+    """How calls to the judge are spent.
+
+    ``all``: all pairs of models on each query. ``sparse``: `pairs_per_query` of them, drawn again
+    for each query. ``grades``: the judge grades each document of the lists once (``kind =
+    "pointwise"``), and all pairs follow. Default: ``sparse`` if there is a `pairs_per_query`, else
+    ``all``.
+    """
+    pairs_per_query: Annotated[int, Field(ge=1)] | None = None
+    """Pairs of models that each query plays; default of a sparse plan: as many as models."""
     memory_mb: Annotated[int, Field(ge=64)] = 1024
     """The memory limit of a vector search in MB; results do not depend on it."""
     hardware: Annotated[str, Field(max_length=120)] | None = Field(
@@ -78,6 +96,53 @@ class Config(Settings):
         if self.judges:
             raise ValueError("judge: there are [[judges]] too; give [judge] for one, not both")
         return self.model_copy(update={"judges": (self.judge,)})
+
+    @model_validator(mode="after")
+    def _plan_fits(self) -> Self:
+        settings, n_models = self.experiment, len(self.models)
+        n_pairs, given = n_models * (n_models - 1) // 2, settings.pairs_per_query
+        if settings.plan == "grades":
+            return self._by_grades()
+        if settings.plan == "all" and given is not None:
+            raise ValueError(
+                f'experiment.pairs_per_query = {given}: plan = "all" plays all {n_pairs:,} pairs; '
+                'remove one of them, or set plan = "sparse"'
+            )
+        if given is not None and given > n_pairs:
+            raise ValueError(
+                f"experiment.pairs_per_query = {given}: {n_models} models have {n_pairs:,} pairs; "
+                "lower it, or remove it to play all"
+            )
+        if settings.plan != "sparse" or given is not None:
+            return self
+        drawn = settings.model_copy(update={"pairs_per_query": min(n_models, n_pairs)})
+        return self.model_copy(update={"experiment": drawn})
+
+    def _by_grades(self) -> Self:
+        """Return this with pointwise judges, as ``plan = "grades"`` means.
+
+        Raises:
+            ValueError: a setting contradicts it.
+        """
+        if self.experiment.pairs_per_query is not None:
+            raise ValueError(
+                f"experiment.pairs_per_query = {self.experiment.pairs_per_query}: all pairs follow "
+                'from grades without a call; remove it, or set plan = "sparse"'
+            )
+        for judge in self.judges:
+            for key, words in _OF_TWO_LISTS.items():
+                value = getattr(judge, key)
+                told = key in judge.model_fields_set and value in words
+                if judge.kind == "pairwise" and told:
+                    raise ValueError(
+                        f'judge.{key} = "{value}": this judge reads two lists; plan = "grades" '
+                        'needs kind = "pointwise"; change one of them'
+                    )
+        judges = tuple(
+            judge.model_copy(update={"kind": "pointwise"}) if judge.kind == "pairwise" else judge
+            for judge in self.judges
+        )
+        return self.model_copy(update={"judges": judges, "judge": self.judge and judges[0]})
 
     @model_validator(mode="after")
     def _models_below_are_here(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from arena.config import Config, load_config
 from arena.data.beir import sample_queries
 from arena.data.load import load_dataset
 from arena.errors import UsageError
-from arena.experiment.plan import count_matchups, plan_matchups
+from arena.experiment.plan import Turn, count_matchups, turn_matchups, turns
 from arena.experiment.shown_lists import Lists
 from arena.judging.judge import Judge
 from arena.judging.open import prompt_name
@@ -140,22 +140,71 @@ class PreparedExperiment:
     @property
     def matchups(self) -> Iterator[Matchup]:
         """Yield the whole plan, lazily; every judge plays it."""
-        plan = plan_matchups(
-            [model.name for model in self.config.models],
-            self.data.queries,
-            orders=self.config.experiment.orders,
-            seed=self.config.experiment.seed,
-        )
-        return plan if self.plays is None else filter(self.plays, plan)
+        return self.matchups_of(turns(self.data.queries))
 
     @property
     def n_matchups(self) -> int:
         """Return how many matchups the plan has."""
         if self.plays is not None:
             return sum(1 for _ in self.matchups)
+        settings = self.config.experiment
         return count_matchups(
-            len(self.config.models), self.data.queries, orders=self.config.experiment.orders
+            len(self.config.models),
+            self.data.queries,
+            orders=settings.orders,
+            pairs_per_query=settings.pairs_per_query,
         )
+
+    @property
+    def is_sparse(self) -> bool:
+        """Return whether a query plays only a part of the pairs."""
+        n_pairs = len(self.config.models) * (len(self.config.models) - 1) // 2
+        return self._drawn is not None and self._drawn < n_pairs
+
+    @property
+    def all_matchups(self) -> Iterator[Matchup]:
+        """Yield all pairs on all queries: the battles that may be in the log, whatever the plan.
+
+        A sparse plan draws other pairs once a model joins or leaves. Which pairs it draws does not
+        depend on verdicts, so those of an earlier draw are as good, and stay.
+        """
+        return self._of(turns(self.data.queries), self._models, None)
+
+    def matchups_of(
+        self, turns: Iterable[Turn], plays: Callable[[str], bool] | None = None
+    ) -> Iterator[Matchup]:
+        """Yield the plan of some queries.
+
+        Args:
+            turns: the queries.
+            plays: whether a model still plays; all do where absent. A sparse plan draws its pairs
+                among those that do.
+        """
+        models = [name for name in self._models if plays is None or plays(name)]
+        return self._of(turns, models, self._drawn)
+
+    @property
+    def _drawn(self) -> int | None:
+        """Return how many pairs a query plays; None for all of them, or all that may be judged."""
+        return self.config.experiment.pairs_per_query if self.plays is None else None
+
+    @property
+    def _models(self) -> list[str]:
+        return [model.name for model in self.config.models]
+
+    def _of(
+        self, turns: Iterable[Turn], models: Sequence[str], pairs_per_query: int | None
+    ) -> Iterator[Matchup]:
+        settings = self.config.experiment
+        for turn in turns:
+            matchups = turn_matchups(
+                turn,
+                models,
+                orders=settings.orders,
+                seed=settings.seed,
+                pairs_per_query=pairs_per_query,
+            )
+            yield from matchups if self.plays is None else filter(self.plays, matchups)
 
 
 def prepare(

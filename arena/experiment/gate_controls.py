@@ -81,7 +81,7 @@ def _skipped(
         return "passed before"
     if len(log.battle_ids) and any(
         battle_id in log.battle_ids
-        for battle_id, _, _ in planned(prepared.matchups, prepared.lists, [judge])
+        for battle_id, _, _ in planned(prepared.all_matchups, prepared.lists, [judge])
     ):
         return "its battles are in the log"
     return ""

@@ -36,6 +36,7 @@ from arena.experiment.experiment import (
 from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
 from arena.experiment.pending import Pending, pending
+from arena.experiment.plan import turns
 from arena.experiment.rejudge import open_asked, prepare_battles, with_logged_battles
 from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import Budgets, open_budgets
@@ -211,12 +212,12 @@ async def _play(
     runner = BattleRunner(session.log)
     n_left = min(session.n_planned - stats.n_judged, options.limit or session.n_planned)
     jobs = _Jobs(under_way(prepared.experiment.folder))
-    n_datasets = len(prepared.data.datasets)
-    rounds = in_rounds(prepared.matchups, n_datasets) if monitor else iter([prepared.matchups])
+    queries = prepared.data.queries
+    rounds = in_rounds(queries) if monitor else iter([list(turns(queries))])
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
-        for matchups in rounds:
+        for round_ in rounds:
             battles = pending(
-                filter(monitor.plays, matchups) if monitor else matchups,
+                prepared.matchups_of(round_, monitor.plays if monitor else None),
                 prepared.lists,
                 judges,
                 session.log,
@@ -231,7 +232,7 @@ async def _play(
                 emit=session.record,
                 stop=stop,
             )
-            if stop.is_set() or (monitor and monitor.decided(matchups)):
+            if stop.is_set() or (monitor and monitor.decided(round_)):
                 break
     if jobs.n_waiting:
         reporter.say(

@@ -1,17 +1,29 @@
-"""Which battles to play, in which order: a round robin of all models over the same queries.
+"""Which battles to play, in which order: pairs of models over the same queries.
 
 The plan is a pure function of the names of models, the sampled queries and the seed. It does
-not depend on the order in which models are listed, and adding a model or a query leaves every
-other matchup as it was, so a finished experiment grows without paying for anything twice.
+not depend on the order in which models are listed. With all pairs, adding a model or a query leaves
+every other matchup as it was; with a part of them, `ring_pairs` says what changes. A finished
+experiment grows without paying for anything twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, zip_longest
+from math import gcd
 
 from arena.digest import digest
 from arena.records import Matchup, Orders
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A query of the plan; its battles are played together."""
+
+    dataset: str
+    query_id: str
+    position: int  #: among the queries of its data set, from 0
 
 
 def plan_matchups(
@@ -20,6 +32,7 @@ def plan_matchups(
     *,
     orders: Orders = "both",
     seed: int = 42,
+    pairs_per_query: int | None = None,
 ) -> Iterator[Matchup]:
     """Yield every matchup, lazily and in playing order.
 
@@ -34,38 +47,106 @@ def plan_matchups(
             query, and each model of a pair is first in exactly half of the pair's queries of a
             dataset (one more or less where their number is odd).
         seed: shuffles the order of models within a query.
+        pairs_per_query: pairs that a query plays, drawn again for each query (`ring_pairs`); all
+            where absent, or where there are no more.
     """
+    for turn in turns(queries):
+        yield from turn_matchups(
+            turn, models, orders=orders, seed=seed, pairs_per_query=pairs_per_query
+        )
+
+
+def count_matchups(
+    n_models: int,
+    queries: Mapping[str, Sequence[str]],
+    *,
+    orders: Orders = "both",
+    pairs_per_query: int | None = None,
+) -> int:
+    """Return how many matchups `plan_matchups` yields."""
+    pairs = n_models * (n_models - 1) // 2
+    if pairs_per_query is not None:
+        pairs = min(pairs, pairs_per_query)
+    return pairs * (2 if orders == "both" else 1) * sum(map(len, queries.values()))
+
+
+def turns(queries: Mapping[str, Sequence[str]]) -> Iterator[Turn]:
+    """Yield the queries in playing order; data sets take turns."""
     datasets = sorted(queries)
     for position, row in enumerate(zip_longest(*(queries[dataset] for dataset in datasets))):
         for dataset, query_id in zip(datasets, row, strict=True):
             if query_id is not None:
-                yield from _query_matchups(dataset, query_id, models, (orders, seed, position))
+                yield Turn(dataset, query_id, position)
 
 
-def count_matchups(
-    n_models: int, queries: Mapping[str, Sequence[str]], *, orders: Orders = "both"
-) -> int:
-    """Return how many matchups `plan_matchups` yields."""
-    pairs = n_models * (n_models - 1) // 2
-    return pairs * (2 if orders == "both" else 1) * sum(map(len, queries.values()))
-
-
-def _query_matchups(
-    dataset: str, query_id: str, models: Sequence[str], settings: tuple[Orders, int, int]
+def turn_matchups(
+    turn: Turn,
+    models: Sequence[str],
+    *,
+    orders: Orders,
+    seed: int,
+    pairs_per_query: int | None = None,
 ) -> Iterator[Matchup]:
-    orders, seed, position = settings
+    """Yield the matchups of one query in playing order; the arguments are those of the plan."""
     # Every model draws its own place, so a model that joins later moves no other.
-    shuffled = sorted(models, key=lambda name: digest(str(seed), dataset, query_id, name))
-    if orders == "both":
-        shown_first = {(a, b) for a in models for b in models if a != b}
+    shuffled = sorted(models, key=lambda name: digest(str(seed), turn.dataset, turn.query_id, name))
+    if pairs_per_query is None:
+        pairs: Iterator[tuple[str, str]] = combinations(sorted(models), 2)
     else:
-        shown_first = {
-            _home(pair, position, (seed, dataset)) for pair in combinations(sorted(models), 2)
-        }
+        drawn = ring_pairs(len(models), pairs_per_query)
+        pairs = (_sorted(shuffled[i], shuffled[j]) for i, j in drawn)
+    if orders == "both":
+        shown_first = {order for a, b in pairs for order in ((a, b), (b, a))}
+    else:
+        shown_first = {_home(pair, turn.position, (seed, turn.dataset)) for pair in pairs}
     for model_a in shuffled:
         for model_b in shuffled:
             if (model_a, model_b) in shown_first:
-                yield Matchup(dataset, query_id, model_a, model_b)
+                yield Matchup(turn.dataset, turn.query_id, model_a, model_b)
+
+
+def ring_pairs(n_models: int, n_pairs: int) -> list[tuple[int, int]]:
+    """Return which places of a ring of models meet: neighbours first, then the next but one, ...
+
+    With n_pairs = n_models every model meets its two neighbours, with twice as many the next but
+    one on either side too. What is left over after whole circles takes every second pair of the
+    next circle first, so that no model plays more than one pair more than another (two, where
+    pairs at a distance form several odd circles). The places are drawn at random for each query,
+    so that all pairs are equally likely.
+
+    A model that joins the ring parts two neighbours and moves no others: of each circle all pairs
+    but those that it stands between stay. More pairs begin with the same ones.
+
+    Args:
+        n_models: places of the ring.
+        n_pairs: how many meet; all pairs if it is as many or more.
+    """
+    pairs: list[tuple[int, int]] = []
+    for distance in range(1, n_models // 2 + 1):
+        pairs += _circles(n_models, distance)
+        if len(pairs) >= n_pairs:
+            break
+    return pairs[:n_pairs]
+
+
+def _circles(n_models: int, distance: int) -> list[tuple[int, int]]:
+    """Return all pairs at one distance on the ring, those that share no model first."""
+    if 2 * distance == n_models:
+        return [(place, place + distance) for place in range(distance)]
+    n_circles = gcd(n_models, distance)
+    length = n_models // n_circles
+    # Every second step of a circle; the step that closes an odd one; the other steps.
+    steps = [*range(0, length - 1, 2), *([length - 1] if length % 2 else [])]
+    steps += range(1, length - 1 if length % 2 else length, 2)
+    return [
+        ((start + step * distance) % n_models, (start + (step + 1) * distance) % n_models)
+        for step in steps
+        for start in range(n_circles)
+    ]
+
+
+def _sorted(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)
 
 
 def _home(pair: tuple[str, str], position: int, salt: tuple[int, str]) -> tuple[str, str]:

@@ -44,6 +44,10 @@ _OF_ONE_MODEL: Final = (
 """Keys of a judge that another model does not take over."""
 
 
+_OF_A_PLAN: Final = ("plan", "pairs_per_query")
+"""Keys of an experiment that may say how its own judges read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejudging:
     """Which judge judges again, and how much."""
@@ -92,6 +96,7 @@ def open_rejudged(base: Experiment, rejudging: Rejudging) -> Experiment:
         if rejudging.prices:
             raise UsageError("--judge-prices is for a model's name; a file has its own prices")
         judges, named, where = _judge_sections(path), path.stem, path
+        rest["experiment"] = _with_plan_of(path, rest["experiment"])
     else:
         judges = {"judge": _with_model(tree, rejudging)}
         named, where = rejudging.judge_with, base.source
@@ -113,6 +118,13 @@ def _judge_sections(path: Path) -> dict[str, Any]:
     if not judges:
         raise ConfigError(path, ["judge: missing; add a [judge] section, or [[judges]]"])
     return judges
+
+
+def _with_plan_of(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an experiment with the plan that other judges are written for."""
+    plan = read_tree(path).get("experiment", {}).get("plan")
+    kept = {key: value for key, value in settings.items() if key not in _OF_A_PLAN}
+    return kept | ({"plan": plan} if plan == "grades" else {})
 
 
 def _with_model(tree: Mapping[str, Any], rejudging: Rejudging) -> dict[str, Any]:
@@ -180,7 +192,7 @@ def with_logged_battles(prepared: PreparedExperiment, reporter: Reporter) -> Pre
             f"{names}: has judged these battles, with the same prompt and settings; "
             "`arena battle --drift` tests whether it would still do so"
         )
-    n_found = sum(map(logged.count, prepared.matchups))
+    n_found = sum(map(logged.count, prepared.all_matchups))
     if not n_found:
         raise UsageError(
             f"{origin.experiment.folder}: no battle of the log has the lists that "

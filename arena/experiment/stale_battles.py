@@ -39,7 +39,7 @@ def open_log(  # noqa: PLR0913, the experiment, and who is told what is in its l
         replied: as for `BattleLog`.
 
     Returns:
-        The log, and how many battles this part of the plan has.
+        The log, and how many battles this part of the plan has, with those of earlier draws.
 
     Raises:
         LogError: another process writes this experiment's log.
@@ -49,7 +49,18 @@ def open_log(  # noqa: PLR0913, the experiment, and who is told what is in its l
     battle_ids, n_planned = None, prepared.n_matchups * len(judges)
     if files.logs() or shard.name is not None:
         battle_ids, n_planned = planned_ids(prepared, judges, shard=shard)
-    log = BattleLog(files.path, shard=shard, planned=battle_ids, seen=seen, replied=replied)
+    n_in_log = 0
+
+    def count(battle: Battle) -> None:
+        nonlocal n_in_log
+        n_in_log += shard.holds(battle.id)
+        if seen:
+            seen(battle)
+
+    log = BattleLog(files.path, shard=shard, planned=battle_ids, seen=count, replied=replied)
+    if n_in_log and prepared.is_sparse:  # battles of an earlier draw are in no plan, and count
+        own = planned(prepared.matchups, prepared.lists, judges, shard=shard)
+        n_planned = n_in_log + sum(battle_id not in log.battle_ids for battle_id, _, _ in own)
     if log.n_superseded:
         reporter.say(
             f"note: {log.n_superseded:,} battles of an earlier configuration were moved to "
@@ -61,9 +72,16 @@ def open_log(  # noqa: PLR0913, the experiment, and who is told what is in its l
 def planned_ids(
     prepared: PreparedExperiment, judges: Sequence[Judge], *, shard: Shard = WHOLE
 ) -> tuple[IdSet, int]:
-    """Return the ids of all planned battles, and how many of them a shard plays."""
+    """Return the ids of all battles that may be in the log, and how many a shard plays.
+
+    Of a sparse plan all pairs may be: which of them it draws depends on the models, and battles
+    that an earlier draw has paid for are as good.
+    """
     battle_ids, n_of_shard = IdSet(), 0
-    for battle_id, _, _ in planned(prepared.matchups, prepared.lists, judges):
+    for battle_id, _, _ in planned(prepared.all_matchups, prepared.lists, judges):
         battle_ids.add(battle_id)
         n_of_shard += shard.holds(battle_id)
+    if prepared.is_sparse:
+        own = planned(prepared.matchups, prepared.lists, judges, shard=shard)
+        n_of_shard = sum(1 for _ in own)
     return battle_ids, n_of_shard

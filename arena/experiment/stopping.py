@@ -6,19 +6,20 @@ make chance differences count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
+from arena.experiment.plan import Turn, turns
 from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
 from arena.rating.inference import all_separated, sequence_half_widths
-from arena.records import Battle, Matchup, Winner
+from arena.records import Battle, Winner
 
 ROUND: Final = 10
 """Queries of each data set that are played between two looks."""
@@ -87,11 +88,11 @@ class StoppingMonitor:
             )
         )
 
-    def plays(self, matchup: Matchup) -> bool:
-        """Return whether both models of a matchup may still be what is looked for."""
-        return matchup.model_a not in self._dropped and matchup.model_b not in self._dropped
+    def plays(self, model: str) -> bool:
+        """Return whether a model may still be what is looked for."""
+        return model not in self._dropped
 
-    def decided(self, round_played: Iterable[Matchup] | None = None) -> bool:
+    def decided(self, round_played: Iterable[Turn] | None = None) -> bool:
         """Check the ratings, and return whether the goal is reached.
 
         Args:
@@ -101,7 +102,7 @@ class StoppingMonitor:
         """
         if round_played is not None:
             looked_at = self._looked_at or set()
-            self._looked_at = looked_at | {(m.dataset, m.query_id) for m in round_played}
+            self._looked_at = looked_at | {(turn.dataset, turn.query_id) for turn in round_played}
         comparisons = self._comparisons()
         if comparisons is None:
             return False
@@ -167,8 +168,12 @@ class StoppingMonitor:
         return f"not decided after {done}, all that were planned: that {self._goal}"
 
 
-def in_rounds(matchups: Iterable[Matchup], n_datasets: int) -> Iterator[list[Matchup]]:
-    """Split a plan into rounds of `ROUND` queries of each data set, in its own order."""
-    by_query = (list(group) for _, group in groupby(matchups, lambda m: (m.dataset, m.query_id)))
-    while queries := list(islice(by_query, ROUND * n_datasets)):
-        yield [matchup for query in queries for matchup in query]
+def in_rounds(queries: Mapping[str, Sequence[str]]) -> Iterator[list[Turn]]:
+    """Split the queries of a plan into rounds of `ROUND` queries of each data set, in its order.
+
+    Args:
+        queries: dataset → its sampled query_ids.
+    """
+    left = turns(queries)
+    while round_ := list(islice(left, ROUND * len(queries))):
+        yield round_

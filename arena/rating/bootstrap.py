@@ -47,7 +47,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
 
     Each query gets an Exp(1) weight (Rubin 1981, doi:10.1214/aos/1176345338), so no draw loses
     a pair and every draw is finite; weights have the same mean in each data set, as these are
-    not drawn themselves. A prior of the fit is drawn anew too, and its guard for sparse data is
+    not drawn themselves. A prior of the fit is drawn again too, and its guard for sparse data is
     in the draws. Refits are chord steps with the Hessian of ``fit``, and full Newton where fifty
     of them are not enough.
 
