@@ -392,6 +392,22 @@ def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
     assert tables[1].columns["query_id"].distinct == ('["a",0]', '["a",1]')
 
 
+def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_path, monkeypatch):
+    rows = [ours(f"x{i}", source="judge") for i in range(9)]
+    rows[-1] |= {"winner": "tie", "kind": "qrels", "probs": {"first": 1}, "source": "identical"}
+    path = jsonl(tmp_path / "battles.jsonl", rows)
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(battle_readers, "_read_rows", None)
+
+    table = battle_readers.read_table(path)
+
+    cells = {name: c.distinct[c.codes[-1]] for name, c in table.columns.items()}
+    assert {**rows[-1], **cells} == rows[-1]
+    assert {"winner", "kind", "source"} <= cells.keys()
+    assert table.columns["kind"].distinct == (None, "qrels")
+    assert [each for each in table.probs if each] == [{"first": 1}]
+
+
 def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", query_id="r"), ours("x")])
     jsonl(tmp_path / "failures.jsonl", [{"id": "y"}, {"id": "z"}])

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -21,7 +22,6 @@ from numpy.typing import NDArray
 from arena.errors import DataError
 from arena.json_text import parse_json
 from arena.rating.battle_table import (
-    OPTIONAL,
     REQUIRED,
     Column,
     hashable,
@@ -37,8 +37,12 @@ _MEMORY = "2GB"
 _MOST_THREADS = 8
 _COST = "cost_usd"
 
-_FEW_VALUES = frozenset((*REQUIRED, *OPTIONAL, "source", "kind")) - {"query_id"}
-"""Columns with few distinct values, which are cheapest to code together."""
+_SAMPLED_PLACES = 64
+_SAMPLED_BYTES = 1 << 15
+"""From each of so many places of the file arena learns the values that its columns have."""
+
+_MOST_LEARNED = 255
+"""Values of a column with more are not learned; one byte codes this many."""
 
 
 class UniqueIds(Sequence[str]):
@@ -81,9 +85,11 @@ class _DoubtError(Exception):
     """The row loop must read this file."""
 
 
-def read_parts(
-    path: Path, names: Sequence[str], first: Collection[str], *, own: bool
-) -> Parts | None:
+class _UnlearnedError(Exception):
+    """A column has a value that the sample has not."""
+
+
+def read_parts(path: Path, names: Sequence[str], *, own: bool) -> Parts | None:
     """Read a file of UTF-8 with a JSON object on each line.
 
     A comma before a closing bracket is ignored, as DuckDB ignores it.
@@ -91,7 +97,6 @@ def read_parts(
     Args:
         path: the file.
         names: the columns to code.
-        first: the columns that the first line has.
         own: whether arena wrote the file; then every line must have an id.
 
     Returns:
@@ -99,17 +104,14 @@ def read_parts(
     """
     import duckdb  # noqa: PLC0415 - a tenth of a second, and only large files need it
 
-    few = tuple(name for name in names if name in _FEW_VALUES and name in first)
-    others = [(name,) for name in names if name not in (*few, _COST)]
+    coded = [name for name in names if name != _COST]
     try:
-        with _connected(path) as connection:
-            _create_table(connection, path, [few, *others], own=own)
-            parts = _coded(connection, path, [few, *others], own=own)
+        try:
+            return _read(path, coded, _learned(path, coded), own=own)
+        except _UnlearnedError:
+            return _read(path, coded, {}, own=own)
     except (duckdb.Error, ValueError, _DoubtError):
         return None
-    columns = parts.columns
-    kept = [n for n in names if n in columns and (n in REQUIRED or columns[n].distinct != (None,))]
-    return replace(parts, columns={name: columns[name] for name in kept})
 
 
 def _connected(path: Path) -> duckdb.DuckDBPyConnection:
@@ -139,97 +141,154 @@ def _processors() -> Sequence[int]:
     return range(os.cpu_count() or 1)
 
 
+def _learned(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the JSON of the values that columns have in a sample of the file.
+
+    A cell that is missing has the value null. A column with many values, or with lists and objects,
+    is left out.
+    """
+    rows: list[Any] = []
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for place in range(_SAMPLED_PLACES):
+            file.seek(size * place // _SAMPLED_PLACES)
+            # The first line and the last one are parts of lines, if the file is large.
+            lines = file.read(_SAMPLED_BYTES).split(b"\n")[1:-1]
+            with suppress(orjson.JSONDecodeError):
+                rows += map(orjson.loads, filter(bytes.strip, lines))
+    rows = [row for row in rows if isinstance(row, dict)]
+    learned = {}
+    for name in (*names, "probs"):
+        values = [row.get(name) for row in rows]
+        if any(isinstance(value, list | dict) for value in values):
+            continue
+        texts = {orjson.dumps(value).decode() for value in set(values)}
+        if 0 < len(texts) <= _MOST_LEARNED:
+            learned[name] = sorted(texts)
+    if learned.get("probs") != ["null"]:
+        learned.pop("probs", None)
+    return learned
+
+
+def _read(
+    path: Path, names: Sequence[str], learned: Mapping[str, Sequence[str]], *, own: bool
+) -> Parts:
+    """Read a file whose columns have only the values learned.
+
+    Raises:
+        _UnlearnedError: one has another.
+        _DoubtError: only the row loop can say what is in the file.
+        duckdb.Error: the file is no JSON.
+    """
+    with _connected(path) as connection:
+        _create_table(connection, path, names, learned, own=own)
+        return _coded(connection, path, names, learned, own=own)
+
+
 def _create_table(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    groups: Sequence[Sequence[str]],
+    names: Sequence[str],
+    learned: Mapping[str, Sequence[str]],
     *,
     own: bool,
 ) -> None:
-    """Read the file into the table t, a column g0, g1 ... for each group of columns."""
-    selected = [f"{_joined(group)} AS g{i}" for i, group in enumerate(groups)]
-    selected.append("probs::VARCHAR AS probs")
-    types = dict.fromkeys([*(name for group in groups for name in group), "probs"], "JSON")
+    """Read the file into the table t: for each column a code c0, c1 ... or a text r0, r1 ...
+
+    A column of which one value was learned is not held; "odd" is where it has another.
+    """
+    selected, odd = [], ["false"]
+    for i, name in enumerate((*names, "probs")):
+        texts = [*map(_text, learned.get(name, ()))]
+        cell = f"coalesce({_name(name)}::VARCHAR, 'null')"
+        if not texts:
+            selected.append(f"{cell} AS r{i}")
+        elif len(texts) == 1:
+            odd.append(f"{cell} <> {texts[0]}")
+        else:
+            connection.execute(f"CREATE TYPE e{i} AS ENUM ({', '.join(texts)})")
+            selected.append(f"enum_code(try_cast({cell} AS e{i})) AS c{i}")
+    selected.append(f"{' OR '.join(odd)} AS odd")
+    types = dict.fromkeys([*names, "probs"], "JSON")
     if own:
         types |= {"id": "JSON", _COST: "DOUBLE"}
         # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
         selected.append("CASE WHEN id LIKE '\"_%\"' THEN hash(id) ELSE 0 END AS id")
         selected.append(f"coalesce({_COST}, 'nan'::DOUBLE) AS {_COST}")
-    rows = _lines(path, types)
-    connection.execute(f"CREATE TEMP TABLE t AS SELECT {', '.join(selected)} FROM {rows}")  # noqa: S608
+    rows = f"SELECT {', '.join(selected)} FROM {_lines(path, types)}"  # noqa: S608
+    connection.execute(f"CREATE TEMP TABLE t AS {rows}")
 
 
 def _coded(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    groups: Sequence[Sequence[str]],
+    names: Sequence[str],
+    learned: Mapping[str, Sequence[str]],
     *,
     own: bool,
 ) -> Parts:
     """Return the table t as columns of codes.
 
     Raises:
+        _UnlearnedError: a column has a value that was not learned.
         _DoubtError: only the row loop can say what is in the file.
     """
-    counted = ", ".join(
-        f"count({name})" for name in [*(f"g{i}" for i in range(len(groups))), "probs"]
-    )
-    *counts, n_probs = connection.execute(f"SELECT {counted} FROM t").fetchall()[0]  # noqa: S608
-    filled = {f"g{i}": groups[i] for i, count in enumerate(counts) if count}
-    for g in filled:
-        values = f"SELECT DISTINCT coalesce({g}, 'null') FROM t"  # noqa: S608
-        connection.execute(f"CREATE TYPE e{g} AS ENUM ({values})")
-    selected = [f"enum_code(coalesce({g}, 'null')::e{g}) AS {g}" for g in filled]
-    selected += ["id", _COST] if own else []
+    coded = [i for i, name in enumerate(names) if len(learned.get(name, ())) != 1]
+    unlearned = " OR ".join(["odd", *(f"c{i} IS NULL" for i in coded if names[i] in learned)])
+    if connection.execute(f"SELECT 1 FROM t WHERE {unlearned} LIMIT 1").fetchall():  # noqa: S608
+        raise _UnlearnedError
+    texts, selected = dict(learned), ["id", _COST] if own else ["odd"]
+    for i in coded:
+        code = f"c{i}"
+        if names[i] not in learned:
+            connection.execute(f"CREATE TYPE e{i} AS ENUM (SELECT DISTINCT r{i} FROM t)")  # noqa: S608
+            rows = connection.execute(f"SELECT unnest(enum_range(NULL::e{i}))").fetchall()
+            texts[names[i]] = [text for (text,) in rows]
+            code = f"enum_code(r{i}::e{i})"
+        selected.append(f"{code} AS y{i}")
     query = f"SELECT {', '.join(selected)} FROM t"  # noqa: S608
     fetched: dict[str, Any] = connection.execute(query).fetchnumpy()
-    columns: dict[str, Column] = {}
-    for g, names in filled.items():
-        fragments = connection.execute(f"SELECT unnest(enum_range(NULL::e{g}))").fetchall()
-        columns |= _columns(names, fetched[g], [text for (text,) in fragments])
+    constant = np.zeros(len(next(iter(fetched.values()))), np.uint8)
+    columns = {
+        name: _column(name, fetched.get(f"y{i}", constant), texts[name])
+        for i, name in enumerate(names)
+        if texts[name] != ["null"]
+    }
+    if not columns.keys() >= set(REQUIRED):
+        raise _DoubtError
     if None in columns["model_a"].distinct:  # a line of null has no columns at all
         raise _DoubtError
     return Parts(
         columns,
         ids=_ids(path, fetched["id"]) if own else (),
-        probs=_probs(connection) if n_probs else (),
+        probs=[] if "probs" in learned else _probs(connection, len(names)),
         costs=fetched[_COST] if own and not np.isnan(fetched[_COST]).all() else None,
     )
 
 
-def _columns(
-    names: Sequence[str], codes: NDArray[np.unsignedinteger[Any]], fragments: Sequence[str]
-) -> dict[str, Column]:
-    """Take columns apart that were coded together.
+def _column(name: str, codes: NDArray[np.integer[Any]], texts: Sequence[str]) -> Column:
+    """Return a column with its values in the order in which they first occur.
+
+    Values that Python calls equal share a code, and the first of them stands for all, as with
+    the dictionaries of the row loop.
 
     Args:
-        names: of the columns.
-        codes: (n_rows,), indices into ``fragments``.
-        fragments: the JSON of the columns' values, a line for each.
+        name: of the column.
+        codes: (n_rows,), indices into ``texts``.
+        texts: the JSON of values.
     """
-    first = np.empty(len(fragments), np.intp)
+    first = np.full(len(texts), len(codes), np.intp)
     first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last to be assigned stays
-    order = np.argsort(first)
-    lines = zip(*(fragments[place].split("\n") for place in order.tolist()), strict=True)
-    columns = {}
-    for name, cells in zip(names, lines, strict=True):
-        # Values that Python calls equal share a code, the first of them stands for all: as
-        # with the row loop's dictionaries.
-        place: dict[Any, int] = {}
-        texts = list(dict.fromkeys(cells))
-        values = _values(texts)
-        if is_query_text(name):
-            values = list(map(hashable, values))
-        elif any(isinstance(value, list | dict) for value in values):
-            raise _DoubtError
-        of_text = {
-            text: place.setdefault(value, len(place))
-            for text, value in zip(texts, values, strict=True)
-        }
-        of_fragment = np.empty(len(fragments), np.int32)
-        of_fragment[order] = [of_text[text] for text in cells]
-        columns[name] = Column(of_fragment[codes], tuple(place))
-    return columns
+    occurring = [place for place in np.argsort(first).tolist() if first[place] < len(codes)]
+    values = _values([texts[place] for place in occurring])
+    if is_query_text(name):
+        values = list(map(hashable, values))
+    elif any(isinstance(value, list | dict) for value in values):
+        raise _DoubtError
+    index: dict[Any, int] = {}
+    of_text = np.zeros(len(texts), np.int32)
+    of_text[occurring] = [index.setdefault(value, len(index)) for value in values]
+    return Column(of_text[codes], tuple(index))
 
 
 def _values(fragments: Sequence[str]) -> list[Any]:
@@ -245,9 +304,9 @@ def _values(fragments: Sequence[str]) -> list[Any]:
     return values
 
 
-def _probs(connection: duckdb.DuckDBPyConnection) -> list[Any]:
-    """Return what each row has under "probs"; nothing if no row has any."""
-    rows = connection.execute("SELECT coalesce(probs, 'null') FROM t").fetchall()
+def _probs(connection: duckdb.DuckDBPyConnection, place: int) -> list[Any]:
+    """Return what each row has under "probs", which is r``place``; nothing if no row has any."""
+    rows = connection.execute(f"SELECT r{place} FROM t").fetchall()  # noqa: S608
     probs = _values([text for (text,) in rows])
     return probs if any(probs) else []
 
@@ -296,14 +355,6 @@ def _lines(path: Path, types: Mapping[str, str]) -> str:
         f"read_json({file}, format = 'newline_delimited', compression = 'none', "
         f"hive_partitioning = false, columns = {{{columns}}})"
     )
-
-
-def _joined(names: Sequence[str]) -> str:
-    """Return SQL for the JSON of some columns, a line for each."""
-    if len(names) == 1:
-        return f"{_name(names[0])}::VARCHAR"
-    cells = (f"coalesce({_name(name)}::VARCHAR, 'null')" for name in names)
-    return f"concat_ws(chr(10), {', '.join(cells)})"
 
 
 def _name(name: str) -> str:

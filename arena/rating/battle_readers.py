@@ -213,7 +213,7 @@ def read_jsonl(path: Path) -> BattleTable:
     own = OWN.issubset(first)
     others = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
-    parts = read_parts(path, names, first, own=own) if _is_for_duckdb(path, own=own) else None
+    parts = read_parts(path, names, own=own) if _is_for_duckdb(path, own=own) else None
     if parts:
         line_of = partial(_line_of, path)
         table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
