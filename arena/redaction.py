@@ -51,9 +51,17 @@ _ESCAPED: Final = re.compile(rb"\\u00[2-7]|%[2-7][0-9a-fA-F]")
 _LINE_ENDS: Final = (b"\\n", b"\\r", b"\\t")
 """White space whose JSON escapes are letters."""
 
-_NAME: Final = re.compile(
-    r"(^|_)([a-z]*key|token|secret|password|passwd|credential)s?(_|$)", re.IGNORECASE
+_SECRET_WORD: Final = re.compile(
+    r"pass|passphrase|passcode|pwd|pw|pin|sig|signature|auth|authorization|authentication|oauth"
+    r"|creds?|sas|jwt|hmac|.*(keys?|token)"
+    r"|.*(secret|password|passwd|credential|cookie|bearer|apikey|(api|auth|access)token).*"
 )
+"""Words that name a secret at any position of a name; most ``tokens`` are units of text."""
+
+_KINDS: Final = frozenset({"type", "version", "count", "length", "limit", "mode", "word", "env"})
+"""Words after it that mean something other than the secret itself: ``token_count``."""
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 @dataclass(slots=True)
@@ -90,8 +98,21 @@ def keep_environment() -> None:
     """Register every key, token, secret and password of the environment, identified by its name."""
     for name, value in os.environ.items():
         # A name such as SSH_KEY may contain the path of a file instead.
-        if _NAME.search(name) and not value.startswith(("/", "~", ".")):
+        if names_secret(name) and not value.startswith(("/", "~", ".")):
             keep_secret(value.strip())
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a name is that of a secret, such as ``subscription-key`` or ``authToken``.
+
+    The words of a name decide: ``sig`` is a secret and ``design`` is not. ``code`` is one if it is
+    the whole name, as in an address.
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    return words == ["code"] or any(
+        _SECRET_WORD.fullmatch(word) and not (words[place + 1 :] and words[place + 1] in _KINDS)
+        for place, word in enumerate(words)
+    )
 
 
 def may_tell(raw: bytes) -> bool:
@@ -123,6 +144,11 @@ def blank(text: str) -> str:
         if _known.pattern.search(plain):
             text = plain = _known.pattern.sub(BLANK, plain)
     return text
+
+
+def blank_parsed(value: Any, raw: bytes) -> Any:
+    """Return a JSON value without secrets, given the bytes that it was parsed from."""
+    return blank_json(value) if may_tell(raw) else value
 
 
 def blank_json(value: Any, depth: int = 0) -> Any:

@@ -19,7 +19,14 @@ from loopback import Answer, LoopbackServer, chat, error
 
 from arena import redaction
 from arena.errors import ApiError, DataError
-from arena.redaction import blank, blank_json, keep_environment, keep_secret, may_tell
+from arena.redaction import (
+    blank,
+    blank_json,
+    keep_environment,
+    keep_secret,
+    may_tell,
+    names_secret,
+)
 
 KEY = "sk-planted/0123456789+abcdef=="
 SPELLINGS = {
@@ -142,6 +149,36 @@ def test_white_space_around_a_key_of_the_environment_is_no_part_of_it(
     keep_environment()
 
     assert blank("it was correct-horse.") == "it was [key]."
+
+
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("OPENAI_API_KEY", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("AWS_ACCESS_KEY_ID", True),
+        ("PGPASSWORD", True),
+        ("GOOGLE_CREDENTIALS", True),
+        ("--anthropicKey", True),
+        ("mytoken", True),
+        ("cookies", True),
+        ("code", True),
+        ("KEYBOARD", False),
+        ("TOKENIZERS_PARALLELISM", False),
+        ("max_tokens", False),
+        ("price_per_1m_tokens", False),
+        ("token_count", False),
+        ("api_key_env", False),
+        ("status_code", False),
+        ("keywords", False),
+        ("passage_words", False),
+        ("author", False),
+    ],
+)
+def test_the_words_of_a_name_tell_whether_it_is_that_of_a_secret(
+    name: str, *, is_secret: bool
+) -> None:
+    assert names_secret(name) is is_secret
 
 
 def test_no_error_of_ours_shows_a_key() -> None:

@@ -12,7 +12,7 @@ from arena.errors import UnjudgedError
 from arena.json_text import read_json
 from arena.judging.chat_reply import ChatReply
 from arena.records import Usage
-from arena.redaction import blank_json, may_tell
+from arena.redaction import blank_parsed
 from arena.terminal import one_line
 
 Answer = ChatReply | UnjudgedError
@@ -82,7 +82,7 @@ def _objects(raw: bytes) -> Iterator[object]:
 
 def _json(raw: bytes) -> object:
     found = read_json(raw)
-    return blank_json(found) if may_tell(raw) else found
+    return blank_parsed(found, raw)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,6 @@
 """Find keys and passwords in the wrong place: in an address, or in a field of a request.
 
-arena compares the words of a field's name: ``?sig=`` is a secret and ``?design=`` is not. It also
-recognises values that can only be keys.
+The name of a field tells, and a value that can only be a key.
 """
 
 from __future__ import annotations
@@ -11,34 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit
 
-_SECRETS: Final = frozenset(
-    {
-        "token",
-        "sig",
-        "signature",
-        "pass",
-        "passphrase",
-        "pwd",
-        "pw",
-        "auth",
-        "authorization",
-        "authentication",
-        "oauth",
-        "bearer",
-        "credential",
-        "cred",
-        "creds",
-        "sas",
-        "jwt",
-        "hmac",
-    }
-)
-"""Words that name a secret at any position of a name."""
-_ENDS: Final = ("key", "apitoken", "authtoken", "accesstoken", "secret", "password", "passwd")
-"""Endings of such a word: ``apikey``, ``clientsecret``."""
-_KINDS: Final = frozenset({"type", "version", "count", "length", "limit", "id", "mode", "word"})
-"""Words after it that mean something other than the secret itself: ``token_count``."""
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+from arena.redaction import names_secret
+
 _KEY: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[\w-]{16}|AKIA[A-Z0-9]{16}|AIza[\w-]{30}|eyJ[\w-]{20}"
     r"|(?:pk|rk|gsk|xai|hf|gh[a-z]|pat|jina|pa|nvapi|fw|r8)[-_][A-Za-z0-9]{20})",
@@ -68,7 +41,7 @@ def secret_in_address(url: str) -> str | None:
         name, value = unquote_plus(name), unquote_plus(value)
         if _RANDOM.search(name):
             return "a key"
-        if names_secret(name) or name.lower() == "code":
+        if names_secret(name):
             return f"a {name}"
         if _RANDOM.search(value):
             return f"a value that looks like a key, as {name},"
@@ -81,16 +54,6 @@ def secret_field(fields: Mapping[str, Any]) -> str | None:
         if _KEY.search(value) or (len(value) >= _SHORTEST and names_secret(name)):
             return name
     return None
-
-
-def names_secret(name: str) -> bool:
-    """Return whether a name is that of a secret, such as ``subscription-key`` or ``authToken``."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    return any(
-        (word in _SECRETS or word.removesuffix("s").endswith(_ENDS))
-        and not (words[place + 1 :] and words[place + 1] in _KINDS)
-        for place, word in enumerate(words)
-    )
 
 
 def _texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ from arena.endpoint.retry import Retry
 from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.json_text import read_json, token_count
-from arena.redaction import blank_json, may_tell
+from arena.redaction import blank_parsed
 from arena.terminal import one_line
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ class Api:
         n_tokens = token_count(usage.get("total_tokens")) if isinstance(usage, dict) else None
         if n_tokens is not None:
             self._limiter.rate.spent(len(call.content), n_tokens)
-        return blank_json(reply) if may_tell(raw) else reply
+        return blank_parsed(reply, raw)
 
     async def _exchange(self, call: _Call, bill: Bill) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body; an attempt that is surely not billed is free."""

@@ -22,7 +22,7 @@ from arena.endpoint.timeouts import Turns
 from arena.endpoint.transport import headers_for, open_client, send
 from arena.errors import ApiError, FatalApiError
 from arena.json_text import read_json
-from arena.redaction import blank_json, may_tell
+from arena.redaction import blank_parsed
 from arena.terminal import one_line
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         said = one_line(raw[:1000].decode("utf-8", "replace")) or "nothing"
         raise TransientApiError("garbage", f"HTTP 200 without a JSON object: {said}")
-    return blank_json(found) if may_tell(raw) else found
+    return blank_parsed(found, raw)
 
 
 def _text(answer: Mapping[str, Any], field: str, what: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from arena.endpoint.address import shown
-from arena.redaction import blank
+from arena.redaction import blank, names_secret
 
 HIDDEN: Final = "(hidden)"
 
@@ -29,11 +29,6 @@ _SETTING: Final = re.compile(
 )
 _OPTION: Final = re.compile(
     r"(?<![\w-])(?P<name>-[\w-]+)(?P<sign>=|\s{1,9})(?P<value>'[^'\n]*'|(?!-)[^\s\"']+)"
-)
-_SECRET: Final = re.compile(
-    r"key(?!word)|token(?!s)|tokens?$(?<!_tokens)|secret|pass(?!age)|pwd|auth(?!ors?(?![a-z]))|credential|cookie"
-    r"|bearer|signature|(?<![a-z])(sig|sas|pin|code|pw)(?![a-z])",
-    re.IGNORECASE,
 )
 _COMMAND: Final = re.compile(
     r"""(?P<key>(?<![\w-])["']?command["']?\s{0,9}=\s{0,9})(?P<value>"""
@@ -96,7 +91,7 @@ def _shown_words(words: list[str]) -> Iterator[str]:
 
 
 def _value(option: str, value: str) -> str:
-    harmless = option.startswith("--") and not _SECRET.search(option)
+    harmless = option.startswith("--") and not names_secret(option)
     return value if harmless and _FIGURE.fullmatch(value) else HIDDEN
 
 
@@ -110,8 +105,7 @@ def _with_shown_command(found: re.Match[str]) -> str:
 
 def _without_value(found: re.Match[str]) -> str:
     name, value = found["name"], found["value"]
-    # api_key_env names the variable that holds a key, and is no secret.
-    if not _SECRET.search(name) or name.lower().endswith("_env"):
+    if not names_secret(name):
         return found[0]
     quote = value[0] if value[0] in "\"'" else ""
     return f"{name}{found['sign']}{quote}{HIDDEN}{quote}"
