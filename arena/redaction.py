@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 BLANK: Final = "[key]"
@@ -62,6 +62,9 @@ _KINDS: Final = frozenset({"type", "version", "count", "length", "limit", "mode"
 """Words after it that mean something other than the secret itself: ``token_count``."""
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+Json = TypeVar("Json")
 
 
 @dataclass(slots=True)
@@ -146,9 +149,10 @@ def blank(text: str) -> str:
     return text
 
 
-def blank_parsed(value: Any, raw: bytes) -> Any:
+def blank_parsed(value: Json, raw: bytes) -> Json:
     """Return a JSON value without secrets, given the bytes that it was parsed from."""
-    return blank_json(value) if may_tell(raw) else value
+    shown: Json = blank_json(value) if may_tell(raw) else value
+    return shown
 
 
 def blank_json(value: Any, depth: int = 0) -> Any:

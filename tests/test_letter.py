@@ -312,7 +312,7 @@ def test_a_reply_of_a_batch_is_read_as_a_live_one():
             live = await judge.judge(exhibit())
             body = json.loads(word("A", SURE).body)
             [messages] = judge.calls(exhibit()).values()
-            assert judge.request(messages) == server.requests[0].body
+            assert judge.chat.request(messages) == server.requests[0].body
             verdict = judge.verdict_of(judge.reply_from(body, 1.0))
             assert verdict is not None
             return live, verdict

@@ -177,7 +177,7 @@ def record_chunk(ledger: Ledger, chunk: list[Request], configured: ConfiguredJud
         tokens=sum(request.tokens for request in chunk),
         cost_usd=sum(request.cost_usd for request in chunk),
         at=now(),
-        dialect=asdict(judge.capabilities),
+        dialect=asdict(judge.chat.capabilities),
     )
     write_chunk(chunk, ledger.path(job))
     ledger.add(job)
@@ -277,9 +277,9 @@ class Unasked:
                 n_left -= 1
             for call in calls:
                 self._taken.add(call.request)
-                body = judge.request(call.messages)
+                body = judge.chat.request(call.messages)
                 line = request_line(call.id, body)
-                cost_usd = judge.batch_usd(len(line)) * BATCH_DISCOUNT
+                cost_usd = judge.chat.batch_usd(len(line)) * BATCH_DISCOUNT
                 yield Request(call.id, call.request, line, _tokens(body), cost_usd)
 
     def _share_of_limit(self, judge: RequestJudge) -> int | None:
@@ -304,18 +304,18 @@ def recall(judge: RequestJudge, jobs: Iterable[Job]) -> None:
     A judge that an earlier call has taught better begins with what it knows.
     """
     own_jobs = [job for job in jobs if job.fingerprint == judge.fingerprint]
-    begun = judge.capabilities
+    begun = judge.chat.capabilities
     refused: dict[ServerCapabilities, ServerCapabilities] = {}
     for job in own_jobs:
         if job.refusal:
-            judge.capabilities = spoken = ServerCapabilities(**job.dialect)
-            if judge.learn(job.refusal):
-                refused[spoken] = judge.capabilities
+            judge.chat.capabilities = spoken = ServerCapabilities(**job.dialect)
+            if judge.chat.learn(job.refusal):
+                refused[spoken] = judge.chat.capabilities
     is_new = begun == ServerCapabilities()
     known = ServerCapabilities(**own_jobs[-1].dialect) if own_jobs and is_new else begun
     while known in refused:
         known = refused[known]
-    judge.capabilities = known
+    judge.chat.capabilities = known
 
 
 def _tokens(body: Mapping[str, Any]) -> int:

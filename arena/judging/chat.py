@@ -114,14 +114,18 @@ class Chat:
         self._use(known.after(refusal, self._form))
         return self.capabilities != known
 
-    def reply(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
-        """Return the reply in a response body.
+    def reply(
+        self, body: Mapping[str, Any], latency_ms: float, read: Callable[[ChatReply], Any]
+    ) -> ChatReply:
+        """Return the reply in a response body, if ``read`` can read it.
 
         Raises:
-            UnjudgedError: it holds no message.
+            UnjudgedError: it cannot, or the body holds no message.
         """
         usage = self._meter.usage(body, self._limit())
-        return chat_reply(body, replace(usage, latency_ms=latency_ms))
+        reply = chat_reply(body, replace(usage, latency_ms=latency_ms))
+        self.readable(reply, read)
+        return reply
 
     def batch_usd(self, n_bytes: int) -> float:
         """Return what a request of so many bytes may cost in a batch job, at the usual price."""

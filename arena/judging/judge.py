@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from arena.judging.capabilities import ServerCapabilities
-from arena.judging.chat import Messages
+from arena.judging.chat import Chat, Messages
 from arena.judging.chat_reply import ChatReply
 from arena.records import JudgeInput, JudgeKind, Verdict
 
@@ -58,13 +57,7 @@ class Judge(Protocol):
 class RequestJudge(Judge, Protocol):
     """A judge whose calls are chat requests, which a batch job may carry."""
 
-    capabilities: ServerCapabilities  #: what its endpoint takes, as far as it is known
-
-    def request(self, messages: Messages) -> dict[str, Any]:
-        """Return the body of the chat request of one of its `calls`."""
-
-    def batch_usd(self, n_bytes: int) -> float:
-        """Return what a request of so many bytes may cost in a batch job, at the usual price."""
+    chat: Chat  #: the model that it asks
 
     def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
         """Return the reply in the body of a chat completion, if the judge can read it.
@@ -75,6 +68,3 @@ class RequestJudge(Judge, Protocol):
 
     def verdict_of(self, reply: ChatReply) -> Verdict | None:
         """Return the verdict in a reply that can be read; None of a grade of one document."""
-
-    def learn(self, refusal: str) -> bool:
-        """Drop from later requests the fields that a refusal names; return False without any."""

@@ -10,7 +10,7 @@ from arena.config import JudgeConfig
 from arena.digest import content_hash, digest
 from arena.endpoint.client import Api
 from arena.judging.budget import Budget
-from arena.judging.capabilities import ResponseFormat, ServerCapabilities
+from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Delivered, Messages
 from arena.judging.chat_reply import ChatReply, read_choice
 from arena.judging.judge import RequestJudge
@@ -47,53 +47,30 @@ class ListJudge:
             reading, chat.fingerprint, config.document_words, prompt.hash
         )
         self._messages = Renderer(prompt, document_words=config.document_words)
-        self._chat = chat
+        self.chat = chat
         self._reader = read
-
-    @property
-    def capabilities(self) -> ServerCapabilities:
-        """Return the capabilities of the endpoint, as far as they are known."""
-        return self._chat.capabilities
-
-    @capabilities.setter
-    def capabilities(self, known: ServerCapabilities) -> None:
-        self._chat.capabilities = known
-
-    def learn(self, refusal: str) -> bool:
-        """Update what is known of the server; see `RequestJudge`."""
-        return self._chat.learn(refusal)
 
     def request_key(self, judge_input: JudgeInput) -> str:
         """Return the key of the request; see `Judge`."""
-        return digest(self.fingerprint, self._chat.key(self._messages(judge_input))).hex()
+        return digest(self.fingerprint, self.chat.key(self._messages(judge_input))).hex()
 
     def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
         """Return the one call of a verdict; see `Judge`."""
         messages = self._messages(judge_input)
-        return {self._chat.key(messages): messages}
+        return {self.chat.key(messages): messages}
 
     async def judge(self, judge_input: JudgeInput) -> Verdict:
         """Ask for a verdict; see `Judge`."""
-        found, reply = await self._chat.ask(self._messages(judge_input), self._reader)
+        found, reply = await self.chat.ask(self._messages(judge_input), self._reader)
         return _verdict(found, reply)
-
-    def request(self, messages: Messages) -> dict[str, Any]:
-        """Return the body of a request; see `RequestJudge`."""
-        return self._chat.request(messages)
-
-    def batch_usd(self, n_bytes: int) -> float:
-        """Return the cost of a call by batch job; see `RequestJudge`."""
-        return self._chat.batch_usd(n_bytes)
 
     def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
         """Read a reply; see `RequestJudge`."""
-        reply = self._chat.reply(body, latency_ms)
-        self._chat.readable(reply, self._reader)
-        return reply
+        return self.chat.reply(body, latency_ms, self._reader)
 
     def verdict_of(self, reply: ChatReply) -> Verdict:
         """Read the verdict of a reply; see `RequestJudge`."""
-        return _verdict(self._chat.readable(reply, self._reader), reply)
+        return _verdict(self.chat.readable(reply, self._reader), reply)
 
 
 def _verdict(found: tuple[Side, Probs | None], reply: ChatReply) -> Verdict:

@@ -17,7 +17,6 @@ from arena.config import JudgeConfig
 from arena.data.metrics import dcg
 from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
-from arena.judging.capabilities import ServerCapabilities
 from arena.judging.chat import Chat, Messages
 from arena.judging.chat_reply import ChatReply, Choice, read_choice
 from arena.judging.judge import RequestJudge
@@ -85,10 +84,12 @@ class _PointwiseJudge:
         self._document_words = config.document_words
         self._labels = SCALES[config.scale]
         self._tie_margin = TIE_MARGIN if config.tie_margin is None else config.tie_margin
-        self._chat = chat
+        self.chat = chat
         self._top_k = top_k
         self._on_grade = on_grade
         self._gains: dict[tuple[str, str, str], float] = {}
+        self._query: Query | None = None  #: of the calls that are kept
+        self._calls: dict[Document, tuple[str, Messages]] = {}
         self.fingerprint = content_hash(
             "pointwise",
             chat.fingerprint,
@@ -98,41 +99,19 @@ class _PointwiseJudge:
             top_k,
         )
 
-    @property
-    def capabilities(self) -> ServerCapabilities:
-        """Return what the endpoint is known to take."""
-        return self._chat.capabilities
-
-    @capabilities.setter
-    def capabilities(self, known: ServerCapabilities) -> None:
-        self._chat.capabilities = known
-
-    def learn(self, refusal: str) -> bool:
-        return self._chat.learn(refusal)
-
     def request_key(self, judge_input: JudgeInput) -> str:
-        asked = judge_input.query
         lists = [
-            [self._chat.key(self._messages(asked, document)) for document in side[: self._top_k]]
+            [self._call(judge_input.query, document)[0] for document in side[: self._top_k]]
             for side in (judge_input.first, judge_input.second)
         ]
         return digest(self.fingerprint, json.dumps(lists)).hex()
 
     def calls(self, judge_input: JudgeInput) -> Mapping[str, Messages]:
         shown = judge_input.first[: self._top_k] + judge_input.second[: self._top_k]
-        found = (self._messages(judge_input.query, document) for document in shown)
-        return {self._chat.key(messages): messages for messages in found}
-
-    def request(self, messages: Messages) -> dict[str, Any]:
-        return self._chat.request(messages)
-
-    def batch_usd(self, n_bytes: int) -> float:
-        return self._chat.batch_usd(n_bytes)
+        return dict(self._call(judge_input.query, document) for document in shown)
 
     def reply_from(self, body: Mapping[str, Any], latency_ms: float) -> ChatReply:
-        reply = self._chat.reply(body, latency_ms)
-        self._chat.readable(reply, self._choice)
-        return reply
+        return self.chat.reply(body, latency_ms, self._choice)
 
     def verdict_of(self, reply: ChatReply) -> None:
         """Return None: a reply grades one document, and decides no battle."""
@@ -174,8 +153,8 @@ class _PointwiseJudge:
         place = (judge_input.dataset, judge_input.query.query_id, document.doc_id)
         if place in self._gains:
             return self._gains[place], Usage()
-        messages = self._messages(judge_input.query, document)
-        choice, reply = await self._chat.ask(messages, self._choice)
+        messages = self._call(judge_input.query, document)[1]
+        choice, reply = await self.chat.ask(messages, self._choice)
         grade = grade_of(choice, self._labels)
         gain = grade / (len(self._labels) - 1)
         if place not in self._gains:
@@ -208,8 +187,16 @@ class _PointwiseJudge:
     def _choice(self, reply: ChatReply) -> Choice:
         return read_choice(reply, self._labels)
 
-    def _messages(self, query: Query, document: Document) -> list[dict[str, str]]:
-        return render_document(self._template, query, document, document_words=self._document_words)
+    def _call(self, query: Query, document: Document) -> tuple[str, Messages]:
+        """Return a call with its key; a query's battles are neighbours and share its documents."""
+        if query != self._query:
+            self._query, self._calls = query, {}
+        call = self._calls.get(document)
+        if call is None:
+            words = self._document_words
+            messages = render_document(self._template, query, document, document_words=words)
+            call = self._calls[document] = self.chat.key(messages), messages
+        return call
 
 
 def _worst(failures: Sequence[BaseException], usage: Usage) -> BaseException:
