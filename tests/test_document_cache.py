@@ -355,7 +355,7 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
 
 @pytest.mark.usefixtures("one_reader")
 def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
-    (docs / "plan.docx").write_bytes(b"PK")
+    (docs / "plan.zip").write_bytes(b"PK")
     (docs / "a.md").write_text("# One\n\n" + "The first text of several words. " * 5)
 
     ended = CliRunner().invoke(
@@ -364,4 +364,4 @@ def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
 
     assert ended.exit_code == 0, ended.output
     assert "note: files that cannot be read, left aside: 1 (d.txt" in ended.stderr
-    assert "note: files of other kinds, left aside: 1 (1 .docx)" in ended.stderr
+    assert "note: files of other kinds, left aside: 1 (1 .zip)" in ended.stderr

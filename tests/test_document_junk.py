@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena.data.document_files import UnreadableError, read_text
+from arena.data.document_files import read_text
 from arena.data.documents import load_documents
 from arena.data.file_passages import cut_file, unpacked
+from arena.data.file_text import UnreadableError
 from arena.data.reader_processes import Cutter
 
 BYTES = random.Random(4).randbytes(30_000)

@@ -197,8 +197,8 @@ def test_what_is_left_aside_is_counted_and_named(tmp_path: Path) -> None:
         "latin.txt": b"na\xefve",
         "empty.md": " \n",
         "logo.png": b"\x89PNG",
-        "data/table.CSV": "a,b",
-        "data/other.csv": "a,b",
+        "data/table.ZIP": "a,b",
+        "data/other.zip": "a,b",
         "LICENSE": "...",
         ".hidden.md": "Hidden.",
         ".git/notes.md": "Hidden.",
@@ -213,7 +213,7 @@ def test_what_is_left_aside_is_counted_and_named(tmp_path: Path) -> None:
             "file as UTF-8), torn.pdf (is no whole PDF; leave it out, or save it again))"
         ),
         "files without text, as a scan is before it is recognised: 2 (empty.md, scan.pdf)",
-        "files of other kinds, left aside: 4 (2 .csv, 1 without a suffix, 1 .png)",
+        "files of other kinds, left aside: 4 (2 .zip, 1 without a suffix, 1 .png)",
     )
 
 
@@ -269,8 +269,8 @@ def test_the_same_folder_is_the_same_corpus_wherever_it_is(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"docs: no text in it; expected .md, .markdown, .txt, .html, .htm, .pdf files"),
-        ({"a.docx": "x"}, r"docs: no text in it; files of other kinds, left aside: 1 \(1 .docx\)"),
+        ({}, r"docs: no text in it; expected .md, .markdown, .txt, .rst, .html, .* files"),
+        ({"a.one": "x"}, r"docs: no text in it; files of other kinds, left aside: 1 \(1 .one\)"),
         ({"a.pdf": pdf([[]])}, r"docs: no text in it; files without text, .*: 1 \(a.pdf\)"),
     ],
 )

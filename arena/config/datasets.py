@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from arena.config.section import File, FileName, Section
 
@@ -20,6 +21,7 @@ _SOURCES_OF: Final = {
     "subset": ("hf",),
     "revision": ("hf", "public"),
     "passage_words": ("documents",),
+    "reader": ("documents",),
 }
 """Keys that apply only to some sources."""
 
@@ -37,7 +39,7 @@ class DatasetConfig(Section):
     public: PublicName | None = None
     """A public set of the well-known leaderboards, by its name."""
     documents: File | None = None
-    """A folder of .md, .txt, .html and .pdf files, to be cut into passages."""
+    """A folder of Markdown, HTML, PDF, office, table, mail and other files, cut into passages."""
     queries: File | None = None
     """Your own queries: a text file (one per line), a CSV, or a queries.jsonl."""
     qrels: File | None = None
@@ -50,6 +52,9 @@ class DatasetConfig(Section):
     """A commit or tag of ``hf`` and ``public``, which pins the data."""
     passage_words: Annotated[int, Field(ge=20, le=5000)] = 200
     """The maximum number of words of a passage, for ``documents``."""
+    reader: str | dict[str, str] | None = None
+    """A command with ``{file}`` that reads all other files, or commands by suffix."""
+    _folder: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -70,7 +75,23 @@ class DatasetConfig(Section):
                 'documents have no queries; add queries = "queries.txt", or '
                 'queries = "queries/queries.jsonl" for those that `arena queries` writes'
             )
+        for command in self.readers.values():
+            _check_reader(command)
         return self
+
+    @property
+    def readers(self) -> dict[str, str]:
+        """Commands by the suffix of the files that they read; the empty one means all others."""
+        given = {"": self.reader} if isinstance(self.reader, str) else self.reader or {}
+        return {
+            f".{suffix.lower().lstrip('.')}" if suffix else "": command
+            for suffix, command in given.items()
+        }
+
+    @property
+    def readers_folder(self) -> Path | None:
+        """The folder of the arena.toml, where readers run; None for a section without a file."""
+        return self._folder
 
     def anchored(self, folder: Path) -> DatasetConfig:
         """Return the section with relative paths resolved against the arena.toml's folder."""
@@ -81,4 +102,18 @@ class DatasetConfig(Section):
         }
         if self.hf is not None and (local := folder / Path(self.hf).expanduser()).is_dir():
             update["hf"] = str(local)
-        return self.model_copy(update=update)
+        copy = self.model_copy(update=update)
+        copy._folder = folder  # noqa: SLF001  of the same class
+        return copy
+
+
+def _check_reader(command: str) -> None:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"reader = {command!r}: {error}") from None
+    if not any("{file}" in word for word in words[1:]):
+        raise ValueError(
+            f"reader = {command!r} does not name the file that it reads; "
+            'expected reader = "pandoc -t markdown {file}"'
+        )

@@ -15,10 +15,16 @@ from arena.data.rows import UNREADABLE, numbered_lines, opened, unreadable
 from arena.errors import DataError
 
 SEPARATORS: Final = ",;\t|"
-_LONGEST_CELL: Final = (1 << 31) - 1  # logs of the field carry whole conversations
+LONGEST_CELL: Final = (1 << 31) - 1  # logs of the field carry whole conversations
 
 _DECLARED = re.compile(r"sep=([,;\t|])\s*")
 """The first line with which some spreadsheets tell each other the separator."""
+
+
+def declared_separator(line: str) -> str:
+    """Return the separator that a spreadsheet declares in the first line; empty if none."""
+    declared = _DECLARED.fullmatch(line)
+    return declared[1] if declared else ""
 
 
 def csv_records(
@@ -37,7 +43,7 @@ def csv_records(
     Raises:
         DataError: naming file and line.
     """
-    limit = csv.field_size_limit(_LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
             yield from _records(path, text, names)
@@ -56,11 +62,11 @@ def _records(
     before, first = 0, ""
     separators = SEPARATORS
     for line in text:
-        declared = _DECLARED.fullmatch(line)
+        declared = declared_separator(line)
         if line.strip() and not declared:
             first = line
             break
-        separators = declared[1] if declared else separators
+        separators = declared or separators
         before += 1
     separator = max(separators, key=lambda each: _known(first, each, names))
     reader = csv.reader(chain([first], text), delimiter=separator, strict=True)

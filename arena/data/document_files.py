@@ -1,18 +1,25 @@
-"""Read Markdown, plain text, HTML and PDF files as text.
+"""Read the files of a folder of documents as text, by what their names end in.
 
-HTML becomes Markdown, so that its headings are known. Of every kind, what is not text is left out.
+Most kinds become Markdown, so that their headings are known. Of every kind, what is not text is
+left out.
 """
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from arena.data.cleaning import without_data, without_marks
+from arena.data.file_text import FileText, Record, UnreadableError, decoded
 from arena.data.html_text import page_text
+from arena.data.mail_files import read_mail, read_mailbox
+from arena.data.notebook_files import read_notebook
+from arena.data.office_files import SUFFIXES as OFFICE
+from arena.data.office_files import read_office
+from arena.data.rst_files import read_rst
+from arena.data.table_files import read_csv, read_workbook
 from arena.optional import needed
 
 _FRONT_MATTER = re.compile(
@@ -21,29 +28,8 @@ _FRONT_MATTER = re.compile(
 )
 _TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
 _SOFT_HYPHEN = re.compile("[\ufffe\x02]\n?")
-_MARKS: Final = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-_MOST_NULS: Final = 0.01
-"""Share of NUL characters above which a file is no text."""
 _DECLARED: Final = 4096
 """Bytes in which a page declares its encoding; browsers look at 1,024."""
-
-
-class UnreadableError(Exception):
-    """A file is not what its name says; the message is the reason and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileText:
-    """What a file says."""
-
-    title: str  #: as the file gives it; empty where it does not
-    text: str  #: with line feeds alone as line ends
-    markdown: bool  #: whether it has the marks of Markdown
 
 
 def read_text(raw: bytes, suffix: str) -> FileText:
@@ -54,15 +40,16 @@ def read_text(raw: bytes, suffix: str) -> FileText:
         UsageError: a package is not installed.
     """
     found = READERS[suffix](raw)
-    return FileText(_sound(found.title), without_data(_sound(found.text)), found.markdown)
+    records = tuple(map(_sound_record, found.records))
+    return FileText(_sound(found.title), _clean(found.text), found.markdown, records)
 
 
 def _read_plain(raw: bytes) -> FileText:
-    return FileText("", _decoded(raw), markdown=False)
+    return FileText("", decoded(raw), markdown=False)
 
 
 def _read_markdown(raw: bytes) -> FileText:
-    text, title = _decoded(raw), ""
+    text, title = decoded(raw), ""
     if front := _FRONT_MATTER.match(text):
         text = text[front.end() :]
         if found := _TITLE.search(front[1] or front[2] or ""):
@@ -82,7 +69,7 @@ def _read_html(raw: bytes) -> FileText:
     bs4 = needed("bs4", "reading HTML")
     # The declaration of the page decides; a guess would depend on the installed packages.
     declared = bs4.dammit.EncodingDetector.find_declared_encoding(raw[:_DECLARED], is_html=True)
-    title, text = page_text(_decoded(raw, declared))
+    title, text = page_text(decoded(raw, declared))
     return FileText(title, text, markdown=True)
 
 
@@ -104,36 +91,40 @@ def _read_pdf(raw: bytes) -> FileText:
     return FileText(" ".join(title.split()), _SOFT_HYPHEN.sub("", text), markdown=False)
 
 
+def _sound_record(record: Record) -> Record:
+    return Record(
+        tuple(map(_sound, record.headings)),
+        _clean(record.text),
+        record.markdown,
+        tuple((_sound(name), _clean(value)) for name, value in record.cells),
+    )
+
+
+def _clean(text: str) -> str:
+    return without_data(_sound(text))
+
+
 def _sound(text: str) -> str:
     """Return the text without unpaired surrogates, which odd encodings and PDFs produce."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _decoded(raw: bytes, declared: str | None = None) -> str:
-    """Decode by the byte order mark, else as UTF-8, else as the file declares."""
-    marked = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), None)
-    encodings = [marked] if marked else ["utf-8-sig", *([declared] if declared else [])]
-    reason = ""
-    for encoding in encodings:
-        try:
-            text = raw.decode(encoding)
-        except (UnicodeError, LookupError) as error:
-            place = f" at byte {error.start + 1}" if isinstance(error, UnicodeDecodeError) else ""
-            reason = reason or f"not {encoding.upper().removesuffix('-SIG')}{place}"
-            continue
-        if text.count("\0") > _MOST_NULS * len(text):
-            reason = "holds NUL bytes, as no text does"
-            break
-        return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
-    raise UnreadableError(f"{reason}; save the file as UTF-8")
 
 
 READERS: Final[Mapping[str, Callable[[bytes], FileText]]] = {
     ".md": _read_markdown,
     ".markdown": _read_markdown,
     ".txt": _read_plain,
+    ".rst": read_rst,
     ".html": _read_html,
     ".htm": _read_html,
     ".pdf": _read_pdf,
+    **{suffix: partial(read_office, suffix=suffix) for suffix in OFFICE},
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".xlsx": read_workbook,
+    ".xls": read_workbook,
+    ".ods": read_workbook,
+    ".ipynb": read_notebook,
+    ".eml": read_mail,
+    ".mbox": read_mailbox,
 }
 """What reads a file, by what its name ends in, in lower case."""

@@ -15,9 +15,13 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Final, Self
 
-from arena.data.file_passages import Cut, cut_key, unpacked
+from arena.data.document_files import READERS
+from arena.data.file_passages import Cut, cut_key, packed, unpacked
+from arena.data.file_text import UnreadableError
 from arena.data.passage_cache import CutCache
+from arena.data.reader_commands import ReaderCommands
 from arena.data.reader_processes import Cutter
+from arena.digest import digest
 from arena.progress import Reporter, Stage
 
 LARGEST: Final = 256 * 2**20
@@ -43,21 +47,26 @@ class _Begun:
     done: Cut | Future[tuple[bytes, bool]]
 
 
-def cut_all(paths: Sequence[Path], words: int, reporter: Reporter) -> Iterator[tuple[Path, Cut]]:
+def cut_all(
+    paths: Sequence[Path], words: int, reporter: Reporter, commands: ReaderCommands
+) -> Iterator[tuple[Path, Cut]]:
     """Yield each file with its passages, in order.
 
     The cache is addressed by the whole content of a file: arena reads each file, and cuts it again
     only if it changed. An unreadable file has a problem instead of passages.
 
     Args:
-        paths: the files, of kinds that `arena.data.document_files.READERS` names.
+        paths: the files, of kinds that `arena.data.document_files.READERS` names or a command
+            reads.
         words: the most words of a passage.
         reporter: told how many files are done, if it takes long.
+        commands: read some files in place of arena's own readers.
 
     Raises:
-        UsageError: a package is not installed.
+        UsageError: a package is not installed, or a command cannot be started.
     """
-    with CutCache() as cache, _Cutters() as cutters, _Progress(reporter, len(paths)) as progress:
+    progress = _Progress(reporter, len(paths))
+    with CutCache() as cache, _Cutters(commands) as cutters, progress:
         waiting: deque[_Begun] = deque()
         size = 0
         for path in paths:
@@ -77,10 +86,12 @@ def _begun(path: Path, words: int, cache: CutCache, cutters: _Cutters) -> _Begun
     if isinstance(raw, Cut):
         return _Begun(path, 0, b"", raw)
     suffix = path.suffix.lower()
-    key = cut_key(raw, suffix, words)
+    command = cutters.commands.key(suffix, known=suffix in READERS)
+    key = cut_key(raw, suffix, words) if command is None else digest(command, str(words), raw)
     if (known := cache.get(key)) is not None:
         return _Begun(path, 0, key, known)
-    return _Begun(path, len(raw), key, cutters.cut(raw, suffix, words))
+    cut = cutters.cut if command is None else cutters.cut_by_command
+    return _Begun(path, len(raw), key, cut(raw, suffix, words))
 
 
 def _finished(begun: _Begun, cache: CutCache, progress: _Progress) -> tuple[Path, Cut]:
@@ -116,8 +127,9 @@ def _content(path: Path) -> bytes | Cut:
 class _Cutters:
     """Run as many processes as there are processors, started as they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, commands: ReaderCommands) -> None:
         number = min(_n_processors(), _MOST_PROCESSES)
+        self.commands = commands
         self._threads = ThreadPoolExecutor(number)
         self._all = [Cutter() for _ in range(number)]
         self._idle: SimpleQueue[Cutter] = SimpleQueue()
@@ -129,6 +141,7 @@ class _Cutters:
 
     def __exit__(self, *error: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self.commands.stop()
         for cutter in self._all:
             cutter.stop()
         self._threads.shutdown()
@@ -138,6 +151,17 @@ class _Cutters:
     def cut(self, raw: bytes, suffix: str, words: int) -> Future[tuple[bytes, bool]]:
         """Start to cut a file."""
         return self._threads.submit(self._cut, raw, suffix, words)
+
+    def cut_by_command(self, raw: bytes, suffix: str, words: int) -> Future[tuple[bytes, bool]]:
+        """Start to cut what a command writes about a file."""
+        return self._threads.submit(self._cut_by_command, raw, suffix, words)
+
+    def _cut_by_command(self, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
+        try:
+            written = self.commands.text_of(raw, suffix)
+        except UnreadableError as error:
+            return packed(Cut(problem=str(error))), False  # another time it may succeed
+        return self._cut(written, ".md", words)
 
     def _cut(self, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
         cutter = self._idle.get()

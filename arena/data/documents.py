@@ -21,6 +21,7 @@ from arena.data.corpus import collect
 from arena.data.document_files import READERS
 from arena.data.document_passages import cut_all
 from arena.data.file_passages import Cut
+from arena.data.reader_commands import ReaderCommands
 from arena.data.rows import Row
 from arena.errors import DataError
 from arena.progress import Reporter, reporter
@@ -35,21 +36,23 @@ _NAMED: Final = 3
 """Files that a note names before it only counts."""
 
 
-def load_documents(
+def load_documents(  # noqa: PLR0913  four of them are options
     folder: Path,
     name: str,
     *,
     passage_words: int,
     leave_out: Collection[Path] = (),
+    readers: ReaderCommands | None = None,
     progress: Reporter | None = None,
 ) -> Dataset:
     """Cut the documents of a folder into passages; the data set has no queries yet.
 
     Args:
-        folder: of .md, .markdown, .txt, .html, .htm and .pdf files, at any depth.
+        folder: of files that `arena.data.document_files.READERS` names, at any depth.
         name: what configs, runs and battles call the data set.
         passage_words: the most words of a passage.
         leave_out: files in it that are no documents, such as the queries.
+        readers: commands that read other kinds of files, or some of these.
         progress: told how many files are read, if it takes long.
 
     Raises:
@@ -59,7 +62,7 @@ def load_documents(
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "no such folder"
         raise DataError(folder, None, what, f"expected a folder with {_KNOWN} files")
-    reading = _Reading(folder, leave_out)
+    reading = _Reading(folder, leave_out, readers or ReaderCommands({}))
     try:
         corpus = collect(reading.passages(passage_words, progress or reporter(quiet=True)), folder)
     except DataError:
@@ -73,8 +76,9 @@ def load_documents(
 class _Reading:
     """The files of a folder while they are read, and what there is to say of them."""
 
-    def __init__(self, folder: Path, leave_out: Collection[Path]) -> None:
+    def __init__(self, folder: Path, leave_out: Collection[Path], readers: ReaderCommands) -> None:
         self.folder = folder
+        self.readers = readers
         self.real = Path(os.path.realpath(folder))
         self.leave_out = {
             where
@@ -93,7 +97,7 @@ class _Reading:
         self.right_to_left: list[str] = []
 
     def passages(self, words: int, progress: Reporter) -> Iterator[tuple[Row, str, Document]]:
-        for path, cut in cut_all(list(self._files()), words, progress):
+        for path, cut in cut_all(list(self._files()), words, progress, self.readers):
             relative = path.relative_to(self.folder).as_posix()
             if cut.problem:
                 self.unreadable.append(f"{relative} ({cut.problem})")
@@ -128,10 +132,12 @@ class _Reading:
             for path in (Path(parent, name) for name in sorted(names)):
                 if self._skipped(path):
                     continue
-                if path.suffix.lower() in READERS and path.is_file():
+                suffix = path.suffix.lower()
+                known = suffix in READERS
+                if path.is_file() and (known or self.readers.key(suffix, known=False) is not None):
                     yield path
                 else:
-                    self.others[path.suffix.lower() or "without a suffix"] += 1
+                    self.others[suffix or "without a suffix"] += 1
 
     def _skipped(self, path: Path) -> bool:
         # An experiment's results are no documents, where its folder is the one that is read.

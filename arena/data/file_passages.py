@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,12 +15,26 @@ import orjson
 
 from arena.data import chunking as split
 from arena.data import cleaning as junk
-from arena.data import document_files, html_text
-from arena.data.chunking import Passage, split_text
-from arena.data.document_files import UnreadableError, read_text
+from arena.data import (
+    csv_file,
+    document_files,
+    file_text,
+    html_text,
+    mail_files,
+    notebook_files,
+    office_files,
+    rst_files,
+    table_files,
+)
+from arena.data.chunking import Passage, count_words, split_text
+from arena.data.document_files import read_text
+from arena.data.file_text import FileText, Record, UnreadableError
 from arena.digest import digest
 
 PACKAGES: Final = (
+    "docutils",
+    "firecrawl-anydoc",
+    "python-calamine",
     "semantic-text-splitter",
     "markdown-it-py",
     "markdownify",
@@ -29,7 +44,19 @@ PACKAGES: Final = (
 )
 """What decides, beside arena, which passages a file has."""
 
-_MODULES: Final = (document_files, html_text, junk, split)
+_MODULES: Final = (
+    csv_file,
+    document_files,
+    file_text,
+    html_text,
+    junk,
+    mail_files,
+    notebook_files,
+    office_files,
+    rst_files,
+    split,
+    table_files,
+)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
@@ -58,8 +85,54 @@ def cut_file(raw: bytes, suffix: str, words: int) -> Cut:
         found = read_text(raw, suffix)
     except UnreadableError as error:
         return Cut(problem=str(error))
-    passages = tuple(split_text(found.text, markdown=found.markdown, words=words))
+    passages = tuple(_passages(found, words))
     return Cut(found.title, passages, bool(_RIGHT_TO_LEFT.search(found.text)))
+
+
+def _passages(found: FileText, words: int) -> Iterator[Passage]:
+    yield from split_text(found.text, markdown=found.markdown, words=words)
+    for record in found.records:
+        if record.cells:
+            for text in row_texts(record.cells, words):
+                yield Passage(text, record.headings, top=False)
+        else:
+            for passage in split_text(record.text, markdown=record.markdown, words=words):
+                yield _under(record, passage)
+
+
+def _under(record: Record, passage: Passage) -> Passage:
+    return Passage(passage.text, (*record.headings, *passage.headings), top=False)
+
+
+def row_texts(cells: Sequence[tuple[str, str]], words: int) -> Iterator[str]:
+    """Yield the passages of a row: one, unless it has more than ``words`` words.
+
+    Each value stands on a line of its own behind the name of its column. A value that is longer
+    than a passage is cut, and each part repeats the name.
+    """
+    lines: list[str] = []
+    free = words
+    for line in (line for name, value in cells for line in _cell_lines(name, value, words)):
+        size = count_words(line)
+        if lines and size > free:
+            yield "\n".join(lines)
+            lines, free = [], words
+        lines.append(line)
+        free -= size
+    if lines:
+        yield "\n".join(lines)
+
+
+def _cell_lines(name: str, value: str, words: int) -> Iterator[str]:
+    prefix = f"{name}: " if name else ""
+    free = words - count_words(prefix)
+    if free < words // 2:
+        prefix, free = "", words  # a name as long as a passage
+    if count_words(value) <= free:
+        yield prefix + value
+        return
+    for part in split_text(value, markdown=False, words=free):
+        yield prefix + part.text
 
 
 def cut_key(raw: bytes, suffix: str, words: int) -> bytes:

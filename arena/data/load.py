@@ -76,12 +76,14 @@ def _from_source(
         )
     if config.documents is not None:
         from arena.data.documents import load_documents  # noqa: PLC0415
+        from arena.data.reader_commands import ReaderCommands  # noqa: PLC0415
 
         return load_documents(
             config.documents,
             config.name,
             passage_words=config.passage_words,
             leave_out=[path for path in (config.queries, config.qrels) if path is not None],
+            readers=ReaderCommands(config.readers, config.readers_folder),
             progress=reporter,
         )
     raise UsageError(f"{config.name}: has no source")

@@ -31,13 +31,14 @@ _OPTION: Final = re.compile(
     r"(?<![\w-])(?P<name>-[\w-]+)(?P<sign>=|\s{1,9})(?P<value>'[^'\n]*'|(?!-)[^\s\"']+)"
 )
 _COMMAND: Final = re.compile(
-    r"""(?P<key>(?<![\w-])["']?command["']?\s{0,9}=\s{0,9})(?P<value>"""
+    r"""(?P<key>(?<![\w-])["']?(?:command|reader)["']?\s{0,9}=\s{0,9})(?P<value>"""
     r'''"""(?:[^"\\]|\\.|"(?!""))*"""|'''
     r"""'''(?:[^']|'(?!''))*'''|"(?:\\.|[^"\\\n])*"|'[^'\n]*')""",
     re.DOTALL,
 )
 _PLAIN_WORD: Final = re.compile(
-    r"[a-z_-]{1,20}|\{dataset\}|[\w./~{}@+-]*(?:/|\.[a-z]{1,6}$)[\w./~{}@+-]*", re.IGNORECASE
+    r"[a-z_-]{1,20}|\{(?:dataset|file)\}|[\w./~{}@+-]*(?:/|\.[a-z]{1,6}$)[\w./~{}@+-]*",
+    re.IGNORECASE,
 )
 _FIGURE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 
