@@ -81,7 +81,7 @@ class DatasetConfig(Section):
 
     @property
     def readers(self) -> dict[str, str]:
-        """Commands by the suffix of the files that they read; the empty one means all others."""
+        """Return commands by the suffix of files; the empty suffix means all other files."""
         given = {"": self.reader} if isinstance(self.reader, str) else self.reader or {}
         return {
             f".{suffix.lower().lstrip('.')}" if suffix else "": command
@@ -90,7 +90,7 @@ class DatasetConfig(Section):
 
     @property
     def readers_folder(self) -> Path | None:
-        """The folder of the arena.toml, where readers run; None for a section without a file."""
+        """Return the folder of the arena.toml, where readers run; None without such a file."""
         return self._folder
 
     def anchored(self, folder: Path) -> DatasetConfig:

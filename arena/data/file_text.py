@@ -44,7 +44,7 @@ class FileText:
 
 
 def decoded(raw: bytes, declared: str | None = None) -> str:
-    """Decode by the byte order mark, else as UTF-8, else as the file declares.
+    """Return the text, decoded by the byte order mark, else as UTF-8, else as the file declares.
 
     Raises:
         UnreadableError: it is none of them, or no text.

@@ -86,7 +86,7 @@ class ReaderCommands:
                 return self._written(process, words[0], errors)
 
     def stop(self) -> None:
-        """End all programs, from another thread."""
+        """Stop all programs, from another thread."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -163,7 +163,7 @@ def _last_words(errors: Path) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it started."""
+    """Stop a program and all that it started."""
     with suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

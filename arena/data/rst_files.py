@@ -47,7 +47,7 @@ def read_rst(raw: bytes) -> FileText:
 
 @functools.cache
 def _know_every_name() -> None:
-    """Let docutils read directives and roles that it has no implementation of.
+    """Make docutils read directives and roles that it has no implementation of.
 
     Sphinx replaces the same two functions. This runs in a process that only reads files.
     """
