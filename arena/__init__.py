@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from arena.api.data import Dataset, load_dataset
     from arena.api.experiment import battle
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
-    from arena.api.results import Audit, Leaderboard, audit, rate, rate_files
+    from arena.api.results import Audit, Leaderboard, ModelCosts, audit, rate, rate_files
     from arena.api.retrieve import ModelRun, read_run, retrieve
     from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
@@ -58,6 +58,7 @@ __all__ = [
     "JudgeConfig",
     "Leaderboard",
     "ModelConfig",
+    "ModelCosts",
     "ModelRun",
     "Probs",
     "Query",
@@ -95,6 +96,7 @@ _HOMES: Final = {
     "JudgeConfig": "arena.config",
     "Leaderboard": "arena.api.results",
     "ModelConfig": "arena.config",
+    "ModelCosts": "arena.api.results",
     "ModelRun": "arena.api.retrieve",
     "Probs": "arena.records",
     "Query": "arena.records",

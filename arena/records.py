@@ -84,6 +84,8 @@ class RetrievalStats:
     n_documents: int = 0  #: number of documents of the corpus
     embedded: int = 0  #: texts sent to the model in this run; the rest came from the cache
     tokens: int | None = None  #: tokens of the whole run, with cached texts
+    tokens_per_document: float | None = None  #: mean over distinct documents
+    tokens_per_query: float | None = None  #: mean over distinct queries; of a reranker, all it read
     cost_usd: float | None = None  #: cost of the tokens at the configured price
     measured_at: str | None = None  #: UTC time of the latency samples, ISO 8601
     place: str | None = None  #: place of the measurement, from the config or the machine

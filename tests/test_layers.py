@@ -19,7 +19,7 @@ LAYERS = [
     {"errors"},
     {"digest", "files", "json_text", "optional", "records", "terminal"},
     {"config", "progress"},
-    {"data", "endpoint", "signals"},
+    {"cost", "data", "endpoint", "signals"},
     {"store"},
     {"judging", "rating"},
     {"embedding"},

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from arena.auditing.audit import audit as audit_card
 from arena.auditing.records import Audit as PlainAudit
+from arena.config.usage import parse_usage
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels, peoples_labels
-from arena.experiment.rate_files import experiment_facts
+from arena.experiment.rate_files import experiment_facts, usage_of
 from arena.optional import needed
 from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings, Row
@@ -90,6 +92,25 @@ class Leaderboard(PlainLeaderboard):
         ax.set_xlabel(f"Rating, {self.settings.level:.0%} interval")
         return ax
 
+    def cost(self, **usage: float) -> ModelCosts:
+        """Compute what each model costs a month, and which one to take.
+
+        Args:
+            usage: keys of ``[usage]`` in an arena.toml, such as ``documents=1e6`` and
+                ``queries_per_month=2e5``; they replace those of the experiment.
+
+        Raises:
+            ConfigError: a key is unknown, or a value out of range.
+            UsageError: the load is unknown: neither given nor in the experiment.
+        """
+        known = {} if self.usage is None else self.usage.model_dump()
+        settings = known | usage
+        if missing := [k for k in ("documents", "queries_per_month") if k not in settings]:
+            remedy = "give cost(documents=1e6, queries_per_month=2e5)"
+            raise UsageError(f"{' and '.join(missing)} unknown; {remedy}")
+        owned = ownership(self, parse_usage(settings, "cost"))
+        return ModelCosts(owned.usage, owned.costs, owned.recommendation)
+
     def _rows(self, dataset: str | None) -> tuple[Row, ...]:
         if dataset is None:
             return self.overall
@@ -108,6 +129,29 @@ class Leaderboard(PlainLeaderboard):
     def __repr__(self) -> str:
         names = ", ".join(printable(row.model) for row in self.overall)
         return f"Leaderboard({names}; {self.battles:,} battles)"
+
+
+class ModelCosts(Ownership):
+    """What each model costs to own, as a notebook shows it."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a model in the order of the leaderboard, with NaN for unknown dollars.
+
+        ``per_month`` is the sum of ``indexing``, ``queries``, ``storage`` and ``fixed``; ``once``
+        is the first index; ``needs`` names what to set to make an unknown cost known.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        frame = pd.DataFrame([asdict(cost) for cost in self.costs.values()])
+        amounts = ["per_month", "indexing", "queries", "storage", "fixed", "once"]
+        frame[amounts] = frame[amounts].astype(float)
+        return frame[["model", *amounts, "needs"]]
+
+    def _repr_html_(self) -> str:
+        lead, *notes = self.recommendation.sentences
+        return _html(self.to_frame().drop(columns="needs"), lead, notes)
 
 
 class Audit(PlainAudit):
@@ -190,7 +234,7 @@ def rate(
     folders = [path for path in paths if Folder(path).is_experiment]
     found = load_battles(paths, aliases=names)
     people = _people(folders, labels, names or {}, settings)
-    facts = experiment_facts(folders)
+    facts = replace(experiment_facts(folders), usage=usage_of(folders, None))
     return _leaderboard(
         build_leaderboard(found, facts=facts, settings=settings, people=people, correct=correct)
     )

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -25,6 +25,30 @@ class Amount(click.FloatRange):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
+
+class Quantity(click.ParamType[float]):
+    """A number of 0 or more, as people write it: ``1M``, ``200k``, ``1e6``, ``1,000,000``."""
+
+    name = "number"
+    _UNITS: Final = {"k": 1e3, "m": 1e6, "b": 1e9}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail with what was expected."""
+        text = str(value).strip().replace(",", "").replace("_", "").lower()
+        unit = self._UNITS.get(text[-1:], 1.0)
+        try:
+            number = float(text.rstrip("kmb") if unit > 1 else text) * unit
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= MOST:
+            self.fail(f"{value!r}; expected 0 or more, such as 200k or 1M.", param, ctx)
+        return number
+
+
+MOST: Final = 1e15
+"""A greater quantity is a mistake, and its products would not stay finite."""
 
 CONFIG = click.argument(
     "config",

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from arena.commands.options import ALIASES, AS_JSON, Amount
+from arena.commands.options import ALIASES, AS_JSON, Amount, Quantity
 from arena.errors import WriteError
 from arena.terminal import printable_json
 
@@ -90,6 +90,32 @@ if TYPE_CHECKING:
 @click.option("--judge", metavar="NAME", help="Rate only the verdicts of this judge.")
 @click.option("--by-dataset", is_flag=True, help="Show a full table for each data set.")
 @click.option("--matrix", is_flag=True, help="Show every pair of models.")
+@click.option("--cost", is_flag=True, help="Show dollars a month, and which model to take.")
+@click.option(
+    "--documents",
+    type=Quantity(),
+    help="Compute the cost for so many documents.  [default: that of [usage]]",
+)
+@click.option(
+    "--queries-per-month",
+    type=Quantity(),
+    help="Compute the cost for so many queries a month.  [default: that of [usage]]",
+)
+@click.option(
+    "--reindex-per-year",
+    type=Quantity(),
+    help="Embed all documents again so many times a year.  [default: that of [usage], or 1]",
+)
+@click.option(
+    "--price-per-gb-month",
+    type=Quantity(),
+    help="US dollars a month for a GB of vectors.  [default: that of [usage], or 0.33]",
+)
+@click.option(
+    "--price-per-hour",
+    type=Quantity(),
+    help="US dollars for an hour of your own models' machine.  [default: that of [usage]]",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -105,6 +131,7 @@ def rate(  # noqa: PLR0913  one parameter per option
     by_dataset: bool,
     matrix: bool,
     correct: Correct,
+    cost: bool,
     **options: Any,
 ) -> None:
     """Compute a leaderboard from battles.
@@ -117,6 +144,7 @@ def rate(  # noqa: PLR0913  one parameter per option
       arena rate runs/handbook
       arena rate battles.csv --aliases spellings.toml --json
       arena rate runs/handbook --matrix --bootstrap 1000
+      arena rate runs/handbook --documents 1M --queries-per-month 200k
     """
     # numpy reads this variable when it is imported. More threads do not help on such small
     # matrices, and without them several processes can read a large log.
@@ -125,11 +153,24 @@ def rate(  # noqa: PLR0913  one parameter per option
     from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415
     from arena.rating.leaderboard_table import Shown  # noqa: PLC0415
 
+    load = {key: options.pop(key) for key in USAGE}
+    usage = {key: value for key, value in load.items() if value is not None}
+    cost = cost or bool(usage)
     settings = RatingSettings(soft="auto" if soft else "never", **options)
-    leaderboard = rate_files(paths, aliases=aliases, settings=settings, correct=correct)
+    leaderboard = rate_files(
+        paths, aliases=aliases, settings=settings, correct=correct, usage=usage if cost else None
+    )
     folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
     with written(leaderboard, folder):
-        show(leaderboard, as_json=as_json, shown=Shown(by_dataset=by_dataset, matrix=matrix))
+        shown = Shown(by_dataset=by_dataset, matrix=matrix, cost=cost)
+        show(leaderboard, as_json=as_json, shown=shown)
+
+
+USAGE: Final = (
+    *("documents", "queries_per_month", "reindex_per_year"),
+    *("price_per_gb_month", "price_per_hour"),
+)
+"""Options that replace settings of ``[usage]``."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from arena.config.experiment import (
 )
 from arena.config.judges import UNPRICED, JudgeConfig
 from arena.config.models import ModelConfig, known_price
+from arena.config.usage import UsageConfig, parse_usage
 
 __all__ = [
     "RETRIEVAL_DEPTH",
@@ -20,8 +21,10 @@ __all__ = [
     "ExperimentConfig",
     "JudgeConfig",
     "ModelConfig",
+    "UsageConfig",
     "known_price",
     "load_config",
     "parse_config",
+    "parse_usage",
     "read_tree",
 ]

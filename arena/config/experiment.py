@@ -17,6 +17,7 @@ from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
 from arena.config.models import ModelConfig
 from arena.config.section import FileName, Section, Settings, problem_lines
+from arena.config.usage import UsageConfig
 from arena.errors import ConfigError
 from arena.files import parse_toml, safe_filename
 from arena.records import Orders
@@ -78,6 +79,8 @@ class Config(Settings):
     """The only judge; None for a panel."""
     judges: Annotated[tuple[JudgeConfig, ...], Strict(strict=False)] = ()
     """The judges of each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
+    usage: UsageConfig | None = None
+    """How much the search is used; None: no dollars a month."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:
@@ -276,4 +279,5 @@ _SECTIONS: Final[Mapping[int | str, type[BaseModel]]] = {
     "models": ModelConfig,
     "judge": JudgeConfig,
     "judges": JudgeConfig,
+    "usage": UsageConfig,
 }

@@ -142,6 +142,13 @@ class ModelConfig(Section):
     """Maximum wait for one reply, and for one ranking of a command, in seconds."""
     price_per_1m_tokens: Usd | None = None
     """US dollars; default: 0 for local models, else unknown."""
+    price_per_1k_queries: Usd | None = None
+    """US dollars for a thousand queries, for a reranker or a search that is billed by the query."""
+    price_per_hour: Usd | None = None
+    """US dollars for an hour of the machine on which the model runs; default: that of ``[usage]``.
+    """
+    price_per_month: Usd | None = None
+    """Fixed US dollars a month, for a machine that always runs, or a subscription."""
     license: str | None = None
     release_date: Day | None = None
     maker: str | None = None

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from arena.config import DatasetConfig
 from arena.config.toml_text import toml_text
 from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
 from arena.files import parse_toml, write_atomically
-from arena.records import now
+from arena.records import Dataset, now
 from arena.store.folder import Folder
 from arena.store.manifest import Gate, read_manifest
 from arena.version import __version__
@@ -53,6 +54,7 @@ def write_manifest(
     files = Folder(experiment.folder)
     before = read_manifest(files.path) if files.is_experiment else {}
     began_at = now("seconds")
+    configured = {dataset.name: dataset for dataset in experiment.config.datasets}
     manifest = {
         "experiment": experiment.config.experiment.name,
         "arena": __version__,
@@ -66,6 +68,7 @@ def write_manifest(
         "datasets": {
             name: {
                 "documents": len(dataset.corpus),
+                **_files(configured.get(name), dataset),
                 "queries": len(data.queries[name]),
                 "corpus_hash": corpus_hash(dataset.corpus),
                 "queries_hash": queries_hash(dataset, data.queries[name]),
@@ -77,6 +80,13 @@ def write_manifest(
     }
     write_atomically(files.config, [source])
     write_atomically(files.manifest, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def _files(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
+    """Return the number of files that passages were cut from, if they were."""
+    if config is None or config.documents is None:
+        return {}
+    return {"files": len({doc_id.rpartition("#")[0] for doc_id in dataset.corpus})}
 
 
 def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:

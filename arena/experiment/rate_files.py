@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from arena.cost.formula import Rates
 from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError
@@ -28,6 +30,9 @@ from arena.store.manifest import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from arena.config.usage import UsageConfig
+    from arena.experiment.model_rates import Measurement
 
 
 def rate(
@@ -57,6 +62,7 @@ def rate_files(
     aliases: Path | None = None,
     settings: RatingSettings | None = None,
     correct: Correct = "auto",
+    usage: Mapping[str, float] | None = None,
 ) -> Leaderboard:
     """Rate experiments, battle logs, or CSV, JSONL and Parquet files of battles, together.
 
@@ -65,10 +71,13 @@ def rate_files(
         aliases: a file of other spellings of models.
         settings: as for `rate`.
         correct: how people's labels beside the battles correct the ratings.
+        usage: settings of ``[usage]`` that replace those of the experiments; None: theirs alone,
+            if they have any.
 
     Raises:
         DataError: a file cannot be read as battles; names file and line.
-        UsageError: the labels do not allow for the correction that is asked for.
+        UsageError: the labels do not allow for the correction that is asked for, or the load is
+            unknown though a ``usage`` is given.
     """
     names = load_aliases(aliases) if aliases else {}
     battles = load_battles(paths, aliases=names)
@@ -78,9 +87,51 @@ def rate_files(
     if people is None and correct not in ("auto", "none"):
         where = ", ".join(map(str, paths))
         raise UsageError(f"--correct {correct}: no labels.jsonl in {where}; `arena label` makes it")
+    facts = replace(experiment_facts(folders), usage=usage_of(folders, usage))
     return build_leaderboard(
-        battles, facts=experiment_facts(folders), settings=settings, people=people, correct=correct
+        battles, facts=facts, settings=settings, people=people, correct=correct
     )
+
+
+def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> UsageConfig | None:
+    """Return the load of experiments with what was given instead; None if none is known.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        UsageError: settings are given, but not enough, or the experiments have different loads.
+    """
+    manifests = [read_manifest(folder) for folder in folders]
+    known = [
+        (m["config"]["usage"], f)
+        for m, f in zip(manifests, folders, strict=True)
+        if "usage" in m["config"]
+    ]
+    settings = dict(known[0][0]) if known else {}
+    if any(other != settings for other, _ in known):
+        if given is None:
+            return None
+        if not given.keys() >= _LOAD:
+            where = f"{known[0][1]} and others"
+            raise UsageError(f"{where}: different [usage]; give {_LOAD_OPTIONS}")
+        settings = {}
+    if given is None and not known:
+        return None
+    settings |= given or {}
+    if missing := sorted(_LOAD - settings.keys()):
+        raise UsageError(
+            f"{' and '.join(missing)} unknown; add [usage] to arena.toml and run "
+            f"`arena battle` again, or give {_LOAD_OPTIONS}"
+        )
+    from arena.config.usage import parse_usage  # noqa: PLC0415 - pydantic takes time to import
+    from arena.experiment.model_rates import passages_per_document  # noqa: PLC0415
+
+    where = f"{Folder(known[0][1]).manifest}: [usage]" if known else "[usage]"
+    cut = passages_per_document([d for m in manifests for d in m.get("datasets", {}).values()])
+    return parse_usage(({} if cut is None else {"passages_per_document": cut}) | settings, where)
+
+
+_LOAD: Final = {"documents", "queries_per_month"}
+_LOAD_OPTIONS: Final = "--documents 1M --queries-per-month 200k"
 
 
 def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
@@ -103,8 +154,11 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
     if not folders:
         return Facts()  # and the settings of an experiment are not imported
     models: dict[str, ModelFacts] = {}
+    runs: dict[str, list[Measurement]] = {}
+    rates: dict[str, Rates] = {}
     measured: dict[tuple[str, str], Measured] = {}
     from arena.config import known_price  # noqa: PLC0415
+    from arena.experiment.model_rates import model_rates  # noqa: PLC0415
 
     llm_judges = False
     for folder in folders:
@@ -116,7 +170,20 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
             price = known_price(name, sections)
             models[name] = _facts(model, stats, price, models.get(name))
             measured[dataset, name] = _measured(stats, metrics)
-    return Facts(models, measured, llm_judges)
+            runs.setdefault(name, []).append(_measurement(folder, model, dataset, stats))
+            rates[name] = model_rates(model, runs[name])
+    return Facts(models, measured, llm_judges, rates=rates)
+
+
+def _measurement(
+    folder: Path, model: Mapping[str, Any], dataset: str, stats: RetrievalStats
+) -> Measurement:
+    from arena.experiment.model_rates import Measurement  # noqa: PLC0415
+
+    base = model.get("base", model.get("over"))
+    path = None if base is None else Folder(folder).run_stats(dataset, base)
+    below = read_stats(path) if path is not None and path.exists() else RetrievalStats()
+    return Measurement(stats, None if base is None else below)
 
 
 def _measured(stats: RetrievalStats, metrics: Metrics | None) -> Measured:

@@ -274,6 +274,9 @@ def _shown_in(query: ShownQuery) -> Iterator[str]:
 
 _UNRANKING: Final = {
     "price_per_1m_tokens",
+    "price_per_1k_queries",
+    "price_per_hour",
+    "price_per_month",
     "license",
     "release_date",
     "batch_size",

@@ -62,6 +62,7 @@ class Certainty:
     p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
     better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
     tail: float  #: below it falls P(T beyond) of a further difference that would be sure, too
+    reach: Floats  #: half of the pointwise interval of each difference, logits, (m, m)
 
     @property
     def rank_lower(self) -> Ints:
@@ -81,7 +82,8 @@ def from_sandwich(fit: Fit, *, level: float) -> Certainty:
     lower, upper = intervals(fit, level=level)
     beyond = _tails(fit, fit.difference_se)
     better, tail = _surely_better(fit, beyond, level)
-    return Certainty(lower, upper, _p_better(fit, beyond), better, tail)
+    reach = _difference_reach(fit, fit.difference_se, level)
+    return Certainty(lower, upper, _p_better(fit, beyond), better, tail, reach)
 
 
 def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
@@ -105,8 +107,18 @@ def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
         above[j, j + 1 :] = np.count_nonzero(drawn > 0, axis=0)
         se[j, j + 1 :] = drawn.std(axis=0, ddof=1)
     p_better = _student_share(above, len(draws), widening, fit.difference_df)
-    better, at_once = _surely_better(fit, _tails(fit, widening * (se + se.T)), level)
-    return Certainty(lower, upper, p_better, better, at_once)
+    se = widening * (se + se.T)
+    better, at_once = _surely_better(fit, _tails(fit, se), level)
+    reach = _difference_reach(fit, se, level)
+    return Certainty(lower, upper, p_better, better, at_once, reach)
+
+
+def _difference_reach(fit: Fit, se: Floats, level: float) -> Floats:
+    """Return half of the pointwise interval of each difference of two ratings, (m, m)."""
+    pairs, reach = np.triu_indices(len(fit.theta), 1), np.zeros_like(se)
+    reach[pairs] = student_quantile(tail_of(level), fit.difference_df[pairs]) * se[pairs]
+    both: Floats = reach + reach.T
+    return both
 
 
 def _tails(fit: Fit, se: Floats) -> Floats:

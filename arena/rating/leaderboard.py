@@ -12,10 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.cost.recommend import Gap
 from arena.data.metrics import Metrics
 from arena.errors import UsageError
 from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
+from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.correction import correct_ratings
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, tally
 from arena.rating.inference import queries_to_separate, query_shares
@@ -112,6 +114,9 @@ def build_leaderboard(
             if (advantage := position_advantage(table.fit, settings)) is not None
         },
         correction=correction,
+        rates=facts.rates,
+        usage=facts.usage,
+        gaps=rating_gaps(overall) if facts.rates else (),
     )
 
 
@@ -272,6 +277,22 @@ def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:
             separated=better is not None and better[i][j],
         )
         for i, j in combinations(range(len(rated.rows)), 2)
+    )
+
+
+def rating_gaps(rated: Rated) -> tuple[Gap, ...]:
+    """Return the difference of each pair's ratings with its interval; none without intervals."""
+    fit, sure = rated.fit, rated.certainty
+    if fit is None or sure is None:
+        return ()
+    elo = (ELO_PER_LOGIT * (fit.theta[:, None] - fit.theta[None, :])).tolist()
+    reach = (ELO_PER_LOGIT * sure.reach).tolist()
+    codes = [rated.models.index(row.model) for row in rated.rows]
+    return tuple(
+        Gap(
+            rated.models[i], rated.models[j], gap := elo[i][j], gap - reach[i][j], gap + reach[i][j]
+        )
+        for i, j in combinations(codes, 2)
     )
 
 

@@ -15,6 +15,7 @@ from arena.data.metrics import Latency
 from arena.errors import DataError
 from arena.files import write_atomically
 from arena.rating.elo import EloSettings
+from arena.rating.leaderboard_cost import cost_block, ownership, with_cost_block
 from arena.rating.leaderboard_records import (
     Correction,
     Leaderboard,
@@ -43,6 +44,7 @@ _CORRECTED = ("corrected", "corrected_lower", "corrected_upper")
 METRICS = ("ndcg@5", "ndcg@10", "recall@5", "recall@10", "judged@10")
 _RETRIEVAL = tuple(figure.name for figure in fields(RetrievalFigures))
 _FACTS = tuple(fact.name for fact in fields(ModelFacts))
+_PER_MONTH = "usd_per_month"
 
 
 def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
             name: asdict(value) for name, value in leaderboard.position_by_dataset.items()
         },
         **{name: asdict(value) for name, value in corrected.items()},
+        **cost_block(leaderboard),
     }
 
 
@@ -108,7 +111,7 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
     advantage = tree["position_advantage"]
     settings = dict(tree["settings"])
     elo = EloSettings(**{f.name: settings.pop(f.name) for f in fields(EloSettings)})
-    return Leaderboard(
+    leaderboard = Leaderboard(
         overall=tuple(map(_row, tree["overall"])),
         datasets={name: tuple(map(_row, rows)) for name, rows in tree["datasets"].items()},
         position_advantage=None if advantage["elo"] is None else PositionAdvantage(**advantage),
@@ -126,6 +129,7 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
         },
         correction=Correction(**tree["correction"]) if "correction" in tree else None,
     )
+    return with_cost_block(leaderboard, tree)
 
 
 def _row(tree: Mapping[str, Any]) -> Row:
@@ -177,6 +181,9 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
     header = ["dataset", "rank", "model", *_RATINGS, *corrected, *counts, *METRICS]
     header += [*latency, "latency_samples"]
     header += [*(f"retrieval_{name}" for name in _RETRIEVAL), *_FACTS]
+    usage = leaderboard.usage
+    costs = {} if usage is None else ownership(leaderboard, usage).costs
+    header += [_PER_MONTH] if costs else []
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, header, restval="", lineterminator="\n")
     writer.writeheader()
@@ -187,6 +194,8 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
                 tree["latency_samples" if key == "samples" else f"latency_{key}_ms"] = value
             for key, value in tree.pop("retrieval", {}).items():
                 tree[f"retrieval_{key}"] = value
+            if row.model in costs:
+                tree[_PER_MONTH] = costs[row.model].per_month
             row_cells = {"dataset": name, **tree}
             writer.writerow({key: csv_cell(value) for key, value in row_cells.items()})
     write_atomically(path, [text.getvalue().encode()])

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
+from arena.cost.formula import Rates
+from arena.cost.recommend import Gap
 from arena.data.metrics import Latency, Metrics
 from arena.errors import UsageError
 from arena.rating.elo import EloSettings
 from arena.rating.panel_votes import JudgeRule
 from arena.records import Record, RetrievalStats
+
+if TYPE_CHECKING:
+    from arena.config.usage import UsageConfig
 
 Method = Literal["bt", "davidson"]
 
@@ -111,6 +116,9 @@ class Facts:
     llm_judges: bool = False  #: whether an LLM judged
     usd_per_verdict: float | None = None
     """Mean price of what the logs hold; None where they name no prices."""
+    rates: Mapping[str, Rates] = field(default_factory=dict)
+    """Model → what it takes and costs, over all data sets."""
+    usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +218,10 @@ class Leaderboard:
     position_by_dataset: Mapping[str, PositionAdvantage] = field(default_factory=dict)
     """The same on each data set alone, where it could be estimated."""
     correction: Correction | None = None  #: None where no labels of people count
+    rates: Mapping[str, Rates] = field(default_factory=dict)
+    """Model → what it takes and costs; empty without an experiment's folder."""
+    usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month
+    gaps: tuple[Gap, ...] = ()  #: of all pairs; only where there are rates and intervals
 
     @property
     def tied_with_first(self) -> tuple[str, ...]:

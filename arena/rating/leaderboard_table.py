@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from arena.cost.recommend import dollars
+from arena.cost.table import cost_table
+from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_notes import separation_lines, summary_lines, with_half_width
 from arena.rating.leaderboard_records import Leaderboard, Pair, Row
 from arena.terminal import (
@@ -48,6 +51,7 @@ class Shown:
 
     by_dataset: bool = False  #: a full table for each data set, instead of its ratings alone
     matrix: bool = False  #: every model against every other
+    cost: bool = False  #: dollars a month by their parts, and a recommendation
 
 
 def render_leaderboard(
@@ -88,7 +92,11 @@ def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
             if title:
                 console.print(Text(wrapped(title, on)), soft_wrap=True)
             console.print(table)
-        notes = [*separation_lines(leaderboard), *map(printable, leaderboard.notes)]
+        notes = [
+            *_recommendation(leaderboard, shown),
+            *separation_lines(leaderboard),
+            *map(printable, leaderboard.notes),
+        ]
         if notes:
             console.print()
         for note in notes:
@@ -98,7 +106,10 @@ def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
 
 def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tuple[str, Table]]:
     """Yield each table with its title; the overall one has none."""
-    yield "", _table(leaderboard.overall, on)
+    owned = _owned(leaderboard)
+    yield "", _table(leaderboard.overall, on, owned)
+    if shown.cost and owned is not None:
+        yield "", cost_table(owned.costs.values(), on, default_width=DEFAULT_WIDTH)
     if len(leaderboard.datasets) > 1 and not shown.by_dataset:
         yield "", _by_dataset(leaderboard, on)
     if shown.by_dataset:
@@ -110,10 +121,19 @@ def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tupl
         yield from matrices(leaderboard, on, default_width=DEFAULT_WIDTH)
 
 
-def _table(rows: Sequence[Row], on: Screen) -> Table:
+def _owned(leaderboard: Leaderboard) -> Ownership | None:
+    return None if leaderboard.usage is None else ownership(leaderboard, leaderboard.usage)
+
+
+def _recommendation(leaderboard: Leaderboard, shown: Shown) -> list[str]:
+    owned = _owned(leaderboard) if shown.cost else None
+    return [] if owned is None else [printable(line) for line in owned.recommendation.sentences]
+
+
+def _table(rows: Sequence[Row], on: Screen, owned: Ownership | None = None) -> Table:
     columns = [
         Column(column.head, cells, column.kind, column.gives_way)
-        for column in _COLUMNS
+        for column in [*_COLUMNS, *([] if owned is None else [_per_month(owned)])]
         if {*(cells := [column.cell(row) for row in rows])} - _NOTHING
     ]
     return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
@@ -189,6 +209,14 @@ def _milliseconds(value: float) -> str:
 def _price(row: Row) -> str:
     price = row.facts.price_per_1m_tokens
     return "" if price is None else f"{price:g}"
+
+
+def _per_month(owned: Ownership) -> _Column:
+    def cell(row: Row) -> str:
+        per_month = owned.costs[row.model].per_month
+        return "" if per_month is None else dollars(per_month)
+
+    return _Column("$ a month", cell, gives_way=1)
 
 
 _COLUMNS = (

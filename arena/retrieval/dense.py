@@ -66,6 +66,8 @@ def rank_by_vectors(
         dimension=dimension,
         embedded=n_embedded + n_queries,
         tokens=None if tokens is None or queries.tokens is None else tokens + queries.tokens,
+        tokens_per_document=_ratio(tokens, len(texts.rows)),
+        tokens_per_query=_ratio(queries.tokens, len({*job.queries.values()})),
         documents_per_s=store.texts_per_s(texts.rows),
         bytes_per_vector=index.n_bytes / len(vectors),
         index_bytes=index.n_bytes,
@@ -73,6 +75,10 @@ def rank_by_vectors(
         if n_embedded and isinstance(embedder, CutCounter)
         else None,
     )
+
+
+def _ratio(tokens: int | None, n_texts: int) -> float | None:
+    return tokens / n_texts if tokens is not None and n_texts else None
 
 
 def _of_documents(rankings: Rankings, texts: DistinctTexts, depth: int) -> Rankings:

@@ -58,10 +58,12 @@ def rank_by_reranker(
             rankings[query_id] = best_first[: job.depth]
             tokens += [score.tokens for score in kept.values()]
     billed = [count for count in tokens if count is not None]
+    n_tokens = round(sum(billed)) if billed and len(billed) == len(tokens) else None
     return rankings, RetrievalStats(
         latency_ms=tuple(time for time in times if time is not None),
         embedded=n_scored,
-        tokens=round(sum(billed)) if billed and len(billed) == len(tokens) else None,
+        tokens=n_tokens,
+        tokens_per_query=n_tokens / len(asked) if n_tokens is not None else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""What a model costs to own: dollars a month, and which model to take."""
