@@ -11,31 +11,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 from arena.data.passages import passage
 from arena.embedding.providers import HOSTED, PRESETS
+from arena.experiment.bill import Bill
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
 from arena.experiment.gate_controls import controls
 from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.pending import pending
+from arena.experiment.pilot import read_pilot
+from arena.experiment.plans import (
+    PlanEstimate,
+    PlanTable,
+    expected_elo,
+    plan_table,
+    present_option,
+)
 from arena.experiment.runs import RunSpec, held_out_queries, run_specs, stored_run
 from arena.experiment.speed import time_left
 from arena.judging.reply_cache import VerdictCache
-from arena.judging.tokens import ESTIMATED, TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
-from arena.records import JudgeInput, Reply, Run, ScoredDoc
+from arena.judging.tokens import ESTIMATED
+from arena.records import Reply, Run, ScoredDoc
 from arena.store.batch_ledger import under_way
 from arena.store.battle_log import ReplyIndex
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.log_lines import battle_lines
 from arena.terminal import dollars
-
-SAMPLED: Final = 200
-"""Prompts that a tokenizer reads; the others are taken to have as many tokens a character."""
-
-TOKENS_PER_REPLY: Final = 150
-"""A few sentences on each list, and a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Estimate:
     unretrieved: Sequence[MissingRun] = ()
     max_usd: float | None = None  #: the cap on what judges cost
     spent_usd: float = 0.0  #: of it, by earlier runs
+    plans: PlanTable | None = None  #: other ways to spend calls, beside this one
 
     @property
     def n_battles(self) -> int:
@@ -156,7 +159,7 @@ class Estimate:
             found.append(f"to retrieve: {run.dataset} with {run.model}{calls}{cost}")
         if self.unretrieved:
             found.append("random documents stand in for lists that are not retrieved yet")
-        return found
+        return [*found, *(self.plans.lines() if self.plans else ())]
 
     def _cap(self, max_usd: float) -> str:
         left, cost = max(0.0, max_usd - self.spent_usd), self.cost_usd or 0.0
@@ -190,7 +193,7 @@ def _estimate(
     prepared: PreparedExperiment, configured: ConfiguredJudge, paid: PaidReplies, *, gate: bool
 ) -> JudgeEstimate:
     judge, config = configured.judge, configured.config
-    bill = _Bill(configured, paid)
+    bill = Bill(configured, paid)
     n_unplayed = n_free = 0
     n_under_way = 0
     jobs = under_way(prepared.experiment.folder)
@@ -228,52 +231,32 @@ def _estimate(
     )
 
 
-class _Bill:
-    """The calls that a judge is still to make, and what they come to."""
+def compared_plans(
+    prepared: PreparedExperiment, present: Estimate, paid: PaidReplies, *, share: float = 1.0
+) -> PlanTable | None:
+    """Return other plans beside the present one; None where no LLM judges, or a log is rejudged.
 
-    def __init__(self, configured: ConfiguredJudge, paid: PaidReplies) -> None:
-        self.keys = IdSet()
-        self.tokenizer = find_tokenizer(configured.config.model)
-        self._judge = configured.judge
-        self._config = configured.config
-        self._paid = paid
-        self._n_characters = self._n_messages = 0
-        self._sample: list[str] = []
-
-    def add(self, judge_input: JudgeInput) -> bool:
-        """Add the calls that this takes; return False if all of them are on the bill or paid."""
-        fresh = False
-        for key, messages in self._judge.calls(judge_input).items():
-            if self._paid.called(key) or not self.keys.add(key):
-                continue
-            fresh = True
-            texts = [message["content"] for message in messages]
-            self._n_characters += sum(map(len, texts))
-            self._n_messages += len(texts)
-            if len(self.keys) <= SAMPLED:
-                self._sample += texts
-        return fresh
-
-    @property
-    def input_tokens(self) -> int:
-        rate = tokens_per_character(self._sample, self.tokenizer)
-        return round(self._n_characters * rate) + self._n_messages * TOKENS_PER_MESSAGE
-
-    @property
-    def output_tokens(self) -> int:
-        config = self._config
-        short = config.kind == "pointwise" or config.answer == "letter"
-        return len(self.keys) * (1 if short else min(TOKENS_PER_REPLY, config.max_tokens))
-
-    @property
-    def cost_usd(self) -> float | None:
-        config = self._config
-        if not self._judge.is_llm:
-            return 0.0
-        prices = config.price_per_1m_input_tokens, config.price_per_1m_output_tokens
-        if prices[0] is None or prices[1] is None:
-            return None
-        return (self.input_tokens * prices[0] + self.output_tokens * prices[1]) / 1e6
+    Args:
+        prepared: the experiment.
+        present: the estimate of its own plan.
+        paid: the log and the cache.
+        share: of the usual price, for batch jobs.
+    """
+    llm = any(judge.kind != "qrels" for judge in prepared.config.judges)
+    if not llm or prepared.own_judges or prepared.plays is not None or not prepared.n_matchups:
+        return None
+    pilot, option = read_pilot(prepared), present_option(prepared)
+    own = PlanEstimate(
+        option,
+        n_calls=present.n_calls,
+        tokens=present.input_tokens + present.output_tokens,
+        cost_usd=present.cost_usd,
+        n_queries=sum(map(len, prepared.data.queries.values())),
+        half_width_elo=expected_elo(prepared, option, pilot),
+        is_present=True,
+    )
+    left = None if present.max_usd is None else max(0.0, present.max_usd - present.spent_usd)
+    return plan_table(prepared, own, paid, pilot, left_usd=left, share=share)
 
 
 def _price(amount: float | None) -> str:

@@ -1,0 +1,82 @@
+"""What is known of verdicts before a plan is played: from the log, or else from public logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+
+from arena.experiment.experiment import PreparedExperiment
+from arena.rating.battles import Battles, load_battles
+from arena.rating.best import PRIOR
+from arena.rating.bradley_terry import fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.expected_width import Spread, spread_of
+from arena.rating.fit import Fit
+from arena.rating.leaderboard import as_rated, dataset_weights
+from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.rate_rows import comparisons_of
+from arena.store.folder import Folder
+
+Reads = Literal["lists", "documents"]
+"""What a judge reads at once: two lists, or a document (or its grade)."""
+
+PUBLIC: Final[Mapping[Reads, Spread]] = {
+    "lists": Spread(between=1.0, within=0.5, shared=0.25),
+    "documents": Spread(between=1.3, within=0.23, shared=0.23),
+}
+"""The spread of verdicts in public logs (docs/evidence.md): of LLMs that read two lists, and of
+battles that follow from GPT-4's grades."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What the log of an experiment says of verdicts."""
+
+    reads: Reads  #: what most of its verdicts rest on
+    spread: Spread
+    fit: Fit  #: the ratings of the experiment's models, with a prior, so that all are finite
+    n_queries: int
+
+    def spread_for(self, reads: Reads) -> Spread:
+        """Return the spread of such a judge's verdicts: the log's, or that of public logs."""
+        return self.spread if reads == self.reads else PUBLIC[reads]
+
+
+def read_pilot(prepared: PreparedExperiment) -> Pilot | None:
+    """Return what the log says; None where it has too few queries.
+
+    Raises:
+        DataError: a log is damaged.
+    """
+    folder = Folder(prepared.experiment.folder)
+    if not folder.is_experiment or not any(True for _ in folder.all_battles()):
+        return None
+    models = [model.name for model in prepared.config.models]
+    battles = _of_models(load_battles([folder.path]), models)
+    if battles is None:
+        return None
+    battles = as_rated(battles, RatingSettings())
+    comparisons = comparisons_of(battles, models, dataset_weights(battles))
+    spread = spread_of(comparisons)
+    if spread is None:
+        return None
+    reads: Reads = "lists" if _placed(comparisons) else "documents"
+    if reads == "documents":  # the other order of the same grades says the same
+        spread = replace(spread, shared=spread.within)
+    return Pilot(reads, spread, fit(comparisons, prior=PRIOR), battles.n_queries)
+
+
+def _of_models(battles: Battles, models: list[str]) -> Battles | None:
+    """Return the battles of the experiment's present models; None if there is none."""
+    present = np.array([name in models for name in battles.models], np.bool_)
+    if not len(battles):
+        return None
+    rows = np.flatnonzero(present[battles.model_a] & present[battles.model_b])
+    return battles.take(rows) if len(rows) else None
+
+
+def _placed(comparisons: Comparisons) -> bool:
+    return comparisons.placed is None or bool(comparisons.placed.any())
