@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from arena.api.data import Dataset, load_dataset
     from arena.api.experiment import battle
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
-    from arena.api.results import Audit, Leaderboard, ModelCosts, audit, rate, rate_files
+    from arena.api.results import (
+        Audit,
+        Between,
+        Leaderboard,
+        ModelCosts,
+        audit,
+        between,
+        rate,
+        rate_files,
+    )
     from arena.api.retrieve import ModelRun, read_run, retrieve
     from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
@@ -52,6 +61,7 @@ __all__ = [
     "ArenaWarning",
     "Audit",
     "BattleOptions",
+    "Between",
     "Dataset",
     "Document",
     "Judge",
@@ -67,6 +77,7 @@ __all__ = [
     "Verdict",
     "audit",
     "battle",
+    "between",
     "bradley_terry",
     "cache_folder",
     "compare",
@@ -90,6 +101,7 @@ _HOMES: Final = {
     "ArenaWarning": "arena.api.compare",
     "Audit": "arena.api.results",
     "BattleOptions": "arena.experiment.summary",
+    "Between": "arena.api.results",
     "Dataset": "arena.api.data",
     "Document": "arena.records",
     "Judge": "arena.api.judges",
@@ -105,6 +117,7 @@ _HOMES: Final = {
     "Verdict": "arena.records",
     "audit": "arena.api.results",
     "battle": "arena.api.experiment",
+    "between": "arena.api.results",
     "bradley_terry": "arena.api.statistics",
     "cache_folder": "arena.files",
     "compare": "arena.api.compare",

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from arena.auditing.audit import audit as audit_card
+from arena.auditing.between import Between as PlainBetween
+from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
+from arena.auditing.records import AuditMetric
 from arena.config.usage import parse_usage
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels, peoples_labels
@@ -161,33 +164,53 @@ class Audit(PlainAudit):
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a figure: its value, its 95% interval and what it means."""
-        import pandas as pd  # noqa: PLC0415
-
-        rows = []
-        for figure in self.figures:
-            known = figure.estimate
-            rows.append(
-                {
-                    "key": figure.key,
-                    "title": figure.title,
-                    "value": None if known is None else known.value,
-                    "lower": None if known is None else known.lower,
-                    "upper": None if known is None else known.upper,
-                    "unit": figure.unit,
-                    "n": 0 if known is None else known.n,
-                    "queries": 0 if known is None else known.n_queries,
-                    "meaning": figure.meaning,
-                }
-            )
-        frame = pd.DataFrame(rows)
-        numbers = ["value", "lower", "upper"]
-        frame[numbers] = frame[numbers].astype(float)
-        return frame
+        return _figures_frame(self.figures)
 
     def _repr_html_(self) -> str:
         head = f"{self.trust.level.upper()}: {self.trust.reason}"
         columns = ["title", "value", "lower", "upper", "meaning"]
         return _html(self.to_frame()[columns], head, self.notes)
+
+
+class Between(PlainBetween):
+    """Two judges of the same battles, as a notebook shows them."""
+
+    __slots__ = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a figure: its value, its 95% interval and what it means."""
+        return _figures_frame(self.figures)
+
+    def _repr_html_(self) -> str:
+        head = f"{self.conclusion.upper()}: {self.reason}"
+        columns = ["title", "value", "lower", "upper", "meaning"]
+        return _html(self.to_frame()[columns], head, self.notes)
+
+
+def _figures_frame(figures: Sequence[AuditMetric]) -> pd.DataFrame:
+    """Return one row a figure; NaN where it is not known."""
+    import pandas as pd  # noqa: PLC0415
+
+    rows = []
+    for figure in figures:
+        known = figure.estimate
+        rows.append(
+            {
+                "key": figure.key,
+                "title": figure.title,
+                "value": None if known is None else known.value,
+                "lower": None if known is None else known.lower,
+                "upper": None if known is None else known.upper,
+                "unit": figure.unit,
+                "n": 0 if known is None else known.n,
+                "queries": 0 if known is None else known.n_queries,
+                "meaning": figure.meaning,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    numbers = ["value", "lower", "upper"]
+    frame[numbers] = frame[numbers].astype(float)
+    return frame
 
 
 def rate(
@@ -289,6 +312,31 @@ def audit(
         )
     card = audit_card(battles, labels=labels, aliases=aliases)
     return Audit(**{field.name: getattr(card, field.name) for field in fields(PlainAudit)})
+
+
+def between(
+    first: pd.DataFrame | str | Path,
+    second: pd.DataFrame | str | Path,
+    *,
+    aliases: Aliases | None = None,
+) -> Between:
+    """Compare two judges on the battles that both judged: may the second replace the first?
+
+    Args:
+        first: what `audit` takes.
+        second: the same battles by another judge, such as `arena battle --judge-with` leaves them.
+        aliases: as of `rate`.
+
+    Raises:
+        DataError: a file cannot be read as what it should be; names file and line.
+        UsageError: no battle was judged by both, or a log names no queries.
+    """
+    for name, log in (("first", first), ("second", second)):
+        if not isinstance(log, str | Path) and not _is_frame(log):
+            kind = type(log).__name__
+            raise UsageError(f"{name}: of type {kind}; expected a DataFrame or a path")
+    card = between_judges(first, second, aliases=aliases)
+    return Between(**{field.name: getattr(card, field.name) for field in fields(PlainBetween)})
 
 
 def _leaderboard(board: PlainLeaderboard) -> Leaderboard:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,7 +43,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "battles": audit.battles,
         "queries": audit.queries,
         "datasets": list(audit.datasets),
-        "figures": {figure.key: _figure_json(figure) for figure in audit.figures},
+        "figures": {figure.key: figure_json(figure) for figure in audit.figures},
         "notes": list(audit.notes),
     }
 
@@ -63,12 +63,12 @@ def render_audit(
         for line in _head(audit, encoding):
             console.print(line)
         console.print()
-        console.print(_known(audit, encoding))
+        console.print(known_figures(audit.figures, encoding))
         console.print()
-        console.print(_unknown(audit, encoding))
+        console.print(unknown_figures(audit.figures, encoding))
         if audit.notes:
             console.print()
-            console.print(_notes(audit, encoding))
+            console.print(listed_notes(audit.notes, encoding))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
@@ -87,11 +87,11 @@ def _head(audit: Audit, encoding: str) -> Iterator[Text]:
     yield styled("").append(level).append(styled(f": {audit.trust.reason}"))
 
 
-def _known(audit: Audit, encoding: str) -> Table:
+def known_figures(figures: Sequence[AuditMetric], encoding: str) -> Table:
     """Return a row for each figure: value, interval, and what it means."""
     styled = partial(_text, encoding)
     grid = _grid("right", "left", "left")
-    for figure in audit.figures:
+    for figure in figures:
         estimate = figure.estimate
         if estimate is not None:
             said = styled("").append(styled(f"{figure.title} ", "bold"))
@@ -102,11 +102,11 @@ def _known(audit: Audit, encoding: str) -> Table:
     return grid
 
 
-def _unknown(audit: Audit, encoding: str) -> Table:
+def unknown_figures(figures: Sequence[AuditMetric], encoding: str) -> Table:
     """Return what cannot be computed, a row for each reason."""
     styled = partial(_text, encoding)
     reasons: dict[str, list[str]] = {}
-    for figure in audit.figures:
+    for figure in figures:
         if figure.estimate is None:
             reasons.setdefault(figure.meaning, []).append(figure.title)
     grid = _grid("left", "left")
@@ -115,10 +115,11 @@ def _unknown(audit: Audit, encoding: str) -> Table:
     return grid
 
 
-def _notes(audit: Audit, encoding: str) -> Table:
+def listed_notes(notes: Sequence[str], encoding: str) -> Table:
+    """Return a row for each note."""
     styled = partial(_text, encoding)
     grid = _grid("left", "left")
-    for note in audit.notes:
+    for note in notes:
         grid.add_row(styled("•"), styled(note))
     return grid
 
@@ -177,7 +178,8 @@ def _text(encoding: str, text: str, style: str = "") -> Text:
     return Text(encodable(printable(text), encoding), style)
 
 
-def _figure_json(figure: AuditMetric) -> dict[str, Any]:
+def figure_json(figure: AuditMetric) -> dict[str, Any]:
+    """Return a figure as a JSON object."""
     estimate = figure.estimate
     return {
         "title": figure.title,

@@ -7,11 +7,19 @@ from pathlib import Path
 import click
 
 from arena.commands.options import ALIASES, AS_JSON
+from arena.errors import UsageError
 from arena.terminal import printable_json
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--between",
+    nargs=2,
+    metavar="A B",
+    type=click.Path(path_type=Path),
+    help="Compare the judges of two logs of the same battles: may B's judge replace A's?",
+)
 @AS_JSON
 @click.option(
     "--labels",
@@ -20,7 +28,14 @@ from arena.terminal import printable_json
     "winner and optionally dataset; default: the labels of `arena label` in the experiment.",
 )
 @ALIASES
-def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: bool) -> None:
+def audit(
+    path: Path | None,
+    between: tuple[Path, Path] | None,
+    labels: Path | None,
+    aliases: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Measure how reliable the judge is.
 
     PATH is an experiment, a battle log, or any CSV, JSON, JSONL or Parquet file with the
@@ -31,7 +46,15 @@ def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: boo
     Example:
       arena audit runs/handbook
       arena audit battles.csv --labels people.csv --json
+      arena audit --between runs/handbook runs/handbook/rejudged/cheap
     """
+    if between:
+        if path is not None or labels is not None:
+            raise UsageError("--between compares two logs; give it without PATH and --labels")
+        _between(*between, aliases, as_json=as_json)
+        return
+    if path is None:
+        raise UsageError("give an experiment or a battle log, or two with --between A B")
     from arena.auditing import report  # noqa: PLC0415
     from arena.auditing.audit import audit as audit_judge  # noqa: PLC0415
 
@@ -40,3 +63,14 @@ def audit(path: Path, labels: Path | None, aliases: Path | None, *, as_json: boo
         click.echo(printable_json(report.to_json(audited)))
     else:
         report.print_audit(audited)
+
+
+def _between(first: Path, second: Path, aliases: Path | None, *, as_json: bool) -> None:
+    from arena.auditing import between_report  # noqa: PLC0415
+    from arena.auditing.between import between  # noqa: PLC0415
+
+    found = between(first, second, aliases=aliases)
+    if as_json:
+        click.echo(printable_json(between_report.to_json(found)))
+    else:
+        between_report.print_between(found)

@@ -1,0 +1,268 @@
+"""How far two judges' ratings of the same battles agree: order, pairs, and each model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from arena.auditing.records import AuditMetric, Estimate, Part, missing
+from arena.rating import bradley_terry
+from arena.rating.battles import Battles
+from arena.rating.best import PRIOR
+from arena.rating.bootstrap import bootstrap
+from arena.rating.bradley_terry import ELO_PER_LOGIT, BradleyTerry, to_elo
+from arena.rating.comparisons import (
+    Comparisons,
+    DisconnectedError,
+    Floats,
+    clusters,
+    count,
+    tally,
+)
+from arena.rating.fit import Fit
+from arena.rating.inference import Certainty, from_sandwich, student_quantile, tail_of
+from arena.rating.leaderboard import dataset_weights
+from arena.rating.likelihood import Parameters, regularized
+from arena.rating.rate_rows import comparisons_of
+from arena.rating.sandwich import row_scores
+
+LEVEL: Final = 0.95
+DRAWS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRatings:
+    """The ratings that one judge's verdicts give."""
+
+    comparisons: Comparisons
+    fit: Fit
+    certainty: Certainty
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A model's rating by both judges; Elo points."""
+
+    model: str
+    first: float  #: by the first judge
+    second: float
+    difference: float  #: second less first
+    lower: float  #: of its interval, which holds for all models at once
+    upper: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Return whether the rating differs by more than chance explains."""
+        return self.lower > 0 or self.upper < 0
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """What the second judge does with the pairs of models that the first one surely separates."""
+
+    separated: int  #: by the first judge, with certainty over all pairs at once
+    confirmed: int  #: of them, surely in the same order by the second
+    other_way: int  #: surely separated by either judge, and in the other order by the other one
+    contradicted: tuple[tuple[str, str], ...]
+    """Surely in the other order: the model that is better by the first judge, then the other."""
+
+
+def rate_both(battles: Battles, second: Battles) -> tuple[JudgeRatings, JudgeRatings]:
+    """Return the ratings by both judges' verdicts on the same battles, row by row.
+
+    Where one of them has no finite ratings, both are fitted with the same weak prior.
+    """
+    models, weight = battles.models, dataset_weights(battles)
+    both = [comparisons_of(each, models, weight) for each in (battles, second)]
+    try:
+        fits = [bradley_terry.fit(comparisons) for comparisons in both]
+    except DisconnectedError:
+        fits = [bradley_terry.fit(comparisons, prior=PRIOR) for comparisons in both]
+    first, other = (
+        JudgeRatings(comparisons, fit, from_sandwich(fit, level=LEVEL))
+        for comparisons, fit in zip(both, fits, strict=True)
+    )
+    return first, other
+
+
+def moved_models(
+    models: tuple[str, ...], first: JudgeRatings, second: JudgeRatings, *, level: float = LEVEL
+) -> tuple[Moved, ...]:
+    """Return each model's two ratings, those that differ most first.
+
+    The variance of a difference is that of the sums over queries of both judges' influence
+    functions (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13), query by query, so what both
+    judges share cancels out. Student's t at the queries that a rating rests on; the level is
+    shared out over the models (Bonferroni).
+    """
+    influence = influences(second) - influences(first)
+    effective = np.minimum(first.fit.rating_df, second.fit.rating_df) + 1
+    variance = (influence**2).sum(axis=0) * effective / np.maximum(effective - 1, 1e-9)
+    tail = tail_of(level) / len(models)
+    reach = student_quantile(tail, np.maximum(effective - 1, 1.0)) * np.sqrt(variance)
+    difference = second.fit.theta - first.fit.theta
+    columns = (
+        to_elo(first.fit.theta),
+        to_elo(second.fit.theta),
+        ELO_PER_LOGIT * difference,
+        ELO_PER_LOGIT * (difference - reach),
+        ELO_PER_LOGIT * (difference + reach),
+    )
+    rows = [
+        Moved(model, *values)
+        for model, *values in zip(models, *(column.tolist() for column in columns), strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (-abs(row.difference), row.model)))
+
+
+def influences(rated: JudgeRatings) -> Floats:
+    """Return what each query adds to the ratings, (n_queries, m): A⁻¹ (g_q − ḡ), θ centred.
+
+    ḡ is the mean over the queries of the data set, as in `arena.rating.sandwich`.
+    """
+    comparisons, fit = rated.comparisons, rated.fit
+    m, counts = comparisons.n_models, count(comparisons)
+    layout = Parameters(
+        m, fit.position_fitted, tie=False, prior=fit.prior, n_layers=comparisons.n_layers
+    )
+    beta = np.append(fit.theta, fit.position)[: layout.size]
+    rule = BradleyTerry(counts.battles, counts.points)
+    bread = np.linalg.inv(regularized(layout.hessian(layout.slopes(rule, beta)), layout))
+    margin, _ = row_scores(comparisons, counts, rule, layout, beta)
+    found = clusters(comparisons)
+    first, second = (found.code * m + side for side in (comparisons.first, comparisons.second))
+    scores = (tally(first, margin, found.n * m) - tally(second, margin, found.n * m)).reshape(-1, m)
+    if layout.position:
+        placed = margin if comparisons.placed is None else margin * comparisons.placed
+        scores = np.hstack([scores, tally(found.code, placed, found.n)[:, None]])
+    for start, size in zip(found.starts, found.sizes, strict=False):
+        if size > 1:
+            scores[start : start + size] -= scores[start : start + size].mean(axis=0)
+    theta = (scores @ bread)[:, :m]
+    centred: Floats = theta - theta.mean(axis=1, keepdims=True)
+    return centred
+
+
+def pair_counts(models: tuple[str, ...], first: JudgeRatings, second: JudgeRatings) -> PairCounts:
+    """Return what the second judge does with the pairs that the first one surely separates."""
+    better = first.certainty.better
+    reversed_ = better & _below(second) | second.certainty.better & _below(first)
+    surely = np.argwhere(better & second.certainty.better.T)
+    return PairCounts(
+        separated=int(better.sum()),
+        confirmed=int((better & second.certainty.better).sum()),
+        other_way=int((reversed_ | reversed_.T).sum()) // 2,
+        contradicted=tuple((models[i], models[j]) for i, j in surely.tolist()),
+    )
+
+
+def _below(rated: JudgeRatings) -> NDArray[np.bool_]:
+    below: NDArray[np.bool_] = rated.fit.theta[:, None] < rated.fit.theta[None, :]
+    return below
+
+
+def rank_correlation(
+    first: JudgeRatings, second: JudgeRatings, *, seed: int = 0
+) -> tuple[Estimate | None, Estimate | None]:
+    """Return Kendall's tau-b of the two rankings, and the slope of the second ratings.
+
+    The slope is what the second judge sees of a difference that the first one sees, on average.
+    Each draw of the Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338) weighs the queries
+    alike for both judges and fits both again. A draw is noisier than the data, and noise only
+    lowers both figures, so the draws lie too low. The lower end is their percentile all the same;
+    the upper end is the percentile, or the lower one reflected at the value if that is higher
+    (Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 13). So it is rather too
+    wide.
+
+    Returns:
+        None in the place of a figure that needs models of different ratings.
+    """
+    draws = None
+    if first.fit.n_clusters > 1:
+        draws = tuple(
+            bootstrap(each.comparisons, each.fit, n=DRAWS, seed=seed) for each in (first, second)
+        )
+    found: list[Estimate | None] = []
+    for statistic, highest in ((kendall_tau, 1.0), (slope, np.inf)):
+        value = float(statistic(first.fit.theta[None], second.fit.theta[None])[0])
+        lower = upper = None
+        if draws is not None:
+            drawn = statistic(*draws)
+            ends = np.quantile(drawn[np.isfinite(drawn)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            lower = float(ends[0])
+            upper = float(min(max(ends[1], 2 * value - lower), highest))
+        estimate = Estimate(value, lower, upper, len(first.fit.theta), first.fit.n_clusters)
+        found.append(estimate if np.isfinite(value) else None)
+    return found[0], found[1]
+
+
+def slope(first: Floats, second: Floats) -> Floats:
+    """Return Σ a b / Σ a² of each row of two tables of centred ratings, (n, m) each → (n,)."""
+    squares = (first**2).sum(axis=1)
+    along = np.divide(
+        (first * second).sum(axis=1), squares, out=np.full(len(first), np.nan), where=squares > 0
+    )
+    found: Floats = along
+    return found
+
+
+def kendall_tau(first: Floats, second: Floats) -> Floats:
+    """Return τ_b of each row of two tables of ratings, (n, m) each → (n,).
+
+    Σ sgn(a_i − a_j) sgn(b_i − b_j) over pairs, over the root of the product of the pairs that are
+    not tied on either side (Kendall 1945, doi:10.2307/2332303). NaN where all of one are tied.
+    """
+    n, m = first.shape
+    agree, untied = np.zeros(n), np.zeros((2, n))
+    for j in range(m - 1):
+        signs = [np.sign(side[:, j, None] - side[:, j + 1 :]) for side in (first, second)]
+        agree += (signs[0] * signs[1]).sum(axis=1)
+        untied += [np.abs(each).sum(axis=1) for each in signs]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau: Floats = agree / np.sqrt(untied[0] * untied[1])
+    return tau
+
+
+def rank_figures(
+    first: JudgeRatings, second: JudgeRatings, pairs: PairCounts
+) -> tuple[AuditMetric, ...]:
+    """Return how stable the order of the models is, and how much of it the second judge sees."""
+    tau, along = rank_correlation(first, second)
+    named = (
+        (
+            ("rank_tau", "both rank the models alike (Kendall's tau)"),
+            tau,
+            "1: the same order of models; 0: unrelated; −1: the opposite order",
+        ),
+        (
+            ("slope", "what the second sees of the first's differences"),
+            along,
+            "1: all of it; 0.5: half, so it needs about four times the battles; 0: nothing",
+        ),
+    )
+    ranks = [
+        missing(*names, "all ratings are the same", "coefficient")
+        if estimate is None
+        else AuditMetric(*names, "coefficient", estimate, "models", meaning)
+        for names, estimate, meaning in named
+    ]
+    title, n_queries = "sure pairs stay sure and in order", first.fit.n_clusters
+    confirmed = missing("pairs_confirmed", title, "the first judge surely separates no two models")
+    if pairs.separated:
+        value = Estimate(pairs.confirmed / pairs.separated, None, None, pairs.separated, n_queries)
+        parts = (
+            Part("in the other order", pairs.other_way / pairs.separated, pairs.separated),
+            Part(
+                "surely in the other order",
+                len(pairs.contradicted) / pairs.separated,
+                pairs.separated,
+            ),
+        )
+        meaning = "of the pairs that the first judge surely separates"
+        confirmed = AuditMetric(
+            "pairs_confirmed", title, "share", value, "sure pairs", meaning, parts
+        )
+    return *ranks, confirmed

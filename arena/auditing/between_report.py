@@ -1,0 +1,105 @@
+"""Two judges compared, as text for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from arena.auditing.between import Between
+from arena.auditing.report import figure_json, known_figures, listed_notes, unknown_figures
+from arena.rating.leaderboard_table import DEFAULT_WIDTH
+from arena.terminal import (
+    Column,
+    Screen,
+    count,
+    encodable,
+    fitted_table,
+    plain_console,
+    printable,
+    screen,
+)
+
+SHOWN_MODELS: Final = 20
+_VERDICTS: Final = ("first", "second", "tie")
+
+
+def to_json(found: Between) -> dict[str, Any]:
+    """Return the comparison as ``arena audit --between A B --json`` prints it."""
+    return {
+        "judges": list(found.judges),
+        "conclusion": found.conclusion,
+        "reason": found.reason,
+        "battles": found.battles,
+        "queries": found.queries,
+        "figures": {figure.key: figure_json(figure) for figure in found.figures},
+        "models": [{**asdict(row), "moved": row.is_sure} for row in found.models],
+        "verdicts": {
+            verdict: dict(zip(_VERDICTS, row, strict=True))
+            for verdict, row in zip(_VERDICTS, found.table, strict=True)
+        },
+        "notes": list(found.notes),
+    }
+
+
+def print_between(found: Between) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    sys.stdout.write(render_between(found, on=screen()))
+
+
+def render_between(found: Between, *, on: Screen) -> str:
+    """Return the conclusion, the figures, each model's ratings, and what verdicts become."""
+    console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
+    with console.capture() as capture:
+        for line in _head(found):
+            text = encodable(printable(line), on.encoding)
+            console.print(text, markup=False, highlight=False)
+        console.print()
+        console.print(known_figures(found.figures, on.encoding))
+        if any(figure.estimate is None for figure in found.figures):
+            console.print()
+            console.print(unknown_figures(found.figures, on.encoding))
+        console.print()
+        console.print(fitted_table(_models(found), on, default_width=DEFAULT_WIDTH))
+        console.print()
+        console.print(fitted_table(_table(found), on, default_width=DEFAULT_WIDTH))
+        if found.notes:
+            console.print()
+            console.print(listed_notes(found.notes, on.encoding))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _head(found: Between) -> Iterator[str]:
+    first, second = found.judges
+    yield f"first judge:  {first}"
+    yield f"second judge: {second}"
+    n_queries = count(found.queries, "query", "queries")
+    yield (
+        f"{count(found.battles, 'battle')} that both judged, {n_queries}; 95% intervals, paired by "
+        "query"
+    )
+    yield f"{found.conclusion.upper()}: {found.reason}"
+
+
+def _models(found: Between) -> list[Column]:
+    shown = found.models[:SHOWN_MODELS]
+    return [
+        Column("model", [printable(row.model) for row in shown], "name"),
+        Column("first", [f"{row.first:.0f}" for row in shown]),
+        Column("second", [f"{row.second:.0f}" for row in shown]),
+        Column("difference", [f"{row.difference:+.0f}" for row in shown]),
+        Column("interval", [f"{row.lower:+.0f} to {row.upper:+.0f}" for row in shown]),
+        Column("", ["moved" if row.is_sure else "" for row in shown], "word"),
+    ]
+
+
+def _table(found: Between) -> list[Column]:
+    columns = zip(*found.table, strict=True)
+    return [
+        Column("first judge", [f"{verdict} wins" for verdict in _VERDICTS[:2]] + ["tie"], "word"),
+        *(
+            Column(f"second: {verdict}", [f"{n:,}" for n in column])
+            for verdict, column in zip(_VERDICTS, columns, strict=True)
+        ),
+    ]
