@@ -28,6 +28,7 @@ from arena.config.section import problem_lines
 from arena.config.toml_text import toml_keys
 from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
+from arena.data.cutting import joined
 from arena.data.trec import write_run, write_stats
 from arena.endpoint.apart import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
@@ -209,6 +210,10 @@ def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
         if known is not data and _hashes(known) != _hashes(data):
             raise UsageError(
                 f"runs: two different data sets are called {run.dataset!r}; give one another name"
+            )
+        if (corpus := joined(known.corpus, data.corpus)) is not known.corpus:
+            datasets[run.dataset] = Dataset(
+                known.name, corpus, known.queries, known.qrels, known.notes
             )
     return datasets
 

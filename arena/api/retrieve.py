@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from arena.api.sections import checked
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import sample_queries
+from arena.data.cutting import joined, qrels_by_parent, run_by_parent, with_passages
 from arena.data.metrics import measure_run
 from arena.data.trec import run_lines
 from arena.embedding.embedder import Embedding
 from arena.endpoint.apart import call_apart
 from arena.errors import UsageError
 from arena.files import cache_folder
-from arena.progress import reporter
+from arena.progress import Reporter, reporter
 from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
 from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.job import Job, Rankings
@@ -68,7 +69,9 @@ class ModelRun:
     @property
     def metrics(self) -> Mapping[str, float]:
         """Return means over the queries with relevance grades, by name; empty if there are none."""
-        found = measure_run(self.run, self.data.qrels)
+        corpus = self.data.corpus
+        qrels = qrels_by_parent(self.data.qrels, corpus)
+        found = measure_run(run_by_parent(self.run, corpus), qrels)
         names = () if found is None else [name for name in found.__slots__ if "_at_" in name]
         return {name.replace("_at_", "@"): getattr(found, name) for name in names}
 
@@ -143,9 +146,9 @@ def retrieve(  # noqa: PLR0913  all but two are options
     if config.run is not None:
         read = read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
         return replace(read, config=config)
-    with reporter(quiet=not progress).stage(
-        f"{data.name}: {config.name}", _steps(data, query_ids)
-    ) as stage:
+    telling = reporter(quiet=not progress)
+    data = _with_passages(data, config, bases, telling)
+    with telling.stage(f"{data.name}: {config.name}", _steps(data, query_ids)) as stage:
         run, stats = call_apart(
             lambda told: retrieve_configured(
                 config,
@@ -159,6 +162,21 @@ def retrieve(  # noqa: PLR0913  all but two are options
             lambda done, _: stage.update(done),
         )
     return ModelRun(run, data, stats, config)
+
+
+def _with_passages(
+    data: Dataset, config: ModelConfig, bases: Sequence[ModelRun], telling: Reporter
+) -> Dataset:
+    """Return the data set with the passages that a model and the runs below it find."""
+    corpus = data.corpus
+    for base in bases:
+        corpus = joined(corpus, base.data.corpus)
+    if config.cutting is not None:
+        plain = Dataset(data.name, corpus, data.queries, data.qrels, data.notes)
+        corpus = with_passages(plain, [config.cutting], telling)
+    if corpus is data.corpus:
+        return data
+    return Dataset(data.name, corpus, data.queries, data.qrels, data.notes)
 
 
 def read_run(path: str | Path, data: Dataset, *, name: str | None = None) -> ModelRun:

@@ -11,11 +11,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
-from arena.config.models import ModelConfig
+from arena.config.models import Cutting, ModelConfig
 from arena.config.section import FileName, Section, Settings, problem_lines
 from arena.config.usage import UsageConfig
 from arena.errors import ConfigError
@@ -100,6 +108,11 @@ class Config(Settings):
             raise ValueError("judge: there are [[judges]] too; give [judge] for one, not both")
         return self.model_copy(update={"judges": (self.judge,)})
 
+    @field_validator("models")
+    @classmethod
+    def _sweeps_are_models(cls, models: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        return tuple(one for model in models for one in model.swept())
+
     @model_validator(mode="after")
     def _plan_fits(self) -> Self:
         settings, n_models = self.experiment, len(self.models)
@@ -177,6 +190,21 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _fusions_are_of_the_same_passages(self) -> Self:
+        for model in self.models:
+            ways = {name: self.searched(name) for name in model.below}
+            if model.fuse is not None and len(set(ways.values())) > 1:
+                words = " and ".join(
+                    f'"{name}" {way.name if way else "whole documents"}'
+                    for name, way in ways.items()
+                )
+                raise ValueError(
+                    f'models: "{model.name}" fuses what is cut differently: {words}; give them the '
+                    'same passage_words, or returns = "document"'
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for what, names in (
             ("datasets", [dataset.name for dataset in self.datasets]),
@@ -193,6 +221,13 @@ class Config(Settings):
             if safe_filename(model.name).casefold() in _BESIDE_RUNS:
                 raise ValueError(f'models: "{model.name}" is what a file beside the runs is called')
         return self
+
+    def searched(self, name: str) -> Cutting | None:
+        """Return how the documents are cut that a model's rankings hold; None if they are whole."""
+        model = next(model for model in self.models if model.name == name)
+        if model.below:
+            return self.searched(model.below[0])
+        return model.cutting if model.returns == "passage" else None
 
 
 def load_config(path: Path) -> Config:

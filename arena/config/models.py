@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AliasChoices, Field, Strict, field_validator, model_validator
 
+from arena.config.languages import language_name
 from arena.config.secrets import secret_field
 from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
 
@@ -42,6 +44,12 @@ Reranker = Literal["cohere", "jina", "voyage", "tei", "cross-encoder"]
 Precision = Literal["float32", "float16", "int8", "binary"]
 """The number formats of an index: 4, 2, 1 and 1/8 bytes per dimension."""
 
+Splitter = Literal["sentences", "markdown", "words"]
+"""Where passages are cut: at sentences and lines, at headings too, or after so many words."""
+
+Words = Annotated[int, Field(ge=20, le=5000)]
+"""Number of words of a passage."""
+
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 """The weight of a merged model, relative to the others."""
 
@@ -52,6 +60,7 @@ _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
 _OF_FUSIONS: Final = frozenset({"fuse_by", "fuse_depth", "rrf_k", "weights", "latency"})
 _MOST_TUNED: Final = 4
 """Members whose weights can be tuned: with more, the grid of weights becomes too large."""
+_OF_CUTTINGS: Final = frozenset({"overlap", "splitter", "titles", "returns"})
 _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "document_extra"})
 
 
@@ -79,6 +88,23 @@ def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | Non
         prices = [known_price(member, others) for member in members]
         return None if None in prices else math.fsum(filter(None, prices))
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How a model's documents are cut into passages."""
+
+    words: int  #: the most of a passage
+    overlap: int = 0  #: words that a passage repeats of the one before it, at most
+    splitter: Splitter | None = None  #: None: by the kind of the document
+    titles: bool = True  #: whether a document's title precedes each of its passages
+
+    @property
+    def name(self) -> str:
+        """Return the settings in a word, which is part of the ids of passages: ``w200o20``."""
+        overlap = f"o{self.overlap}" if self.overlap else ""
+        splitter = f"-{self.splitter}" if self.splitter else ""
+        return f"w{self.words}{overlap}{splitter}{'' if self.titles else '-untitled'}"
 
 
 class ModelConfig(Section):
@@ -132,6 +158,18 @@ class ModelConfig(Section):
     precision: Precision = "float32"
     """The number format of the index; arena makes it from the model's cached vectors.
     """
+    passage_words: Words | Annotated[tuple[Words, ...], Strict(strict=False)] | None = None
+    """The most words of a passage: this model searches documents that are cut so; default: they are
+    searched as they are. A list makes a model of each number."""
+    overlap: Annotated[int, Field(ge=0, le=2500)] = 0
+    """Words that a passage repeats of the one before it, at most."""
+    splitter: Splitter | None = None
+    """Where passages are cut; default: ``markdown`` for Markdown and HTML files, else
+    ``sentences``."""
+    titles: bool = True
+    """Whether a document's title precedes each of its passages."""
+    returns: Literal["passage", "document"] = "passage"
+    """What is ranked and shown: passages, or the whole documents of the best passages."""
     language: str | None = None
     """The language of ``bm25`` stems, by name or ISO code; default: no stemming."""
     batch_size: Annotated[int, Field(ge=1, le=2048)] = 64
@@ -208,6 +246,22 @@ class ModelConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _passages_can_be_cut(self) -> Self:
+        if self.passage_words is None:
+            return self
+        if self.provider is None:
+            raise ValueError("passage_words is for models with a provider, which search documents")
+        sizes = self.sizes
+        if not sizes or len(set(sizes)) < len(sizes):
+            raise ValueError(f"passage_words = {list(sizes)}; give one or more different numbers")
+        if 2 * self.overlap > min(sizes):
+            raise ValueError(
+                f"overlap = {self.overlap} is more than half of passage_words = {min(sizes)}; "
+                "give less"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _command_names_a_program(self) -> Self:
         if self.command is None:
             if self.folder is not None:
@@ -232,12 +286,37 @@ class ModelConfig(Section):
         for names, allowed, whose in (
             (_OF_VECTORS, vectors, "that make vectors"),
             (_OF_TEXTS, vectors or self.rerank is not None, "that embed or rerank"),
+            (_OF_CUTTINGS, self.passage_words is not None, "with passage_words"),
             (_OF_FUSIONS, self.fuse is not None, "that fuse others"),
             (_OF_ENDPOINTS, {self.provider, self.rerank} & remote, "behind an API"),
         ):
             if names & given and not allowed:
                 raise ValueError(f"{min(names & given)} is for models {whose}")
         return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Return the numbers of ``passage_words``; none where documents stay as they are."""
+        words = self.passage_words
+        return words if isinstance(words, tuple) else () if words is None else (words,)
+
+    @property
+    def cutting(self) -> Cutting | None:
+        """Return how this model's documents are cut; None where they stay as they are."""
+        if not self.sizes:
+            return None
+        return Cutting(self.sizes[0], self.overlap, self.splitter, self.titles)
+
+    def swept(self) -> tuple[ModelConfig, ...]:
+        """Return a model for each number of ``passage_words``, if there are several."""
+        if not isinstance(self.passage_words, tuple):
+            return (self,)
+        return tuple(
+            self.model_copy(update={"name": f"{self.name} {words} words", "passage_words": words})
+            if len(self.sizes) > 1
+            else self.model_copy(update={"passage_words": words})
+            for words in self.sizes
+        )
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -260,60 +339,3 @@ class ModelConfig(Section):
             if path.exists():  # else it is a name on the hub
                 return self.model_copy(update={"model": str(path)})
         return self
-
-
-_CODES: Final = {
-    "arabic": "ar",
-    "armenian": "hy",
-    "basque": "eu",
-    "catalan": "ca",
-    "czech": "cs",
-    "danish": "da",
-    "dutch": "nl",
-    "english": "en",
-    "esperanto": "eo",
-    "estonian": "et",
-    "finnish": "fi",
-    "french": "fr",
-    "german": "de",
-    "greek": "el",
-    "hindi": "hi",
-    "hungarian": "hu",
-    "indonesian": "id",
-    "irish": "ga",
-    "italian": "it",
-    "lithuanian": "lt",
-    "nepali": "ne",
-    "norwegian": "no",
-    "persian": "fa",
-    "polish": "pl",
-    "portuguese": "pt",
-    "romanian": "ro",
-    "russian": "ru",
-    "serbian": "sr",
-    "sesotho": "st",
-    "spanish": "es",
-    "swedish": "sv",
-    "tamil": "ta",
-    "turkish": "tr",
-    "yiddish": "yi",
-}
-
-LANGUAGES: Final = tuple(_CODES)
-"""The languages for which Snowball (https://snowballstem.org) has a stemmer."""
-
-_NAMES: Final = {code: name for name, code in _CODES.items()}
-_NORWEGIAN: Final = {"nb": "norwegian", "nn": "norwegian"}
-
-
-def language_name(given: str) -> str:
-    """Return the stemmer's name of a language: ``"nb-NO"`` → ``"norwegian"``.
-
-    Raises:
-        ValueError: there is no stemmer for it.
-    """
-    word = given.strip().lower()
-    name = {**_NAMES, **_NORWEGIAN}.get(word.replace("_", "-").partition("-")[0], word)
-    if name not in _CODES:
-        raise ValueError(f'no stemmer for "{given}"; known are {", ".join(LANGUAGES)}')
-    return name

@@ -50,17 +50,18 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
-def split_text(text: str, *, markdown: bool, words: int) -> Iterator[Passage]:
+def split_text(text: str, *, markdown: bool, words: int, overlap: int = 0) -> Iterator[Passage]:
     """Yield passages of at most ``words`` words; white space around them is left out.
 
     Args:
         text: with line feeds alone as line ends.
         markdown: whether headings, lists and code are to be seen in it.
         words: as `count_words` counts them.
+        overlap: words at most that a passage repeats of the one before it.
     """
     library = needed("semantic_text_splitter", "cutting documents into passages")
     kind = library.MarkdownSplitter if markdown else library.TextSplitter
-    splitter = kind.from_callback(count_words, words)
+    splitter = kind.from_callback(count_words, words, overlap=overlap)
     paths = list(_heading_paths(text)) if markdown else []
     starts = [start for start, _ in paths]
     for begin, end in _blocks(text):
@@ -73,6 +74,22 @@ def split_text(text: str, *, markdown: bool, words: int) -> Iterator[Passage]:
                 )
                 names = tuple(name for _, name in path)
                 yield Passage(chunk.strip(), names, top=bool(path) and path[0][0] == 1)
+
+
+def split_words(text: str, *, words: int, overlap: int = 0) -> Iterator[Passage]:
+    """Yield passages of ``words`` words each, wherever they end; the last one may be shorter.
+
+    Args:
+        text: any.
+        words: as `count_words` counts them.
+        overlap: words that a passage repeats of the one before it; less than ``words``.
+    """
+    found = [(word.start(), word.end()) for word in _WORD.finditer(text)]
+    for first in range(0, len(found), words - overlap):
+        part = found[first : first + words]
+        yield Passage(text[part[0][0] : part[-1][1]], (), top=False)
+        if first + words >= len(found):
+            return
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:

@@ -85,14 +85,15 @@ def corpus_hash(corpus: Mapping[str, Document]) -> str:
 
     It is the sum of the hashes of the documents, so that arena computes it during the reading.
     """
-    if isinstance(corpus, SmallCorpus | CorpusFile):
-        return corpus.content
+    if isinstance(known := getattr(corpus, "content", None), str):
+        return known
     return _hex(sum(map(_content, corpus.values())))
 
 
 def documents_of(corpus: Mapping[str, Document]) -> Sequence[Document]:
     """Return the documents by their place in the corpus, without a copy."""
-    return corpus.documents if isinstance(corpus, CorpusFile) else list(corpus.values())
+    documents = getattr(corpus, "documents", None)
+    return documents if isinstance(documents, Sequence) else list(corpus.values())
 
 
 def _spilled(

@@ -140,6 +140,11 @@ def cut_key(raw: bytes, suffix: str, words: int) -> bytes:
     return digest(_readers(), suffix, str(words), raw)
 
 
+def text_key(text: str, splitter: str, words: int, overlap: int) -> bytes:
+    """Return the cache key of the passages of a document's text."""
+    return digest(_readers(), "text", splitter, str(words), str(overlap), text)
+
+
 def packed(cut: Cut) -> bytes:
     """Return the bytes that arena stores and sends."""
     passages = [(passage.text, passage.headings, passage.top) for passage in cut.passages]

@@ -374,8 +374,7 @@ def _of_queries(wanted: RunSpec) -> int:
 
 def _to_embed(wanted: RunSpec) -> int:
     """Estimate the tokens of the corpus and of the queries."""
-    dataset = wanted.dataset
-    return _of_queries(wanted) + sum(ESTIMATED.count(passage(d)) for d in dataset.corpus.values())
+    return _of_queries(wanted) + sum(ESTIMATED.count(passage(d)) for d in wanted.corpus.values())
 
 
 def _to_rerank(wanted: RunSpec, base: Run) -> int:
@@ -391,7 +390,7 @@ def _to_rerank(wanted: RunSpec, base: Run) -> int:
 
 def _placeholder_run(wanted: RunSpec) -> Run:
     draw = random.Random(wanted.model.name)  # noqa: S311
-    doc_ids = list(wanted.dataset.corpus)
+    doc_ids = list(wanted.corpus)
     depth = max(wanted.experiment.config.experiment.top_k, wanted.n_used)
     rankings = {
         query_id: tuple(

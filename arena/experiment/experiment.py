@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from arena.config import Config, load_config
+from arena.config import Config, DatasetConfig, load_config
 from arena.data.beir import sample_queries
-from arena.data.load import load_dataset
+from arena.data.cutting import with_passages
+from arena.data.load import load_corpus, load_dataset
 from arena.errors import UsageError
 from arena.experiment.plan import Turn, count_matchups, turn_matchups, turns
 from arena.experiment.shown_lists import Lists
@@ -17,8 +18,12 @@ from arena.judging.judge import Judge
 from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter
+from arena.progress import reporter as new_reporter
 from arena.records import Dataset, Matchup, Run
 from arena.store.folder import Folder
+
+_WHOLE_FILE: Final = 10_000_000
+"""Words of a passage that no file exceeds, so that a file is put together of few passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,10 @@ def load_data(config: Config, reporter: Reporter | None = None) -> ExperimentDat
         DataError: a data set cannot be read, naming file and line.
         UsageError: the qrels judge is asked for, and a data set has no qrels.
     """
-    datasets = {dataset.name: load_dataset(dataset, reporter) for dataset in config.datasets}
+    datasets = {
+        dataset.name: _with_passages(load_dataset(dataset, reporter), dataset, config, reporter)
+        for dataset in config.datasets
+    }
     queries: dict[str, tuple[str, ...]] = {}
     notes = []
     for name, dataset in datasets.items():
@@ -108,6 +116,21 @@ def load_data(config: Config, reporter: Reporter | None = None) -> ExperimentDat
         settings = config.experiment
         queries[name] = sample_queries(eligible, settings.queries, settings.seed)
     return ExperimentData(datasets, queries, tuple(notes))
+
+
+def _with_passages(
+    dataset: Dataset, section: DatasetConfig, config: Config, reporter: Reporter | None
+) -> Dataset:
+    """Return a data set with the passages that models of the experiment search."""
+    cuttings = [model.cutting for model in config.models if model.cutting is not None]
+    if not cuttings:
+        return dataset
+    files = None
+    if section.documents is not None:
+        whole = section.model_copy(update={"passage_words": _WHOLE_FILE})
+        files = load_corpus(whole, reporter)
+    told = reporter or new_reporter(quiet=True)
+    return replace(dataset, corpus=with_passages(dataset, cuttings, told, files=files))
 
 
 def _with_qrels(dataset: Dataset) -> Dataset:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from arena.config import JudgeConfig
+from arena.data.cutting import PassageCorpus, qrels_by_parent
 from arena.endpoint.client import Api
 from arena.errors import UsageError
 from arena.experiment.experiment import PreparedExperiment
@@ -127,8 +128,14 @@ def _configured(
     top_k = prepared.config.experiment.top_k
     prompt = prepared.prompts[config.log_name]
     if prompt is None:
-        qrels = {name: dataset.qrels for name, dataset in prepared.data.datasets.items()}
-        return ConfiguredJudge(config, None, qrels_judge(qrels, top_k), api)
+        datasets = prepared.data.datasets
+        qrels = {name: qrels_by_parent(d.qrels, d.corpus) for name, d in datasets.items()}
+        parents = {
+            name: dataset.corpus.parent_of
+            for name, dataset in datasets.items()
+            if isinstance(dataset.corpus, PassageCorpus)
+        }
+        return ConfiguredJudge(config, None, qrels_judge(qrels, top_k, parents), api)
     judge = open_judge(
         config,
         api,

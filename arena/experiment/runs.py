@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ import orjson
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import qrels_hash, queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
+from arena.data.cutting import parent_of, qrels_by_parent, run_by_parent, searched_corpus
 from arena.data.metrics import measure_run
 from arena.data.passages import queries_in_corpus
 from arena.data.trec import read_run, read_stats, write_run, write_stats
@@ -23,7 +24,7 @@ from arena.experiment.experiment import Experiment, ExperimentData
 from arena.files import cache_folder, write_atomically
 from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
-from arena.records import Dataset, RetrievalStats, Run
+from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.fuse import with_members
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
@@ -152,7 +153,7 @@ def _ranked(
 ) -> tuple[Run, RetrievalStats]:
     model, dataset, queries = wanted.model, wanted.dataset, wanted.queries
     settings = wanted.experiment.config.experiment
-    n_steps = len(dataset.corpus) + len(queries)
+    n_steps = len(wanted.corpus) + len(queries)
     with reporter.stage(f"{dataset.name}: {model.name}", n_steps) as stage:
         run, stats = retrieve(
             model,
@@ -189,8 +190,11 @@ def write_metrics(experiment: Experiment, data: ExperimentData, runs: Sequence[R
     top_k = experiment.config.experiment.top_k
     document_words = max(judge.document_words for judge in experiment.config.judges)
     for name, dataset in data.datasets.items():
+        qrels = qrels_by_parent(dataset.qrels, dataset.corpus)
         measured = {
-            run.model: measure_run(run, dataset.qrels) for run in runs if run.dataset == name
+            run.model: measure_run(run_by_parent(run, dataset.corpus), qrels)
+            for run in runs
+            if run.dataset == name
         }
         table = {model: asdict(metrics) for model, metrics in measured.items() if metrics}
         raw = orjson.dumps(table, option=orjson.OPT_INDENT_2)
@@ -235,16 +239,22 @@ def keep_shown(
 
 
 def _queries(dataset: Dataset, runs: Sequence[Run], top_k: int) -> Iterator[ShownQuery]:
+    of_wholes = qrels_by_parent(dataset.qrels, dataset.corpus)
     for query_id in dict.fromkeys(query_id for run in runs for query_id in run.rankings):
+        lists = {
+            run.model: tuple(place.doc_id for place in run.rankings[query_id][:top_k])
+            for run in runs
+            if query_id in run.rankings
+        }
+        grades, relevant = of_wholes.get(query_id, {}), dict(dataset.qrels.get(query_id, {}))
+        for doc_id in (doc_id for doc_ids in lists.values() for doc_id in doc_ids):
+            if (grade := grades.get(parent_of(dataset.corpus, doc_id))) is not None:
+                relevant.setdefault(doc_id, grade)
         yield ShownQuery(
             query_id=query_id,
             text=shown_query(dataset.queries[query_id]),
-            relevant=dict(dataset.qrels.get(query_id, {})),
-            lists={
-                run.model: tuple(place.doc_id for place in run.rankings[query_id][:top_k])
-                for run in runs
-                if query_id in run.rankings
-            },
+            relevant=relevant,
+            lists=lists,
         )
 
 
@@ -291,6 +301,9 @@ _UNRANKING: Final = {
 _OF_FUSIONS: Final = ("fuse", "fuse_by", "fuse_depth", "rrf_k", "weights", "latency")
 """Settings that only fusions have; without them older runs on disk keep their keys."""
 
+_OF_CUTTINGS: Final = ("passage_words", "overlap", "splitter", "titles", "returns")
+"""Settings of models that cut documents; without them older runs on disk keep their keys."""
+
 _MOST_HELD_OUT: Final = 100
 """Queries that weights are tuned on, at most."""
 
@@ -324,6 +337,11 @@ class RunSpec:
         return tuple(replace(self, model=models[name]) for name in self.model.below)
 
     @property
+    def corpus(self) -> Mapping[str, Document]:
+        """Return what the model searches: documents as they are, or the passages of its cutting."""
+        return searched_corpus(self.dataset.corpus, self.model.cutting)
+
+    @property
     def n_used(self) -> int:
         """Return how many documents of a ranking other models use at most; 0 where none does."""
         return max(
@@ -343,7 +361,10 @@ class RunSpec:
     @property
     def key(self) -> str:
         """Return a hash of everything that the run depends on, as far as arena can see it."""
-        unused = () if self.model.fuse is not None else _OF_FUSIONS
+        unused = {
+            *(() if self.model.fuse is not None else _OF_FUSIONS),
+            *(() if self.model.cutting is not None else _OF_CUTTINGS),
+        }
         settings = self.model.model_dump(mode="json", exclude={*_UNRANKING, *unused})
         settings["over"] = settings.pop("base")  # the key that runs on disk were hashed with
         if self.model.base is not None:
@@ -359,7 +380,7 @@ class RunSpec:
             orjson.dumps(settings, option=orjson.OPT_SORT_KEYS),
             str(self.depth),
             *self._contents(),
-            corpus_hash(self.dataset.corpus),
+            corpus_hash(self.corpus),
             queries_hash(self.dataset, self.queries),
             *sorted(queries_in_corpus(self.dataset, self.queries)),
         ).hex()

@@ -62,7 +62,7 @@ def stemmer(language: str) -> Stem:
     It sees the accents of a term, which tell one ending from another; what it leaves loses them.
 
     Args:
-        language: a name of `arena.config.models.LANGUAGES`.
+        language: a name of `arena.config.languages.LANGUAGES`.
 
     Raises:
         UsageError: PyStemmer is missing, or too old for this language.

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config import ModelConfig
+from arena.data.cutting import qrels_by_parent, run_by_parent
 from arena.data.metrics import per_query_ndcg
 from arena.errors import UsageError
-from arena.records import Qrels, RetrievalStats, Run, ScoredDoc
+from arena.records import Dataset, Document, Qrels, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
 
 Scores = Mapping[str, float]
@@ -38,7 +39,7 @@ class TunedWeights:
 
 
 def rank_by_fusion(
-    job: Job, model: ModelConfig, members: Sequence[Run], qrels: Qrels
+    job: Job, model: ModelConfig, members: Sequence[Run], dataset: Dataset
 ) -> tuple[Rankings, RetrievalStats]:
     """Merge the rankings of several runs for each query.
 
@@ -50,7 +51,7 @@ def rank_by_fusion(
         job: the queries to rank.
         model: has the members' names in ``fuse``, and says how to merge.
         members: one run for each name; a query that a run lacks has an empty ranking.
-        qrels: relevance grades of the held-out queries.
+        dataset: has the relevance grades of the held-out queries.
 
     Raises:
         UsageError: the runs are not those of ``fuse``, or too few graded queries are held out.
@@ -63,8 +64,9 @@ def rank_by_fusion(
         )
     notes: tuple[str, ...] = ()
     if model.weights == "tuned":
+        qrels = qrels_by_parent(dataset.qrels, dataset.corpus)
         held_out = {query_id: qrels[query_id] for query_id in qrels if query_id not in job.queries}
-        tuned = tune_weights(model, members, held_out)
+        tuned = tune_weights(model, members, held_out, dataset.corpus)
         weights, notes = tuned.weights, (_told(model, tuned),)
     else:
         weights = model.weights or (1.0,) * len(members)
@@ -110,7 +112,12 @@ def merged(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str
     return sorted(sums.items(), key=lambda place: (-place[1], place[0]))
 
 
-def tune_weights(model: ModelConfig, members: Sequence[Run], held_out: Qrels) -> TunedWeights:
+def tune_weights(
+    model: ModelConfig,
+    members: Sequence[Run],
+    held_out: Qrels,
+    corpus: Mapping[str, Document],
+) -> TunedWeights:
     """Return the weights, in tenths, with the best mean nDCG@10 over held-out queries.
 
     Of equally good weights those nearest to equal ones are taken.
@@ -118,7 +125,9 @@ def tune_weights(model: ModelConfig, members: Sequence[Run], held_out: Qrels) ->
     Args:
         model: says how scores are made.
         members: runs that rank the held-out queries.
-        held_out: query_id → doc_id → grade; queries that no run ranks are left out.
+        held_out: query_id → doc_id → grade, of whole documents; queries that no run ranks are
+            left out.
+        corpus: tells the whole document of a passage.
 
     Raises:
         UsageError: fewer than `FEWEST_HELD_OUT` queries have a relevant document.
@@ -142,10 +151,11 @@ def tune_weights(model: ModelConfig, members: Sequence[Run], held_out: Qrels) ->
 
     def ndcg(weights: Sequence[float]) -> float:
         rankings = {
-            query_id: tuple(ScoredDoc(*place) for place in merged(of_query, weights)[:10])
+            query_id: tuple(ScoredDoc(*place) for place in merged(of_query, weights))
             for query_id, of_query in scores.items()
         }
-        values = per_query_ndcg(Run(members[0].dataset, model.name, rankings), held_out)
+        run = run_by_parent(Run(members[0].dataset, model.name, rankings), corpus)
+        values = per_query_ndcg(run, held_out)
         return float(np.mean([values[query_id] for query_id in query_ids]))
 
     equal = np.full(len(members), 1 / len(members))

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
+from arena.data.cutting import run_by_parent, searched_corpus
 from arena.data.passages import Passages, queries_in_corpus
 from arena.data.trec import read_run, separate_ties
 from arena.embedding.open import open_embedder
@@ -24,6 +26,9 @@ from arena.retrieval.rerank import rank_by_reranker
 
 Ranking = tuple[ScoredDoc, ...]
 """Best first."""
+
+_PASSAGES_PER_DOCUMENT: Final = 10
+"""Passages that are ranked for each whole document that a ranking keeps."""
 
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
@@ -75,17 +80,30 @@ def retrieve(  # noqa: PLR0913  the last six are options
         kept = _without_own(run.rankings, own, depth)
         stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
         return replace(run, rankings=kept), stats
+    by_document = model.cutting is not None and model.returns == "document"
+    searched = _searched(dataset, model)
     run, stats = ranked_run(
-        lambda job: _ranked(job, model, dataset, bases=bases, cache=cache),
+        lambda job: _ranked(job, model, searched, bases=bases, cache=cache),
         model.name,
-        dataset,
+        searched,
         query_ids,
-        depth=depth,
+        depth=depth * _PASSAGES_PER_DOCUMENT if by_document else depth,
         memory_mb=memory_mb,
         place=place,
         progress=progress,
     )
+    if by_document:
+        whole = run_by_parent(run, dataset.corpus)
+        run = replace(run, rankings={q: places[:depth] for q, places in whole.rankings.items()})
     return run, replace(stats, cost_usd=cost_usd(model, stats.tokens))
+
+
+def _searched(dataset: Dataset, model: ModelConfig) -> Dataset:
+    """Return the data set with the corpus that a model searches."""
+    corpus = dataset.corpus  # has all passages, which the runs below a model may hold
+    if not model.below:
+        corpus = searched_corpus(corpus, model.cutting)
+    return Dataset(dataset.name, corpus, dataset.queries, dataset.qrels, dataset.notes)
 
 
 def ranked_run(  # noqa: PLR0913  the last four are options
@@ -160,7 +178,7 @@ def _ranked(
             raise UsageError(f"{model.name}: reranks the run of {model.base}; give that as base")
         return rank_by_reranker(job, model, bases[0], cache=cache)
     if model.fuse is not None:
-        return rank_by_fusion(job, model, bases, dataset.qrels)
+        return rank_by_fusion(job, model, bases, dataset)
     if model.provider == "bm25":
         return _by_words(job, model)
     with open_embedder(model, dataset.corpus) as embedder:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from arena.data.cutting import qrels_by_parent, run_by_parent
 from arena.data.metrics import per_query_ndcg
 from arena.errors import DataError
 from arena.files import write_atomically
@@ -32,10 +33,13 @@ def measure_lists(
     run: Run, dataset: Dataset, *, top_k: int, document_words: int
 ) -> dict[str, ShownList]:
     """Return query_id → the figures of the run's first ``top_k`` documents."""
-    ndcg = per_query_ndcg(run, dataset.qrels, top_k)
+    shown = replace(run, rankings={q: ranking[:top_k] for q, ranking in run.rankings.items()})
+    corpus = dataset.corpus
+    qrels = qrels_by_parent(dataset.qrels, corpus)
+    ndcg = per_query_ndcg(run_by_parent(shown, corpus), qrels, top_k)
 
     def words(doc_id: str) -> int:
-        return _words(dataset.corpus[doc_id], document_words)
+        return _words(corpus[doc_id], document_words)
 
     return {
         query_id: ShownList(
