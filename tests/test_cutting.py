@@ -202,6 +202,7 @@ def test_files_of_a_folder_are_cut_whole(tmp_path: Path) -> None:
     for topic in TOPICS:
         text = f"# All of {topic}\n\n" + "\n\n".join(long_text(topic, 60) for _ in range(5))
         (folder / f"{topic}.md").write_text(text)
+    (folder / "faq.csv").write_text("question,answer\nIs tea hot?,Yes\nIs ice hot?,No\n")
     (tmp_path / "queries.txt").write_text("where is the otter explained\n")
     text = config.read_text().replace(
         'path = "data"', 'documents = "pages"\nqueries = "queries.txt"'
@@ -220,6 +221,8 @@ def test_files_of_a_folder_are_cut_whole(tmp_path: Path) -> None:
     assert len(of_otter) > 1
     assert all(count_words(document.text) <= 80 for document in of_otter)
     assert of_otter[0].title == "All of otter"
+    assert corpus.parent_of("faq.csv#2") == "faq.csv#2", "each row is a document"
+    assert "faq.csv#2" in corpus.cuts[Cutting(80, 10)]
     assert corpus["otter.md"].text.count("finally explained") == 5
 
 

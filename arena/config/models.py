@@ -164,8 +164,7 @@ class ModelConfig(Section):
     overlap: Annotated[int, Field(ge=0, le=2500)] = 0
     """Words that a passage repeats of the one before it, at most."""
     splitter: Splitter | None = None
-    """Where passages are cut; default: ``markdown`` for Markdown and HTML files, else
-    ``sentences``."""
+    """Where passages are cut; default: ``markdown`` for files with headings, else ``sentences``."""
     titles: bool = True
     """Whether a document's title precedes each of its passages."""
     returns: Literal["passage", "document"] = "passage"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import groupby
-from pathlib import Path
+from itertools import chain, groupby
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from arena.config.models import Cutting, Splitter
 from arena.data.chunking import Passage, count_words, split_text, split_words
 from arena.data.corpus import collect, corpus_hash, documents_of
+from arena.data.document_files import OF_RECORDS, READERS, WITHOUT_HEADINGS
 from arena.data.file_passages import Cut, packed, text_key
 from arena.data.passage_cache import CutCache
 from arena.data.rows import Row
@@ -24,8 +25,6 @@ from arena.records import Dataset, Document, Qrels, Run, ScoredDoc
 
 _PASSAGE: Final = re.compile(r"(?P<parent>.+)§w\d+[a-z0-9-]*\.\d+", re.DOTALL)
 _FILE_PASSAGE: Final = re.compile(r"(?P<parent>.+)#\d+", re.DOTALL)
-_MARKDOWN: Final = (".md", ".markdown", ".html", ".htm")
-"""Kinds of files that arena reads as Markdown."""
 
 
 class PassageCorpus(Mapping[str, Document]):
@@ -76,10 +75,9 @@ class PassageCorpus(Mapping[str, Document]):
 
     def parent_of(self, doc_id: str) -> str:
         """Return the id of the whole document that a passage is from; its own if it is whole."""
-        passage = _PASSAGE.fullmatch(doc_id)
-        if passage is None and self.wholes is not self.corpus:
-            passage = _FILE_PASSAGE.fullmatch(doc_id)
-        return doc_id if passage is None else passage["parent"]
+        if passage := _PASSAGE.fullmatch(doc_id):
+            return passage["parent"]
+        return doc_id if self.wholes is self.corpus else _whole_of(doc_id)
 
 
 def with_passages(
@@ -109,7 +107,7 @@ def with_passages(
     if isinstance(corpus, PassageCorpus):
         known = dict.fromkeys([*corpus.cuts, *known])
         corpus = corpus.corpus
-    wholes = corpus if files is None else _whole_files(files)
+    wholes = corpus if files is None else _whole_files(files, corpus)
     return PassageCorpus(
         corpus,
         wholes,
@@ -208,7 +206,8 @@ def _passages_of(document: Document, cutting: Cutting, cache: CutCache) -> Itera
 
 
 def _splitter_of(doc_id: str) -> Splitter:
-    return "markdown" if doc_id.lower().endswith(_MARKDOWN) else "sentences"
+    suffix = PurePosixPath(_whole_of(doc_id)).suffix.lower()
+    return "markdown" if suffix in READERS and suffix not in WITHOUT_HEADINGS else "sentences"
 
 
 def _split(text: str, splitter: Splitter, cutting: Cutting) -> Iterator[Passage]:
@@ -222,13 +221,17 @@ def _split(text: str, splitter: Splitter, cutting: Cutting) -> Iterator[Passage]
     )
 
 
-def _whole_files(files: Dataset) -> Mapping[str, Document]:
-    """Return each file of a folder as one document, from its passages in their order."""
+def _whole_files(files: Dataset, corpus: Mapping[str, Document]) -> Mapping[str, Document]:
+    """Return each file of a folder as one document, and each row or mail of one as it is found."""
 
     def wholes() -> Iterator[tuple[Row, str, Document]]:
-        parts = groupby(documents_of(files.corpus), key=lambda part: _file_of(part.doc_id))
-        for number, (file_id, passages) in enumerate(parts, start=1):
-            yield Row(Path(files.name), number, {}), file_id, _whole(file_id, list(passages))
+        records = (d for d in documents_of(corpus) if _whole_of(d.doc_id) == d.doc_id)
+        parts = groupby(documents_of(files.corpus), key=lambda part: _whole_of(part.doc_id))
+        joined_files = (
+            _whole(file_id, list(passages)) for file_id, passages in parts if "#" not in file_id
+        )
+        for number, whole in enumerate(chain(joined_files, records), start=1):
+            yield Row(Path(files.name), number, {}), whole.doc_id, whole
 
     return collect(wholes(), Path(files.name))
 
@@ -238,6 +241,9 @@ def _whole(file_id: str, passages: Sequence[Document]) -> Document:
     return Document(file_id, "\n\n".join(passage.text for passage in passages), title)
 
 
-def _file_of(doc_id: str) -> str:
+def _whole_of(doc_id: str) -> str:
+    """Return the file of a passage; the passage itself where it is a row or a mail of the file."""
     passage = _FILE_PASSAGE.fullmatch(doc_id)
-    return doc_id if passage is None else passage["parent"]
+    if passage is None or passage["parent"].lower().endswith(OF_RECORDS):
+        return doc_id
+    return passage["parent"]

@@ -128,3 +128,9 @@ READERS: Final[Mapping[str, Callable[[bytes], FileText]]] = {
     ".mbox": read_mailbox,
 }
 """What reads a file, by what its name ends in, in lower case."""
+
+OF_RECORDS: Final = (".csv", ".tsv", ".xlsx", ".xls", ".ods", ".mbox")
+"""Kinds of files that hold many documents: rows, or mails."""
+
+WITHOUT_HEADINGS: Final = (".txt", ".pdf", *OF_RECORDS)
+"""Kinds of files whose text has no marks of headings."""
