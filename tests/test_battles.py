@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 
@@ -366,7 +367,7 @@ def table_or_error(path, monkeypatch, from_size):
 
 @given(lines=lines_of_a_log, ended=st.booleans())
 @settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -375,6 +376,80 @@ def test_a_large_log_is_read_as_a_small_one_is(tmp_path_factory, monkeypatch, li
     path.write_text("\n".join(lines) + "\n" * ended, encoding="utf-8")
 
     assert table_or_error(path, monkeypatch, 1) == table_or_error(path, monkeypatch, sys.maxsize)
+
+
+awkward = ["", "1", 'a"b', '"', "a,b", "x\ny", "x\r\ny", " s ", "ä", "NULL", "\\", "\x01", "\ufeff"]
+
+
+@st.composite
+def csv_files(draw):
+    """A CSV file whose cells are quoted, or not, or not as they should be."""
+    separator = draw(st.sampled_from([",", ";", "\t", "|"]))
+    line_end = draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n"]))
+    text = st.one_of(st.sampled_from(awkward), st.text(max_size=3))
+    cells = {
+        **dict.fromkeys(["model_a", "model_b"], st.sampled_from(["x", "y", "z"])),
+        "winner": st.sampled_from(["model_a", "tie", "x"]),
+        "swapped": st.sampled_from(["true", "false", ""]),
+    }
+    more = st.lists(st.sampled_from(["query_id", "Judge", "prompt", "swapped", ""]), unique=True)
+    header = draw(st.permutations(["model_a", "model_b", "winner", *draw(more)]))
+
+    def written(cell):
+        if draw(st.integers(0, 7)) and not set(cell) & {*'\r\n"', separator}:
+            return cell
+        return cell if draw(st.integers(0, 7)) == 0 else '"' + cell.replace('"', '""') + '"'
+
+    lines = [separator.join(header)]
+    for _ in range(draw(st.integers(0, 5))):
+        line = [written(draw(cells.get(name, text))) for name in header]
+        width = draw(st.sampled_from([0] * 15 + [-1, 1]))
+        lines.append(separator.join([*line, ""][: len(line) + width]))
+    before = draw(st.sampled_from(["", "", "\n", f"sep={separator}\n", "\ufeff", "\ufeff \n"]))
+    return before + line_end.join(lines) + draw(st.sampled_from([line_end, "", line_end + "  "]))
+
+
+@given(text=csv_files(), compressed=st.booleans())
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_large_table_is_read_as_a_small_one_is(tmp_path_factory, monkeypatch, text, compressed):
+    path = tmp_path_factory.mktemp("large") / "log['1']*.csv"
+    path.write_bytes(gzip.compress(text.encode()) if compressed else text.encode())
+
+    assert table_or_error(path, monkeypatch, 1) == table_or_error(path, monkeypatch, sys.maxsize)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_large_table_is_read_without_the_row_loop(tmp_path, monkeypatch, pack):
+    rows = [f'"a\n1";a2;tie;{query};{2**64 + i}' for i, query in enumerate(["", "NULL", "007"])]
+    text = "\n".join(["sep=;", "model_a;model_b;winner;query_id;prompt", *rows])
+    path = tmp_path / "large.csv"
+    path.write_bytes(pack(text.encode()))
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(battle_readers, "Coder", None)
+
+    table = battle_readers.read_table(path)
+
+    assert table.columns["query_id"].distinct == (None, "NULL", "007")
+    assert table.columns["model_a"].distinct == ("a\n1",)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])
+def test_a_large_file_whose_compressed_end_is_missing_is_an_error(tmp_path, monkeypatch, name):
+    lines = {
+        "log.csv": ["model_a,model_b,winner", *(f"x,y{i},tie" for i in range(9999))],
+        "log.jsonl": [json.dumps(row(x=i)) for i in range(9999)],
+    }
+    packed = gzip.compress("".join(f"{line}\n" for line in lines[name]).encode(), mtime=0)
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+
+    for missing in (1, 8, 20, len(packed) // 2):
+        (tmp_path / name).write_bytes(packed[:-missing])
+        with pytest.raises(DataError, match="its gzip data ends"):
+            load_battles([tmp_path / name])
 
 
 def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
@@ -550,7 +625,7 @@ def test_spellings_that_look_like_one_model_are_pointed_out(tmp_path):
 
 
 @given(st.binary(max_size=200), st.sampled_from(["jsonl", "csv", "parquet", "tsv"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_file_is_met_with_a_traceback(tmp_path_factory, content, suffix):
     path = tmp_path_factory.mktemp("any") / f"x.{suffix}"
     path.write_bytes(b"model_a,model_b,winner\n" + content if suffix == "csv" else content)

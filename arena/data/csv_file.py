@@ -6,10 +6,10 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from arena.data.rows import UNREADABLE, numbered_lines, opened, unreadable
 from arena.errors import DataError
@@ -25,6 +25,14 @@ def declared_separator(line: str) -> str:
     """Return the separator that a spreadsheet declares in the first line; empty if none."""
     declared = _DECLARED.fullmatch(line)
     return declared[1] if declared else ""
+
+
+class Layout(NamedTuple):
+    """How a CSV file is laid out."""
+
+    before: int  #: lines before the header
+    separator: str
+    first: str  #: the first line of the header
 
 
 def csv_records(
@@ -59,16 +67,7 @@ def csv_records(
 def _records(
     path: Path, text: io.TextIOWrapper, names: Collection[str]
 ) -> Iterator[tuple[int, list[str]]]:
-    before, first = 0, ""
-    separators = SEPARATORS
-    for line in text:
-        declared = declared_separator(line)
-        if line.strip() and not declared:
-            first = line
-            break
-        separators = declared or separators
-        before += 1
-    separator = max(separators, key=lambda each: _known(first, each, names))
+    before, separator, first = csv_layout(text, names)
     reader = csv.reader(chain([first], text), delimiter=separator, strict=True)
     width = 0
     try:
@@ -84,6 +83,19 @@ def _records(
     except csv.Error as error:
         what = f"not readable as CSV: {error}"
         raise DataError(path, before + reader.line_num + 1, what) from None
+
+
+def csv_layout(text: Iterable[str], names: Collection[str]) -> Layout:
+    """Return how a file is laid out, and leave the lines after the header's first one unread."""
+    before, first, separators = 0, "", SEPARATORS
+    for line in text:
+        declared = declared_separator(line)
+        if line.strip() and not declared:
+            first = line
+            break
+        separators = declared or separators
+        before += 1
+    return Layout(before, max(separators, key=lambda each: _known(first, each, names)), first)
 
 
 def _known(line: str, separator: str, names: Collection[str]) -> tuple[int, int]:

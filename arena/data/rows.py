@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypeVar, cast
+from typing import BinaryIO, Final, Literal, NamedTuple, TypeVar, cast
 
 import orjson
 
@@ -196,15 +196,18 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", io.BufferedReader(_Recoded(cast("BinaryIO", file), encoding)))
 
 
-def is_plain(path: Path) -> bool:
-    """Return whether a file's own bytes are those that `opened` gives.
+def compression(path: Path) -> Literal["none", "gzip"] | None:
+    """Return how the UTF-8 of a file is compressed; None if its text has another encoding.
 
     Raises:
-        OSError: it cannot be read.
+        OSError, EOFError, zlib.error: it cannot be read.
     """
     with path.open("rb") as raw:
-        begin = raw.read(4)
-    return not begin.startswith(_GZIP) and _encoding(begin) == "utf-8"
+        packed = raw.peek(len(_GZIP)).startswith(_GZIP)
+        file = gzip.GzipFile(fileobj=raw) if packed else raw
+        if _encoding(file.peek(4)[:4]) != "utf-8":
+            return None
+    return "gzip" if packed else "none"
 
 
 def unreadable(path: Path, line: int | None, error: Exception, remedy: str = "") -> DataError:

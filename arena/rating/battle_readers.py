@@ -7,6 +7,7 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +22,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.data.csv_file import csv_records
-from arena.data.rows import UNREADABLE, is_plain, opened, unreadable
+from arena.data.csv_file import csv_layout, csv_records
+from arena.data.rows import UNREADABLE, compression, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
 from arena.optional import needed
-from arena.rating.battle_duckdb import read_parts
+from arena.rating.battle_duckdb import Packing, read_csv_parts, read_jsonl_parts
 from arena.rating.battle_rows import (
     begins_as_array,
     read_json_file,
@@ -133,12 +134,21 @@ def _read_csv(path: Path) -> BattleTable:
     records = csv_records(path, KNOWN)
     line, header = next(records, (0, []))
     check_header(str(path), line, header)
-    places = {name: header.index(name) for name in coded_columns(header)}
+    names = coded_columns(header)
+    own = OWN.issubset(header)
+    if packing := _packing(path):
+        with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            layout = csv_layout(text, KNOWN)
+        parts = read_csv_parts(path, packing, header, [*names, *["id"] * own], layout)
+        if parts:
+            line_of = partial(_csv_line, path)
+            return checked(BattleTable(str(path), parts.columns, line_of, parts.ids))
+    places = {name: header.index(name) for name in names}
     coder, ids = Coder(places), list[str]()
     while rows := list(islice(records, _CHUNK_ROWS)):
         for name, place in places.items():
             coder.add(name, (row[place] or None for _, row in rows), len(rows))
-        if OWN.issubset(header):
+        if own:
             ids += [row[header.index("id")] for _, row in rows]
     return checked(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
 
@@ -197,6 +207,9 @@ _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache w
 _FAST_BYTES = 1 << 24
 """A file of this size or more is read by DuckDB, which takes a tenth of a second to import."""
 
+_GZIP_RATIO = 8
+"""About so much longer are battles than their compressed bytes."""
+
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
 _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
@@ -213,7 +226,10 @@ def read_jsonl(path: Path) -> BattleTable:
     own = OWN.issubset(first)
     others = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
-    parts = read_parts(path, names, own=own) if _is_for_duckdb(path, own=own) else None
+    packing, parts = _packing(path), None
+    # The row loop knows what to do with a line of our own log that was cut off.
+    if packing and (not own or (packing == "none" and _is_ended(path))):
+        parts = read_jsonl_parts(path, packing, names, own=own)
     if parts:
         line_of = partial(_line_of, path)
         table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
@@ -224,14 +240,18 @@ def read_jsonl(path: Path) -> BattleTable:
     return checked(table)
 
 
-def _is_for_duckdb(path: Path, *, own: bool) -> bool:
-    """Return whether DuckDB should try a file: a large one, of UTF-8 that is not compressed."""
-    if path.stat().st_size < _FAST_BYTES or not is_plain(path):
-        return False
+def _packing(path: Path) -> Packing | None:
+    """Return how a large file of UTF-8 is compressed; None where DuckDB should not try it."""
+    packing = compression(path)
+    size = path.stat().st_size * (_GZIP_RATIO if packing == "gzip" else 1)
+    return packing if size >= _FAST_BYTES else None
+
+
+def _is_ended(path: Path) -> bool:
+    """Return whether the last line of a file is complete."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
-        # The row loop knows what to do with a line of our own log that was cut off.
-        return not own or file.read() == b"\n"
+        return file.read() == b"\n"
 
 
 def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> BattleTable:
