@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -59,28 +60,37 @@ def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """What a module is made of."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 def place(path: Path) -> str:
     """The module's or package's name right under ``arena``."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, *, at_start: bool = False) -> Iterator[str]:
+@functools.cache
+def imports(path: Path, *, at_start: bool = False) -> list[str]:
     """Dotted names that a module imports, those for type checkers too.
 
     With ``at_start``, only those that are imported when the module is.
     """
-    waiting: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
+    names = []
+    waiting: list[ast.AST] = [tree(path)]
     while waiting:
         node = waiting.pop()
         checked_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         if at_start and (checked_only or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         waiting.extend(ast.iter_child_nodes(node))
+    return names
 
 
 def test_imports_point_down() -> None:
@@ -147,7 +157,7 @@ FOLDER_FILE = re.compile(
 
 def words(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and value of each text in a module; what an f-string fills in is a star."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.JoinedStr):
             parts = (part.value if isinstance(part, ast.Constant) else "*" for part in node.values)
             yield node.lineno, "".join(parts)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
 from arena.errors import DataError
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 T = TypeVar("T")
 REMEDY: Final = "delete it, and `arena retrieve` makes it again"
+_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
 
 
 def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
@@ -25,12 +29,12 @@ def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
     Raises:
         DataError: it is missing, or holds something else.
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - a bare log needs none
+    from pydantic import ValidationError  # noqa: PLC0415 - a bare log needs none
 
     try:
         # What orjson can write again holds no infinity, and no number beyond 64 bits.
         raw = orjson.dumps(orjson.loads(path.read_bytes()))
-        return TypeAdapter(kind).validate_json(raw, strict=True)
+        return adapter(kind).validate_json(raw, strict=True)
     except OSError as error:
         raise DataError(path, None, f"no {what}: {error.strerror}", remedy) from None
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
@@ -40,3 +44,12 @@ def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
         where = ".".join(map(str, first["loc"]))
         why = f"{where}: {first['msg']}" if where else first["msg"]
         raise DataError(path, None, f"no {what}: {why}", remedy) from None
+
+
+def adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Return what reads records of a kind; it is built once, which takes longer than to read."""
+    if kind not in _ADAPTERS:
+        from pydantic import TypeAdapter  # noqa: PLC0415 - a bare log needs none
+
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

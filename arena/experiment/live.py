@@ -268,10 +268,10 @@ def _settled_objects_uncollected() -> Iterator[None]:
     of the time of a quick call. A program that keeps objects of its own from the collector goes on
     to do so.
     """
-    gc.collect()
     if gc.get_freeze_count():
         yield
         return
+    gc.collect()
     gc.freeze()
     try:
         yield

@@ -6,20 +6,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
+from arena.data.json_files import adapter
 from arena.errors import DataError
 from arena.records import Battle, Failure, Probs, Reply, Side, Usage
 from arena.store.id_index import IdSet
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
 T = TypeVar("T")
 _REMEDY: Final = "delete the damaged line, and what it held is made again"
-_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,18 +265,9 @@ def parsed_line(kind: type[T], line: bytes, path: Path, number: int | None) -> T
     from pydantic import ValidationError  # noqa: PLC0415
 
     try:
-        return _adapter(kind).validate_json(line, strict=True)
+        return adapter(kind).validate_json(line, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = f'"{where}": {first["msg"]}' if where else first["msg"]
         raise DataError(path, number, f"not a line of this log: {what}", _REMEDY) from None
-
-
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    """Return the reader of a record, built once."""
-    if kind not in _ADAPTERS:
-        from pydantic import TypeAdapter  # noqa: PLC0415
-
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
