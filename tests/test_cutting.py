@@ -181,6 +181,17 @@ def test_the_same_documents_cut_differently_compete(tmp_path: Path) -> None:
     assert isinstance(data.datasets["docs"].corpus, PassageCorpus)
 
 
+def test_a_sweeps_models_have_their_metrics_in_the_leaderboard(tmp_path: Path) -> None:
+    config = write(tmp_path, WHOLE + SWEEP)
+
+    play(config).check()
+
+    rated = CliRunner().invoke(main, ["rate", str(tmp_path / "runs" / "x"), "--json"])
+    rows = json.loads(rated.stdout)["overall"]
+    known = {row["model"] for row in rows if row["ndcg@10"] is not None}
+    assert known == {"bm25", "cut 40 words", "cut 80 words"}
+
+
 def test_whole_documents_of_the_best_passages_may_be_returned(tmp_path: Path) -> None:
     config = write(
         tmp_path,
@@ -298,8 +309,8 @@ def test_a_list_of_sizes_makes_a_model_of_each() -> None:
         ([{"name": "m", "provider": "lsa", "overlap": 5}], "overlap is for models with passage_w"),
         ([{"name": "m", "run": "x.trec", "passage_words": 50}], "for models with a provider"),
         ([{"name": "m", "provider": "lsa", "passage_words": 50, "overlap": 30}], "more than half"),
-        ([{"name": "m", "provider": "lsa", "passage_words": [50, 50]}], "different numbers"),
-        ([{"name": "m", "provider": "lsa", "passage_words": []}], "one or more"),
+        ([{"name": "m", "provider": "lsa", "passage_words": [50, 50]}], "different whole"),
+        ([{"name": "m", "provider": "lsa", "passage_words": []}], "different whole"),
         ([{"name": "m", "provider": "lsa", "passage_words": 5}], "greater than or equal to 20"),
         (
             [

@@ -10,7 +10,7 @@ from arena.config.experiment import (
     read_tree,
 )
 from arena.config.judges import UNPRICED, JudgeConfig
-from arena.config.models import ModelConfig, known_price
+from arena.config.models import ModelConfig, known_price, swept
 from arena.config.usage import UsageConfig, parse_usage
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "parse_config",
     "parse_usage",
     "read_tree",
+    "swept",
 ]

@@ -17,13 +17,12 @@ from pydantic import (
     Field,
     Strict,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
-from arena.config.models import Cutting, ModelConfig
+from arena.config.models import Cutting, ModelConfig, swept
 from arena.config.section import FileName, Section, Settings, problem_lines
 from arena.config.usage import UsageConfig
 from arena.errors import ConfigError
@@ -107,11 +106,6 @@ class Config(Settings):
         if self.judges:
             raise ValueError("judge: there are [[judges]] too; give [judge] for one, not both")
         return self.model_copy(update={"judges": (self.judge,)})
-
-    @field_validator("models")
-    @classmethod
-    def _sweeps_are_models(cls, models: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        return tuple(one for model in models for one in model.swept())
 
     @model_validator(mode="after")
     def _plan_fits(self) -> Self:
@@ -264,6 +258,7 @@ def parse_config(tree: dict[str, Any], path: Path) -> Config:
     Raises:
         ConfigError: naming every mistake.
     """
+    tree = swept(tree)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:

@@ -107,6 +107,31 @@ class Cutting:
         return f"w{self.words}{overlap}{splitter}{'' if self.titles else '-untitled'}"
 
 
+def swept(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an arena.toml with a model for each number where ``passage_words`` is a list.
+
+    A list that holds anything else stays, and is a mistake.
+
+    Args:
+        tree: the parsed file.
+    """
+    sections = tree.get("models")
+    if not isinstance(sections, list):
+        return dict(tree)
+    return {**tree, "models": [model for section in sections for model in _of_each_size(section)]}
+
+
+def _of_each_size(section: Any) -> list[Any]:
+    words = section.get("passage_words") if isinstance(section, dict) else None
+    sizes = words if isinstance(words, list) and all(type(size) is int for size in words) else []
+    if not sizes or len(set(sizes)) < len(sizes):
+        return [section]
+    return [
+        {**section, "name": f"{section.get('name')} {size} words", "passage_words": size}
+        for size in sizes
+    ]
+
+
 class ModelConfig(Section):
     """``[[models]]``: anything that ranks a corpus for a query."""
 
@@ -158,7 +183,7 @@ class ModelConfig(Section):
     precision: Precision = "float32"
     """The number format of the index; arena makes it from the model's cached vectors.
     """
-    passage_words: Words | Annotated[tuple[Words, ...], Strict(strict=False)] | None = None
+    passage_words: Words | None = None
     """The most words of a passage: this model searches documents that are cut so; default: they are
     searched as they are. A list makes a model of each number."""
     overlap: Annotated[int, Field(ge=0, le=2500)] = 0
@@ -197,6 +222,13 @@ class ModelConfig(Section):
     @classmethod
     def _language_is_known(cls, language: str | None) -> str | None:
         return None if language is None else language_name(language)
+
+    @field_validator("passage_words", mode="before")
+    @classmethod
+    def _a_list_is_a_sweep(cls, words: Any) -> Any:
+        if isinstance(words, list):
+            raise ValueError("should be a number, or a list of different whole numbers")  # noqa: TRY004
+        return words
 
     @field_validator("query_extra", "document_extra")
     @classmethod
@@ -250,13 +282,10 @@ class ModelConfig(Section):
             return self
         if self.provider is None:
             raise ValueError("passage_words is for models with a provider, which search documents")
-        sizes = self.sizes
-        if not sizes or len(set(sizes)) < len(sizes):
-            raise ValueError(f"passage_words = {list(sizes)}; give one or more different numbers")
-        if 2 * self.overlap > min(sizes):
+        if 2 * self.overlap > self.passage_words:
             raise ValueError(
-                f"overlap = {self.overlap} is more than half of passage_words = {min(sizes)}; "
-                "give less"
+                f"overlap = {self.overlap} is more than half of passage_words = "
+                f"{self.passage_words}; give less"
             )
         return self
 
@@ -294,28 +323,11 @@ class ModelConfig(Section):
         return self
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Return the numbers of ``passage_words``; none where documents stay as they are."""
-        words = self.passage_words
-        return words if isinstance(words, tuple) else () if words is None else (words,)
-
-    @property
     def cutting(self) -> Cutting | None:
         """Return how this model's documents are cut; None where they stay as they are."""
-        if not self.sizes:
+        if self.passage_words is None:
             return None
-        return Cutting(self.sizes[0], self.overlap, self.splitter, self.titles)
-
-    def swept(self) -> tuple[ModelConfig, ...]:
-        """Return a model for each number of ``passage_words``, if there are several."""
-        if not isinstance(self.passage_words, tuple):
-            return (self,)
-        return tuple(
-            self.model_copy(update={"name": f"{self.name} {words} words", "passage_words": words})
-            if len(self.sizes) > 1
-            else self.model_copy(update={"passage_words": words})
-            for words in self.sizes
-        )
+        return Cutting(self.passage_words, self.overlap, self.splitter, self.titles)
 
     @property
     def below(self) -> tuple[str, ...]:

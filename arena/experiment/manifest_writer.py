@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from arena.config import DatasetConfig
+from arena.config import DatasetConfig, swept
 from arena.config.toml_text import toml_text
 from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
@@ -63,7 +63,7 @@ def write_manifest(
         "begun_at": before.get("begun_at", began_at),
         "resumed_at": began_at,
         "planned": prepared.n_matchups * len(judges),
-        "config": parse_toml(source),
+        "config": swept(parse_toml(source)),
         "judges": [_judge(judge, gates[judge.judge.name]) for judge in judges],
         "datasets": {
             name: {
