@@ -7,9 +7,11 @@ import sys
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet as pq
 
 from arena.errors import ArenaError, DataError, UsageError
 from arena.rating import battle_columns, battle_duckdb, battle_readers
@@ -185,13 +187,35 @@ def test_every_kind_of_file_and_a_data_frame_give_the_same_battles(tmp_path):
         assert battles.notes == loaded[0].notes
 
 
-def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "x.parquet").touch()
+def test_parquet_keeps_every_kind_of_cell_without_pyarrow(tmp_path, monkeypatch):
+    cells = {
+        "Query_ID": [1, 2, 3, 4],  # to DuckDB the name of the next one
+        "query_id": pa.array([2**64 - 1, None, 1, 1], pa.uint64()),
+        "dataset": pa.array(["ä".encode(), b"null", None, b"\\"]),
+        "judge": pa.array([0.5, float("nan"), 1.0, None]),
+        "swapped": [True, False, None, False],
+        "prompt": [["a, b"], ["a", "b"], None, []],
+        "model_a": pa.array(["x", "y", "x", "NULL"]).dictionary_encode(),
+        "winner": ["model_b", "tie", "", "model_a"],
+    }
+    pq.write_table(pa.table({**cells, "model_b": ["z"] * 4}), tmp_path / "log.parquet")
     for module in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)
 
-    with pytest.raises(UsageError, match=r"retrieval-arena\[parquet\]"):
-        load_battles([tmp_path / "x.parquet"])
+    table = battle_readers.read_table(tmp_path / "log.parquet")
+
+    read = {name: [c.distinct[code] for code in c.codes] for name, c in table.columns.items()}
+    assert read == {
+        "model_a": ["x", "y", "x", "NULL"],
+        "model_b": ["z"] * 4,
+        "winner": ["model_b", "tie", "", "model_a"],
+        "query_id": [2**64 - 1, None, 1, 1],
+        "dataset": ["ä", "null", None, "\\"],
+        "judge": [0.5, None, 1.0, None],
+        "swapped": [True, False, None, False],
+        "Query_ID": [1, 2, 3, 4],
+        "prompt": ['["a, b"]', '["a","b"]', None, "[]"],
+    }
 
 
 def test_missing_cells_of_a_data_frame_are_errors_or_clusters_of_their_own():
@@ -510,7 +534,7 @@ def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):
     path = jsonl(tmp_path / "log.jsonl", [row()])
     other = jsonl(tmp_path / "other.jsonl", [row()])
 
-    with battle_duckdb._connected(path) as connection:
+    with battle_duckdb.connected(path) as connection:
         assert connection.execute(f"SELECT * FROM read_text('{path}')").fetchall()
         for refused in (
             f"SELECT * FROM read_text('{other}')",

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.errors import DataError
-from arena.rating.battle_duckdb import UniqueIds
-from arena.rating.battle_table import BattleTable, Column
+from arena.rating.battle_table import BattleTable, Column, UniqueIds
 
 Codes = NDArray[np.int32]
 Mask = NDArray[np.bool_]

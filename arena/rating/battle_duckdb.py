@@ -8,12 +8,15 @@ row loop reads the file and names the line.
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -24,6 +27,7 @@ from arena.json_text import parse_json
 from arena.rating.battle_table import (
     REQUIRED,
     Column,
+    UniqueIds,
     hashable,
     is_query_text,
 )
@@ -31,48 +35,19 @@ from arena.rating.battle_table import (
 if TYPE_CHECKING:
     import duckdb
 
-    from arena.data.csv_file import Layout
-
 _MEMORY = "2GB"
 """DuckDB holds no more; a file that needs more is read by the row loop."""
 
 _MOST_THREADS = 8
-_COST = "cost_usd"
-Packing = Literal["none", "gzip"]
-"""How a file is compressed."""
 
 _SAMPLED_PLACES = 64
 _SAMPLED_BYTES = 1 << 15
 """From each of so many places of the file arena learns the values that its columns have."""
 
+_FETCHED_ROWS = 1 << 10
+
 _MOST_LEARNED = 255
 """Values of a column with more are not learned; one byte codes this many."""
-
-
-class UniqueIds(Sequence[str]):
-    """The ids of a log that arena wrote, known to differ; the file is read for them when needed."""
-
-    def __init__(self, n_rows: int, read: Callable[[], list[str]]) -> None:
-        self._n_rows, self._read = n_rows, read
-        self._ids: list[str] | None = None
-
-    def __len__(self) -> int:
-        return self._n_rows
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._all()[index]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def _all(self) -> list[str]:
-        if self._ids is None:
-            self._ids = self._read()
-        return self._ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +61,12 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """How DuckDB reads a file."""
 
     rows: str  #: SQL of its rows
     cells: Mapping[str, str]  #: column → SQL of its text, null where it is missing
-    values: Callable[[duckdb.DuckDBPyConnection, str, Sequence[str]], list[Any]]
-    """Gives the values that the texts of a column stand for."""
+    values: Callable[[str, Sequence[str]], list[Any]]  #: the values of texts of a column
     odd: str = "false"  #: SQL of whether only the row loop can read a row
     ids: str = ""  #: SQL of the text of a battle's id; empty if arena did not write the file
     is_id: str = ""  #: SQL of whether it is one
@@ -108,74 +82,17 @@ class _UnlearnedError(Exception):
     """A column has a value that the sample has not."""
 
 
-def read_jsonl_parts(
-    path: Path, packing: Packing, names: Sequence[str], *, own: bool
+def read_parts(
+    path: Path, source: Source, learned: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> Parts | None:
-    """Read a file of UTF-8 with a JSON object on each line.
-
-    A comma before a closing bracket is ignored, as DuckDB ignores it.
+    """Return what the row loop would give; None where only the row loop can read the file.
 
     Args:
         path: the file.
-        packing: how it is compressed.
-        names: the columns to code.
-        own: whether arena wrote the file; then every line must have an id.
-
-    Returns:
-        What the row loop would give; None where only the row loop can say what is in the file.
+        source: how DuckDB reads it.
+        learned: the values that columns should have, as `learn` gives them.
     """
-    coded = [name for name in names if name != _COST]
-    types = dict.fromkeys([*coded, "probs"], "JSON")
-    if own:
-        types |= {"id": "JSON", _COST: "DOUBLE"}
-    columns = ", ".join(f"{_name(name)}: '{kind}'" for name, kind in types.items())
-    source = _Source(
-        rows=f"read_json({_file(path)}, format = 'newline_delimited', hive_partitioning = false, "
-        f"compression = '{packing}', columns = {{{columns}}})",
-        cells={name: f"{_name(name)}::VARCHAR" for name in coded},
-        values=lambda _, __, texts: _values(texts),
-        ids="coalesce(id::VARCHAR, 'null')" if own else "",
-        is_id="id LIKE '\"_%\"'",
-        costs=f"coalesce({_COST}, 'nan'::DOUBLE)" if own else "",
-        probs="probs::VARCHAR",
-    )
-    return _read_parts(path, source, _learned(path, coded) if packing == "none" else {})
-
-
-def read_csv_parts(
-    path: Path, packing: Packing, header: Sequence[str], names: Sequence[str], layout: Layout
-) -> Parts | None:
-    """Read a CSV file of UTF-8, as `read_jsonl_parts` reads JSON.
-
-    Args:
-        path: the file.
-        packing: how it is compressed.
-        header: the names of all its columns.
-        names: the columns to code; with "id", if arena wrote the file.
-        layout: where the header stands, and the separator.
-    """
-    # DuckDB ignores an empty cell too many. So there is a column more, which must stay missing, as
-    # no other may: an empty cell is none of these.
-    columns = ", ".join(f"k{place}: 'VARCHAR'" for place in range(len(header) + 1))
-    own = f"k{header.index('id')}" if "id" in names else ""
-    read = {len(header) - 1, *map(header.index, names)}
-    source = _Source(
-        rows=f"read_csv({_file(path)}, delim = {_text(layout.separator)}, skip = {layout.before}, "
-        "header = true, auto_detect = false, quote = '\"', escape = '\"', strict_mode = true, "
-        "null_padding = true, nullstr = '\x01', parallel = false, "
-        f"hive_partitioning = false, compression = '{packing}', "
-        f"columns = {{{columns}}})",
-        cells={name: f"k{header.index(name)}" for name in names if name != "id"},
-        values=lambda _, __, texts: [text or None for text in texts],
-        odd=" OR ".join([f"k{len(header)} IS NOT NULL", *(f"k{place} IS NULL" for place in read)]),
-        ids=own,
-        is_id=f"{own} <> ''",
-    )
-    return _read_parts(path, source, {})
-
-
-def _read_parts(path: Path, source: _Source, learned: Mapping[str, Sequence[str]]) -> Parts | None:
-    import duckdb  # noqa: PLC0415 - a tenth of a second, and only large files need it
+    import duckdb  # noqa: PLC0415 - a tenth of a second, and only some files need it
 
     try:
         try:
@@ -186,7 +103,7 @@ def _read_parts(path: Path, source: _Source, learned: Mapping[str, Sequence[str]
         return None
 
 
-def _connected(path: Path) -> duckdb.DuckDBPyConnection:
+def connected(path: Path) -> duckdb.DuckDBPyConnection:
     """Return a connection that can read this one file, write none, and load no extension."""
     import duckdb  # noqa: PLC0415
 
@@ -200,7 +117,7 @@ def _connected(path: Path) -> duckdb.DuckDBPyConnection:
             "allow_community_extensions": "false",
         }
     )
-    both = ", ".join(_text(each) for each in (str(path), glob.escape(str(path))))
+    both = ", ".join(sql_text(each) for each in (str(path), glob.escape(str(path))))
     connection.execute(f"SET allowed_paths = [{both}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -213,7 +130,7 @@ def _processors() -> Sequence[int]:
     return range(os.cpu_count() or 1)
 
 
-def _learned(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
+def learn(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Return the JSON of the values that columns have in a sample of the file.
 
     A cell that is missing has the value null. A column with many values, or with lists and objects,
@@ -242,7 +159,7 @@ def _learned(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return learned
 
 
-def _read(path: Path, source: _Source, learned: Mapping[str, Sequence[str]]) -> Parts:
+def _read(path: Path, source: Source, learned: Mapping[str, Sequence[str]]) -> Parts:
     """Read a file whose columns have only the values learned.
 
     Raises:
@@ -250,13 +167,13 @@ def _read(path: Path, source: _Source, learned: Mapping[str, Sequence[str]]) -> 
         _DoubtError: only the row loop can say what is in the file.
         duckdb.Error: DuckDB cannot read the file.
     """
-    with _connected(path) as connection:
+    with connected(path) as connection:
         _create_table(connection, source, learned)
         return _coded(connection, path, source, learned)
 
 
 def _create_table(
-    connection: duckdb.DuckDBPyConnection, source: _Source, learned: Mapping[str, Sequence[str]]
+    connection: duckdb.DuckDBPyConnection, source: Source, learned: Mapping[str, Sequence[str]]
 ) -> None:
     """Read the file into the table t: for each column a code c0, c1 ... or a text r0, r1 ...
 
@@ -264,7 +181,7 @@ def _create_table(
     """
     selected, odd = [], [source.odd]
     for i, (name, cell) in enumerate(source.cells.items()):
-        texts = [*map(_text, learned.get(name, ()))]
+        texts = [*map(sql_text, learned.get(name, ()))]
         known = f"coalesce({cell}, 'null')"
         if not texts:
             selected.append(f"{cell} AS r{i}")
@@ -288,7 +205,7 @@ def _create_table(
 def _coded(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    source: _Source,
+    source: Source,
     learned: Mapping[str, Sequence[str]],
 ) -> Parts:
     """Return the table t as columns of codes.
@@ -316,7 +233,7 @@ def _coded(
     constant = np.zeros(len(fetched["odd"]), np.uint8)
     columns = {}
     for i, name in enumerate(names):
-        values = [*source.values(connection, name, texts[name]), None]
+        values = [*source.values(name, texts[name]), None]
         if values != [None] * len(values):
             columns[name] = _column(name, fetched.get(f"y{i}", constant), values)
     if not columns.keys() >= set(REQUIRED):
@@ -370,7 +287,7 @@ def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -
     return Column(of_value[codes], tuple(index))
 
 
-def _values(fragments: Sequence[str]) -> list[Any]:
+def json_values(fragments: Sequence[str]) -> list[Any]:
     """Parse texts of JSON, all at once.
 
     Raises:
@@ -386,11 +303,11 @@ def _values(fragments: Sequence[str]) -> list[Any]:
 def _probs(connection: duckdb.DuckDBPyConnection) -> list[Any]:
     """Return what each row has under "probs"; nothing if no row has any."""
     rows = connection.execute("SELECT coalesce(probs, 'null') FROM t").fetchall()
-    probs = _values([text for (text,) in rows])
+    probs = json_values([text for (text,) in rows])
     return probs if any(probs) else []
 
 
-def _ids(path: Path, source: _Source, hashes: NDArray[np.uint64]) -> Sequence[str]:
+def _ids(path: Path, source: Source, hashes: NDArray[np.uint64]) -> Sequence[str]:
     """Return the ids that have these hashes.
 
     Raises:
@@ -404,15 +321,15 @@ def _ids(path: Path, source: _Source, hashes: NDArray[np.uint64]) -> Sequence[st
     return UniqueIds(n_rows, lambda: _read_ids(path, source, n_rows))
 
 
-def _read_ids(path: Path, source: _Source, n_rows: int) -> list[str]:
+def _read_ids(path: Path, source: Source, n_rows: int) -> list[str]:
     """Return the ids of the first rows: a log that is being written may have more by now."""
     import duckdb  # noqa: PLC0415
 
     try:
-        with _connected(path) as connection:
+        with connected(path) as connection:
             query = f"SELECT {source.ids} FROM {source.rows} LIMIT {n_rows}"  # noqa: S608
             texts = [text for (text,) in connection.execute(query).fetchall()]
-            ids = source.values(connection, "id", texts)
+            ids = source.values("id", texts)
     except (duckdb.Error, _DoubtError):
         ids = []
     if len(ids) < n_rows:
@@ -420,14 +337,102 @@ def _read_ids(path: Path, source: _Source, n_rows: int) -> list[str]:
     return ids
 
 
-def _file(path: Path) -> str:
+def sql_file(path: Path) -> str:
     """Return a path as SQL without patterns."""
-    return _text(glob.escape(str(path)))
+    return sql_text(glob.escape(str(path)))
 
 
-def _name(name: str) -> str:
+def sql_name(name: str) -> str:
+    """Return the name of a column as SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _text(text: str) -> str:
+def sql_text(text: str) -> str:
+    """Return a text as SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def parquet_source(path: Path, header: Sequence[str], names: Sequence[str]) -> Source:
+    """Return how DuckDB reads a Parquet file, whose values never become numbers that round them.
+
+    Args:
+        path: the file.
+        header: the names of all its columns.
+        names: the columns to code; with "id", if arena wrote the file.
+
+    Raises:
+        DataError: the file is not readable.
+    """
+    place = {name: f"k{header.index(name)}" for name in names}
+    rows = _parquet(path, header)
+    query = f"SELECT {', '.join(f'typeof({k})' for k in place.values())} FROM {rows} LIMIT 1"  # noqa: S608
+    types = dict(zip(names, next(_fetched(path, query), names), strict=True))
+    # The text of a list would not tell whether a comma is in a word or between two.
+    nested = {name for name, kind in types.items() if kind.endswith(("]", ")"))}
+    cells = {
+        name: f"to_json({k})::VARCHAR" if name in nested else f"{k}::VARCHAR"
+        for name, k in place.items()
+    }
+
+    def values(name: str, texts: Sequence[str]) -> list[Any]:
+        if types[name] == "VARCHAR":
+            return list(texts)
+        query = f"SELECT {cells[name]}, any_value({place[name]}) FROM {rows} GROUP BY 1"  # noqa: S608
+        native = dict(_fetched(path, query))
+        return [native[text] for text in texts]
+
+    own = cells.pop("id", "")
+    return Source(rows, cells, values, ids=own, is_id=f"{own} <> ''")
+
+
+def parquet_header(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file.
+
+    Raises:
+        DataError: it is not readable.
+    """
+    query = f"SELECT name, num_children FROM parquet_schema({sql_file(path)})"  # noqa: S608
+    names, n_inside = list[str](), 0
+    for name, n_children in islice(_fetched(path, query), 1, None):
+        if not n_inside:
+            names.append(name)
+        n_inside = max(n_inside - 1, 0) + (n_children or 0)
+    return names
+
+
+def parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells of some columns of each row of a Parquet file.
+
+    Raises:
+        DataError: it is not readable.
+    """
+    header = parquet_header(path)
+    places = ", ".join(f"k{header.index(name)}" for name in names)
+    yield from _fetched(path, f"SELECT {places} FROM {_parquet(path, header)}")  # noqa: S608
+
+
+def _parquet(path: Path, header: Sequence[str]) -> str:
+    """Return SQL for a Parquet file whose columns are k0, k1 ..., whatever their names."""
+    columns = ", ".join(f"k{place}" for place in range(len(header)))
+    return f"read_parquet({sql_file(path)}, hive_partitioning = false) AS t({columns})"
+
+
+def _fetched(path: Path, query: str) -> Iterator[tuple[Any, ...]]:
+    import duckdb  # noqa: PLC0415
+
+    try:
+        with connected(path) as connection:
+            cursor = connection.execute(query)
+            while rows := cursor.fetchmany(_FETCHED_ROWS):
+                yield from (tuple(map(_plain, row)) for row in rows)
+    except duckdb.Error as error:
+        words = " ".join(str(error).split())
+        raise DataError(path, None, f"not readable as Parquet: {words}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(path, None, f"not readable as Parquet: {error}") from None
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, bytes):  # words that were not declared as such
+        return cell.decode("utf-8")
+    return None if isinstance(cell, float) and math.isnan(cell) else cell

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from functools import partial
 from itertools import accumulate, islice, repeat, takewhile
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
@@ -26,8 +25,18 @@ from arena.data.csv_file import csv_layout, csv_records
 from arena.data.rows import UNREADABLE, compression, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
-from arena.optional import needed
-from arena.rating.battle_duckdb import Packing, read_csv_parts, read_jsonl_parts
+from arena.rating.battle_duckdb import (
+    Source,
+    json_values,
+    learn,
+    parquet_header,
+    parquet_rows,
+    parquet_source,
+    read_parts,
+    sql_file,
+    sql_name,
+    sql_text,
+)
 from arena.rating.battle_rows import (
     begins_as_array,
     read_json_file,
@@ -67,7 +76,7 @@ def read_table(path: Path) -> BattleTable:
 
     Raises:
         DataError: the file is missing, empty, malformed or lacks a required column.
-        UsageError: the suffix is not known, or pyarrow is needed and not installed.
+        UsageError: the suffix is not known.
     """
     readers: dict[str, Callable[[Path], BattleTable]] = {
         ".jsonl": read_jsonl,
@@ -137,9 +146,7 @@ def _read_csv(path: Path) -> BattleTable:
     names = coded_columns(header)
     own = OWN.issubset(header)
     if packing := _packing(path):
-        with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            layout = csv_layout(text, KNOWN)
-        parts = read_csv_parts(path, packing, header, [*names, *["id"] * own], layout)
+        parts = read_parts(path, _csv_source(path, packing, header, [*names, *["id"] * own]))
         if parts:
             line_of = partial(_csv_line, path)
             return checked(BattleTable(str(path), parts.columns, line_of, parts.ids))
@@ -153,54 +160,66 @@ def _read_csv(path: Path) -> BattleTable:
     return checked(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
 
 
+def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence[str]) -> Source:
+    """Return how DuckDB reads a CSV file of UTF-8.
+
+    Args:
+        path: the file.
+        packing: how it is compressed.
+        header: the names of all its columns.
+        names: the columns to code; with "id", if arena wrote the file.
+    """
+    with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        layout = csv_layout(text, KNOWN)
+    # DuckDB ignores an empty cell too many. So there is a column more, which must stay missing, as
+    # no other may: an empty cell is none of these.
+    columns = ", ".join(f"k{place}: 'VARCHAR'" for place in range(len(header) + 1))
+    own = f"k{header.index('id')}" if "id" in names else ""
+    read = {len(header) - 1, *map(header.index, names)}
+    return Source(
+        rows=f"read_csv({sql_file(path)}, delim = {sql_text(layout.separator)}, "
+        f"skip = {layout.before}, header = true, auto_detect = false, quote = '\"', escape = '\"', "
+        "strict_mode = true, null_padding = true, nullstr = '\x01', parallel = false, "
+        f"hive_partitioning = false, compression = '{packing}', columns = {{{columns}}})",
+        cells={name: f"k{header.index(name)}" for name in names if name != "id"},
+        values=lambda _, texts: [text or None for text in texts],
+        odd=" OR ".join([f"k{len(header)} IS NOT NULL", *(f"k{place} IS NULL" for place in read)]),
+        ids=own,
+        is_id=f"{own} <> ''",
+    )
+
+
 def _csv_line(path: Path, row: int) -> int:
     return next(islice(csv_records(path, KNOWN), row + 1, None), (0, []))[0]
 
 
 def _read_parquet(path: Path) -> BattleTable:
-    reason = f"{path}: reading Parquet"
-    arrow = needed("pyarrow", reason, extra="parquet")
-    parquet = needed("pyarrow.parquet", reason, extra="parquet")
-    try:
-        names = parquet.read_schema(path).names
-        check_header(str(path), None, names)
-        own = OWN.issubset(names)
-        coded = coded_columns(names)
-        table = parquet.read_table(path, columns=[*coded, *(["id"] if own else [])])
-        columns = {name: _parquet_column(table.column(name), name) for name in coded}
-        ids = table.column("id").to_pylist() if own else ()
-    except (arrow.ArrowException, UnicodeDecodeError) as error:
-        words = " ".join(str(error).split())
-        raise DataError(path, None, f"not readable as Parquet: {words}") from None
-    return checked(BattleTable(str(path), columns, line_of=lambda row: row + 1, ids=ids))
+    header = parquet_header(path)
+    check_header(str(path), None, header)
+    own = ["id"] if OWN.issubset(header) else []
+    names = coded_columns(header)
+    parts = read_parts(path, parquet_source(path, header, [*names, *own]))
+    if parts:
+        return checked(BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids))
+    coder, ids = Coder(names), list[Any]()
+    rows = enumerate(parquet_rows(path, [*names, *own]), 1)
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        for place, name in enumerate(names):
+            cells = ((number, row[place]) for number, row in chunk)
+            coder.add(name, (_word(path, name, *cell) for cell in cells), len(chunk))
+        ids += [row[-1] for _, row in chunk] if own else []
+    return checked(BattleTable(str(path), coder.columns(), lambda row: row + 1, ids))
 
 
-def _parquet_column(column: Any, name: str) -> Column:
-    """Return a column of Parquet, never by way of numbers that could round it.
+def _word(path: Path, name: str, number: int, cell: Any) -> Any:
+    """Return a cell that can be coded.
 
-    Args:
-        column: a ``pyarrow.ChunkedArray``.
-        name: what it is called.
+    Raises:
+        DataError: it is a list or an object where a word is needed.
     """
-    if is_query_text(name):  # which may be a list of turns, or an object
-        coder = Coder([name])
-        coder.add(name, map(hashable, column.to_pylist()), len(column))
-        return coder.columns().get(name) or Column(np.zeros(len(column), np.int32), (None,))
-    chunks = column.dictionary_encode().unify_dictionaries().chunks
-    values = chunks[0].dictionary.to_pylist() if chunks else []
-    # A missing cell has no index: here it is the last value, None.
-    codes = [
-        chunk.indices.fill_null(len(values)).to_numpy(zero_copy_only=False) for chunk in chunks
-    ]
-    return Column(
-        np.concatenate([*codes, np.zeros(0)]).astype(np.int32), (*map(_cell, values), None)
-    )
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bytes):  # words that were not declared as such
-        return value.decode("utf-8")
-    return None if isinstance(value, float) and math.isnan(value) else value
+    if isinstance(cell, list | dict) and not is_query_text(name):
+        raise DataError(path, number, f'"{name}" is a list or an object', "give a word")
+    return hashable(cell)
 
 
 _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
@@ -229,7 +248,9 @@ def read_jsonl(path: Path) -> BattleTable:
     packing, parts = _packing(path), None
     # The row loop knows what to do with a line of our own log that was cut off.
     if packing and (not own or (packing == "none" and _is_ended(path))):
-        parts = read_jsonl_parts(path, packing, names, own=own)
+        coded = [name for name in names if name != "cost_usd"]
+        learned = learn(path, coded) if packing == "none" else {}
+        parts = read_parts(path, _jsonl_source(path, packing, coded, own=own), learned)
     if parts:
         line_of = partial(_line_of, path)
         table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
@@ -240,7 +261,34 @@ def read_jsonl(path: Path) -> BattleTable:
     return checked(table)
 
 
-def _packing(path: Path) -> Packing | None:
+def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) -> Source:
+    """Return how DuckDB reads a file of UTF-8 with a JSON object on each line.
+
+    A comma before a closing bracket is ignored, as DuckDB ignores it.
+
+    Args:
+        path: the file.
+        packing: how it is compressed.
+        names: the columns to code.
+        own: whether arena wrote the file; then every line must have an id.
+    """
+    types = dict.fromkeys([*names, "probs"], "JSON")
+    if own:
+        types |= {"id": "JSON", "cost_usd": "DOUBLE"}
+    columns = ", ".join(f"{sql_name(name)}: '{kind}'" for name, kind in types.items())
+    return Source(
+        rows=f"read_json({sql_file(path)}, format = 'newline_delimited', "
+        f"hive_partitioning = false, compression = '{packing}', columns = {{{columns}}})",
+        cells={name: f"{sql_name(name)}::VARCHAR" for name in names},
+        values=lambda _, texts: json_values(texts),
+        ids="coalesce(id::VARCHAR, 'null')" if own else "",
+        is_id="id LIKE '\"_%\"'",
+        costs="coalesce(cost_usd, 'nan'::DOUBLE)" if own else "",
+        probs="probs::VARCHAR",
+    )
+
+
+def _packing(path: Path) -> Literal["none", "gzip"] | None:
     """Return how a large file of UTF-8 is compressed; None where DuckDB should not try it."""
     packing = compression(path)
     size = path.stat().st_size * (_GZIP_RATIO if packing == "gzip" else 1)

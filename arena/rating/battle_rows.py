@@ -19,6 +19,7 @@ from arena.data.csv_file import csv_records
 from arena.data.rows import opened
 from arena.errors import DataError
 from arena.json_text import parse_json
+from arena.rating.battle_duckdb import parquet_header, parquet_rows
 from arena.rating.battle_shapes import NO_VERDICT, Shape, find_shape, flat
 from arena.rating.battle_table import (
     HINT,
@@ -276,11 +277,9 @@ def _csv_rows(path: Path, names: frozenset[str]) -> Iterator[tuple[int, Row]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    from pyarrow import parquet  # noqa: PLC0415 - whoever calls knows that it is there
-
-    with parquet.ParquetFile(path) as file:
-        batches = file.iter_batches(batch_size=1 << 10)
-        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+    names = parquet_header(path)
+    for number, cells in enumerate(parquet_rows(path, names), 1):
+        yield number, dict(zip(names, cells, strict=True))
 
 
 def _rows_in(value: Any, depth: int = 0) -> tuple[list[Any], int]:

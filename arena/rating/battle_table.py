@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import orjson
@@ -51,6 +51,32 @@ class Column:
 
     codes: NDArray[np.int32]  #: (n_rows,), indices into distinct
     distinct: tuple[Any, ...]  #: as written in the file; None where the cell is missing
+
+
+class UniqueIds(Sequence[str]):
+    """The ids of a log that arena wrote, known to differ; the file is read for them when needed."""
+
+    def __init__(self, n_rows: int, read: Callable[[], list[str]]) -> None:
+        self._n_rows, self._read = n_rows, read
+        self._ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def _all(self) -> list[str]:
+        if self._ids is None:
+            self._ids = self._read()
+        return self._ids
 
 
 @dataclass(frozen=True, slots=True)
