@@ -17,6 +17,7 @@ from arena.auditing.audit import audit
 from arena.errors import ArenaError
 from arena.experiment.rate_files import rate_files
 from arena.site.gather import gather
+from arena.site.log_columns import read_log
 from arena.site.overview import method_of
 from arena.store.manifest import known_gates
 
@@ -52,7 +53,7 @@ def check_that_what_goes_wrong_is_one_line(folder: Path, damaged: str) -> None:
     for read in (
         lambda: rate_files([folder]),
         lambda: audit(folder),
-        lambda: method_of(gather(folder)),
+        lambda: method_of(gather(folder, read_log(folder))),
         lambda: known_gates(folder),
     ):
         try:

@@ -58,14 +58,26 @@ class _Ndcg:
     ndcg_at_10: float
 
 
-def read_evidence(path: Path, *, aliases: Mapping[str, str], labels: Path | None) -> AuditInput:
+def read_evidence(
+    path: Path,
+    *,
+    aliases: Mapping[str, str],
+    labels: Path | None,
+    battles: Battles | None = None,
+) -> AuditInput:
     """Read an experiment's folder, or a file of battles, and people's labels.
+
+    Args:
+        path: the folder or the file.
+        aliases: other spelling → model.
+        labels: a file of people's verdicts.
+        battles: those of the path, if they are read already.
 
     Raises:
         DataError: a file is not what it should be; names file and line.
         UsageError: the folder holds no log, or the labels name no queries.
     """
-    battles = load_battles([path], aliases=aliases)
+    battles = battles or load_battles([path], aliases=aliases)
     same = battles.identical
     judged = battles if same is None else battles.take(np.flatnonzero(~same))
     if not len(judged):

@@ -12,7 +12,7 @@ from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError
 from arena.experiment.people import peoples_labels
-from arena.rating.battles import from_frame, load_aliases, load_battles
+from arena.rating.battles import Battles, from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
 from arena.rating.leaderboard_records import (
@@ -56,13 +56,14 @@ def rate(
     return build_leaderboard(from_frame(battles, aliases=aliases), settings=settings)
 
 
-def rate_files(
+def rate_files(  # noqa: PLR0913, options of one command, each named
     paths: Sequence[Path],
     *,
     aliases: Path | None = None,
     settings: RatingSettings | None = None,
     correct: Correct = "auto",
     usage: Mapping[str, float] | None = None,
+    battles: Battles | None = None,
 ) -> Leaderboard:
     """Rate experiments, battle logs, or CSV, JSONL and Parquet files of battles, together.
 
@@ -73,6 +74,7 @@ def rate_files(
         correct: how people's labels beside the battles correct the ratings.
         usage: settings of ``[usage]`` that replace those of the experiments; None: theirs alone,
             if they have any.
+        battles: those of the paths, if they are read already.
 
     Raises:
         DataError: a file cannot be read as battles; names file and line.
@@ -80,7 +82,7 @@ def rate_files(
             unknown though a ``usage`` is given.
     """
     names = load_aliases(aliases) if aliases else {}
-    battles = load_battles(paths, aliases=names)
+    battles = battles or load_battles(paths, aliases=names)
     folders = [path for path in paths if Folder(path).is_experiment]
     judge = settings.judge if settings else None
     people = None if correct == "none" else peoples_labels(folders, aliases=names, judge=judge)

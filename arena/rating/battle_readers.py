@@ -252,7 +252,7 @@ def read_jsonl(path: Path) -> BattleTable:
         learned = learn(path, coded) if packing == "none" else {}
         parts = read_parts(path, _jsonl_source(path, packing, coded, own=own), learned)
     if parts:
-        line_of = partial(_line_of, path)
+        line_of = partial(line_of_row, path)
         table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
         return checked(replace(table, costs=parts.costs))
     table = _read_rows(path, names, own=own, exact=False)
@@ -312,7 +312,7 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
         exact: whether some whole number is too long for the fast parser.
     """
     wanted = (*names, "probs", "id") if own else (*names, "probs")
-    coder, start, unfinished = Coder(names), 0, False
+    coder, start, is_cut = Coder(names), 0, False
     ids: list[Any] = []
     probs: list[Any] = []
     with opened(path) as file:
@@ -322,7 +322,7 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
             lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
             if own and lines[-1]:
                 # The log cuts such a tail off and judges the battle again: so it is not there.
-                unfinished = True
+                is_cut = True
                 lines.pop()
             try:
                 columns, count = _cells(_rows(lines, exact=exact), wanted)
@@ -336,14 +336,13 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
                 ids += columns.get("id") or [None] * count
             probs += columns.get("probs") or [None] * count
             start += len(chunk)
-    note = f"{path}: the last line is unfinished and was not read"
     return BattleTable(
         str(path),
         coder.columns(),
-        line_of=partial(_line_of, path),
+        line_of=partial(line_of_row, path),
         ids=ids,
         probs=probs if any(probs) else (),
-        notes=(note,) if unfinished else (),
+        notes=(unfinished(path),) if is_cut else (),
     )
 
 
@@ -416,7 +415,13 @@ def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
     return DataError(path, None, "cannot be read as battles", HINT)
 
 
-def _line_of(path: Path, row: int) -> int:
+def unfinished(path: Path) -> str:
+    """Return the note on a log whose last line was cut off."""
+    return f"{path}: the last line is unfinished and was not read"
+
+
+def line_of_row(path: Path, row: int) -> int:
+    """Return the number of the line that holds a row of a JSONL file; blank lines are no rows."""
     with opened(path) as file:
         filled = (number for number, line in enumerate(file, 1) if not line.isspace())
         return next(islice(filled, row, None), 0)

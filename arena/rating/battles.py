@@ -134,8 +134,8 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
     if not files:
         raise UsageError("no battles to rate; give an experiment folder or a battle log")
     failures = [f for path in map(Path, paths) for f in Folder(path).all_failures()]
-    tables = [replace(read_table(file), kinds=_judge_kinds(file.parent)) for file in files]
-    return _assemble(tables, aliases or {}, failures)
+    tables = [replace(read_table(file), kinds=judge_kinds(file.parent)) for file in files]
+    return assemble(tables, aliases or {}, failures)[0]
 
 
 def from_frame(frame: pd.DataFrame, *, aliases: Mapping[str, str] | None = None) -> Battles:
@@ -145,7 +145,7 @@ def from_frame(frame: pd.DataFrame, *, aliases: Mapping[str, str] | None = None)
         DataError: as `load_battles`; its "lines" are row positions, from 0.
         UsageError: aliases form a chain.
     """
-    return _assemble([table_from_frame(frame)], aliases or {}, [])
+    return assemble([table_from_frame(frame)], aliases or {}, [])[0]
 
 
 def load_aliases(path: Path) -> dict[str, str]:
@@ -182,9 +182,15 @@ def _check_aliases(aliases: Mapping[str, str]) -> None:
             )
 
 
-def _assemble(
+def assemble(
     tables: Sequence[BattleTable], aliases: Mapping[str, str], failures: Sequence[Path]
-) -> Battles:
+) -> tuple[Battles, NDArray[np.intp]]:
+    """Return the battles of tables, and the row of each among the rows of all tables.
+
+    Raises:
+        DataError: a cell cannot be read; names file and line.
+        UsageError: no battle is left, or aliases form a chain.
+    """
     _check_aliases(aliases)
     coded, known = _coded(tables, aliases)
     low, high = (side(coded.model_a, coded.model_b) for side in (np.minimum, np.maximum))
@@ -211,7 +217,7 @@ def _assemble(
         *(["Elo in canonical order of several logs, by battle id"] if several else []),
     ]
     judged = battle_ids(tables) if failures else set()
-    return replace(battles, failures=_unjudged(failures, judged), notes=tuple(notes))
+    return replace(battles, failures=_unjudged(failures, judged), notes=tuple(notes)), kept
 
 
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
@@ -251,8 +257,8 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
     return battles, known
 
 
-def _judge_kinds(folder: Path) -> dict[str, str]:
-    """Judge → kind, as the manifest of an experiment has it; nothing where there is none."""
+def judge_kinds(folder: Path) -> dict[str, str]:
+    """Return judge → kind by the manifest of an experiment; empty without a manifest."""
     try:
         judges = orjson.loads(Folder(folder).manifest.read_bytes())["judges"]
         return {judge["name"]: judge["kind"] for judge in judges}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from arena.files import write_atomically
 from arena.site import data_files as chunks
 from arena.site.data_files import hold_against, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
-from arena.site.log_columns import NO_REPLY, log_files
+from arena.site.log_columns import NO_REPLY, log_files, read_log
 from arena.site.model_pages import model_pages
 from arena.site.overview import (
     judge_names,
@@ -60,12 +61,14 @@ def build_site(
     path = Path(path)
     check_path(path)
     output = Output(Path(out) if out is not None else default_folder(path))
+    read = functools.cache(functools.partial(read_log, path))
+    leaderboard = None
     if path.is_dir() and log_files(path):
-        current_leaderboard(path)  # before the version, which it is part of
+        leaderboard = current_leaderboard(path, read)  # before the version, which it is part of
     version = version_of(path)
     first = output.folder / "index.html"
     if not (first.is_file() and output.holds(VERSION, version)):
-        site = _write(gather(path), version, output)
+        site = _write(gather(path, read(), leaderboard), version, output)
         log(f"site: {site.state.sentence}")
         if site.texts_note:
             log(f"note: {site.texts_note}")

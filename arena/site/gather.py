@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from arena.experiment.rate_files import last_leaderboard, rate_files, write_lead
 from arena.rating.leaderboard_records import Leaderboard
 from arena.records import RetrievalStats
 from arena.site.data_files import Lists
-from arena.site.log_columns import Log, count_failures, read_log
+from arena.site.log_columns import Log, count_failures
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 from arena.store.per_query import read_lists
@@ -59,8 +59,13 @@ class Gathered:
         return judges
 
 
-def gather(path: Path) -> Gathered:
-    """Read all that a site shows; its leaderboard is made anew where the log has grown since.
+def gather(path: Path, log: Log | None, leaderboard: Leaderboard | None = None) -> Gathered:
+    """Read all that a site shows.
+
+    Args:
+        path: an experiment's folder, or a file of battles.
+        log: of the path, as `read_log` reads it.
+        leaderboard: of the log; arena rates the log if absent.
 
     Raises:
         UsageError: the path holds neither an experiment nor battles.
@@ -68,8 +73,7 @@ def gather(path: Path) -> Gathered:
     """
     check_path(path)
     manifest = read_manifest(path) if Folder(path).is_experiment else {}
-    log = read_log(path)
-    leaderboard = None if log is None else _without_folder(_leaderboard(path, log), path)
+    rated = None if log is None else _without_folder(_leaderboard(path, log, leaderboard), path)
     named = list(manifest.get("datasets", {}))
     datasets = [
         *named,
@@ -83,9 +87,9 @@ def gather(path: Path) -> Gathered:
         manifest=manifest,
         config_text=toml.read_text("utf-8", "replace") if toml.is_file() else "",
         log=log,
-        failures=leaderboard.failures if leaderboard else count_failures(path),
-        leaderboard=leaderboard,
-        audit="no battle was judged yet" if log is None else _audit(path),
+        failures=rated.failures if rated else count_failures(path),
+        leaderboard=rated,
+        audit="no battle was judged yet" if log is None else _audit(path, log),
         datasets=datasets,
         shown=_shown(path, datasets),
         lists=_lists(path, datasets),
@@ -111,19 +115,19 @@ def check_path(path: Path) -> None:
         raise UsageError(f"{path}: no such file or folder; give an experiment under runs/")
 
 
-def current_leaderboard(path: Path) -> Leaderboard:
-    """Return the leaderboard on disk, or a new one if the log has grown since.
+def current_leaderboard(path: Path, log: Callable[[], Log | None]) -> Leaderboard:
+    """Return an experiment's leaderboard on disk, or a new one if the log has grown since.
 
-    An experiment's is written as `arena rate` writes it; that of a bare file is not kept.
+    Args:
+        path: an experiment's folder; a new leaderboard is written as `arena rate` writes it.
+        log: reads the log; called only for a new leaderboard.
     """
-    if not path.is_dir():
-        return rate_files([path])
     folder = Folder(path)
     newest = _newest_change(folder)
     file = folder.leaderboard
     if file.is_file() and file.stat().st_mtime_ns >= newest and (kept := last_leaderboard(path)):
         return kept
-    leaderboard = rate_files([path])
+    leaderboard = _rate(path, log())
     if _newest_change(folder) != newest:
         return leaderboard  # of a log that has grown since: it must not replace a newer one
     with contextlib.suppress(WriteError):  # what belongs to somebody else can be shown all the same
@@ -136,17 +140,21 @@ def _newest_change(folder: Folder) -> int:
     return max(file.stat().st_mtime_ns for file in folder.rated())
 
 
-def _leaderboard(path: Path, log: Log) -> Leaderboard:
-    """Return the current leaderboard, or a new one if the current one has other model names."""
-    leaderboard = current_leaderboard(path)
-    if all(row.model in log.battles.models for row in leaderboard.overall):
+def _leaderboard(path: Path, log: Log, leaderboard: Leaderboard | None) -> Leaderboard:
+    """Return the leaderboard, or a new one if there is none under the log's model names."""
+    if leaderboard and all(row.model in log.battles.models for row in leaderboard.overall):
         return leaderboard
-    return rate_files([path])
+    return _rate(path, log)
 
 
-def _audit(path: Path) -> Audit | str:
+def _rate(path: Path, log: Log | None) -> Leaderboard:
+    return rate_files([path], battles=log.battles if log else None)
+
+
+def _audit(path: Path, log: Log) -> Audit | str:
     try:
-        return _without_folder(build_audit(read_evidence(path, aliases={}, labels=None)), path)
+        evidence = read_evidence(path, aliases={}, labels=None, battles=log.battles)
+        return _without_folder(build_audit(evidence), path)
     except DataError:
         raise
     except UsageError as error:  # such as a log of identical lists alone

@@ -1,11 +1,13 @@
-"""The log as columns: the battles as ratings and audit see them, and what each verdict took."""
+"""Read the log as columns: the battles as ratings and audit see them, and the cost of each."""
 
 from __future__ import annotations
 
-import sys
+import os
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,12 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.data.rows import unreadable
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battle_table import OWN
-from arena.rating.battles import Battles, load_battles
+from arena.rating.battle_readers import line_of_row, unfinished
+from arena.rating.battle_table import OWN, BattleTable, Coder, checked
+from arena.rating.battles import Battles, assemble, judge_kinds, load_battles
 from arena.records import Battle
 from arena.store.folder import Folder
-from arena.store.id_index import CompactIndex, IdSet
+from arena.store.id_index import CompactIndex
 from arena.store.log_lines import parse_battles, read_failures, verdict_places
 
 SOURCES = ("judge", "identical", "cache")
@@ -26,20 +28,9 @@ SOURCES = ("judge", "identical", "cache")
 
 NO_REPLY = -1
 
-_NAMES = (
-    "id",
-    "dataset",
-    "query_id",
-    "model_a",
-    "model_b",
-    "winner",
-    "judge",
-    "prompt",
-    "source",
-    "at",
-)
+_CODED = ("dataset", "query_id", "model_a", "model_b", "winner", "judge", "source", "kind")
 _NUMBERS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms")
-_WINNERS = {"model_a": MODEL_A, "model_b": MODEL_B, "tie": TIE}
+_CHUNK_ROWS = 1 << 14
 _OFFSET_BITS = 48
 
 
@@ -83,8 +74,7 @@ def read_log(path: Path) -> Log | None:
         return None
     if not all(map(_is_ours, files)):
         return Log(load_battles([path]), None)
-    replies = Folder(path).all_replies() if path.is_dir() else []
-    return _own_log(files, replies)
+    return _own_log(path, files)
 
 
 def log_files(path: Path) -> list[Path]:
@@ -119,60 +109,83 @@ def _is_ours(file: Path) -> bool:
             return False
 
 
-def _own_log(files: Sequence[Path], replies: Sequence[Path]) -> Log:
-    names: dict[str, list[str]] = {name: [] for name in _NAMES}
-    numbers = {name: array("d") for name in _NUMBERS}
-    for battle in _battles(files):
-        for name, words in names.items():
-            words.append(sys.intern(getattr(battle, name)))
-        for name, column in numbers.items():
-            column.append(getattr(battle, name))
-    # As the ratings have it: no order of play joins the logs of shards, so theirs is that of ids.
-    rows = range(len(names["id"]))
-    order = np.array(sorted(rows, key=names["id"].__getitem__) if len(files) > 1 else rows, np.intp)
-    models = _coded(names["model_a"] + names["model_b"])
-    coded = {name: _coded(names[name]) for name in ("dataset", "query_id", "judge", "prompt")}
-    datasets, dataset = coded["dataset"]
-    query_ids, query_id = coded["query_id"]
-    _, query = np.unique(dataset.astype(np.int64) * len(query_ids) + query_id, return_inverse=True)
-    source = np.array([SOURCES.index(word) for word in names["source"]], np.int8)
-    battles = Battles(
-        models=models[0],
-        datasets=datasets,
-        judges=coded["judge"][0],
-        model_a=models[1][: len(order)],
-        model_b=models[1][len(order) :],
-        winner=np.array([_WINNERS[word] for word in names["winner"]], np.int8),
-        dataset=dataset,
-        query=query.astype(np.int32),
-        judge=coded["judge"][1],
-        query_ids=query_ids,
-        query_id=query_id,
-        identical=source == SOURCES.index("identical"),
+def _own_log(path: Path, files: Sequence[Path]) -> Log:
+    """Read logs of arena's own in one pass: what ratings need, and the details beside it."""
+    folder = Folder(path) if path.is_dir() else None
+    details = _Columns()
+    tables = [_table(file, details) for file in files]
+    battles, rows = assemble(tables, {}, folder.all_failures() if folder else [])
+    replies = folder.all_replies() if folder else []
+    ids = [battle_id for table in tables for battle_id in table.ids]
+    reply = _replies(replies, [ids[row] for row in rows.tolist()])
+    return Log(battles, details.at(rows, tuple(replies), reply))
+
+
+class _Columns:
+    """What ratings do not need of each battle, in the order in which it was read."""
+
+    def __init__(self) -> None:
+        self.last_at = ""
+        self.numbers = {name: array("d") for name in _NUMBERS}
+        self._words = Coder(("source", "prompt"))
+
+    def add(self, chunk: Sequence[Battle]) -> None:
+        """Add some battles."""
+        self.last_at = max(self.last_at, *(battle.at for battle in chunk))
+        for name in ("source", "prompt"):
+            self._words.add(name, (getattr(battle, name) for battle in chunk), len(chunk))
+        for name, column in self.numbers.items():
+            column.extend(getattr(battle, name) for battle in chunk)
+
+    def at(
+        self, rows: NDArray[np.intp], replies: tuple[Path, ...], reply: NDArray[np.int64]
+    ) -> Details:
+        """Return the details of these rows, in this order."""
+        words = self._words.columns()
+        source, prompt = words["source"], words["prompt"]
+        prompts = tuple(sorted(prompt.distinct))
+        places = np.array([prompts.index(word) for word in prompt.distinct], np.int32)
+        sources = np.array([SOURCES.index(word) for word in source.distinct], np.int8)
+        return Details(
+            source=sources[source.codes[rows]],
+            prompt=places[prompt.codes[rows]],
+            prompts=prompts,
+            last_at=self.last_at,
+            replies=replies,
+            reply=reply,
+            **{name: np.array(column)[rows] for name, column in self.numbers.items()},
+        )
+
+
+def _table(file: Path, details: _Columns) -> BattleTable:
+    """Return what ratings read in a log, as `arena.rating.battle_readers` would."""
+    coder, ids, start = Coder(_CODED), list[str](), len(details.numbers["cost_usd"])
+    probs: list[dict[str, float] | None] = []
+    battles = parse_battles(file)
+    while chunk := list(islice(battles, _CHUNK_ROWS)):
+        for name in _CODED:
+            coder.add(name, (getattr(battle, name) for battle in chunk), len(chunk))
+        ids += (battle.id for battle in chunk)
+        probs += (None if battle.probs is None else asdict(battle.probs) for battle in chunk)
+        details.add(chunk)
+    table = BattleTable(
+        str(file),
+        coder.columns(),
+        line_of=partial(line_of_row, file),
+        ids=ids,
+        probs=probs if any(probs) else (),
+        notes=() if _ends(file) else (unfinished(file),),
+        costs=np.array(details.numbers["cost_usd"][start:]),
+        kinds=judge_kinds(file.parent),
     )
-    details = Details(
-        source=source[order],
-        prompt=coded["prompt"][1][order],
-        prompts=coded["prompt"][0],
-        last_at=max(names["at"]),
-        replies=tuple(replies),
-        reply=_replies(replies, [names["id"][row] for row in order.tolist()]),
-        **{name: np.array(column)[order] for name, column in numbers.items()},
-    )
-    return Log(battles.take(order), details)
+    return checked(table)
 
 
-def _battles(files: Sequence[Path]) -> Iterator[Battle]:
-    """Return the battles of all logs, each id once."""
-    seen = IdSet()
-    return (battle for file in files for battle in parse_battles(file) if seen.add(battle.id))
-
-
-def _coded(words: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Return the distinct words in alphabetical order, and the code of each."""
-    distinct = tuple(sorted(set(words)))
-    place = {word: code for code, word in enumerate(distinct)}
-    return distinct, np.fromiter(map(place.__getitem__, words), np.int32, len(words))
+def _ends(file: Path) -> bool:
+    """Return whether the last line of a log is whole."""
+    with file.open("rb") as lines:
+        lines.seek(-1, os.SEEK_END)
+        return lines.read() == b"\n"
 
 
 def _replies(files: Sequence[Path], ids: Sequence[str]) -> NDArray[np.int64]:
