@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Print the estimated calls, tokens and cost; make no requests.",
+    help="Print the estimated calls, tokens and cost, and those of other plans; make no requests. "
+    "With --until best: a range for the search.",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Judge at most so many battles in this run."
@@ -136,6 +137,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     \b
     Example:
       arena battle --dry-run
+      arena battle --dry-run --until best --within 20
       arena battle handbook/arena.toml --limit 100
       arena battle handbook/arena.toml --max-usd 5
       arena battle handbook/arena.toml --shard 2/8
@@ -150,8 +152,13 @@ def battle(  # noqa: PLR0913  one parameter per option
 
     part = parse_shard(shard) if shard else WHOLE
     rule = _stopping_rule(until, until_width, within)
-    if rule and (dry_run or limit is not None or shard is not None):
-        raise UsageError("--until looks at whole rounds: no --dry-run, --limit or --shard with it")
+    if rule and (limit is not None or shard is not None):
+        raise UsageError("--until looks at whole rounds: no --limit or --shard with it")
+    if rule and dry_run and not rule.best:
+        raise UsageError(
+            "--dry-run forecasts the whole plan, or --until best; "
+            "give it without --until separated and --until-width"
+        )
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
         raise UsageError("--wait, --poll, --give-up and --max-tokens are for --batch; add it")
     options = BattleOptions(

@@ -19,7 +19,7 @@ from arena.experiment.experiment import Experiment, ExperimentData, PreparedExpe
 from arena.experiment.gate_controls import controls
 from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.pending import pending
-from arena.experiment.pilot import read_pilot
+from arena.experiment.pilot import Pilot, read_pilot
 from arena.experiment.plans import (
     PlanEstimate,
     PlanTable,
@@ -28,7 +28,9 @@ from arena.experiment.plans import (
     present_option,
 )
 from arena.experiment.runs import RunSpec, held_out_queries, run_specs, stored_run
+from arena.experiment.search_forecast import JudgePrice, SearchForecast, forecast_search
 from arena.experiment.speed import time_left
+from arena.experiment.stopping import StoppingRule
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED
 from arena.records import Reply, Run, ScoredDoc
@@ -69,6 +71,13 @@ class JudgeEstimate:
         time = f"{'24 h':>12}  {why}"
         return replace(self, cost_usd=cost_usd, time=time)
 
+    @property
+    def usd_per_call(self) -> float | None:
+        """Return what a call costs on average; None where the config has no prices."""
+        if self.cost_usd is None:
+            return None
+        return self.cost_usd / max(self.n_calls + self.n_controls, 1)
+
     def lines(self) -> Iterator[str]:
         """Yield the estimate as people read it."""
         yield f"battles      {self.n_battles:>12,}"
@@ -108,6 +117,12 @@ class Estimate:
     max_usd: float | None = None  #: the cap on what judges cost
     spent_usd: float = 0.0  #: of it, by earlier runs
     plans: PlanTable | None = None  #: other ways to spend calls, beside this one
+    search: SearchForecast | None = None  #: what a search for the best model takes
+
+    @property
+    def left_usd(self) -> float | None:
+        """Return what may still be spent; None without a cap."""
+        return None if self.max_usd is None else max(0.0, self.max_usd - self.spent_usd)
 
     @property
     def n_battles(self) -> int:
@@ -159,7 +174,9 @@ class Estimate:
             found.append(f"to retrieve: {run.dataset} with {run.model}{calls}{cost}")
         if self.unretrieved:
             found.append("random documents stand in for lists that are not retrieved yet")
-        return [*found, *(self.plans.lines() if self.plans else ())]
+        for more in (self.plans, self.search):
+            found += more.lines() if more else ()
+        return found
 
     def _cap(self, max_usd: float) -> str:
         left, cost = max(0.0, max_usd - self.spent_usd), self.cost_usd or 0.0
@@ -231,21 +248,52 @@ def _estimate(
     )
 
 
-def compared_plans(
-    prepared: PreparedExperiment, present: Estimate, paid: PaidReplies, *, share: float = 1.0
-) -> PlanTable | None:
-    """Return other plans beside the present one; None where no LLM judges, or a log is rejudged.
+def with_plans(
+    prepared: PreparedExperiment,
+    present: Estimate,
+    paid: PaidReplies,
+    *,
+    rule: StoppingRule | None = None,
+    share: float = 1.0,
+) -> Estimate:
+    """Return an estimate with other plans beside it, and what a search for the best model takes.
+
+    There are none where no LLM judges, or a log is judged again.
 
     Args:
         prepared: the experiment.
         present: the estimate of its own plan.
         paid: the log and the cache.
+        rule: `--until best`, if it is asked for.
         share: of the usual price, for batch jobs.
     """
+    if not prepared.n_matchups:
+        return present
+    pilot = read_pilot(prepared)
     llm = any(judge.kind != "qrels" for judge in prepared.config.judges)
-    if not llm or prepared.own_judges or prepared.plays is not None or not prepared.n_matchups:
-        return None
-    pilot, option = read_pilot(prepared), present_option(prepared)
+    if llm and not prepared.own_judges and prepared.plays is None:
+        present = replace(present, plans=_plans(prepared, present, paid, pilot, share))
+    if rule is None or not rule.best:
+        return present
+    prices = [
+        JudgePrice(
+            reads_lists=judge.kind == "pairwise",
+            is_llm=judge.kind != "qrels",
+            usd_per_call=judge.usd_per_call,
+        )
+        for judge in present.judges
+    ]
+    return replace(present, search=forecast_search(prepared, rule, prices, pilot, present.left_usd))
+
+
+def _plans(
+    prepared: PreparedExperiment,
+    present: Estimate,
+    paid: PaidReplies,
+    pilot: Pilot | None,
+    share: float,
+) -> PlanTable | None:
+    option = present_option(prepared)
     own = PlanEstimate(
         option,
         n_calls=present.n_calls,
@@ -255,8 +303,7 @@ def compared_plans(
         half_width_elo=expected_elo(prepared, option, pilot),
         is_present=True,
     )
-    left = None if present.max_usd is None else max(0.0, present.max_usd - present.spent_usd)
-    return plan_table(prepared, own, paid, pilot, left_usd=left, share=share)
+    return plan_table(prepared, own, paid, pilot, left_usd=present.left_usd, share=share)
 
 
 def _price(amount: float | None) -> str:

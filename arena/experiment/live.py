@@ -7,7 +7,7 @@ import gc
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,10 +20,10 @@ from arena.errors import ArenaError, BudgetSpentError, FatalApiError, Unforeseen
 from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.estimate import (
     Estimate,
-    compared_plans,
     estimate,
     open_paid_replies,
     stored_or_placeholder_runs,
+    with_plans,
 )
 from arena.experiment.experiment import (
     Experiment,
@@ -335,8 +335,7 @@ def dry_run(
         if batch_share is not None:
             judges = tuple(judge.by_batch(batch_share) for judge in judges)
         found = Estimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
-        plans = compared_plans(prepared, found, paid, share=batch_share or 1.0)
-    return replace(found, plans=plans)
+        return with_plans(prepared, found, paid, rule=options.until, share=batch_share or 1.0)
 
 
 def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:

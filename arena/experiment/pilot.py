@@ -12,7 +12,7 @@ from arena.experiment.experiment import PreparedExperiment
 from arena.rating.battles import Battles, load_battles
 from arena.rating.best import PRIOR
 from arena.rating.bradley_terry import fit
-from arena.rating.comparisons import Comparisons
+from arena.rating.comparisons import Comparisons, Floats
 from arena.rating.expected_width import Spread, spread_of
 from arena.rating.fit import Fit
 from arena.rating.leaderboard import as_rated, dataset_weights
@@ -38,6 +38,7 @@ class Pilot:
     reads: Reads  #: what most of its verdicts rest on
     spread: Spread
     fit: Fit  #: the ratings of the experiment's models, with a prior, so that all are finite
+    battles: Floats  #: between each two of them, symmetric, (m, m)
     n_queries: int
 
     def spread_for(self, reads: Reads) -> Spread:
@@ -66,7 +67,11 @@ def read_pilot(prepared: PreparedExperiment) -> Pilot | None:
     reads: Reads = "lists" if _placed(comparisons) else "documents"
     if reads == "documents":  # the other order of the same grades says the same
         spread = replace(spread, shared=spread.within)
-    return Pilot(reads, spread, fit(comparisons, prior=PRIOR), battles.n_queries)
+    m = len(models)
+    played = np.bincount(comparisons.first * m + comparisons.second, minlength=m * m)
+    between = played.reshape(m, m).astype(np.float64)
+    fitted = fit(comparisons, prior=PRIOR)
+    return Pilot(reads, spread, fitted, between + between.T, battles.n_queries)
 
 
 def _of_models(battles: Battles, models: list[str]) -> Battles | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
@@ -29,6 +29,10 @@ FEW_DOCUMENTS: Final = 3
 
 AS_NARROW: Final = 1.1
 """A plan whose intervals are up to so many times as wide counts as equally exact."""
+
+RATINGS_SPREAD: Final[Mapping[Reads, float]] = {"lists": 1.0, "documents": 1.2}
+"""How far the same systems are apart by each kind of judge (docs/evidence.md): battles that follow
+from grades have less chance in them, so that the same interval tells more models apart."""
 
 MUCH_CHEAPER: Final = 0.75
 """A plan is worth naming if it costs at most this share of the present one."""
@@ -85,6 +89,11 @@ class PlanEstimate:
     is_present: bool = False  #: whether it is the plan of the arena.toml
 
     @property
+    def relative_width(self) -> float:
+        """Return the half-width on one scale for both kinds of judges."""
+        return self.half_width_elo / RATINGS_SPREAD[self.option.reads]
+
+    @property
     def cost(self) -> float:
         """Return what plans are compared by: dollars, or tokens where there are no prices."""
         return self.tokens if self.cost_usd is None else self.cost_usd
@@ -132,7 +141,7 @@ class PlanTable:
                 f"with the {dollars(self.left_usd)} that are left, take {best.option.settings}, "
                 f"queries = {n:,}: about ±{best.half_width_elo:.0f} Elo."
             )
-        as_narrow = AS_NARROW * present.half_width_elo
+        as_narrow = AS_NARROW * present.relative_width
         best = self._cheapest([present, *self.plans], as_narrow)
         if best.cost <= MUCH_CHEAPER * present.cost:
             share = best.cost / present.cost
@@ -150,8 +159,8 @@ class PlanTable:
     ) -> PlanEstimate:
         """Return the cheapest of the plans that are as exact as the best of them, or as that."""
         if as_narrow is None:
-            as_narrow = AS_NARROW * min(each.half_width_elo for each in plans)
-        exact = [each for each in plans if each.half_width_elo <= as_narrow]
+            as_narrow = AS_NARROW * min(each.relative_width for each in plans)
+        exact = [each for each in plans if each.relative_width <= as_narrow]
         return min(exact, key=lambda each: each.cost, default=plans[0])
 
     def _affordable(self, each: PlanEstimate, left_usd: float) -> PlanEstimate:

@@ -1,0 +1,211 @@
+"""What `arena battle --until best` will take: a range of calls and dollars, before it is played."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from arena.experiment.experiment import PreparedExperiment
+from arena.experiment.pilot import PUBLIC, Pilot
+from arena.experiment.plans import present_option
+from arena.experiment.stopping import ROUND, StoppingRule
+from arena.rating.bradley_terry import ELO_PER_LOGIT, sigmoid
+from arena.rating.comparisons import Floats
+from arena.rating.forecast import (
+    SIMULATIONS,
+    Known,
+    Mask,
+    Outcome,
+    SearchRules,
+    simulate_searches,
+)
+from arena.terminal import dollars
+
+SPREADS: Final = (
+    (60.0, "as those of embedding models in a public log"),
+    (120.0, "as those of search systems of all kinds, from BM25 to rerankers"),
+)
+"""Standard deviations of ratings in Elo, and of what they are (docs/evidence.md)."""
+
+_SAMPLED: Final = 40
+"""Queries whose lists tell how many calls a query takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePrice:
+    """What one judge's calls are."""
+
+    reads_lists: bool  #: a call a battle; else a call a document
+    is_llm: bool
+    usd_per_call: float | None  #: None where the config has no prices
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How searches end under one assumption."""
+
+    assumption: str
+    outcomes: Sequence[Outcome]
+    priced: bool
+
+    def line(self) -> str:
+        """Return it as people read it."""
+        calls = _range([each.calls for each in self.outcomes], lambda n: f"{round(n):,}")
+        price = ""
+        if self.priced:
+            price = f", {_range([each.cost_usd for each in self.outcomes], dollars)}"
+        decided = sum(each.decided for each in self.outcomes) / len(self.outcomes)
+        left = [each.n_left for each in self.outcomes if not each.decided]
+        end = f"decided in {decided:.0%}"
+        if left:
+            end += f", else {_range(left, lambda n: f'{round(n)}')} models may be best"
+        return f"{self.assumption}: {calls} calls{price}; {end}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchForecast:
+    """A range for each assumption."""
+
+    rule: StoppingRule
+    forecasts: Sequence[Forecast]
+
+    def lines(self) -> Iterator[str]:
+        """Yield it as people read it."""
+        yield ""
+        yield (
+            f"{self.rule.option.strip()}, from now on (10th to 90th percentile of "
+            f"{len(self.forecasts[0].outcomes)} simulations):"
+        )
+        yield from (each.line() for each in self.forecasts)
+
+
+def forecast_search(
+    prepared: PreparedExperiment,
+    rule: StoppingRule,
+    judges: Sequence[JudgePrice],
+    pilot: Pilot | None,
+    max_usd: float | None,
+) -> SearchForecast:
+    """Return what a search for the best model will take, from the log or from two assumptions.
+
+    Args:
+        prepared: the experiment.
+        rule: `--until best`.
+        judges: what the calls of each judge are.
+        pilot: what the log says of the ratings.
+        max_usd: what may still be spent; None without a cap.
+    """
+    settings = prepared.config.experiment
+    option = present_option(prepared)
+    spread = pilot.spread_for(option.reads) if pilot else PUBLIC[option.reads]
+    n_played = pilot.n_queries if pilot else 0
+    n_queries = sum(map(len, prepared.data.queries.values()))
+    rules = SearchRules(
+        spread=spread,
+        n_orders=2 if settings.orders == "both" else 1,
+        pairs_per_query=settings.pairs_per_query if prepared.is_sparse else None,
+        queries_per_round=ROUND * len(prepared.data.queries),
+        n_queries=max(n_queries - n_played, 0),
+        within=rule.within_elo / ELO_PER_LOGIT,
+    )
+    if pilot:
+        cases = [(f"by the {n_played:,} queries in the log", _known(pilot))]
+    else:
+        cases = [
+            (f"if ratings spread by {sd:.0f} Elo (sd), {of}", _prior(sd, len(_names(prepared))))
+            for sd, of in SPREADS
+        ]
+    costs = QueryCosts(prepared, judges)
+    priced = all(judge.usd_per_call is not None for judge in judges if judge.is_llm)
+    return SearchForecast(
+        rule,
+        [
+            Forecast(
+                assumption,
+                simulate_searches(
+                    known, rules, costs, seed=settings.seed, max_usd=max_usd, n=SIMULATIONS
+                ),
+                priced,
+            )
+            for assumption, known in cases
+        ],
+    )
+
+
+class QueryCosts:
+    """Calls and dollars of a query on average, by the models that play.
+
+    Args:
+        prepared: the experiment; its lists tell which battles need a call.
+        judges: what their calls are.
+    """
+
+    def __init__(self, prepared: PreparedExperiment, judges: Sequence[JudgePrice]) -> None:
+        self._judges = [judge for judge in judges if judge.is_llm]
+        settings = prepared.config.experiment
+        self._n_orders = 2 if settings.orders == "both" else 1
+        self._pairs = settings.pairs_per_query if prepared.is_sparse else None
+        names = _names(prepared)
+        rankings = {(run.dataset, run.model): run.rankings for run in prepared.runs}
+        every = [(name, q) for name, ids in sorted(prepared.data.queries.items()) for q in ids]
+        draw = random.Random(settings.seed)  # noqa: S311
+        chosen = draw.sample(every, min(_SAMPLED, len(every)))
+        self._n_queries = len(chosen)
+        self._differ = np.zeros((len(names), len(names)))
+        shown = []
+        for dataset, query_id in chosen:
+            lists = [
+                tuple(d.doc_id for d in rankings[dataset, name].get(query_id, ())[: settings.top_k])
+                for name in names
+            ]
+            self._differ += [[a != b for b in lists] for a in lists]
+            documents = sorted({doc_id for each in lists for doc_id in each})
+            shown.append([[doc_id in each for each in lists] for doc_id in documents])
+        self._shown = np.concatenate(
+            [np.array(each, np.bool_).reshape(-1, len(names)) for each in shown]
+        )
+
+    def __call__(self, alive: Mask) -> tuple[float, float]:
+        """Return calls and dollars of a query on which these models play."""
+        a = int(alive.sum())
+        n_pairs = a * (a - 1) / 2
+        share = min(self._pairs or n_pairs, n_pairs) / n_pairs if n_pairs else 0.0
+        battles = self._differ[np.ix_(alive, alive)].sum() / 2 / self._n_queries
+        battles *= share * self._n_orders
+        documents = float(self._shown[:, alive].any(axis=1).sum()) / self._n_queries
+        each = [battles if judge.reads_lists else documents for judge in self._judges]
+        usd = [n * (judge.usd_per_call or 0.0) for n, judge in zip(each, self._judges, strict=True)]
+        return sum(each), sum(usd)
+
+
+def _known(pilot: Pilot) -> Known:
+    """Return what the log says of the ratings, and the information in its battles."""
+    fitted, battles = pilot.fit, pilot.battles
+    p = sigmoid(fitted.theta[:, None] - fitted.theta[None, :])
+    weights = battles * p * (1 - p)
+    information = np.diag(weights.sum(axis=1)) - weights
+    centre = np.eye(len(p)) - 1 / len(p)
+    covariance = centre @ fitted.covariance @ centre
+    prior = information + fitted.prior * np.eye(len(p))
+    scores = prior @ covariance @ prior
+    return Known(fitted.theta, covariance, information, scores, pilot.n_queries)
+
+
+def _prior(sd_elo: float, m: int) -> Known:
+    """Return that ratings are normal with a standard deviation, and nothing else."""
+    nothing: Floats = np.zeros((m, m))
+    return Known(np.zeros(m), np.eye(m) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
+
+
+def _names(prepared: PreparedExperiment) -> list[str]:
+    return [model.name for model in prepared.config.models]
+
+
+def _range(values: Sequence[float], words: Callable[[float], str]) -> str:
+    """Return the 10th to the 90th percentile."""
+    low, high = (words(float(end)) for end in np.quantile(values, [0.1, 0.9]))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,192 @@
+"""What a search for the best model will take, said before it is played."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from experiments import fair_grader, llm, play, write_experiment
+from loopback import LoopbackServer
+from test_plans import FIVE
+from test_until import write
+
+from arena.cli import main
+from arena.experiment.estimate import stored_or_placeholder_runs
+from arena.experiment.experiment import load_data, load_prompts, open_experiment, prepare
+from arena.experiment.live import dry_run
+from arena.experiment.search_forecast import JudgePrice, QueryCosts
+from arena.experiment.stopping import StoppingRule
+from arena.experiment.summary import BattleOptions
+from arena.rating.best import PRIOR, may_be_best
+from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
+from arena.rating.comparisons import Comparisons
+from arena.rating.expected_width import Spread
+from arena.rating.forecast import Known, Mask, SearchRules, simulate_searches
+
+M = 6
+ROUND = 10
+
+
+def prior(sd_elo: float) -> Known:
+    nothing = np.zeros((M, M))
+    return Known(np.zeros(M), np.eye(M) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
+
+
+def pairs_that_play(alive: Mask) -> tuple[float, float]:
+    n = float(alive.sum() * (alive.sum() - 1) / 2)
+    return n, 0.01 * n
+
+
+def rules(n_queries: int = 100, **more: float) -> SearchRules:
+    return SearchRules(Spread(0.8, 1.0, 0.0), 1, None, ROUND, n_queries, **more)
+
+
+def real_search(rng: np.random.Generator, sd_elo: float) -> float:
+    """The battles of a search by real battles and fits, with the spread of `rules`."""
+    theta = rng.normal(0, sd_elo / ELO_PER_LOGIT, M)
+    alive, parts, calls = np.ones(M, np.bool_), [], 0.0
+    for start in range(0, 100, ROUND):
+        pairs = np.array(list(combinations(np.flatnonzero(alive), 2)))
+        calls += ROUND * len(pairs)
+        query = np.repeat(np.arange(start, start + ROUND), len(pairs))
+        first, second = np.tile(pairs, (ROUND, 1)).T
+        strength = theta + rng.normal(0, 0.8**0.5, (ROUND, M))
+        margin = strength[query - start, first] - strength[query - start, second]
+        score = (rng.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(float)
+        parts.append((first, second, score, query))
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        fitted = fit(Comparisons(*columns, M), position=False, prior=PRIOR)
+        alive = may_be_best(fitted, alive, n_at_start=M)
+        if alive.sum() == 1:
+            break
+    return calls
+
+
+@pytest.mark.parametrize("sd_elo", [60, 250])
+def test_forecasts_end_where_real_searches_do(sd_elo: float) -> None:
+    real = [real_search(np.random.default_rng(seed), sd_elo) for seed in range(40)]
+
+    forecast = simulate_searches(prior(sd_elo), rules(), pairs_that_play, seed=1, n=100)
+
+    calls = [each.calls for each in forecast]
+    assert np.mean(calls) == pytest.approx(np.mean(real), rel=0.12)
+    inside = np.mean([np.quantile(calls, 0.1) <= n <= np.quantile(calls, 0.9) for n in real])
+    assert inside > 0.7
+
+
+def test_the_best_is_dropped_in_few_forecasts_and_models_that_differ_more_end_a_search_sooner() -> (
+    None
+):
+    close, apart = (
+        simulate_searches(prior(sd), rules(), pairs_that_play, seed=3, n=40) for sd in (30, 300)
+    )
+
+    def mean_calls(outcomes: list) -> float:
+        return float(np.mean([each.calls for each in outcomes]))
+
+    assert mean_calls(apart) < mean_calls(close)
+    assert np.mean([each.decided for each in apart]) > np.mean([each.decided for each in close])
+    assert all(each.n_left >= 1 for each in [*close, *apart])
+
+
+def test_forecasts_are_seeded_and_money_or_a_margin_ends_them_sooner() -> None:
+    def run(seed: int = 5, margin: float = 0.0, max_usd: float | None = None) -> list:
+        return simulate_searches(
+            prior(80), rules(within=margin), pairs_that_play, seed=seed, max_usd=max_usd, n=30
+        )
+
+    whole = run()
+    assert whole == run()
+    assert whole != run(seed=6)
+    assert max(each.cost_usd for each in run(max_usd=4.0)) <= 4.0
+    near = run(margin=60 / ELO_PER_LOGIT)
+    assert sum(each.decided for each in near) > sum(each.decided for each in whole)
+    assert sum(each.calls for each in near) < sum(each.calls for each in whole)
+
+
+def test_a_part_of_the_pairs_costs_less_and_leaves_more_models() -> None:
+    half = SearchRules(Spread(0.8, 1.0, 0.0), 1, 6, ROUND, 100)
+
+    def costs(alive: Mask) -> tuple[float, float]:
+        n = min(pairs_that_play(alive)[0], 6.0)
+        return n, n
+
+    few = simulate_searches(prior(100), half, costs, seed=1, n=40)
+    all_ = simulate_searches(prior(100), rules(), pairs_that_play, seed=1, n=40)
+
+    assert np.mean([each.calls for each in few]) < np.mean([each.calls for each in all_])
+    assert np.mean([each.n_left for each in few]) > np.mean([each.n_left for each in all_])
+
+
+def shown(config: Path, *options: str) -> str:
+    ended = CliRunner().invoke(main, ["battle", "--dry-run", str(config), *options])
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def test_a_dry_run_of_a_search_names_its_assumptions_and_stays_within_the_plan(
+    tmp_path: Path,
+) -> None:
+    config = write(tmp_path, {"good": 0.7, "fair": 0.5, "poor": 0.3})
+    judge = llm("http://127.0.0.1:9/v1")
+    config.write_text(config.read_text().replace('kind = "qrels"', judge))
+
+    said = shown(config, "--until", "best", "--within", "20")
+
+    assert "--until best --within 20, from now on (10th to 90th percentile of 100" in said
+    assert "if ratings spread by 60 Elo (sd), as those of embedding models" in said
+    assert "if ratings spread by 120 Elo (sd)" in said
+    whole = dry_run(config).n_calls
+    for low, high in re.findall(r": ([\d,]+)(?: to ([\d,]+))? calls, \$", said):
+        assert int(low.replace(",", "")) <= int((high or low).replace(",", "")) <= whole * 1.02
+    assert said == shown(config, "--until", "best", "--within", "20")
+
+
+def test_a_log_is_the_pilot_of_a_search(tmp_path: Path) -> None:
+    config = write(tmp_path, {"good": 0.9, "fair": 0.6, "poor": 0.1}, n_queries=100)
+    play(config, limit=40 * 6)
+    rule = StoppingRule(best=True)
+
+    found = dry_run(config, BattleOptions(until=rule)).search
+
+    assert found
+    (forecast,) = found.forecasts
+    assert forecast.assumption == "by the 40 queries in the log"
+    assert max(each.calls for each in forecast.outcomes) == 0, "qrels take no calls"
+    decided = [each.decided for each in forecast.outcomes]
+    play(config, until=rule)
+    assert np.mean(decided) > 0.5
+    assert (tmp_path / "runs/x/battles.jsonl").read_text().count("\n") < 100 * 6
+
+
+def test_documents_that_only_dropped_models_found_cost_nothing_more(tmp_path: Path) -> None:
+    with LoopbackServer(fair_grader) as server:
+        judge = llm(server.base_url, 'kind = "pointwise"')
+        config = write_experiment(tmp_path, judge=judge, rankings=FIVE, settings="top_k = 2")
+        play(config, limit=1)
+    experiment = open_experiment(config)
+    data = load_data(experiment.config)
+    runs, _ = stored_or_placeholder_runs(experiment, data)
+    prepared = prepare(experiment, data, runs, load_prompts(experiment))
+    documents = QueryCosts(prepared, [JudgePrice(False, True, 0.5)])
+    lists = QueryCosts(prepared, [JudgePrice(True, True, 0.5), JudgePrice(True, False, 0.0)])
+
+    every, first_two = np.ones(5, np.bool_), np.array([True, True, False, False, False])
+    assert documents(every) == (4.0, 2.0)
+    assert documents(first_two) == (2.0, 1.0)
+    assert lists(every) == (20.0, 10.0)
+    assert lists(first_two) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize("options", [["--until", "separated"], ["--until-width", "40"]])
+def test_other_goals_have_no_forecast(tmp_path: Path, options: list[str]) -> None:
+    config = write_experiment(tmp_path)
+
+    ended = CliRunner().invoke(main, ["battle", "--dry-run", str(config), *options])
+
+    assert ended.exit_code == 2
+    assert "--dry-run forecasts the whole plan, or --until best" in ended.output
