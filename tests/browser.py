@@ -55,8 +55,18 @@ def chromium() -> Iterator[Browser]:
 def page_of(browser: Browser, **context: Any) -> Iterator[Page]:
     """A page in a context of its own, say with ``color_scheme`` or ``viewport``.
 
-    When the block ends, it fails on any error on the console, failed request, request that left
-    this machine's disk or loopback, or breach of the Content-Security-Policy.
+    When the block ends, it fails on what `watched` has counted.
+    """
+    with watched(browser, **context) as (page, problems), faultless(page, problems):
+        yield page
+
+
+@contextmanager
+def watched(browser: Browser, **context: Any) -> Iterator[tuple[Page, list[str]]]:
+    """A page in a context of its own, and what went wrong in it.
+
+    That is any error on the console, failed request, or request that left this machine's disk or
+    loopback.
     """
     problems: list[str] = []
     with browser.new_context(**context) as own:
@@ -69,8 +79,15 @@ def page_of(browser: Browser, **context: Any) -> Iterator[Page]:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
         page.on("request", lambda request: problems.extend(_left(request.url)))
-        yield page
-        problems += page.evaluate("window.violations ?? []")
+        yield page, problems
+
+
+@contextmanager
+def faultless(page: Page, problems: list[str]) -> Iterator[None]:
+    """Fail on any problem since the start, or breach of the Content-Security-Policy."""
+    problems.clear()
+    yield
+    problems += page.evaluate("window.violations ?? []")
     assert not problems, problems
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import together
-from site_browser import browser, page, sites  # noqa: F401 - fixtures of several modules
+from site_browser import browser, page, sites, visited  # noqa: F401 - fixtures of several modules
 
 from arena import redaction
 

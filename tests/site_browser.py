@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import chromium, page_of
+from browser import chromium, faultless, watched
 from experiments import play, write_experiment
 from hostile import LONG_NAME, play_hostile, write_hostile_log
 from sites import data_of
@@ -85,10 +85,21 @@ def browser(sites: Sites) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def visited(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    with watched(browser) as both:
+        yield both
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with page_of(browser) as page:
+def page(visited: tuple[Page, list[str]]) -> Iterator[Page]:
+    """A page that the tests of a file visit in turn: to open one takes longer than most of them."""
+    page, problems = visited
+    with faultless(page, problems):
         yield page
+    if page.url != "about:blank":
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        page.goto("about:blank")
 
 
 def until(page: Page, expression: str) -> None:

@@ -173,15 +173,16 @@ INKED = """[...document.querySelectorAll('.chart canvas')]
 
 
 @pytest.mark.parametrize("file", ["index.html", "models/strong.html"])
-def test_charts_are_drawn_once_a_page_is_loaded_and_wait_for_no_frame(sites, page, file):
-    page.add_init_script("window.requestAnimationFrame = window.setTimeout = () => 0")
+def test_charts_are_drawn_once_a_page_is_loaded_and_wait_for_no_frame(sites, browser, file):
+    with page_of(browser) as page:
+        page.add_init_script("window.requestAnimationFrame = window.setTimeout = () => 0")
 
-    page.goto(f"{sites.url}/{file}")
+        page.goto(f"{sites.url}/{file}")
 
-    assert page.evaluate(INKED) == [True, True][: 2 if file == "index.html" else 1]
-    fits = """[...document.querySelectorAll('.frame canvas')].every(
-        (canvas) => canvas.clientWidth === canvas.parentElement.clientWidth)"""
-    assert page.evaluate(fits)
+        assert page.evaluate(INKED) == [True, True][: 2 if file == "index.html" else 1]
+        fits = """[...document.querySelectorAll('.frame canvas')].every(
+            (canvas) => canvas.clientWidth === canvas.parentElement.clientWidth)"""
+        assert page.evaluate(fits)
 
 
 def test_what_scripts_have_nothing_to_draw_in_stays_hidden(page, tmp_path):

@@ -160,17 +160,18 @@ def test_half_an_experiment_says_that_it_is_half(sites, page):
     assert page.locator("progress").get_attribute("value") == "30"
 
 
-def test_a_leaderboard_on_the_screen_is_shown_anew_when_the_log_grows(sites, page):
-    page.clock.install()
-    visit(page, f"{sites.half.as_uri()}/index.html")
-    version = sites.half / "data" / "version.js"
-    before = version.read_text()
-    version.write_text(re.sub('"version":"[^"]*"', '"version":"another"', before))
-    with page.expect_navigation() as shown_anew:
-        page.clock.run_for(20_000)
-    version.write_text(before)
+def test_a_leaderboard_on_the_screen_is_shown_anew_when_the_log_grows(sites, browser):
+    with page_of(browser) as page:
+        page.clock.install()
+        visit(page, f"{sites.half.as_uri()}/index.html")
+        version = sites.half / "data" / "version.js"
+        before = version.read_text()
+        version.write_text(re.sub('"version":"[^"]*"', '"version":"another"', before))
+        with page.expect_navigation() as shown_anew:
+            page.clock.run_for(20_000)
+        version.write_text(before)
 
-    assert shown_anew.value is not None
+        assert shown_anew.value is not None
 
 
 def test_scripts_set_no_markup_and_templates_hold_no_script():
