@@ -35,7 +35,7 @@ class Rates:
     seconds_per_query: float | None = None
     price_per_hour: float | None = None  #: of that machine, US dollars; None: that of the usage
     price_per_1k_queries: float = 0.0  #: US dollars
-    price_per_month: float | None = None  #: fixed US dollars
+    price_per_month: float | None = None  #: fixed US dollars; None: nobody knows what it costs
     machine: Machine = "none"
     needs_price: str = "price_per_1m_tokens"  #: the key to set where no price is known
     below: tuple[str, ...] = ()  #: models whose runs it reranks or fuses; their cost is added
@@ -104,6 +104,8 @@ class _Needs:
 
 def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
     """Return the cost of a model without that of the runs that it is made of."""
+    if rates.price_per_month is None:
+        return Cost(model, None, None, None, None, None, None, (rates.needs_price,))
     needs = _Needs()
     passages = usage.passages_per_document or 1.0
     tokens = usage.tokens_per_document
@@ -133,7 +135,6 @@ def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
         usage.documents * passages / GB * usage.price_per_gb_month,
         (rates.bytes_per_passage, "measurements of `arena retrieve`"),
     )
-    fixed = needs.product(1.0, (rates.price_per_month, rates.needs_price))
     again = usage.reindex_per_year / MONTHS
     indexing = 0.0 if again == 0 else None if once is None else once * again
     return Cost(
@@ -141,8 +142,8 @@ def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
         indexing=indexing,
         queries=queries,
         storage=storage,
-        fixed=fixed,
-        per_month=_sum(indexing, queries, storage, fixed),
+        fixed=rates.price_per_month,
+        per_month=_sum(indexing, queries, storage, rates.price_per_month),
         once=once,
         needs=tuple(needs.keys),
         machine_is_free=rates.machine == "local" and _unpriced(rates, usage),

@@ -15,6 +15,9 @@ from arena.cost.formula import Cost
 if TYPE_CHECKING:
     from arena.config.usage import UsageConfig
 
+MANY_DIGITS: Final = 1e15
+"""A greater number is written with an exponent: nobody reads its digits."""
+
 ELO_SCALE: Final = 400.0
 """Elo points that make the odds of a battle ten to one."""
 
@@ -204,6 +207,8 @@ def _times(per_year: float) -> str:
 
 def rounded(value: float, digits: int = 0) -> str:
     """Return a number with so many decimals and commas between thousands, half rounded up."""
+    if abs(value) >= MANY_DIGITS:
+        return f"{value:.2e}"
     exact = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
     return f"{abs(exact) if exact == 0 else exact:,}"
 

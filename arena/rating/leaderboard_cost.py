@@ -30,9 +30,7 @@ def ownership(leaderboard: Leaderboard, usage: UsageConfig) -> Ownership:
         leaderboard: ratings, and what models take.
         usage: the load, and the prices beside the models.
     """
-    # A model of a log alone has no section and no measurements: all that it costs is unknown.
-    rates = {row.model: UNKNOWN for row in leaderboard.overall} | dict(leaderboard.rates)
-    costs = monthly_costs(rates, usage)
+    costs = monthly_costs(all_rates(leaderboard), usage)
     candidates = [
         Candidate(costs[row.model], _rating(row), row.rank_lower == 1)
         for row in leaderboard.overall
@@ -42,6 +40,29 @@ def ownership(leaderboard: Leaderboard, usage: UsageConfig) -> Ownership:
         {row.model: costs[row.model] for row in leaderboard.overall},
         recommend(candidates, leaderboard.gaps, usage),
     )
+
+
+def all_rates(leaderboard: Leaderboard) -> dict[str, Rates]:
+    """Return the rates of every model; of a log alone, all that a model costs is unknown."""
+    return {row.model: UNKNOWN for row in leaderboard.overall} | dict(leaderboard.rates)
+
+
+def cost_inputs(leaderboard: Leaderboard) -> dict[str, Any]:
+    """Return what a page needs to compute costs and recommendation for any load."""
+    usage = leaderboard.usage
+    return {
+        "usage": None if usage is None else usage.model_dump(),
+        "rates": {model: asdict(rates) for model, rates in all_rates(leaderboard).items()},
+        "candidates": [
+            {"model": row.model, "rating": _rating(row), "may_be_best": row.rank_lower == 1}
+            for row in leaderboard.overall
+        ],
+        "gaps": _gaps(leaderboard),
+    }
+
+
+def _gaps(leaderboard: Leaderboard) -> list[list[Any]]:
+    return [[gap.a, gap.b, gap.elo, gap.lower, gap.upper] for gap in leaderboard.gaps]
 
 
 def _rating(row: Row) -> float | None:
@@ -57,7 +78,7 @@ def cost_block(leaderboard: Leaderboard) -> dict[str, Any]:
     return {
         "cost": {
             "usage": leaderboard.usage.model_dump(),
-            "models": [_cost(cost) for cost in owned.costs.values()],
+            "models": [asdict(cost) for cost in owned.costs.values()],
             "recommendation": {
                 **asdict(owned.recommendation),
                 **{
@@ -66,13 +87,9 @@ def cost_block(leaderboard: Leaderboard) -> dict[str, Any]:
                 },
             },
             "rates": {model: asdict(rates) for model, rates in leaderboard.rates.items()},
-            "gaps": [[gap.a, gap.b, gap.elo, gap.lower, gap.upper] for gap in leaderboard.gaps],
+            "gaps": _gaps(leaderboard),
         }
     }
-
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    return asdict(cost)
 
 
 def with_cost_block(leaderboard: Leaderboard, tree: Mapping[str, Any]) -> Leaderboard:

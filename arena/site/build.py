@@ -13,6 +13,7 @@ from arena.digest import digest
 from arena.errors import UsageError, WriteError
 from arena.experiment.rate_files import write_leaderboard
 from arena.files import write_atomically
+from arena.rating.leaderboard_cost import cost_inputs, ownership
 from arena.site import data_files as chunks
 from arena.site.data_files import hold_against, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
@@ -152,6 +153,8 @@ def _data(found: Gathered, names: chunks.Names, site: Site) -> Iterator[chunks.C
     yield chunks.Chunk("pairs", pairs_by_dataset(found, names))
     yield chunks.Chunk("latency", latencies(found.stats))
     yield chunks.Chunk("audit", _audit(found))
+    if found.leaderboard is not None and found.leaderboard.usage is not None:
+        yield chunks.Chunk("cost", cost_inputs(found.leaderboard))
     yield chunks.Chunk("site", site)
 
 
@@ -168,7 +171,17 @@ def _pages(found: Gathered, site: Site) -> Iterator[Page]:
     yield Page("battles.html", "battles.html", "battles", {})
     yield Page("judge.html", "judge.html", "judge", {"audit": shown_tree(_audit(found))})
     yield Page("method.html", "method.html", "method", {"method": shown_tree(method_of(found))})
-    yield Page("index.html", "index.html", "leaderboard", {})
+    yield Page("index.html", "index.html", "leaderboard", {"owned": _owned(found)})
+
+
+def _owned(found: Gathered) -> dict[str, Any] | None:
+    """Return the costs of the models for the load of the arena.toml; None without one."""
+    board = found.leaderboard
+    if board is None or board.usage is None:
+        return None
+    owned = ownership(board, board.usage)
+    tree: dict[str, Any] = shown_tree({"costs": owned.costs, "advice": owned.recommendation})
+    return tree
 
 
 def _audit(found: Gathered) -> dict[str, Any] | None:

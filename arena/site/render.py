@@ -10,6 +10,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Final
 
+from arena.cost import recommend
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -131,6 +133,11 @@ def dollars(value: float | None) -> str:
     return f"${whole}.{cents.rstrip('0').ljust(2, '0')}"
 
 
+def usd(value: float | None) -> str:
+    """Return dollars of a bill: $0.31, $24.18, $1,235."""
+    return ABSENT if value is None else recommend.dollars(value)
+
+
 def ordinal(rank: int | None) -> str:
     """Return an ordinal: 1st, 2nd, 3rd, 4th, 11th, 21st."""
     if rank is None:
@@ -214,6 +221,7 @@ FILTERS: dict[str, Callable[..., object]] = {
         milliseconds,
         size,
         dollars,
+        usd,
         ordinal,
         rating,
         plain,

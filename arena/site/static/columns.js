@@ -100,4 +100,11 @@
       cell: (row, model) => arena.el('td', { class: 'text' }, model.release_date || format.ABSENT),
     },
   };
+  if (arena.cost) {
+    arena.columns.cost = {
+      value: (row) => arena.cost.now.get(row.model)?.per_month ?? null,
+      best: 1,
+      cell: (row) => number(arena.cost.dollars(arena.cost.now.get(row.model)?.per_month)),
+    };
+  }
 })();

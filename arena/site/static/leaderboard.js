@@ -149,10 +149,16 @@
   form.addEventListener('input', changed);
   form.addEventListener('submit', (event) => event.preventDefault());
   form.addEventListener('reset', () => {
-    arena.writeState({});
+    const others = Object.entries(arena.readState()).filter(([key]) => !Object.hasOwn(DEFAULTS, key));
+    arena.writeState(Object.fromEntries(others));
     setTimeout(apply);
   });
   window.addEventListener('hashchange', apply);
+  document.addEventListener('arena-cost', () => {
+    const { cost } = arena.columns;
+    for (const [model, line] of linesOf()) line.lastElementChild.replaceWith(cost.cell({ model }));
+    apply();
+  });
   addSortButtons();
   apply();
 })();
