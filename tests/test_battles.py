@@ -367,6 +367,9 @@ lines_of_a_log = st.lists(
                 json.dumps(row(Query_ID=1, query_id=2)),
                 json.dumps(row()).replace('"a1"', '"a1", "model_a": "a9"'),
                 json.dumps(row()).replace('"a1"', "inf"),
+                json.dumps(row()).replace("}", ",}"),
+                json.dumps(row(x=[1])).replace("]", ", \t]"),
+                json.dumps(row(x=", ]")),
             ]
         ),
     ),

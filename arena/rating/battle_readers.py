@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -229,6 +230,9 @@ _FAST_BYTES = 1 << 24
 _GZIP_RATIO = 8
 """About so much longer are battles than their compressed bytes."""
 
+_SCANNED_BYTES = 1 << 18
+_TRAILING_COMMA = re.compile(rb",[ \t\r]*[]}]")
+
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
 _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
@@ -247,7 +251,7 @@ def read_jsonl(path: Path) -> BattleTable:
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
     packing, parts = _packing(path), None
     # The row loop knows what to do with a line of our own log that was cut off.
-    if packing and (not own or (packing == "none" and _is_ended(path))):
+    if packing and (_is_ended(path, packing) if own else not _has_trailing_comma(path)):
         coded = [name for name in names if name != "cost_usd"]
         learned = learn(path, coded) if packing == "none" else {}
         parts = read_parts(path, _jsonl_source(path, packing, coded, own=own), learned)
@@ -263,8 +267,6 @@ def read_jsonl(path: Path) -> BattleTable:
 
 def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) -> Source:
     """Return how DuckDB reads a file of UTF-8 with a JSON object on each line.
-
-    A comma before a closing bracket is ignored, as DuckDB ignores it.
 
     Args:
         path: the file.
@@ -295,11 +297,27 @@ def _packing(path: Path) -> Literal["none", "gzip"] | None:
     return packing if size >= _FAST_BYTES else None
 
 
-def _is_ended(path: Path) -> bool:
-    """Return whether the last line of a file is complete."""
+def _is_ended(path: Path, packing: str) -> bool:
+    """Return whether the last line of a file is known to be complete."""
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
+        return packing == "none" and file.read() == b"\n"
+
+
+def _has_trailing_comma(path: Path) -> bool:
+    """Return whether a comma may stand before a closing bracket, which is no JSON.
+
+    DuckDB ignores it. Logs of arena have none, and need not be looked through.
+    """
+    with opened(path) as file:
+        while chunk := file.read(_SCANNED_BYTES):
+            chunk += file.readline()
+            codes = np.frombuffer(chunk, np.uint8)
+            before, closes = codes[:-1], (codes[1:] | 32) == ord("}")  # ] | 32 is }
+            odd = closes & (before <= ord(",")) & (before != ord('"'))
+            if odd.any() and _TRAILING_COMMA.search(chunk):
+                return True
+    return False
 
 
 def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> BattleTable:
