@@ -28,7 +28,7 @@ class Stage(Protocol):
 class Reporter(Protocol):
     """The place where arena shows progress."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print one line that stays."""
 
     def stage(self, title: str, total: int) -> AbstractContextManager[Stage]:
@@ -91,7 +91,7 @@ class Plain:
         self._write = write
         self._clock = clock
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Write the line."""
         self._write(line)
 
@@ -143,7 +143,7 @@ class _Live:
         self._console = Console(stderr=True, highlight=False, emoji=False)
         self._encoding = sys.stderr.encoding or "utf-8"
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self._console.print(self._shown(line), markup=False)
 
     @contextmanager
@@ -200,7 +200,7 @@ def _middle(text: str, width: int, dots: str) -> str:
 class _Quiet:
     """A silent reporter, for programs that call arena."""
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         pass
 
     @contextmanager

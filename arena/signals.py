@@ -23,7 +23,7 @@ def interruptible(reporter: Reporter) -> Iterator[asyncio.Event]:
         if signals > 1 and task:
             task.cancel()
         else:
-            reporter.say(
+            reporter.log(
                 "stopping: finishing the calls under way; press Ctrl-C again to exit at once"
             )
             stop.set()

@@ -278,7 +278,7 @@ def mean_dcg(world: World, gains: Floats) -> Floats:
 
 
 @dataclass
-class Tally:
+class Coverage:
     """Coverage and widths of one estimate."""
 
     held: list[NDArray[np.bool_]]
@@ -309,7 +309,7 @@ class Tally:
 
 
 def battle_round(world: World, truth: Floats, design: Design, rng: np.random.Generator,
-                 tallies: dict[str, Tally]) -> tuple[float, bool]:  # fmt: skip
+                 coverage: dict[str, Coverage]) -> tuple[float, bool]:  # fmt: skip
     """One draw of labels of battles."""
     battles = labelled_battles(world, design.n_labels, rng)
     everything = LabelledBattles(
@@ -325,12 +325,12 @@ def battle_round(world: World, truth: Floats, design: Design, rng: np.random.Gen
         "shrunk": shrunk_battles(battles)[0],
     }
     for name, estimate in estimates.items():
-        tallies[name].add(estimate, truth, ELO)
+        coverage[name].add(estimate, truth, ELO)
     return corrected.judge_weight, corrected.one_step
 
 
 def document_round(
-    world: World, truth: Truth, labels: PeoplesLabels, tallies: dict[str, Tally]
+    world: World, truth: Truth, labels: PeoplesLabels, coverage: dict[str, Coverage]
 ) -> float:
     """One draw of grades of documents, corrected as `arena rate` shows it."""
     settings = RatingSettings(n_permutations=0, position=False)
@@ -344,11 +344,11 @@ def document_round(
     def column(name: str) -> Floats:
         return np.array([getattr(row, name) for row in rows]) - settings.elo.start
 
-    tallies["judge"].add_interval(column("lower"), column("upper"), truth.corrected)
+    coverage["judge"].add_interval(column("lower"), column("upper"), truth.corrected)
     lower, upper = column("corrected_lower"), column("corrected_upper")
-    tallies["corrected"].add_interval(lower, upper, truth.corrected)
+    coverage["corrected"].add_interval(lower, upper, truth.corrected)
     dcg = people_alone(world, labels)
-    tallies["people"].add(dcg, truth.dcg, board.correction.elo_per_dcg)
+    coverage["people"].add(dcg, truth.dcg, board.correction.elo_per_dcg)
     return board.correction.judge_weight
 
 
@@ -393,7 +393,7 @@ def measure(design: Design, rounds: int, seed: int) -> str:
     """A row of the table."""
     rng = np.random.default_rng(seed)
     names = ["judge", "people", "corrected"] + ["shrunk"] * (design.unit == "battle")
-    tallies = {name: Tally([], []) for name in names}
+    coverage = {name: Coverage([], []) for name in names}
     weights, steps = [], []
     n_pools = max(rounds // 25, 1)
     for _ in range(n_pools):
@@ -403,14 +403,14 @@ def measure(design: Design, rounds: int, seed: int) -> str:
             world = draw_world(models, design.judge, design.n_queries, rng)
             step = False
             if design.unit == "battle":
-                weight, step = battle_round(world, truth.theta, design, rng, tallies)
+                weight, step = battle_round(world, truth.theta, design, rng, coverage)
             else:
                 labels = document_labels(world, design.n_labels, rng)
-                weight = document_round(world, truth, labels, tallies)
+                weight = document_round(world, truth, labels, coverage)
             weights.append(weight)
             steps.append(step)
-    cells = [f"{tallies[name].coverage:.3f}" if name in tallies else "" for name in NAMES]
-    cells += [f"{tallies[name].width:.0f}" if name in tallies else "" for name in NAMES]
+    cells = [f"{coverage[name].coverage:.3f}" if name in coverage else "" for name in NAMES]
+    cells += [f"{coverage[name].width:.0f}" if name in coverage else "" for name in NAMES]
     return " | ".join([*cells, f"{np.mean(weights):.2f}", f"{np.mean(steps):.2f}"])
 
 

@@ -127,7 +127,7 @@ class Watch:
 
     took_s = 0.0
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Show nothing."""
 
     def update(self, done: int, detail: str = "") -> None:

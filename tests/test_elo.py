@@ -17,7 +17,7 @@ from arena.rating.elo import (
     _n_played,
     elo_order_samples,
     elo_ratings,
-    tally,
+    records_of,
 )
 from arena.records import Record, Winner
 
@@ -87,7 +87,7 @@ def test_records_are_the_golden_ones():
         Record(2, 0, 4),
     ]
 
-    assert tally(coded(GOLDEN_ROWS)) == expected
+    assert records_of(coded(GOLDEN_ROWS)) == expected
     assert [played(GOLDEN_ROWS).records[f"m{i}"] for i in range(5)] == expected
 
 
@@ -130,7 +130,7 @@ def test_what_one_model_gains_another_loses(rows):
 @given(rows)
 @settings(max_examples=60, deadline=None)
 def test_wins_total_losses_and_each_tie_is_of_two(rows):
-    records = tally(coded(rows))
+    records = records_of(coded(rows))
 
     assert sum(r.wins for r in records) == sum(r.losses for r in records)
     assert sum(r.battles for r in records) == 2 * len(rows)

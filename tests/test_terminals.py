@@ -150,7 +150,7 @@ RESUMED = """
 import time
 from arena.progress import reporter
 reporter = reporter()
-reporter.say("note: \\x1b]0;owned\\x07 a model's word")
+reporter.log("note: \\x1b]0;owned\\x07 a model's word")
 with reporter.stage("docs: organisation/a-very-long-model-name-v2@int8", 3748) as stage:
     time.sleep(0.4)
     stage.update(512, "$0.02 of $5.00, Elo 1734 organisation/a-very-long-model-name-v2@int8")

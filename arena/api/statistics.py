@@ -11,7 +11,7 @@ import numpy as np
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels
 from arena.rating.battles import Battles, from_frame
-from arena.rating.elo import EloSettings, elo_ratings, tally
+from arena.rating.elo import EloSettings, elo_ratings, records_of
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
 
@@ -181,7 +181,7 @@ def elo(
     battles = _battles(first, second, winner, None)
     if battles.probs is not None:
         raise UsageError('elo: winner holds numbers; expected "first", "second" or "tie"')
-    records = tally(battles)
+    records = records_of(battles)
     frame = pd.DataFrame(
         {
             "model": list(battles.models),

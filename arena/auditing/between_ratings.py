@@ -20,7 +20,7 @@ from arena.rating.comparisons import (
     Floats,
     clusters,
     count,
-    tally,
+    sums_by_code,
 )
 from arena.rating.fit import Fit
 from arena.rating.inference import Certainty, from_sandwich, student_quantile, tail_of
@@ -134,10 +134,10 @@ def influences(rated: JudgeRatings) -> Floats:
     margin, _ = row_scores(comparisons, counts, rule, layout, beta)
     found = clusters(comparisons)
     first, second = (found.code * m + side for side in (comparisons.first, comparisons.second))
-    scores = (tally(first, margin, found.n * m) - tally(second, margin, found.n * m)).reshape(-1, m)
+    scores = (sums_by_code(first, margin, found.n * m) - sums_by_code(second, margin, found.n * m)).reshape(-1, m)
     if layout.position:
         placed = margin if comparisons.placed is None else margin * comparisons.placed
-        scores = np.hstack([scores, tally(found.code, placed, found.n)[:, None]])
+        scores = np.hstack([scores, sums_by_code(found.code, placed, found.n)[:, None]])
     for start, size in zip(found.starts, found.sizes, strict=False):
         if size > 1:
             scores[start : start + size] -= scores[start : start + size].mean(axis=0)

@@ -97,6 +97,6 @@ def open_batch_run(
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     data = load_data(experiment.retrieved.config, reporter)
     for note in data.notes:
-        reporter.say(f"note: {note}")
+        reporter.log(f"note: {note}")
     prepared = prepare_battles(experiment, data, prompts, reporter)
     return BatchRun(prepared, closed_judges(prepared), shard)

@@ -53,7 +53,7 @@ async def wait(
     for fingerprint, configured in run.by_fingerprint.items():
         of_judge = [job for job in jobs if job.fingerprint == fingerprint and job.batch_id]
         async with FileApi(endpoint_of(configured.config)) as api:
-            await follow(of_judge, api, poll, reporter.say, stop or asyncio.Event())
+            await follow(of_judge, api, poll, reporter.log, stop or asyncio.Event())
 
 
 def open_jobs(run: BatchRun) -> list[Job]:
@@ -201,7 +201,7 @@ def _book_missing(log: BattleLog, job: Job, n_missing: int) -> None:
 
 def _tell(job: Job, job_state: State, results: Results, reporter: Reporter) -> None:
     """Report how a job ended, and what was odd about its files."""
-    reporter.say(f"{job.name} {job_state}")
+    reporter.log(f"{job.name} {job_state}")
     unknown = results.answers.keys() - job.requests.keys()
     missing = job.requests.keys() - results.answers.keys()
     waits = _missing(job, job_state, results)
@@ -213,4 +213,4 @@ def _tell(job: Job, job_state: State, results: Results, reporter: Reporter) -> N
         (0 if waits else len(missing), "requests have no result; they can be submitted again"),
     ):
         if n:
-            reporter.say(f"note: {job.name}: {n:,} {note}")
+            reporter.log(f"note: {job.name}: {n:,} {note}")

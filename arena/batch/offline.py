@@ -84,7 +84,7 @@ async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter)
     custom_ids = {delivery.id for of_judge in deliveries.values() for delivery in of_judge}
     known = {d.id for of_judge in deliveries.values() for d in of_judge.calls().values()}
     if unknown := custom_ids - known:
-        reporter.say(
+        reporter.log(
             f"note: {len(unknown):,} results are for battles that are judged already or not "
             f"planned, such as {min(unknown)}"
         )

@@ -97,7 +97,7 @@ async def submit(run: BatchRun, options: SubmitOptions, reporter: Reporter) -> S
         stack.callback(budgets.settle, log)
         gate = BattleOptions(gate=options.gate)
         async with open_judges(
-            run.prepared, budgets=budgets.own, on_grade=lambda _grade: None, log=reporter.say
+            run.prepared, budgets=budgets.own, on_grade=lambda _grade: None, log=reporter.log
         ) as judges:
             await check_judges(run.prepared, judges, log, gate, reporter)
         room = _Room(budgets, options, done, ledger.open_jobs)
@@ -123,7 +123,7 @@ async def _submit_for(
                 if not started:  # its requests are free again
                     todo.forget(job)
                 end = "submitted" if started else "given up, for its file is gone:"
-                reporter.say(f"{end} {job.name}, begun earlier")
+                reporter.log(f"{end} {job.name}, begun earlier")
         recall(judge, ledger.jobs.values())
         affordable = room.affordable(todo.requests(configured), configured)
         for chunk in cut(affordable, limits):
@@ -132,7 +132,7 @@ async def _submit_for(
             done.n_requests += len(chunk)
             done.n_jobs += 1
             done.at_most_usd += job.cost_usd
-            reporter.say(f"submitted {job.name}: {len(chunk):,} requests")
+            reporter.log(f"submitted {job.name}: {len(chunk):,} requests")
 
 
 async def statuses(path: Path) -> list[tuple[Job, str]]:

@@ -104,7 +104,7 @@ class _Heard:
         self.read = ""
         self.changed_at = time.monotonic()
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Drop the line: the data set's notes have the same."""
 
     @contextmanager

@@ -278,13 +278,13 @@ def _battle(
     if report:
         from arena.site.watch import reported  # noqa: PLC0415
 
-        with reported(folder, progress.say):
+        with reported(folder, progress.log):
             _judge_and_rate(config, progress, options, folder, jobs)
     else:
         _judge_and_rate(config, progress, options, folder, jobs)
     if experiment.origin:
         first, second = (shlex.quote(str(each)) for each in (experiment.retrieved.folder, folder))
-        progress.say(f"compare the judges with: arena audit --between {first} {second}")
+        progress.log(f"compare the judges with: arena audit --between {first} {second}")
 
 
 def _judge_and_rate(
@@ -325,5 +325,5 @@ def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_jud
     with rate.written(leaderboard, folder):
         rate.show(leaderboard, as_json=False)
         for line in describe_moves(before, leaderboard) if before else ():
-            progress.say(f"since the last run: {line}")
-    progress.say(f"log, runs and leaderboard: {folder}")
+            progress.log(f"since the last run: {line}")
+    progress.log(f"log, runs and leaderboard: {folder}")

@@ -40,7 +40,7 @@ async def check_judges(
             continue
         report = await run_gate(judge, controls(prepared))
         gates[judge.name] = report.as_dict()
-        reporter.say(f"gate: {judge.name}: {'; '.join(report.lines())}")
+        reporter.log(f"gate: {judge.name}: {'; '.join(report.lines())}")
         try:
             check_gate(report, configured.config)
         except GateError as error:

@@ -185,7 +185,7 @@ async def _session(
     async with AsyncExitStack() as stack:
         grades = stack.enter_context(GradeBook(folder, shard))
         judges = await stack.enter_async_context(
-            open_judges(prepared, budgets=budgets.own, on_grade=grades.write, log=reporter.say)
+            open_judges(prepared, budgets=budgets.own, on_grade=grades.write, log=reporter.log)
         )
         log, n_planned = open_log(
             prepared,
@@ -236,12 +236,12 @@ async def _play(
             if stop.is_set() or (monitor and monitor.decided(round_)):
                 break
     if jobs.n_waiting:
-        reporter.say(
+        reporter.log(
             f"note: {jobs.n_waiting:,} battles wait for batch jobs that are under way; collect "
             f"them with: arena battle --batch {shlex.quote(str(prepared.experiment.source))}"
         )
     if monitor and not stop.is_set():
-        reporter.say(str(monitor))
+        reporter.log(str(monitor))
 
 
 class _Jobs:
@@ -341,7 +341,7 @@ def dry_run(
 def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
     data = load_data(experiment.retrieved.config, reporter)
     for note in data.notes:
-        reporter.say(f"note: {note}")
+        reporter.log(f"note: {note}")
     return data
 
 

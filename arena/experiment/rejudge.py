@@ -199,7 +199,7 @@ def with_logged_battles(prepared: PreparedExperiment, reporter: Reporter) -> Pre
             f"{origin.experiment.source} gives now; run `arena battle` first"
         )
     if n_left_out := logged.n_battles - n_found:
-        reporter.say(
+        reporter.log(
             f"note: {n_left_out:,} of {logged.n_battles:,} battles are not judged again: "
             "their query or lists have changed since"
         )

@@ -63,7 +63,7 @@ def _retrieve_all(
             bases = [made[model] for model in wanted.model.below]
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, bases)
             for note in read_stats(wanted.stats_path).notes:
-                reporter.say(f"note: {name}: {wanted.model.name}: {note}")
+                reporter.log(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
     note_short(experiment, data, runs, reporter)
     write_metrics(experiment, data, runs)
@@ -181,7 +181,7 @@ def note_short(
         if n_short:
             few = f"fewer than {top_k} documents for {n_short} of {len(lengths)} queries"
             none = f", none at all for {n_empty}" if n_empty else ""
-            reporter.say(f"note: {run.dataset}: {run.model} ranks {few}{none}")
+            reporter.log(f"note: {run.dataset}: {run.model} ranks {few}{none}")
 
 
 def write_metrics(experiment: Experiment, data: ExperimentData, runs: Sequence[Run]) -> None:

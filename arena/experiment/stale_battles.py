@@ -62,7 +62,7 @@ def open_log(  # noqa: PLR0913, the experiment, and who is told what is in its l
         own = planned(prepared.matchups, prepared.lists, judges, shard=shard)
         n_planned = n_in_log + sum(battle_id not in log.battle_ids for battle_id, _, _ in own)
     if log.n_superseded:
-        reporter.say(
+        reporter.log(
             f"note: {log.n_superseded:,} battles of an earlier configuration were moved to "
             f"{files.superseded}"
         )

@@ -106,7 +106,7 @@ class Meter:
         self._learned = learned
         self._endpoint = endpoint
         self._log = log
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self.habits = _habits(learned.facts(endpoint, _SUBJECT))
 
     def fare(self, limit: int | None) -> ChatFare:
@@ -174,18 +174,18 @@ class Meter:
         ) / 1e6
         estimated = self._priced and (n_input is None or n_output is None)
         if estimated:
-            self.say_once(
+            self.log_once(
                 "estimated",
                 "the endpoint does not say, or not truly, how many tokens it bills; such a reply "
                 f"counts as the most that it may cost ({dollars(cost_usd)}), an estimate",
             )
         return Usage(n_input or 0, n_output or 0, n_cached, cost_usd, estimated=estimated)
 
-    def say_once(self, kind: str, what: str) -> None:
+    def log_once(self, kind: str, line: str) -> None:
         """Report what people should know, but each kind of thing once."""
-        if kind not in self._said:
-            self._said.add(kind)
-            self._log(f"note: judge {self._name}: {what}")
+        if kind not in self._logged:
+            self._logged.add(kind)
+            self._log(f"note: judge {self._name}: {line}")
 
     def _measure(
         self,
@@ -268,7 +268,7 @@ class ChatFare:
                 yield _ChatBill(self, reservation, n_bytes)
             finally:
                 if reservation.usd and reservation.cost_usd is None:
-                    meter.say_once(
+                    meter.log_once(
                         "lost",
                         "a call got no usable reply, and may be billed all the same; such a call "
                         f"counts as the most that it may cost ({dollars(reservation.usd)})",

@@ -104,7 +104,7 @@ def write_queries_for(options: GenerationOptions, reporter: Reporter) -> Result:
     with Answers(setup.out) as answers:
         budget = Budget(setup.max_usd, spent_usd=answers.spent_usd)
         answers.pay_from(budget)
-        asking = Asking(setup, options, answers, budget, reporter.say)
+        asking = Asking(setup, options, answers, budget, reporter.log)
         run(asking.all(sample.documents, reporter))
         result = _result(options, setup, sample, asking)
         if result.screened.kept:
@@ -115,7 +115,7 @@ def write_queries_for(options: GenerationOptions, reporter: Reporter) -> Result:
 def _sample(setup: QuerySetup, options: GenerationOptions, reporter: Reporter) -> Sample:
     dataset = load_corpus(setup.dataset, reporter)
     for note in dataset.notes:
-        reporter.say(f"note: {note}")
+        reporter.log(f"note: {note}")
     sample = sample_documents(dataset.corpus, options.n_documents, options.seed)
     if not sample.documents:
         raise UsageError(

@@ -10,7 +10,15 @@ import numpy.typing as npt
 
 from arena.errors import UsageError
 from arena.rating.bradley_terry import BradleyTerry
-from arena.rating.comparisons import Comparisons, Floats, Ints, check, clusters, mean_one, tally
+from arena.rating.comparisons import (
+    Comparisons,
+    Floats,
+    Ints,
+    check,
+    clusters,
+    mean_one,
+    sums_by_code,
+)
 from arena.rating.fit import Fit
 from arena.rating.likelihood import Parameters, maximise, regularized
 
@@ -114,8 +122,8 @@ def _tabulate(
     points = comparisons.score if weight is None else comparisons.score * weight
     size = starts[-1] * cells
     tables = _Tables(
-        battles=tally(cell, weight, size).reshape(-1, cells).astype(np.float32),
-        points=tally(cell, points, size).reshape(-1, cells).astype(np.float32),
+        battles=sums_by_code(cell, weight, size).reshape(-1, cells).astype(np.float32),
+        points=sums_by_code(cell, points, size).reshape(-1, cells).astype(np.float32),
     )
     return tables, starts
 

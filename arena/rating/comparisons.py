@@ -143,7 +143,7 @@ def count(comparisons: Comparisons) -> Counts:
     m, pair, weight = comparisons.n_models, comparisons.pair, mean_one(comparisons.weight)
     score = np.asarray(comparisons.score, dtype=np.float64)
     shape = (comparisons.n_layers, m, m)
-    battles = tally(pair, weight, shape[0] * m * m).reshape(shape)
+    battles = sums_by_code(pair, weight, shape[0] * m * m).reshape(shape)
     points = score if weight is None else score * weight
     alone = np.diagonal(battles.sum(axis=0))
     if alone.any():
@@ -151,7 +151,7 @@ def count(comparisons: Comparisons) -> Counts:
         raise UsageError(f"model {code} is in a battle against itself; remove that battle")
     return Counts(
         battles=battles,
-        points=tally(pair, points, battles.size).reshape(shape),
+        points=sums_by_code(pair, points, battles.size).reshape(shape),
         pair=pair,
         weight=weight,
     )
@@ -162,7 +162,7 @@ def mean_one(weight: Floats | None) -> Floats | None:
     return None if weight is None else np.asarray(weight / weight.mean(), dtype=np.float64)
 
 
-def tally(code: Ints, weight: Floats | None, size: int) -> Floats:
+def sums_by_code(code: Ints, weight: Floats | None, size: int) -> Floats:
     """Return the total weight per code from 0 to size - 1; the number of each without weights."""
     return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
 

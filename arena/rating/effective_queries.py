@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.rating.comparisons import Floats, Ints, tally
+from arena.rating.comparisons import Floats, Ints, sums_by_code
 from arena.rating.likelihood import Parameters
 
 _MOST_GROUPS: Final = 1000
@@ -128,8 +128,8 @@ def informations(rows: Rows, layout: Parameters, cells: Floats) -> Iterator[Floa
             here = np.flatnonzero((group >= start) & (group < start + size))
             code = code[here] - start * cells.size
             weight = None if squared is None else squared[here]
-        tallied = tally(code, weight, size * cells.size).reshape(size, *cells.shape)
-        yield layout.information(tallied * cells)
+        sums = sums_by_code(code, weight, size * cells.size).reshape(size, *cells.shape)
+        yield layout.information(sums * cells)
 
 
 def effective_queries(

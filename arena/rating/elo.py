@@ -85,7 +85,7 @@ class Elo:
     def __init__(self, settings: EloSettings | None = None) -> None:
         self._settings = settings or EloSettings()
         self._ratings: dict[str, float] = {}
-        self._tallies: dict[str, list[int]] = {}
+        self._counts: dict[str, list[int]] = {}
 
     @property
     def ratings(self) -> Mapping[str, float]:
@@ -95,7 +95,7 @@ class Elo:
     @property
     def records(self) -> Mapping[str, Record]:
         """Return model → wins, losses and ties."""
-        return {model: Record(*tally) for model, tally in self._tallies.items()}
+        return {model: Record(*counts) for model, counts in self._counts.items()}
 
     def update(self, model_a: str, model_b: str, winner: Winner) -> None:
         """Play one battle.
@@ -110,11 +110,11 @@ class Elo:
             raise UsageError(f"Elo: winner is {winner!r}; expected model_a, model_b or tie")
         for model in (model_a, model_b):
             self._ratings.setdefault(model, self._settings.start)
-            self._tallies.setdefault(model, [0, 0, 0])
+            self._counts.setdefault(model, [0, 0, 0])
         # Win, loss, tie have the codes 0, 1, 2 as model_a sees them; model_b sees the first two
         # the other way round.
-        self._tallies[model_a][code] += 1
-        self._tallies[model_b][(1, 0, 2)[code]] += 1
+        self._counts[model_a][code] += 1
+        self._counts[model_b][(1, 0, 2)[code]] += 1
         ours, theirs = self._ratings[model_a], self._ratings[model_b]
         change = _change(ours, theirs, _SCORES[code], self._settings.k_factor)
         self._ratings[model_a] = ours + change
@@ -204,7 +204,7 @@ class _Orders:
         return np.stack([self.codes[draw] for draw in draws])
 
 
-def tally(battles: Battles) -> Sequence[Record]:
+def records_of(battles: Battles) -> Sequence[Record]:
     """Return wins, losses and ties of each model, in the order of ``battles.models``."""
     won, tied = head_to_head(battles)
     columns = (won.sum(axis=1), won.sum(axis=0), tied.sum(axis=1))

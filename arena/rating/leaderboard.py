@@ -19,7 +19,7 @@ from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.correction import correct_ratings
-from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, tally
+from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
 from arena.rating.inference import queries_to_separate, query_shares
 from arena.rating.leaderboard_notes import (
     coverage_notes,
@@ -184,7 +184,7 @@ def _dataset_rows(
 ) -> list[Row]:
     elo = elo_ratings(battles, settings.elo)
     rows = []
-    for code, record in enumerate(tally(battles)):
+    for code, record in enumerate(records_of(battles)):
         if not record.battles:
             continue
         model = battles.models[code]

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, clusters, tally
+from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, clusters, sums_by_code
 from arena.rating.effective_queries import (
     Contrasts,
     Gathering,
@@ -119,7 +119,7 @@ def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | N
     """
 
     def cells(value: Floats) -> Floats:
-        return tally(counts.pair, value, counts.battles.size).reshape(counts.battles.shape)
+        return sums_by_code(counts.pair, value, counts.battles.size).reshape(counts.battles.shape)
 
     curvature = cells(margin**2)
     slopes = Derivatives(value=0.0, margin=np.zeros_like(curvature), curvature=curvature)
@@ -152,13 +152,13 @@ def score_outer(rows: Rows, layout: Parameters) -> tuple[Floats, Floats]:
     for part, query, n in _blocks(rows, m):
         first, second = query * m + rows.first[part], query * m + rows.second[part]
         margin = rows.margin[part]
-        g = tally(first, margin, n * m) - tally(second, margin, n * m)
+        g = sums_by_code(first, margin, n * m) - sums_by_code(second, margin, n * m)
         columns = [g.reshape(n, m)]
         if layout.position:
             placed = margin if layout.n_layers == 1 else margin * (rows.pair[part] < m * m)
-            columns.append(tally(query, placed, n)[:, None])
+            columns.append(sums_by_code(query, placed, n)[:, None])
         if rows.tie is not None:
-            columns.append(tally(query, rows.tie[part], n)[:, None])
+            columns.append(sums_by_code(query, rows.tie[part], n)[:, None])
         scores = np.hstack(columns)
         outer += scores.T @ scores
         total = total + scores.sum(axis=0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
-from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, count, tally
+from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, count, sums_by_code
 from arena.rating.fit import Fit, estimate
 from arena.rating.likelihood import Derivatives
 
@@ -84,7 +84,7 @@ def _count(comparisons: Comparisons) -> tuple[Counts, _Outcomes]:
         raise UsageError("tie models need wins, ties and losses; rate probabilities without one")
     shape = counts.battles.shape
     rows = None if weight is None else weight[tied]
-    ties = tally(counts.pair[tied], rows, counts.battles.size).reshape(shape)
+    ties = sums_by_code(counts.pair[tied], rows, counts.battles.size).reshape(shape)
     wins = counts.points - ties / 2
     losses = counts.battles - counts.points - ties / 2
     if wins.sum() + losses.sum() <= 0:
