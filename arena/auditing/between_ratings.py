@@ -134,7 +134,9 @@ def influences(rated: JudgeRatings) -> Floats:
     margin, _ = row_scores(comparisons, counts, rule, layout, beta)
     found = clusters(comparisons)
     first, second = (found.code * m + side for side in (comparisons.first, comparisons.second))
-    scores = (sums_by_code(first, margin, found.n * m) - sums_by_code(second, margin, found.n * m)).reshape(-1, m)
+    scores = (
+        sums_by_code(first, margin, found.n * m) - sums_by_code(second, margin, found.n * m)
+    ).reshape(-1, m)
     if layout.position:
         placed = margin if comparisons.placed is None else margin * comparisons.placed
         scores = np.hstack([scores, sums_by_code(found.code, placed, found.n)[:, None]])
