@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from experiments import play, write_experiment
+from experiments import fair_judge, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import LoopbackServer, embeddings
@@ -21,7 +21,7 @@ from arena.cli import main
 from arena.config import UsageConfig, parse_config, parse_usage
 from arena.cost.formula import FREE, UNKNOWN, Cost, Rates, monthly_costs
 from arena.cost.recommend import Candidate, Gap, dollars, number, recommend, signed
-from arena.errors import ConfigError, UsageError
+from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.model_rates import Measurement, model_rates, passages_per_document
 from arena.rating.leaderboard_files import read_leaderboard
 from arena.records import RetrievalStats
@@ -256,9 +256,41 @@ def test_quantities_are_means_over_data_sets_and_unknown_if_one_is() -> None:
 
     assert (both.tokens_per_passage, both.bytes_per_passage) == (200.0, 1024.0)
     assert half.tokens_per_passage is None
-    cut = {"documents": 90, "files": 30}
-    assert passages_per_document([cut, {"documents": 50, "files": 10}]) == 4
+    cut = {"documents": 90, "whole_documents": 30}
+    assert passages_per_document([cut, {"documents": 50, "whole_documents": 10}]) == 4
     assert passages_per_document([cut, {"documents": 50}]) is None
+
+
+def test_a_model_that_cuts_smaller_passages_has_more_vectors() -> None:
+    section = {"provider": "voyage", "price_per_1m_tokens": 1.0, "passage_words": 100}
+
+    cut = cost(model_rates(section, [Measurement(TOKENS, n_corpus=25)]))
+    whole = cost(model_rates(section, [Measurement(TOKENS, n_corpus=100)]))
+
+    assert cut.storage == pytest.approx(4 * (whole.storage or 0))
+    assert cut.once == pytest.approx(4 * (whole.once or 0))
+    assert cut.queries == whole.queries
+
+
+def test_rows_of_a_table_are_documents_and_passages_of_a_file_are_not(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "guide.txt").write_text("One sentence of six words here. " * 40)
+    (tmp_path / "docs" / "faq.csv").write_text("question,answer\nhow,so\nwhere,there\n")
+    (tmp_path / "queries.txt").write_text("how does one do it\nwhere is it\n")
+    (tmp_path / "arena.toml").write_text(
+        '[experiment]\nname = "x"\n[[datasets]]\nname = "d"\ndocuments = "docs"\n'
+        'queries = "queries.txt"\npassage_words = 60\n[[models]]\nname = "a"\nprovider = "bm25"\n'
+        '[[models]]\nname = "b"\nprovider = "bm25"\nlanguage = "english"\n[judge]\n'
+        'model = "none"\ngate = false\n'
+    )
+    with LoopbackServer(fair_judge) as server:
+        config = tmp_path / "arena.toml"
+        config.write_text(config.read_text() + f'base_url = "{server.base_url}"\n')
+        play(config)
+
+    told = json.loads((tmp_path / "runs" / "x" / "manifest.json").read_bytes())["datasets"]["d"]
+    assert told["whole_documents"] == 3
+    assert told["documents"] > 3
 
 
 def candidate(model: str, per_month: float | None, rating: float | None, *, may: bool) -> Candidate:
@@ -439,6 +471,18 @@ def test_a_leaderboard_that_is_read_back_has_the_same_costs(experiment: Path) ->
         == board.cost().recommendation.take
     )
     assert "usd_per_month" in (experiment / "leaderboard.csv").read_text().splitlines()[0]
+
+
+def test_a_leaderboard_whose_load_was_damaged_is_no_leaderboard(
+    experiment: Path, tmp_path: Path
+) -> None:
+    rate(experiment, "--prior", "1")
+    tree = json.loads((experiment / "leaderboard.json").read_bytes())
+    tree["cost"]["usage"]["documents"] = -1
+    (tmp_path / "leaderboard.json").write_text(json.dumps(tree))
+
+    with pytest.raises(DataError, match="not a leaderboard"):
+        read_leaderboard(tmp_path / "leaderboard.json")
 
 
 def test_a_table_of_costs_stands_below_the_ratings(experiment: Path) -> None:

@@ -24,7 +24,7 @@ Machine = Literal["none", "local", "server"]
 class Rates:
     """What a passage and a query take of one model, and their prices; None is unknown, never 0.
 
-    A passage is one entry of the corpus: it has one vector.
+    A passage is a text that the model searches: it has one vector.
     """
 
     tokens_per_passage: float | None = None
@@ -38,6 +38,7 @@ class Rates:
     price_per_month: float | None = None  #: fixed US dollars; None: nobody knows what it costs
     machine: Machine = "none"
     needs_price: str = "price_per_1m_tokens"  #: the key to set where no price is known
+    vectors_per_passage: float = 1.0  #: not 1 where the model cuts documents in its own way
     below: tuple[str, ...] = ()  #: models whose runs it reranks or fuses; their cost is added
 
 
@@ -107,7 +108,7 @@ def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
     if rates.price_per_month is None:
         return Cost(model, None, None, None, None, None, None, (rates.needs_price,))
     needs = _Needs()
-    passages = usage.passages_per_document or 1.0
+    passages = (usage.passages_per_document or 1.0) * rates.vectors_per_passage
     tokens = usage.tokens_per_document
     if tokens is None and rates.tokens_per_passage is not None:
         tokens = rates.tokens_per_passage * passages

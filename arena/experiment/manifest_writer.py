@@ -15,6 +15,7 @@ from arena.config.toml_text import toml_text
 from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
+from arena.data.document_files import OF_RECORDS
 from arena.files import parse_toml, write_atomically
 from arena.records import Dataset, now
 from arena.store.folder import Folder
@@ -68,7 +69,7 @@ def write_manifest(
         "datasets": {
             name: {
                 "documents": len(dataset.corpus),
-                **_files(configured.get(name), dataset),
+                **_wholes(configured.get(name), dataset),
                 "queries": len(data.queries[name]),
                 "corpus_hash": corpus_hash(dataset.corpus),
                 "queries_hash": queries_hash(dataset, data.queries[name]),
@@ -82,11 +83,17 @@ def write_manifest(
     write_atomically(files.manifest, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
 
 
-def _files(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
-    """Return the number of files that passages were cut from, if they were."""
+def _wholes(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
+    """Return the number of documents before they were cut, if they come from files."""
     if config is None or config.documents is None:
         return {}
-    return {"files": len({doc_id.rpartition("#")[0] for doc_id in dataset.corpus})}
+    return {"whole_documents": len({_whole(doc_id) for doc_id in dataset.corpus})}
+
+
+def _whole(doc_id: str) -> str:
+    """Return the file of a passage, or the passage itself if the file holds many documents."""
+    file = doc_id.rpartition("#")[0]
+    return doc_id if file.lower().endswith(OF_RECORDS) else file
 
 
 def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:

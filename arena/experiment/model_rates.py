@@ -27,6 +27,7 @@ class Measurement:
 
     stats: RetrievalStats
     base: RetrievalStats | None = None  #: of the run that it reranks
+    n_corpus: int | None = None  #: passages of the data set, before the model cuts its own
 
 
 def model_rates(section: Section, measurements: Sequence[Measurement]) -> Rates:
@@ -63,8 +64,15 @@ def model_rates(section: Section, measurements: Sequence[Measurement]) -> Rates:
         price_per_month=None if unpriced and kind == "stated" else per_month or 0.0,
         machine="none" if not by_hour else "local" if kind == "local" else "server",
         needs_price=_needs_price(kind, reranks=reranks),
+        vectors_per_passage=_mean([_own_cut(m) for m in measurements]) or 1.0,
         below=below(section),
     )
+
+
+def _own_cut(measured: Measurement) -> float:
+    """Return how many texts the model searches for each passage of the data set."""
+    searched, corpus = measured.stats.n_documents, measured.n_corpus
+    return searched / corpus if searched and corpus else 1.0
 
 
 def below(section: Section) -> tuple[str, ...]:
@@ -77,10 +85,10 @@ def passages_per_document(datasets: Sequence[Mapping[str, Any]]) -> float | None
     """Return how many passages arena cut a document into; None if documents were not files.
 
     Args:
-        datasets: the manifest's entries: ``documents`` counts passages, ``files`` files.
+        datasets: the manifest's entries: ``documents`` counts passages.
     """
-    ratios = [d["documents"] / d["files"] if d.get("files") else None for d in datasets]
-    return _mean(ratios)
+    wholes = [(d["documents"], d.get("whole_documents")) for d in datasets]
+    return _mean([passages / n_wholes if n_wholes else None for passages, n_wholes in wholes])
 
 
 def _kind(section: Section) -> Kind:

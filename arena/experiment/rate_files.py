@@ -172,20 +172,26 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
             price = known_price(name, sections)
             models[name] = _facts(model, stats, price, models.get(name))
             measured[dataset, name] = _measured(stats, metrics)
-            runs.setdefault(name, []).append(_measurement(folder, model, dataset, stats))
+            made = _measurement(folder, manifest, (model, dataset), stats)
+            runs.setdefault(name, []).append(made)
             rates[name] = model_rates(model, runs[name])
     return Facts(models, measured, llm_judges, rates=rates)
 
 
 def _measurement(
-    folder: Path, model: Mapping[str, Any], dataset: str, stats: RetrievalStats
+    folder: Path,
+    manifest: Mapping[str, Any],
+    run: tuple[Mapping[str, Any], str],
+    stats: RetrievalStats,
 ) -> Measurement:
     from arena.experiment.model_rates import Measurement  # noqa: PLC0415
 
+    model, dataset = run
     base = model.get("base", model.get("over"))
     path = None if base is None else Folder(folder).run_stats(dataset, base)
     below = read_stats(path) if path is not None and path.exists() else RetrievalStats()
-    return Measurement(stats, None if base is None else below)
+    n_corpus = manifest.get("datasets", {}).get(dataset, {}).get("documents")
+    return Measurement(stats, None if base is None else below, n_corpus)
 
 
 def _measured(stats: RetrievalStats, metrics: Metrics | None) -> Measured:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from arena.data.metrics import Latency
-from arena.errors import DataError
+from arena.errors import ConfigError, DataError
 from arena.files import write_atomically
 from arena.rating.elo import EloSettings
 from arena.rating.leaderboard_cost import cost_block, ownership, with_cost_block
@@ -167,7 +167,7 @@ def read_leaderboard(path: Path) -> Leaderboard:
         return from_json(orjson.loads(Path(path).read_bytes()))
     except OSError as error:
         raise DataError(path, None, error.strerror or str(error)) from None
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
         what = f"not a leaderboard ({type(error).__name__}: {error})"
         raise DataError(path, None, what, "`arena rate` writes it anew") from None
 

@@ -23,7 +23,7 @@
       return { model, ...nothing, needs: [rates.needs_price], machine_is_free: false };
     }
     const needs = new Set();
-    const passages = usage.passages_per_document || 1;
+    const passages = (usage.passages_per_document || 1) * rates.vectors_per_passage;
     let tokens = usage.tokens_per_document;
     if (absent(tokens) && !absent(rates.tokens_per_passage))
       tokens = rates.tokens_per_passage * passages;
