@@ -29,13 +29,11 @@ from arena.experiment.people import answers
 from arena.labelling.draw import Place, battle_sizes, draw_items
 from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battles import Battles
-from arena.rating.document_grades import GradedDocuments, estimate_grades
-from arena.rating.document_weights import document_weights
+from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
 from arena.rating.inference import student_quantile
-from arena.rating.label_estimates import LabelEstimate, degrees_of_freedom
+from arena.rating.label_estimates import Answer, LabelEstimate, PeoplesLabels, degrees_of_freedom
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.peoples_labels import Answer, PeoplesLabels
 from arena.rating.prediction_powered import (
     LabelledBattles,
     judge_ratings,

@@ -31,11 +31,10 @@ from scipy.stats import kendalltau
 from arena.data.metrics import dcg
 from arena.data.trec import grade_lines, run_lines
 from arena.judging.pointwise import TIE_MARGIN
-from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.fit import Fit
-from arena.rating.inference import from_sandwich
+from arena.rating.inference import SEARCH_PRIOR, from_sandwich, may_be_best, shortfall
 
 GREATEST_GRADE = 3
 TOP_K = 5
@@ -314,7 +313,7 @@ def search(truth: Truth, plan: Plan, rng: np.random.Generator) -> Search:
         parts.append(replace(part, cluster=part.cluster + start))
         playing = [system for system, still in zip(systems, alive, strict=True) if still]
         calls += calls_of_topics(plan, truth, playing, topics[start : start + ROUND])
-        fitted = fit(joined(parts), position=not plan.pointwise, prior=PRIOR)
+        fitted = fit(joined(parts), position=not plan.pointwise, prior=SEARCH_PRIOR)
         alive = may_be_best(fitted, alive, n_at_start=N_SYSTEMS)
         if calls <= FEW_CALLS:
             left_at_few = int(alive.sum())

@@ -35,12 +35,11 @@ from human_truth import (
 from arena.experiment.pilot import PUBLIC, Reads
 from arena.experiment.plan import ring_pairs
 from arena.rating.battles import load_aliases, load_battles
-from arena.rating.best import PRIOR, may_be_best
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit, sigmoid
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of
 from arena.rating.forecast import Known, Mask, SearchRules, simulate_searches
-from arena.rating.inference import intervals
+from arena.rating.inference import SEARCH_PRIOR, intervals, may_be_best
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.rate_rows import comparisons_of
 
@@ -145,7 +144,7 @@ def print_widths(truth: Truth, n_draws: int) -> None:
             ratios.setdefault((plan.name, "public logs"), []).append(guess / actual)
             for pilot in PLANS:
                 if pilot.reads == plan.reads:
-                    theta = fit(pilots[pilot], prior=PRIOR).theta
+                    theta = fit(pilots[pilot], prior=SEARCH_PRIOR).theta
                     known = expected_half_widths(design, spreads[pilot.name][-1], theta)
                     expected = float(np.median(known))
                     ratios.setdefault((plan.name, pilot.name), []).append(expected / actual)
@@ -212,7 +211,7 @@ def search(
     plan, alive, calls = PLANS[-1], np.ones(N_SYSTEMS, np.bool_), 0.0
     parts = list(begun)
     if parts:
-        fitted = fit(parts[0], position=False, prior=PRIOR)
+        fitted = fit(parts[0], position=False, prior=SEARCH_PRIOR)
         alive = may_be_best(fitted, alive, n_at_start=N_SYSTEMS)
     for start in range(0, len(topics), ROUND):
         if alive.sum() == 1:
@@ -225,7 +224,7 @@ def search(
         )
         parts.append(replace(part, cluster=part.cluster + PILOT + start))
         calls += costs(alive)[0] * ROUND
-        fitted = fit(joined(parts), position=False, prior=PRIOR)
+        fitted = fit(joined(parts), position=False, prior=SEARCH_PRIOR)
         alive = may_be_best(fitted, alive, n_at_start=N_SYSTEMS)
     return calls
 
@@ -255,7 +254,7 @@ def prior_of(sd_elo: float) -> Known:
 
 def known_of(pilot: Comparisons) -> Known:
     """What a pilot tells of the ratings."""
-    fitted = fit(pilot, position=False, prior=PRIOR)
+    fitted = fit(pilot, position=False, prior=SEARCH_PRIOR)
     m = pilot.n_models
     n = np.bincount(pilot.first * m + pilot.second, minlength=m * m).reshape(m, m)
     p = sigmoid(fitted.theta[:, None] - fitted.theta[None, :])
@@ -263,7 +262,7 @@ def known_of(pilot: Comparisons) -> Known:
     information = np.diag(weights.sum(axis=1)) - weights
     centre = np.eye(m) - 1 / m
     covariance = centre @ fitted.covariance @ centre
-    prior = information + PRIOR * np.eye(m)
+    prior = information + SEARCH_PRIOR * np.eye(m)
     return Known(fitted.theta, covariance, information, prior @ covariance @ prior, PILOT)
 
 

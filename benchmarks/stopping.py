@@ -18,11 +18,10 @@ import numpy as np
 
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
-from arena.rating.best import PRIOR, may_be_best
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.head_to_head import head_to_head
-from arena.rating.inference import FIRST_LOOK, all_separated, intervals
+from arena.rating.inference import FIRST_LOOK, SEARCH_PRIOR, all_separated, intervals, may_be_best
 
 N_QUERIES = 200
 ROUND = 5
@@ -76,7 +75,7 @@ def best_is_dropped(lead_elo: float, n_models: int, rng: np.random.Generator) ->
         rounds.append((*playing.T, score, query))
         columns = (np.concatenate(column) for column in zip(*rounds, strict=True))
         alive = may_be_best(
-            fit(Comparisons(*columns, n_models), prior=PRIOR), alive, n_at_start=n_models
+            fit(Comparisons(*columns, n_models), prior=SEARCH_PRIOR), alive, n_at_start=n_models
         )
         if not alive[0] or alive.sum() == 1:
             break

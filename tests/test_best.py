@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.fit import Fit
+from arena.rating.inference import SEARCH_PRIOR, may_be_best, shortfall
 
 
 def played(strengths: list[float], n_queries: int, seed: int) -> Fit:
@@ -25,7 +25,7 @@ def played(strengths: list[float], n_queries: int, seed: int) -> Fit:
     query = np.repeat(np.arange(n_queries), len(pairs))
     theta = np.array(strengths)
     score = (rng.random(len(first)) < 1 / (1 + np.exp(theta[second] - theta[first]))).astype(float)
-    return fit(Comparisons(first, second, score, query, n), position=False, prior=PRIOR)
+    return fit(Comparisons(first, second, score, query, n), position=False, prior=SEARCH_PRIOR)
 
 
 def everyone(fitted: Fit) -> np.ndarray:

@@ -22,11 +22,11 @@ from arena.errors import UsageError
 from arena.experiment.people import answers
 from arena.experiment.rate_files import rate_files
 from arena.rating.battles import load_battles
+from arena.rating.label_estimates import Answer, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import from_json, to_json
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.leaderboard_table import render_leaderboard
-from arena.rating.peoples_labels import Answer, PeoplesLabels
 from arena.store.labels import Label
 
 MODELS = ("alpha", "beta", "gamma", "delta")

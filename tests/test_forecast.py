@@ -21,11 +21,11 @@ from arena.experiment.live import dry_run
 from arena.experiment.search_forecast import JudgePrice, QueryCosts
 from arena.experiment.stopping import StoppingRule
 from arena.experiment.summary import BattleOptions
-from arena.rating.best import PRIOR, may_be_best
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Spread
 from arena.rating.forecast import Known, Mask, SearchRules, simulate_searches
+from arena.rating.inference import SEARCH_PRIOR, may_be_best
 
 M = 6
 ROUND = 10
@@ -59,7 +59,7 @@ def real_search(rng: np.random.Generator, sd_elo: float) -> float:
         score = (rng.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(float)
         parts.append((first, second, score, query))
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        fitted = fit(Comparisons(*columns, M), position=False, prior=PRIOR)
+        fitted = fit(Comparisons(*columns, M), position=False, prior=SEARCH_PRIOR)
         alive = may_be_best(fitted, alive, n_at_start=M)
         if alive.sum() == 1:
             break

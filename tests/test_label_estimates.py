@@ -12,11 +12,11 @@ from scipy.optimize import root
 
 from arena.rating.document_grades import (
     GradedDocuments,
+    document_weights,
     estimate_grades,
     implied_gains,
     shrunk_grades,
 )
-from arena.rating.document_weights import document_weights
 from arena.rating.prediction_powered import (
     LabelledBattles,
     judge_ratings,

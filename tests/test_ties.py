@@ -11,9 +11,9 @@ from rated import battles, golden, pools, simulate
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
+from arena.rating.bradley_terry import Davidson, _count, fit_davidson
 from arena.rating.comparisons import Comparisons
 from arena.rating.likelihood import Parameters
-from arena.rating.ties import Davidson, _count, fit_davidson
 
 
 def test_davidson_agrees_with_evalica_and_scipy():

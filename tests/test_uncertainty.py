@@ -13,9 +13,8 @@ from scipy import special
 
 from arena.errors import UsageError
 from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import fit
+from arena.rating.bradley_terry import fit, fit_davidson
 from arena.rating.comparisons import Comparisons
-from arena.rating.effective_queries import Contrasts, of_matrix
 from arena.rating.fit import Fit
 from arena.rating.inference import (
     Certainty,
@@ -26,7 +25,7 @@ from arena.rating.inference import (
     student_cdf,
     student_quantile,
 )
-from arena.rating.ties import fit_davidson
+from arena.rating.sandwich import Contrasts, of_matrix
 
 
 def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:

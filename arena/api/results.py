@@ -19,12 +19,12 @@ from arena.experiment.people import frame_labels, peoples_labels
 from arena.experiment.rate_files import experiment_facts, usage_of
 from arena.optional import needed
 from arena.rating.battles import from_frame, load_aliases, load_battles
+from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings, Row
-from arena.rating.peoples_labels import Correct, PeoplesLabels
 from arena.store.folder import Folder
 from arena.terminal import printable
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from arena.auditing.records import AuditMetric, Estimate, Part, missing
 from arena.rating import bradley_terry
 from arena.rating.battles import Battles
-from arena.rating.best import PRIOR
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import ELO_PER_LOGIT, BradleyTerry, to_elo
 from arena.rating.comparisons import (
@@ -23,7 +22,7 @@ from arena.rating.comparisons import (
     sums_by_code,
 )
 from arena.rating.fit import Fit
-from arena.rating.inference import Certainty, from_sandwich, student_quantile, tail_of
+from arena.rating.inference import SEARCH_PRIOR, Certainty, from_sandwich, student_quantile, tail_of
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.likelihood import Parameters, regularized
 from arena.rating.rate_rows import comparisons_of
@@ -80,7 +79,7 @@ def rate_both(battles: Battles, second: Battles) -> tuple[JudgeRatings, JudgeRat
     try:
         fits = [bradley_terry.fit(comparisons) for comparisons in both]
     except DisconnectedError:
-        fits = [bradley_terry.fit(comparisons, prior=PRIOR) for comparisons in both]
+        fits = [bradley_terry.fit(comparisons, prior=SEARCH_PRIOR) for comparisons in both]
     first, other = (
         JudgeRatings(comparisons, fit, from_sandwich(fit, level=LEVEL))
         for comparisons, fit in zip(both, fits, strict=True)

@@ -14,7 +14,7 @@ from arena.data.json_files import read_kept
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels, labels_in_frame, peoples_labels
 from arena.rating.battles import Battles, from_frame, load_battles
-from arena.rating.peoples_labels import PeoplesLabels
+from arena.rating.label_estimates import PeoplesLabels
 from arena.records import Failure
 from arena.store.folder import Folder
 from arena.store.labels import Label, read_labels

@@ -15,8 +15,12 @@ from arena.auditing.evidence import AuditInput
 from arena.auditing.people import LabelledRows
 from arena.auditing.records import AuditMetric, Estimate, Part, missing
 from arena.rating.comparisons import Ints
-from arena.rating.document_grades import GradedDocuments, grade_rectifiers, graded_documents
-from arena.rating.document_weights import document_weights
+from arena.rating.document_grades import (
+    GradedDocuments,
+    document_weights,
+    grade_rectifiers,
+    graded_documents,
+)
 from arena.rating.label_estimates import degrees_of_freedom, meat
 
 _MODEL = "model_bias", "most biased for or against one model"

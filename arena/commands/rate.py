@@ -15,9 +15,9 @@ from arena.errors import WriteError
 from arena.terminal import printable_json
 
 if TYPE_CHECKING:
+    from arena.rating.label_estimates import Correct
     from arena.rating.leaderboard_records import Leaderboard
     from arena.rating.leaderboard_table import Shown
-    from arena.rating.peoples_labels import Correct
 
 
 @click.command()

@@ -14,7 +14,7 @@ import orjson
 from arena.data.trec import run_lines
 from arena.errors import DataError, UsageError
 from arena.rating.battles import NO_DATASET
-from arena.rating.peoples_labels import Answer, PeoplesLabels
+from arena.rating.label_estimates import Answer, PeoplesLabels
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels
 from arena.store.log_lines import battle_lines

@@ -10,11 +10,11 @@ import numpy as np
 
 from arena.experiment.experiment import PreparedExperiment
 from arena.rating.battles import Battles, load_battles
-from arena.rating.best import PRIOR
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons, Floats
 from arena.rating.expected_width import Spread, spread_of
 from arena.rating.fit import Fit
+from arena.rating.inference import SEARCH_PRIOR
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.rate_rows import comparisons_of
@@ -70,7 +70,7 @@ def read_pilot(prepared: PreparedExperiment) -> Pilot | None:
     m = len(models)
     played = np.bincount(comparisons.first * m + comparisons.second, minlength=m * m)
     between = played.reshape(m, m).astype(np.float64)
-    fitted = fit(comparisons, prior=PRIOR)
+    fitted = fit(comparisons, prior=SEARCH_PRIOR)
     return Pilot(reads, spread, fitted, between + between.T, battles.n_queries)
 
 

@@ -13,6 +13,7 @@ from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError
 from arena.experiment.people import peoples_labels
 from arena.rating.battles import Battles, from_frame, load_aliases, load_battles
+from arena.rating.label_estimates import Correct
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
 from arena.rating.leaderboard_records import (
@@ -23,7 +24,6 @@ from arena.rating.leaderboard_records import (
     RatingSettings,
     figures_of,
 )
-from arena.rating.peoples_labels import Correct
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest

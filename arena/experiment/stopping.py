@@ -14,11 +14,16 @@ from typing import Final
 import numpy as np
 
 from arena.experiment.plan import Turn, turns
-from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
-from arena.rating.inference import all_separated, sequence_half_widths
+from arena.rating.inference import (
+    SEARCH_PRIOR,
+    all_separated,
+    may_be_best,
+    sequence_half_widths,
+    shortfall,
+)
 from arena.records import Battle, Winner
 
 ROUND: Final = 10
@@ -107,7 +112,7 @@ class StoppingMonitor:
         if comparisons is None:
             return False
         if self._goal.best:
-            return self._best_is_found(fit(comparisons, prior=PRIOR), comparisons)
+            return self._best_is_found(fit(comparisons, prior=SEARCH_PRIOR), comparisons)
         try:
             return self._goal.reached(fit(comparisons))
         except DisconnectedError:

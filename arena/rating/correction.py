@@ -23,25 +23,25 @@ from arena.rating.comparisons import Floats, Ints
 from arena.rating.document_grades import (
     GradedDocuments,
     GradeEstimate,
+    document_weights,
     estimate_grades,
     grade_rectifiers,
     graded_documents,
     implied_gains,
 )
-from arena.rating.document_weights import document_weights
-from arena.rating.effective_queries import Contrasts, of_matrix
 from arena.rating.fit import Fit
 from arena.rating.inference import from_sandwich
 from arena.rating.label_estimates import (
+    Correct,
     JudgeError,
     LabelEstimate,
+    PeoplesLabels,
     degrees_of_freedom,
     judge_error,
     meat,
     shrink,
 )
 from arena.rating.leaderboard_records import Correction, RatingSettings
-from arena.rating.peoples_labels import Correct, PeoplesLabels
 from arena.rating.prediction_powered import (
     LabelledBattles,
     prediction_powered,
@@ -49,6 +49,7 @@ from arena.rating.prediction_powered import (
     shrunk_battles,
 )
 from arena.rating.rate_rows import Rated, comparisons_of, ranked
+from arena.rating.sandwich import Contrasts, of_matrix
 
 Unit = Literal["battle", "document"]
 REFUSED = "people's labels do not correct the ratings: "

@@ -15,9 +15,8 @@ from arena.rating.comparisons import (
     Floats,
     connected_groups,
 )
-from arena.rating.effective_queries import Contrasts
 from arena.rating.likelihood import OutcomeRule, Parameters, maximise
-from arena.rating.sandwich import sandwich
+from arena.rating.sandwich import Contrasts, sandwich
 
 
 @dataclass(frozen=True, slots=True)

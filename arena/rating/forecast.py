@@ -2,7 +2,7 @@
 
 Ratings are drawn from what is known of them, a posterior or a prior. Rounds then add the scores of
 their queries, normal with the covariance that `arena.rating.expected_width` gives, and each look
-drops models by `arena.rating.best` itself. A simulation costs a few small matrices a round, and no
+drops models by `may_be_best` itself. A simulation costs a few small matrices a round, and no
 battle.
 """
 
@@ -15,12 +15,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.rating.best import PRIOR, may_be_best, shortfall
 from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Floats
-from arena.rating.effective_queries import Contrasts, of_matrix
 from arena.rating.expected_width import Spread
 from arena.rating.fit import Fit
+from arena.rating.inference import SEARCH_PRIOR, may_be_best, shortfall
+from arena.rating.sandwich import Contrasts, of_matrix
 
 SIMULATIONS: Final = 100
 
@@ -109,7 +109,8 @@ class _Search:
         """Return how a search ends where these are the true ratings."""
         rules, known, m = self._rules, self._known, len(theta)
         information, scores = known.information, known.scores
-        gathered = (information + PRIOR * np.eye(m)) @ known.theta if known.n_queries else 0.0
+        prior = SEARCH_PRIOR * np.eye(m)
+        gathered = (information + prior) @ known.theta if known.n_queries else 0.0
         n_played, left = known.n_queries, rules.n_queries
         alive = np.ones(m, np.bool_)
         if known.n_queries:
@@ -128,7 +129,7 @@ class _Search:
             added, covariance, root = self._round(alive)
             information, scores = information + n * added, scores + n * covariance
             gathered = gathered + n * added @ theta + np.sqrt(n) * root @ rng.normal(size=m)
-            estimate = np.linalg.solve(information + PRIOR * np.eye(m), gathered)
+            estimate = np.linalg.solve(information + SEARCH_PRIOR * np.eye(m), gathered)
             fitted = self._look(estimate, information, scores, n_played)
             alive = may_be_best(fitted, alive, n_at_start=m)
             below = shortfall(fitted, alive, n_at_start=m)[1]
@@ -170,7 +171,7 @@ class _Search:
     def _look(theta: Floats, information: Floats, scores: Floats, n_queries: int) -> Fit:
         """Return the fit of so many queries, as far as the rule looks at it."""
         m = len(theta)
-        bread = np.linalg.inv(information + PRIOR * np.eye(m))
+        bread = np.linalg.inv(information + SEARCH_PRIOR * np.eye(m))
         # As in `arena.rating.sandwich`: with a prior never narrower than the posterior.
         root = np.linalg.cholesky(bread)
         values, vectors = np.linalg.eigh(root.T @ scores @ root)
@@ -186,7 +187,7 @@ class _Search:
             position_fitted=False,
             n_clusters=n_queries,
             n_battles=0,
-            prior=PRIOR,
+            prior=SEARCH_PRIOR,
             log_likelihood=0.0,
         )
 

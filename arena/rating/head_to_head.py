@@ -16,12 +16,12 @@ from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
-from arena.rating.best import PRIOR
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.comparisons import DisconnectedError
 from arena.rating.fit import Fit
 from arena.rating.inference import (
     FIRST_LOOK,
+    SEARCH_PRIOR,
     from_sandwich,
     sequence_width,
     student_quantile,
@@ -149,9 +149,9 @@ def _fit(battles: Battles, settings: RatingSettings) -> tuple[Fit, tuple[str, ..
     try:
         fitted = bradley_terry.fit(comparisons, position=settings.position, prior=settings.prior)
     except DisconnectedError:
-        fitted = bradley_terry.fit(comparisons, position=settings.position, prior=PRIOR)
-        note = f"some models won or lost everything: ratings are finite by a prior of {PRIOR:g}"
-        return fitted, (note,)
+        fitted = bradley_terry.fit(comparisons, position=settings.position, prior=SEARCH_PRIOR)
+        why = "some models won or lost everything"
+        return fitted, (f"{why}: ratings are finite by a prior of {SEARCH_PRIOR:g}",)
     return fitted, ()
 
 

@@ -21,6 +21,7 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.correction import correct_ratings
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
 from arena.rating.inference import queries_to_separate, query_shares
+from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard_notes import (
     coverage_notes,
     evidence_notes,
@@ -40,7 +41,6 @@ from arena.rating.leaderboard_records import (
     aggregate,
 )
 from arena.rating.panel_votes import combine, known_probs, only_judge
-from arena.rating.peoples_labels import Correct, PeoplesLabels
 from arena.rating.rate_rows import Rated, position_advantage, rate_rows
 
 

@@ -13,13 +13,12 @@ from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.battles import Battles
 from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import ELO_PER_LOGIT, to_elo
+from arena.rating.bradley_terry import ELO_PER_LOGIT, fit_davidson, to_elo
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
 from arena.rating.inference import Certainty, from_draws, from_sandwich, position_interval
 from arena.rating.leaderboard_records import Method, PositionAdvantage, RatingSettings, Row
 from arena.rating.panel_votes import first_scores
-from arena.rating.ties import fit_davidson
 
 _FIT: Mapping[Method, Callable[..., Fit]] = {
     "bt": bradley_terry.fit,
