@@ -32,7 +32,15 @@ HostedProvider = Literal[
 ServerProvider = Literal["ollama", "vllm", "tei", "llamacpp", "lmstudio"]
 
 LocalProvider = Literal[
-    "sentence-transformers", "model2vec", "onnx", "bm25", "wordllama", "minilm", "lsa"
+    "sentence-transformers",
+    "model2vec",
+    "onnx",
+    "splade",
+    "colbert",
+    "bm25",
+    "wordllama",
+    "minilm",
+    "lsa",
 ]
 
 Provider = Literal[HostedProvider, ServerProvider, LocalProvider]
@@ -53,7 +61,8 @@ Words = Annotated[int, Field(ge=20, le=5000)]
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 """The weight of a merged model, relative to the others."""
 
-_OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx")
+_OF_FILES: Final = ("sentence-transformers", "model2vec", "onnx", "splade", "colbert")
+_OF_TOKENS: Final = ("splade", "colbert")
 _WAYS: Final = ("provider", "run", "command", "rerank", "fuse")
 _OF_VECTORS: Final = frozenset({"dimensions", "precision"})
 _OF_TEXTS: Final = frozenset({"query_prefix", "document_prefix"})
@@ -308,12 +317,13 @@ class ModelConfig(Section):
         if self.language is not None and self.provider != "bm25":
             raise ValueError('language is for provider = "bm25", the only one that needs it')
         given = self.model_dump(exclude_defaults=True).keys()
-        vectors = self.provider not in (None, "bm25")
+        embeds = self.provider not in (None, "bm25")
+        vectors = embeds and self.provider not in _OF_TOKENS
         remote = {*get_args(HostedProvider), *get_args(ServerProvider), *get_args(Reranker)}
         remote.discard("cross-encoder")
         for names, allowed, whose in (
             (_OF_VECTORS, vectors, "that make vectors"),
-            (_OF_TEXTS, vectors or self.rerank is not None, "that embed or rerank"),
+            (_OF_TEXTS, embeds or self.rerank is not None, "that embed or rerank"),
             (_OF_CUTTINGS, self.passage_words is not None, "with passage_words"),
             (_OF_FUSIONS, self.fuse is not None, "that fuse others"),
             (_OF_ENDPOINTS, {self.provider, self.rerank} & remote, "behind an API"),

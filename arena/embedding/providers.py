@@ -221,6 +221,8 @@ LOCAL: Final[Mapping[LocalProvider, str]] = {
     "sentence-transformers": "Sentence Transformers, a name or a folder",
     "model2vec": "Model2Vec, static vectors",
     "onnx": "an ONNX file with its tokenizer",
+    "splade": "a sparse encoder of Sentence Transformers, or BGE-M3's",
+    "colbert": "late interaction by Sentence Transformers, or BGE-M3's",
     "bm25": "BM25, by words",
     "wordllama": "WordLlama, static vectors that come with it",
     "minilm": "all-MiniLM-L6-v2 in int8",

@@ -181,6 +181,10 @@ def _ranked(
         return rank_by_fusion(job, model, bases, dataset)
     if model.provider == "bm25":
         return _by_words(job, model)
+    if model.provider in ("splade", "colbert"):
+        from arena.retrieval.tokens import rank_by_tokens  # noqa: PLC0415
+
+        return rank_by_tokens(job, model, cache=cache)
     with open_embedder(model, dataset.corpus) as embedder:
         return rank_by_vectors(
             job,

@@ -75,6 +75,18 @@ def find_model(model: ModelConfig, *, extra: str) -> ModelFiles:
     )
 
 
+def find_part(model: ModelConfig, files: ModelFiles, file: str, *, extra: str) -> Path | None:
+    """Return a further file of a model; None if the model has no such file.
+
+    Raises:
+        UsageError: the hub is out of reach.
+    """
+    if files.commit is None:
+        path = Path(files.name) / file
+        return path if path.is_file() else None
+    return _fetch(model, files.name, file, extra=extra, commit=files.commit)
+
+
 def own_prompts(model: ModelConfig, sentence_config: Tree) -> Prompts:
     """Return the prompts of queries and documents.
 
