@@ -225,9 +225,9 @@ def _hashes(data: Dataset) -> tuple[str, str]:
 def _check_complete(
     runs: Sequence[ModelRun], datasets: Mapping[str, Dataset], models: Sequence[str]
 ) -> None:
-    found = [(run.dataset, run.model) for run in runs]
-    for dataset, model in found:
-        if found.count((dataset, model)) > 1:
+    played = [(run.dataset, run.model) for run in runs]
+    for dataset, model in played:
+        if played.count((dataset, model)) > 1:
             raise UsageError(
                 f"runs: two are called {model!r} on {dataset!r}; give one of them another name="
             )
@@ -236,7 +236,7 @@ def _check_complete(
         raise UsageError(f"runs: {given}; a battle needs two models")
     for dataset in datasets:
         for model in models:
-            if (dataset, model) not in found:
+            if (dataset, model) not in played:
                 raise UsageError(f"runs: {model!r} has no run on {dataset!r}; retrieve it first")
 
 

@@ -197,7 +197,7 @@ def _qrels(
     if not isinstance(given, Mapping):
         rows = _table(given, "qrels", "a dict of query_id → doc_id → grade")
         return check_qrels(map(row_grade, rows), Path("qrels"), corpus, queries)
-    found: dict[str, dict[str, int]] = {}
+    qrels: dict[str, dict[str, int]] = {}
     for number, (query_id, grades) in enumerate(given.items(), start=1):
         if str(query_id) not in queries:
             raise DataError("qrels", number, f"unknown query {query_id!r}", "see queries")
@@ -205,8 +205,8 @@ def _qrels(
             if str(doc_id) not in corpus:
                 raise DataError("qrels", number, f"unknown document {doc_id!r}", "see corpus")
             value = whole_grade(grade, Path("qrels"), number)
-            found.setdefault(str(query_id), {})[str(doc_id)] = value
-    return found, ()
+            qrels.setdefault(str(query_id), {})[str(doc_id)] = value
+    return qrels, ()
 
 
 def _holds(items: Mapping[Any, Any], kind: type) -> bool:

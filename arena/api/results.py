@@ -242,24 +242,24 @@ def rate(
     if isinstance(battles, str | Path):
         battles = [battles]
     if _is_frame(battles):
-        found = from_frame(battles, aliases=names)
+        table = from_frame(battles, aliases=names)
         told = battles.attrs.get("arena", {})
         if told.get("battles") == len(battles):  # rows that were taken out say nothing any more
-            found = replace(found, failures=int(told["failures"]))
+            table = replace(table, failures=int(told["failures"]))
         people = _people([], labels, names or {}, settings)
         return _leaderboard(
-            build_leaderboard(found, settings=settings, people=people, correct=correct)
+            build_leaderboard(table, settings=settings, people=people, correct=correct)
         )
     if not isinstance(battles, Sequence) or not all(isinstance(p, str | Path) for p in battles):
         what = f"battles: of type {type(battles).__name__}"
         raise UsageError(f"{what}; expected a DataFrame, a path, or a list of paths")
     paths = [Path(path).expanduser() for path in battles]
     folders = [path for path in paths if Folder(path).is_experiment]
-    found = load_battles(paths, aliases=names)
+    table = load_battles(paths, aliases=names)
     people = _people(folders, labels, names or {}, settings)
     facts = replace(experiment_facts(folders), usage=usage_of(folders, None))
     return _leaderboard(
-        build_leaderboard(found, facts=facts, settings=settings, people=people, correct=correct)
+        build_leaderboard(table, facts=facts, settings=settings, people=people, correct=correct)
     )
 
 

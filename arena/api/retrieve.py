@@ -271,13 +271,13 @@ def _rank_by_search(
     return rankings, RetrievalStats(tuple(latency_ms))
 
 
-def _ranking(found: Any, data: Dataset, where: str) -> list[tuple[str, float]]:
+def _ranking(answer: Any, data: Dataset, where: str) -> list[tuple[str, float]]:
     expected = "expected doc_ids, or (doc_id, score) pairs, best first"
-    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-        raise UsageError(f"{where}: got {type(found).__name__}; {expected}")
+    if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
+        raise UsageError(f"{where}: got {type(answer).__name__}; {expected}")
     ranking: dict[str, float] = {}
-    for rank, place in enumerate(found, start=1):
-        doc_id, score = place if isinstance(place, tuple) and len(place) == 2 else (place, 1 / rank)
+    for rank, entry in enumerate(answer, start=1):
+        doc_id, score = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, 1 / rank)
         doc_id = str(doc_id)
         if doc_id not in data.corpus:
             raise UsageError(f"{where}: unknown document {doc_id[:80]!r}; {expected}")
@@ -292,21 +292,21 @@ def _ranking(found: Any, data: Dataset, where: str) -> list[tuple[str, float]]:
     return sorted(ranking.items(), key=lambda pair: -pair[1])
 
 
-def _vectors(found: Any, n_texts: int, name: str) -> NDArray[np.float32]:
+def _vectors(answer: Any, n_texts: int, name: str) -> NDArray[np.float32]:
     """Return the vectors that an encoder returned, as (n_texts, dimension)."""
     expected = f"expected an array of {n_texts} vectors, one for each text"
-    if inspect.isawaitable(found):
-        if inspect.iscoroutine(found):
-            found.close()
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
         raise UsageError(f"{name}: is async; give a function that returns its vectors")
-    if isinstance(found, list | tuple) and found and isinstance(found[0], str):
+    if isinstance(answer, list | tuple) and answer and isinstance(answer[0], str):
         remedy = 'give returns="doc_ids" for a search: (query, k) → doc_ids'
         raise UsageError(f"{name}: returned texts; {expected}, or {remedy}")
     try:
-        if isinstance(found, list | tuple):
-            vectors = np.array([_array(vector) for vector in found], dtype=np.float32)
+        if isinstance(answer, list | tuple):
+            vectors = np.array([_array(vector) for vector in answer], dtype=np.float32)
         else:
-            vectors = np.asarray(_array(found), dtype=np.float32)
+            vectors = np.asarray(_array(answer), dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{name}: cannot be read as vectors ({error}); {expected}") from None
     if vectors.ndim != 2 or len(vectors) != n_texts or not vectors.shape[1]:
@@ -315,11 +315,11 @@ def _vectors(found: Any, n_texts: int, name: str) -> NDArray[np.float32]:
     return vectors
 
 
-def _array(found: Any) -> Any:
+def _array(tensor: Any) -> Any:
     """Convert a tensor to what numpy reads: off its graph and device, in single precision."""
-    if hasattr(found, "detach") and hasattr(found, "cpu"):
-        return found.detach().cpu().float().numpy()
-    return found
+    if hasattr(tensor, "detach") and hasattr(tensor, "cpu"):
+        return tensor.detach().cpu().float().numpy()
+    return tensor
 
 
 def _query_ids(data: Dataset, queries: int | Sequence[str] | None, seed: int) -> Sequence[str]:

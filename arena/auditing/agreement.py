@@ -32,7 +32,7 @@ Names = tuple[tuple[str, str], tuple[str, str]]
 
 
 def agreement_figures(  # noqa: PLR0913
-    said: Signs,
+    verdicts: Signs,
     truth: Signs,
     query: NDArray[np.int32],
     names: Names,
@@ -43,7 +43,7 @@ def agreement_figures(  # noqa: PLR0913
     """Measure accuracy where both have a winner, and kappa over winners and ties.
 
     Args:
-        said: by the judge, (n,).
+        verdicts: of the judge, (n,).
         truth: by the other, of the same battles, (n,).
         query: the cluster of each, (n,).
         names: of the two figures.
@@ -51,10 +51,10 @@ def agreement_figures(  # noqa: PLR0913
         weight: of each battle, (n,); 1 where absent.
     """
     (accuracy_key, accuracy_title), (kappa_key, kappa_title) = names
-    decided = (said != 0) & (truth != 0)
-    own = np.ones(len(said)) if weight is None else weight
+    decided = (verdicts != 0) & (truth != 0)
+    own = np.ones(len(verdicts)) if weight is None else weight
     part = relative(own[decided])
-    accuracy = share((said == truth)[decided] * part, query[decided], part)
+    accuracy = share((verdicts == truth)[decided] * part, query[decided], part)
     if accuracy is None:
         first = missing(accuracy_key, accuracy_title, "no battle has a winner on both sides")
     else:
@@ -62,9 +62,9 @@ def agreement_figures(  # noqa: PLR0913
         first = AuditMetric(
             accuracy_key, accuracy_title, "share", accuracy, "decided battles", meaning
         )
-    cells = np.zeros((len(said), 9))
-    cells[np.arange(len(said)), 3 * (said + 1) + truth + 1] = own
-    kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(said))
+    cells = np.zeros((len(verdicts), 9))
+    cells[np.arange(len(verdicts)), 3 * (verdicts + 1) + truth + 1] = own
+    kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(verdicts))
     if kappa is None:
         because = "all verdicts are the same"
         return [first, missing(kappa_key, kappa_title, because, "coefficient")]
@@ -98,13 +98,13 @@ def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
         because = "no battle's query has a relevant document in the qrels"
         return [missing(key, title, because) for key, title in _QRELS]
     difference, battles = difference[known], battles.take(known)
-    better, said = np.sign(difference).astype(np.int8), first_won(battles)
+    better, verdicts = np.sign(difference).astype(np.int8), first_won(battles)
     right = "the list with the higher nDCG"
-    accuracy, kappa = agreement_figures(said, better, battles.query, _QRELS, right)
+    accuracy, kappa = agreement_figures(verdicts, better, battles.query, _QRELS, right)
     if battles.present_judges == (QRELS,):
         note = "by construction: this judge is the grades themselves, not an LLM"
         return [replace(accuracy, meaning=note), replace(kappa, meaning=note)]
-    return [replace(accuracy, parts=_by_size(said, better, np.abs(difference))), kappa]
+    return [replace(accuracy, parts=_by_size(verdicts, better, np.abs(difference))), kappa]
 
 
 def ndcg_difference(evidence: AuditInput, battles: Battles) -> NDArray[np.float64] | None:
@@ -145,7 +145,7 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
         "1: the same order of models; 0: unrelated; −1: the opposite order",
         "as tau, but a model that is many ranks off weighs more",
     )
-    found = (kendalltau(ratings, values), spearmanr(ratings, values))
+    correlations = (kendalltau(ratings, values), spearmanr(ratings, values))
     return [
         AuditMetric(
             *names,
@@ -154,13 +154,13 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
             "models",
             meaning,
         )
-        for names, correlation, meaning in zip(_RANKS, found, meanings, strict=True)
+        for names, correlation, meaning in zip(_RANKS, correlations, meanings, strict=True)
     ]
 
 
-def _by_size(said: Signs, truth: Signs, difference: NDArray[np.float64]) -> tuple[Part, ...]:
+def _by_size(verdicts: Signs, truth: Signs, difference: NDArray[np.float64]) -> tuple[Part, ...]:
     """Measure accuracy where lists differ more than the median, and where they differ less."""
-    decided = (said != 0) & (truth != 0)
+    decided = (verdicts != 0) & (truth != 0)
     if not decided.any():
         return ()
     middle = float(np.median(difference[decided]))
@@ -169,7 +169,7 @@ def _by_size(said: Signs, truth: Signs, difference: NDArray[np.float64]) -> tupl
         ("by less", decided & (difference <= middle)),
     )
     return tuple(
-        Part(name, float((said == truth)[rows].mean()), int(rows.sum()))
+        Part(name, float((verdicts == truth)[rows].mean()), int(rows.sum()))
         for name, rows in parts
         if rows.any()
     )
@@ -184,15 +184,15 @@ def _not_by_qrels(battles: Battles) -> Battles:
 def _mean_ndcg(evidence: AuditInput) -> dict[str, float]:
     """Return model → nDCG@10, the mean over the data sets that have it for some model."""
     datasets = {dataset for dataset, _ in evidence.ndcg_at_10}
-    found: dict[str, list[float]] = defaultdict(list)
+    by_model: dict[str, list[float]] = defaultdict(list)
     for (_, model), value in evidence.ndcg_at_10.items():
-        found[model].append(value)
+        by_model[model].append(value)
     # A mean over fewer data sets than others' would compare data sets, not models.
-    return {m: sum(v) / len(v) for m, v in found.items() if len(v) == len(datasets)}
+    return {m: sum(v) / len(v) for m, v in by_model.items() if len(v) == len(datasets)}
 
 
 def by_side(
-    evidence: AuditInput, battles: Battles, what: Literal["ndcg", "words"]
+    evidence: AuditInput, battles: Battles, figure: Literal["ndcg", "words"]
 ) -> tuple[Floats, Floats] | None:
     """Return a figure of the list shown first and of the other, (n_battles,) each; NaN if unknown.
 
@@ -201,16 +201,16 @@ def by_side(
     if not evidence.lists or battles.query_id is None:
         return None
     m = len(battles.models)
-    place = {query_id: code for code, query_id in enumerate(battles.query_ids)}
-    table = np.full((len(battles.datasets) * m, len(place)), np.nan)
+    column_of = {query_id: code for code, query_id in enumerate(battles.query_ids)}
+    table = np.full((len(battles.datasets) * m, len(column_of)), np.nan)
     for (dataset, model), shown in evidence.lists.items():
         if model not in battles.models:
             continue
         row = battles.datasets.index(dataset) * m + battles.models.index(model)
-        for query_id, one in shown.items():
-            value = one.ndcg if what == "ndcg" else one.words
-            if value is not None and query_id in place:
-                table[row, place[query_id]] = value
+        for query_id, shown_list in shown.items():
+            value = shown_list.ndcg if figure == "ndcg" else shown_list.words
+            if value is not None and query_id in column_of:
+                table[row, column_of[query_id]] = value
     if np.isnan(table).all():
         return None
     first, second = (

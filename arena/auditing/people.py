@@ -103,7 +103,7 @@ def among_figures(rows: LabelledRows | None) -> list[AuditMetric]:
 
 def shared_figures(  # noqa: PLR0913
     counts: Floats,
-    said: Floats,
+    verdicts: Floats,
     query: np.ndarray,
     weight: Floats,
     titles: Sequence[tuple[str, str]],
@@ -114,7 +114,7 @@ def shared_figures(  # noqa: PLR0913
 
     Args:
         counts: how many people gave each answer, (n, c).
-        said: 1 at the judge's answer, (n, c).
+        verdicts: 1 at the judge's answer, (n, c).
         query: of each item, (n,).
         weight: of each item, mean 1, (n,).
         titles: key and title of agreement, alpha, AC1 and of the judge's agreement less people's.
@@ -123,7 +123,7 @@ def shared_figures(  # noqa: PLR0913
     same, alpha, ac1, as_person = titles
     raters = counts.sum(axis=1)
     pairs = (counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))
-    by_judge = (counts * said).sum(axis=1) / raters
+    by_judge = (counts * verdicts).sum(axis=1) / raters
     agreement = share(pairs * weight, query, weight)
     apart = mean(by_judge - pairs, query, weight)
     if agreement is None or apart is None:

@@ -220,27 +220,27 @@ def _by_model(bias: Bias) -> AuditMetric:
     """Return the largest bias of one model; all intervals hold at once (Bonferroni)."""
     models = bias.models
     level = 1 - (1 - LEVEL) / len(models)
-    found = {
+    estimates = {
         model: estimate
         for model in models
         if (estimate := bias.favour({model}, set(models) - {model}, level=level)) is not None
     }
-    if not found:
+    if not estimates:
         return missing(*_MODEL, "no two models were compared", "difference")
-    order = sorted(found, key=lambda model: -abs(found[model].value))
-    sure = [model for model in order if _is_sure(found[model])]
+    order = sorted(estimates, key=lambda model: -abs(estimates[model].value))
+    sure = [model for model in order if _is_sure(estimates[model])]
     parts = tuple(
-        Part(model, one.value, one.n, one.lower, one.upper)
+        Part(model, estimate.value, estimate.n, estimate.lower, estimate.upper)
         for model in order
-        for one in [found[model]]
+        for estimate in [estimates[model]]
     )
     first = order[0]
     told = f"sure of {', '.join(sure)}" if sure else "no model's bias is sure"
     meaning = (
-        f"{bias.told(found[first].value, first)}; {told} (intervals hold for all {len(models)} "
+        f"{bias.told(estimates[first].value, first)}; {told} (intervals hold for all {len(models)} "
         "models at once)"
     )
-    return AuditMetric(*_MODEL, "difference", found[first], bias.of, meaning, parts)
+    return AuditMetric(*_MODEL, "difference", estimates[first], bias.of, meaning, parts)
 
 
 def _is_sure(estimate: Estimate) -> bool:

@@ -118,27 +118,27 @@ async def state(job: Job, api: FileApi) -> State:
     Raises:
         ApiError: the provider does not know it, or does not answer.
     """
-    found = await api.get(f"/batches/{segment(job.batch_id or '')}")
-    counts = found.get("request_counts")
+    batch = await api.get(f"/batches/{segment(job.batch_id or '')}")
+    counts = batch.get("request_counts")
     counts = counts if isinstance(counts, dict) else {}
     n_requests = len(job.requests)
     completed, failed = (_count(counts.get(name), n_requests) for name in ("completed", "failed"))
-    status = one_line(str(found.get("status")))
+    status = one_line(str(batch.get("status")))
     n_told = None if completed is None or failed is None else completed + failed
     if n_told is None or n_told > n_requests:  # nothing that can be true
         n_told = n_requests if status == "completed" else 0
-    names = (found.get("output_file_id"), found.get("error_file_id"))
+    names = (batch.get("output_file_id"), batch.get("error_file_id"))
     files = tuple(file for file in names if isinstance(file, str) and file)
     if status == "failed" and not files:  # before anything was done
         n_told = 0
-    ended_at = (_moment(found.get(f"{state}_at")) for state in sorted(ENDED))
+    ended_at = (_moment(batch.get(f"{state}_at")) for state in sorted(ENDED))
     return State(
         status=status,
         completed=completed or 0,
         failed=failed or 0,
         total=_count(counts.get("total"), n_requests) or n_requests,
         files=files,
-        problem=_problem(found.get("errors")),
+        problem=_problem(batch.get("errors")),
         at=next(filter(None, ended_at), ""),
         n_results=n_told,
     )
@@ -195,16 +195,16 @@ async def follow(
         still: list[tuple[Job, State | ApiError]] = []
         for job in waiting:
             try:
-                found = await state(job, api)
+                job_state = await state(job, api)
             except FatalApiError:
                 raise
             except ApiError as error:
                 if error.reason != "not_found":
                     still.append((job, error))
             else:
-                if not found.is_ended:
-                    still.append((job, found))
-        line = "; ".join(f"{job.name} {found}" for job, found in still)
+                if not job_state.is_ended:
+                    still.append((job, job_state))
+        line = "; ".join(f"{job.name} {job_state}" for job, job_state in still)
         if line and line != shown:
             log(line)
             shown = line

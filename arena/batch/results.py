@@ -106,8 +106,8 @@ def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     """Return the reply in one line, or why there is none."""
     response, failed = line.get("response"), _failure(line.get("error"))
     if not isinstance(response, dict):
-        said = one_line(str(response))
-        return failed or UnjudgedError("garbage", f"neither a reply nor an error: {said}")
+        shown_body = one_line(str(response))
+        return failed or UnjudgedError("garbage", f"neither a reply nor an error: {shown_body}")
     status, body = _status(response.get("status_code")), response.get("body")
     if isinstance(body, str) and isinstance(inner := read_json(body.encode()), dict):
         body = inner
@@ -116,8 +116,8 @@ def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
         found = refusal(status, told, {})
         return UnjudgedError(found.reason, found.detail)
     if not isinstance(body, dict):
-        said = one_line(str(body))
-        error = failed or UnjudgedError("garbage", f"a reply that is no object: {said}")
+        shown_body = one_line(str(body))
+        error = failed or UnjudgedError("garbage", f"a reply that is no object: {shown_body}")
         if not failed:  # status 200: it is billed, whatever it is
             _charge(error, price.usage(Usage(estimated=True)))
         return error

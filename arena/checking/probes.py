@@ -152,15 +152,15 @@ def _checked(model: ModelConfig, documents: NDArray[np.float32], query: NDArray[
     if query.shape[1] != dimension:
         found = f"{query.shape[1]} numbers for a query, {dimension} for a document"
         raise ApiError("garbage", found)
-    kept = dimension if model.dimensions is None else model.dimensions
-    if dimension < kept:
-        raise ApiError("garbage", f"{dimension} numbers where dimensions = {kept}")
+    dimensions = dimension if model.dimensions is None else model.dimensions
+    if dimension < dimensions:
+        raise ApiError("garbage", f"{dimension} numbers where dimensions = {dimensions}")
     for role, vectors in (("document", documents), ("query", query)):
         if not np.isfinite(vectors).all():
             raise ApiError("garbage", f"the vector of a {role} holds NaN or an infinity")
         if not vectors.any(axis=1).all():
             raise ApiError("garbage", f"the vector of a {role} is all zeros")
-    return int(kept)
+    return int(dimensions)
 
 
 def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
@@ -172,14 +172,14 @@ def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
     notes = []
     for dataset in loaded:
         path = Path(pattern.replace("{dataset}", dataset.name))
-        found = read_run(
+        loaded_run = read_run(
             path,
             dataset=dataset,
             model=model.name,
             query_ids=list(dataset.queries),
             complete=False,
         )
-        answered = sum(bool(found.rankings.get(query_id)) for query_id in dataset.queries)
+        answered = sum(bool(loaded_run.rankings.get(query_id)) for query_id in dataset.queries)
         notes.append(f"{dataset.name}: {answered:,} of {len(dataset.queries):,} queries")
     return Row(model.name, "run file", "ok", notes=tuple(notes))
 
@@ -200,19 +200,19 @@ def _try_command(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
 def _try_reranker(model: ModelConfig) -> Row:
     pair = Candidates((model.query_prefix or "") + QUERY.text, (POOR.text, GOOD.text))
     with open_reranker(model, retry=PATIENCE) as reranker:
-        ((_, found),) = reranker.score([pair], alone=True)
-    if len(found.scores) != 2 or not all(map(math.isfinite, found.scores)):
-        raise ApiError("garbage", f"{len(found.scores)} scores for 2 documents")
-    poor, good = found.scores
+        ((_, scored),) = reranker.score([pair], alone=True)
+    if len(scored.scores) != 2 or not all(map(math.isfinite, scored.scores)):
+        raise ApiError("garbage", f"{len(scored.scores)} scores for 2 documents")
+    poor, good = scored.scores
     price = model.price_per_1m_tokens
     return Row(
         model.name,
         kind_of(model),
         "ok",
-        latency_ms=found.latency_ms,
+        latency_ms=scored.latency_ms,
         prices=() if price is None else (price,),
-        tokens=found.tokens,
-        cost_usd=None if price is None or found.tokens is None else found.tokens * price / 1e6,
+        tokens=scored.tokens,
+        cost_usd=None if price is None or scored.tokens is None else scored.tokens * price / 1e6,
         notes=(
             "scored the right document higher" if good > poor else "WRONG: preferred a printer",
         ),
@@ -258,7 +258,7 @@ def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
         return failed(
             config.log_name, kind, error, cost_usd=error.cost_usd if config.priced else None
         )
-    usage, said = verdict.usage, verdict.winner
+    usage, winner = verdict.usage, verdict.winner
     cost_usd = usage.cost_usd if config.priced else None
     return Row(
         config.log_name,
@@ -269,7 +269,7 @@ def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
         tokens=usage.input_tokens + usage.output_tokens,
         cost_usd=cost_usd,
         notes=(
-            "rightly said first" if said == "first" else f"wrongly said {said}",
+            "rightly said first" if winner == "first" else f"wrongly said {winner}",
             f"{usage.input_tokens:,}+{usage.output_tokens:,} tokens"
             + ("" if cost_usd is None else f", {dollars(cost_usd)}"),
             *((remark,) if remark else ()),

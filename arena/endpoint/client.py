@@ -331,15 +331,15 @@ class Api:
             detail += "; timeout_s waits longer"
         never = self._sample is None
         if never and error.reason == "unreachable":
-            what = f"{self.base_url}: {error.detail}; check base_url, and that it runs"
-            return FatalApiError("unreachable", what)
+            message = f"{self.base_url}: {error.detail}; check base_url, and that it runs"
+            return FatalApiError("unreachable", message)
         if never and error.reason == "garbage":
             # Whoever answers there, and always has, speaks another language.
             # One request alone may be what the endpoint cannot digest.
-            what = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
+            message = f"{self.base_url}: no reply was usable, the last one: {error.detail}"
             self._n_unusable += 1
             stop = self._n_unusable >= self._retry.unusable
-            return (FatalApiError if stop else ApiError)("unusable", f"{what}; check base_url")
+            return (FatalApiError if stop else ApiError)("unusable", f"{message}; check base_url")
         if never and error.late:
             return FatalApiError("timeout", f"{self.base_url}: {detail}, if it is at work at all")
         return ApiError(error.reason, detail, words=error.words)

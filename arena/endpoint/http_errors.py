@@ -279,32 +279,32 @@ def _read(body: bytes) -> object:
     return without_tags(body[:LOOKED_AT].decode("utf-8", "replace"))
 
 
-def _words(found: object, depth: int) -> str:
+def _words(value: object, depth: int) -> str:
     if not depth:
         return ""
-    if isinstance(found, str):
-        inner = read_json(found.encode("utf-8", "replace")) if found.lstrip()[:1] == "{" else None
-        return (_words(inner, depth - 1) if isinstance(inner, dict) else "") or found
-    if isinstance(found, list):
-        return "; ".join(filter(None, (_words(part, depth - 1) for part in found[:_PARTS])))
-    if not isinstance(found, dict):
+    if isinstance(value, str):
+        inner = read_json(value.encode("utf-8", "replace")) if value.lstrip()[:1] == "{" else None
+        return (_words(inner, depth - 1) if isinstance(inner, dict) else "") or value
+    if isinstance(value, list):
+        return "; ".join(filter(None, (_words(part, depth - 1) for part in value[:_PARTS])))
+    if not isinstance(value, dict):
         return ""
-    said = next(filter(None, (_words(found.get(name), depth - 1) for name in _WORDS)), "")
-    place = found.get("loc")
-    if isinstance(place, list):
-        said = f"{'.'.join(map(str, place))}: {said}"
-    metadata = found.get("metadata")  # OpenRouter's: what the provider itself said
+    message = next(filter(None, (_words(value.get(name), depth - 1) for name in _WORDS)), "")
+    location = value.get("loc")
+    if isinstance(location, list):
+        message = f"{'.'.join(map(str, location))}: {message}"
+    metadata = value.get("metadata")  # OpenRouter's: what the provider itself said
     raw = _words(metadata.get("raw"), depth - 1) if isinstance(metadata, dict) else ""
-    return f"{said}: {raw}" if said and raw else said or raw
+    return f"{message}: {raw}" if message and raw else message or raw
 
 
-def _collect(found: object, names: list[str], depth: int) -> None:
-    if isinstance(found, list):
-        for part in found[:_PARTS]:
+def _collect(body: object, names: list[str], depth: int) -> None:
+    if isinstance(body, list):
+        for part in body[:_PARTS]:
             _collect(part, names, depth - 1)
-    if not isinstance(found, dict) or not depth:
+    if not isinstance(body, dict) or not depth:
         return
-    for name, value in found.items():
+    for name, value in body.items():
         if name in _NAMES and isinstance(value, str | int):
             names.append(str(value))
         elif name not in _ECHOES:

@@ -239,29 +239,31 @@ def _moved(response: Response) -> FatalApiError:
 
 def _from_environment(endpoint: Endpoint, url: str) -> dict[str, str]:
     host = urlsplit(url).hostname or ""
-    ours = url.startswith("https:") and (host == "api.openai.com" or host.endswith(".openai.com"))
-    found: dict[str, str] = {}
-    if ours or endpoint.base_url is None:
+    is_openai = url.startswith("https:") and (
+        host == "api.openai.com" or host.endswith(".openai.com")
+    )
+    headers: dict[str, str] = {}
+    if is_openai or endpoint.base_url is None:
         for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
             name, colon, value = line.partition(":")
             if colon:
                 keep_secret(value.strip())
-                found[name.strip()] = value.strip()
-    if ours:
+                headers[name.strip()] = value.strip()
+    if is_openai:
         for name, variable in (
             ("OpenAI-Organization", "OPENAI_ORG_ID"),
             ("OpenAI-Project", "OPENAI_PROJECT_ID"),
         ):
             if value := os.environ.get(variable, "").strip():
-                found[name] = value
-    for name, value in found.items():
+                headers[name] = value
+    for name, value in headers.items():
         if not (_HEADER_NAME.fullmatch(name) and value.isascii() and value.isprintable()):
             raise FatalApiError(
                 "environment",
                 f"the header {one_line(name)!r} of the environment cannot be sent; check "
                 "OPENAI_CUSTOM_HEADERS, OPENAI_ORG_ID and OPENAI_PROJECT_ID",
             )
-    return found
+    return headers
 
 
 def _check_proxy(url: str) -> None:

@@ -158,25 +158,25 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """Return the estimate as people read it."""
-        found = []
+        lines = []
         for judge in self.judges:
             if len(self.judges) > 1:
-                found.append(f"{judge.judge}:")
-            found += judge.lines()
+                lines.append(f"{judge.judge}:")
+            lines += judge.lines()
         if len(self.judges) > 1:
-            found.append(f"all judges   {_price(self.cost_usd)}")
+            lines.append(f"all judges   {_price(self.cost_usd)}")
         if self.max_usd is not None:
-            found.append(self._cap(self.max_usd))
+            lines.append(self._cap(self.max_usd))
         for run in self.unretrieved:
             calls = f", {run.calls:,} calls" if run.calls else ""
             price = "price unknown" if run.cost_usd is None else dollars(run.cost_usd)
             cost = f", {run.tokens:,} tokens, {price}" if run.tokens else ""
-            found.append(f"to retrieve: {run.dataset} with {run.model}{calls}{cost}")
+            lines.append(f"to retrieve: {run.dataset} with {run.model}{calls}{cost}")
         if self.unretrieved:
-            found.append("random documents stand in for lists that are not retrieved yet")
+            lines.append("random documents stand in for lists that are not retrieved yet")
         for more in (self.plans, self.search):
-            found += more.lines() if more else ()
-        return found
+            lines += more.lines() if more else ()
+        return lines
 
     def _cap(self, max_usd: float) -> str:
         left, cost = max(0.0, max_usd - self.spent_usd), self.cost_usd or 0.0
@@ -367,16 +367,16 @@ def stored_or_placeholder_runs(
     runs: list[Run] = []
     unretrieved = []
     for name, dataset in data.datasets.items():
-        found: dict[str, Run] = {}
+        by_model: dict[str, Run] = {}
         for wanted in run_specs(experiment, dataset, data.queries[name]):
             model = wanted.model
             run = stored_run(wanted)
             if run is None:
-                unretrieved.append(_missing_run(wanted, found.get(model.base or "")))
+                unretrieved.append(_missing_run(wanted, by_model.get(model.base or "")))
                 unretrieved += _held_out_runs(wanted)
                 run = _placeholder_run(wanted)
-            found[model.name] = run
-        runs += [found[model.name] for model in experiment.config.models]
+            by_model[model.name] = run
+        runs += [by_model[model.name] for model in experiment.config.models]
     return runs, unretrieved
 
 

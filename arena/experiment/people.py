@@ -180,14 +180,14 @@ def _probability(labels: Sequence[Label]) -> float | None:
 
 
 def _aliased(battles: Battles, aliases: Mapping[str, str]) -> Battles:
-    found: Battles = {}
+    renamed: Battles = {}
     for (dataset, query_id, one, two), answer in battles.items():
         first, second = aliases.get(one, one), aliases.get(two, two)
         if first > second:
             first, second = second, first
             answer = Answer(1 - answer.value, answer.inverse)  # noqa: PLW2901
-        found[dataset, query_id, first, second] = answer
-    return found
+        renamed[dataset, query_id, first, second] = answer
+    return renamed
 
 
 def _lists(

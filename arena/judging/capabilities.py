@@ -88,20 +88,20 @@ class ServerCapabilities:
             refusal: all that a status 400 or 422 said.
             form: of the request, which may have had no such field; any field if absent.
         """
-        said = re.sub(r"[^a-z0-9]", "", refusal.lower())
+        letters = re.sub(r"[^a-z0-9]", "", refusal.lower())
         schema = form is None or form.schema is not None
         labels = form is None or bool(form.labels)
-        if schema and self.answer and any(name in said for name in _FORMAT):
+        if schema and self.answer and any(name in letters for name in _FORMAT):
             return replace(self, answer="json_object" if self.answer == "json_schema" else None)
-        if labels and self.alternatives and "logprobs" in said:
-            limited = self.alternatives == 10 and said.count("logprobs") == said.count(
+        if labels and self.alternatives and "logprobs" in letters:
+            limited = self.alternatives == 10 and letters.count("logprobs") == letters.count(
                 "toplogprobs"
             )
             return replace(self, alternatives=5 if limited else 0)
-        if self.temperature and "temperature" in said:
+        if self.temperature and "temperature" in letters:
             return replace(self, temperature=False)
         # A limit beside the length of the context is a sum, and no field that is not known.
-        if self.length and "context" not in said and any(name in said for name in _LENGTH):
+        if self.length and "context" not in letters and any(name in letters for name in _LENGTH):
             too_short = labels and self.short and _TOO_SHORT.search(refusal)
             return self._with_another_limit(too_short=bool(too_short))
         return self

@@ -193,19 +193,19 @@ def read_choice(
             answer back; ``unreadable`` for everything else.
     """
     text = reply.text
-    said = ANSWER_TAG.sub("", text[spoken_from(text) :])
-    lines = [line for line in said.splitlines() if not _FENCE.fullmatch(line)]
+    spoken = ANSWER_TAG.sub("", text[spoken_from(text) :])
+    lines = [line for line in spoken.splitlines() if not _FENCE.fullmatch(line)]
     words = [_bare(line) for line in lines]
-    found = {word for word in words if word in labels}
-    if not found or not found & {words[0], words[-1]}:
+    chosen = {word for word in words if word in labels}
+    if not chosen or not chosen & {words[0], words[-1]}:
         what = f"answer among {', '.join(labels)}"
         raise no_answer(text, what)
-    if len(found) > 1:
-        detail = f"more than one of {', '.join(labels)}: {shown(said)}"
+    if len(chosen) > 1:
+        detail = f"more than one of {', '.join(labels)}: {shown(spoken)}"
         raise UnjudgedError("two_verdicts", detail, reply=text)
     if reply.cut:
         raise cut_short(text)
-    label = found.pop()
+    label = chosen.pop()
     if words[-1] != label:
         rest = "\n".join(lines[1:])
         known = {word: word for word in labels} | dict(names or {})

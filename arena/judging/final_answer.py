@@ -227,13 +227,13 @@ def no_answer(text: str, what: str) -> UnjudgedError:
     Raises:
         UnjudgedError: ``truncated``, if a thought is never closed.
     """
-    said = text[spoken_from(text) :]
-    if not said.strip(_HOLLOW):
+    spoken = text[spoken_from(text) :]
+    if not spoken.strip(_HOLLOW):
         thought = ", only thoughts" if text.strip() else ""
         return UnjudgedError("empty", f"the model wrote nothing{thought}", reply=text)
-    if REFUSAL.match(said):
-        return UnjudgedError("refusal", f"the judge refused: {shown(said)}", reply=text)
-    return UnjudgedError("unreadable", f"no {what} at the end of {shown(said)}", reply=text)
+    if REFUSAL.match(spoken):
+        return UnjudgedError("refusal", f"the judge refused: {shown(spoken)}", reply=text)
+    return UnjudgedError("unreadable", f"no {what} at the end of {shown(spoken)}", reply=text)
 
 
 def cut_short(text: str) -> UnjudgedError:
@@ -272,14 +272,14 @@ def _is_escaped(text: str, place: int) -> bool:
 def _is_inside_braces(text: str, start: int, end: int) -> bool:
     """Return whether a brace is open at the end; within JSON, braces in strings are text."""
     depth, is_json, quoted = 0, False, False
-    for found in _BRACES.finditer(text, start, end):
-        sign = found[0]
+    for match in _BRACES.finditer(text, start, end):
+        sign = match[0]
         if sign == '"':
             quoted = is_json and depth > 0 and not quoted
         elif quoted or len(sign) > 1:
             continue
         elif sign == "{":
-            is_json = is_json if depth else bool(_OBJECT_OPENS.match(text, found.start(), end))
+            is_json = is_json if depth else bool(_OBJECT_OPENS.match(text, match.start(), end))
             depth += 1
         else:
             depth = max(0, depth - 1)
@@ -289,14 +289,14 @@ def _is_inside_braces(text: str, start: int, end: int) -> bool:
 def _labels_in(text: str, names: Mapping[str, str]) -> set[str]:
     """Return the labels that a text names; a number in their range that is no label counts, too."""
     highest = max((int(name) for name in names if name.isdecimal()), default=-1)
-    found: set[str] = set()
+    labels: set[str] = set()
     for word in _WORD.findall(text):
         if word[0].isdecimal():
             if word in names or (len(word) < 8 and _number(word) <= highest):
-                found.add(names.get(word, word))
+                labels.add(names.get(word, word))
         elif len(word) > 1 or word.isupper():  # "a" is a word, "A" an answer
-            found |= {names[word.casefold()]} if word.casefold() in names else set()
-    return found
+            labels |= {names[word.casefold()]} if word.casefold() in names else set()
+    return labels
 
 
 def _number(word: str) -> float:

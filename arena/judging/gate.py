@@ -58,18 +58,18 @@ class GateReport:
             return ["the judge was not tested: no two queries can be set against each other"]
         right = f"{self.accuracy:.0%} of {self.n_calls} verdicts were right"
         controls = f"on {self.n_controls} controls with an obvious answer"
-        found = [f"{right} {controls} ({LEAST_ACCURACY:.0%} needed)"]
+        lines = [f"{right} {controls} ({LEAST_ACCURACY:.0%} needed)"]
         if self.flip_rate is not None:
-            found.append(
+            lines.append(
                 f"{self.flip_rate:.0%} flipped when the lists were swapped "
                 f"(at most {MOST_FLIPS:.0%} allowed)"
             )
         if self.first_rate is not None:
-            found.append(f"the first list won {self.first_rate:.0%} of those with a winner")
+            lines.append(f"the first list won {self.first_rate:.0%} of those with a winner")
         if self.n_unread:
             reasons = ", ".join(f"{n} {reason}" for reason, n in self.reasons.items())
-            found.append(f"{self.n_unread} could not be read ({reasons})")
-        return found
+            lines.append(f"{self.n_unread} could not be read ({reasons})")
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for manifest.json."""

@@ -75,13 +75,13 @@ class Learned:
         if self._path is None:
             return {}
         try:
-            found = orjson.loads(self._path.read_bytes())
+            facts = orjson.loads(self._path.read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, orjson.JSONDecodeError) as error:
             self._complain(f"cannot be read: {error}")
             return {}
-        return found if isinstance(found, dict) else {}
+        return facts if isinstance(facts, dict) else {}
 
     def _complain(self, what: str) -> None:
         if not self._broken:

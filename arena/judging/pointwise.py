@@ -150,19 +150,19 @@ class _PointwiseJudge:
 
     async def _gain(self, judge_input: JudgeInput, document: Document) -> tuple[float, Usage]:
         """Return a document's gain, and what it cost this battle to know it."""
-        place = (judge_input.dataset, judge_input.query.query_id, document.doc_id)
-        if place in self._gains:
-            return self._gains[place], Usage()
+        key = (judge_input.dataset, judge_input.query.query_id, document.doc_id)
+        if key in self._gains:
+            return self._gains[key], Usage()
         messages = self._call(judge_input.query, document)[1]
         choice, reply = await self.chat.ask(messages, self._choice)
         grade = grade_of(choice, self._labels)
         gain = grade / (len(self._labels) - 1)
-        if place not in self._gains:
+        if key not in self._gains:
             if len(self._gains) >= _KEPT:
                 self._gains.clear()
-            self._gains[place] = gain
+            self._gains[key] = gain
             if self._on_grade:
-                self._on_grade(self._record(place, grade, choice, reply))
+                self._on_grade(self._record(key, grade, choice, reply))
         return gain, reply.usage
 
     def _record(

@@ -238,13 +238,13 @@ class Session:
     def _line(
         self,
         event: Event,
-        place: Place,
+        placed: Place,
         *,
         value: float | None = None,
         reason: str = "",
         seconds: float | None = None,
     ) -> LabelLine:
-        item = place.item
+        item = placed.item
         models = self.models(item) if item.models else (None, None)
         return LabelLine(
             event=event,
@@ -261,9 +261,9 @@ class Session:
             seconds=None if seconds is None else round(min(max(seconds, 0.0), _LONGEST_S), 3),
             draw=self.questions.draw.name,
             seed=self.questions.draw.seed,
-            size=place.size,
-            rank=place.rank,
-            next_rank=place.next_rank,
+            size=placed.size,
+            rank=placed.rank,
+            next_rank=placed.next_rank,
         )
 
     def _is_taken(self, claims: Mapping[str, Claim], place: Place, tab: str) -> bool:

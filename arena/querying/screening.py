@@ -91,13 +91,13 @@ def read_queries(reply: str, *, cut: bool = False) -> tuple[str, ...]:
         UnjudgedError: ``empty``, ``refusal``, ``truncated``, ``contradiction`` or ``unreadable``.
     """
     end = reply.rfind("}") + 1
-    found = Objects(reply).before(end)
-    queries = found[1].get("queries") if found else None
-    if found is None or not _are_texts(queries):
+    last_object = Objects(reply).before(end)
+    queries = last_object[1].get("queries") if last_object else None
+    if last_object is None or not _are_texts(queries):
         raise no_answer(reply, "queries")
-    spoken = check_before(reply, found[0], what="queries")
+    spoken = check_before(reply, last_object[0], what="queries")
     check_after(reply, end, what="queries")
-    if cut and not is_gap(reply, spoken, found[0].start):
+    if cut and not is_gap(reply, spoken, last_object[0].start):
         raise cut_short(reply)
     return tuple(query for query in (" ".join(clean(query).split()) for query in queries) if query)
 
@@ -109,7 +109,7 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
         replies: each document with the queries that were written for it.
         per_document: no more than so many are kept of each reply.
     """
-    kept: list[Written] = []
+    written: list[Written] = []
     dropped: Counter[str] = Counter()
     known = _Known()
     for document, texts in replies:
@@ -120,10 +120,10 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
                 reason = "near-duplicate"
             if reason is None:
                 good += 1
-                kept.append(Written(Query(_query_id(document, text), text), document.doc_id))
+                written.append(Written(Query(_query_id(document, text), text), document.doc_id))
             else:
                 dropped[reason] += 1
-    return Screened(tuple(kept), dict(dropped))
+    return Screened(tuple(written), dict(dropped))
 
 
 def fault(text: str, document: Document) -> str | None:

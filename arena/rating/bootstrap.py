@@ -109,13 +109,13 @@ def _tabulate(
         The tables, and the first row of each data set with the number of all rows at the end.
     """
     cells = comparisons.n_layers * comparisons.n_models**2
-    found = clusters(comparisons)
-    row, starts = found.code, found.starts
+    queries = clusters(comparisons)
+    row, starts = queries.code, queries.starts
     most = min(_MAX_GROUPS, max(_TABLE_CELLS // cells, 1))
-    if found.n > most:
-        sizes = [min(size, max(most // len(found.sizes), 2)) for size in found.sizes]
+    if queries.n > most:
+        sizes = [min(size, max(most // len(queries.sizes), 2)) for size in queries.sizes]
         starts = (0, *np.cumsum(sizes).tolist())
-        parts = zip(found.sizes, sizes, starts, strict=False)
+        parts = zip(queries.sizes, sizes, starts, strict=False)
         row = np.concatenate([start + rng.permutation(n) % size for n, size, start in parts])[row]
     cell = row * cells + comparisons.pair
     weight = mean_one(comparisons.weight)

@@ -384,9 +384,9 @@ def _noisy(estimate: LabelEstimate, factor: float, noise: Floats) -> LabelEstima
 
 
 def _told(
-    found: _Found, unit: Unit, how: Correct, people: PeoplesLabels, n_labels: int
+    correction: _Found, unit: Unit, how: Correct, people: PeoplesLabels, n_labels: int
 ) -> Correction:
-    estimate, error = found.estimate, found.error
+    estimate, error = correction.estimate, correction.error
     whole = float(np.trace(estimate.covariance))
     by_labels = min(float(np.trace(estimate.label_part)), whole)
     left = whole / 4 - (whole - by_labels)
@@ -395,14 +395,14 @@ def _told(
         unit=unit,
         labels=n_labels,
         people=people.people,
-        queries=int(np.count_nonzero(found.asked)),
+        queries=int(np.count_nonzero(correction.asked)),
         judge_weight=estimate.judge_weight,
         one_step=estimate.one_step,
         error_sd=None if error is None else ELO_PER_LOGIT * error.sd,
         error_lower=None if error is None else ELO_PER_LOGIT * error.lower,
         error_upper=None if error is None else ELO_PER_LOGIT * error.upper,
         labels_to_halve=math.ceil(n_labels * by_labels / left) if left > 0 else None,
-        elo_per_dcg=None if found.factor is None else ELO_PER_LOGIT * found.factor,
+        elo_per_dcg=None if correction.factor is None else ELO_PER_LOGIT * correction.factor,
     )
 
 

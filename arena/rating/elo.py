@@ -285,16 +285,16 @@ def _play_block(
         half_k: K/2.
     """
     both, gain = np.empty(places.shape[::2]), np.empty(places.shape[2])
-    ours, theirs = both
-    for place, fixed in zip(places.swapaxes(0, 1), gains, strict=True):
-        flat.take(place, out=both, mode="clip")  # the other modes copy `out`
-        np.subtract(theirs, ours, out=gain)
+    first, second = both
+    for places_of, fixed in zip(places.swapaxes(0, 1), gains, strict=True):
+        flat.take(places_of, out=both, mode="clip")  # the other modes copy `out`
+        np.subtract(second, first, out=gain)
         np.tanh(gain, out=gain)
         gain *= half_k
         gain += fixed
-        ours += gain
-        theirs -= gain
-        flat[place] = both
+        first += gain
+        second -= gain
+        flat[places_of] = both
 
 
 def _enough(played: NDArray[np.intp], k_factor: float) -> int:

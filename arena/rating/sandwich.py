@@ -187,18 +187,20 @@ def sandwich(
     margin, tie = row_scores(comparisons, counts, rule, layout, beta)
     played = counts.battles > 0
     own = np.divide(slopes.curvature, counts.battles, out=np.zeros(played.shape), where=played)
-    found = _gather(_by_dataset(comparisons, counts, margin, tie), layout, own, bread)
+    gathered = _gather(_by_dataset(comparisons, counts, margin, tie), layout, own, bread)
     s = layout.n_models + layout.position
     # Of the tie parameter, which has no interval, the information is near enough with weights.
     squares = hessian * (1.0 if counts.weight is None else float(np.mean(counts.weight**2)))
-    squares[:s, :s] = found.squares
-    covariance, guard = _guarded(found.meat, squares, bread, found.queries, prior=layout.prior)
+    squares[:s, :s] = gathered.squares
+    covariance, guard = _guarded(
+        gathered.meat, squares, bread, gathered.queries, prior=layout.prior
+    )
     alone = bread @ _squares(counts, layout, margin, tie) @ bread
     centre = np.eye(layout.size)
     centre[: layout.n_models, : layout.n_models] -= 1 / layout.n_models
     covariance, alone, guard = (centre @ part @ centre for part in (covariance, alone, guard))
-    contrasts = found.contrasts.contrasts(covariance[:s, :s], guard[:s, :s])
-    return Covariances(covariance, alone, guard, contrasts, found.n_clusters)
+    contrasts = gathered.contrasts.contrasts(covariance[:s, :s], guard[:s, :s])
+    return Covariances(covariance, alone, guard, contrasts, gathered.n_clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,19 +306,19 @@ def _by_dataset(
     comparisons: Comparisons, counts: Counts, margin: Floats, tie: Floats | None
 ) -> Iterator[Rows]:
     """Yield the battles of each data set."""
-    found = clusters(comparisons)
+    queries = clusters(comparisons)
     first, second = (np.asarray(s, dtype=np.intp) for s in (comparisons.first, comparisons.second))
-    whole = Rows(first, second, counts.pair, found.code, found.n, margin, tie, counts.weight)
-    if len(found.sizes) == 1:
+    whole = Rows(first, second, counts.pair, queries.code, queries.n, margin, tie, counts.weight)
+    if len(queries.sizes) == 1:
         yield whole
         return
-    for start, size in zip(found.starts, found.sizes, strict=False):
-        part = np.flatnonzero((found.code >= start) & (found.code < start + size))
+    for start, size in zip(queries.starts, queries.sizes, strict=False):
+        part = np.flatnonzero((queries.code >= start) & (queries.code < start + size))
         yield Rows(
             first[part],
             second[part],
             counts.pair[part],
-            found.code[part] - start,
+            queries.code[part] - start,
             size,
             margin[part],
             None if tie is None else tie[part],

@@ -151,8 +151,8 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     except ApiError as error:
         # Of several models, whose endpoint it was that refused.
         raise type(error)(error.reason, f"{name}: {error.detail}") from None
-    found = {query_id: separate_ties(ranking) for query_id, ranking in rankings.items()}
-    run = Run(dataset.name, name, _without_own(found, own, depth))
+    cut_rankings = {query_id: separate_ties(ranking) for query_id, ranking in rankings.items()}
+    run = Run(dataset.name, name, _without_own(cut_rankings, own, depth))
     measured = bool(stats.latency_ms)
     return run, replace(
         stats,

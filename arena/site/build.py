@@ -99,23 +99,23 @@ def _file_hash(file: Path) -> bytes:
         return hashlib.file_digest(content, hashlib.blake2b).digest()
 
 
-def _write(found: Gathered, version: str, output: Output) -> Site:
+def _write(gathered: Gathered, version: str, output: Output) -> Site:
     """Write everything, the first page and the version last."""
     names = chunks.Names(
-        models=model_names(found),
-        datasets=found.datasets,
-        judges=judge_names(found),
-        queries=chunks.query_names(found.datasets, found.shown, found.lists, found.log),
+        models=model_names(gathered),
+        datasets=gathered.datasets,
+        judges=judge_names(gathered),
+        queries=chunks.query_names(gathered.datasets, gathered.shown, gathered.lists, gathered.log),
     )
-    site = site_of(found, names, _files(found), version=version)
+    site = site_of(gathered, names, _files(gathered), version=version)
     output.begin()
     for file, content in assets():
         output.write(file, content)
-    for chunk in _data(found, names, site):
+    for chunk in _data(gathered, names, site):
         output.write(chunk.file, script(chunk.key, chunk.value))
-    if found.leaderboard:
-        write_leaderboard(found.leaderboard, output.folder)
-    for file, content in render_pages(shown_tree(site), _pages(found, site)):
+    if gathered.leaderboard:
+        write_leaderboard(gathered.leaderboard, output.folder)
+    for file, content in render_pages(shown_tree(site), _pages(gathered, site)):
         output.write(file, content)
     progress = {"version": version, "complete": site.state.complete}
     output.write(VERSION, script("version", progress))
@@ -123,55 +123,55 @@ def _write(found: Gathered, version: str, output: Output) -> Site:
     return site
 
 
-def _files(found: Gathered) -> Files:
-    details = found.log.details if found.log else None
-    n_battles = len(found.log.battles) if found.log else 0
+def _files(gathered: Gathered) -> Files:
+    details = gathered.log.details if gathered.log else None
+    n_battles = len(gathered.log.battles) if gathered.log else 0
     return Files(
         battles=-(-n_battles // chunks.BATTLE_ROWS),
         battles_total=n_battles,
         rows_per_chunk=chunks.BATTLE_ROWS,
         replies_per_chunk=chunks.REPLY_ROWS,
-        shown_chunk=chunks.shown_chunk_size(found.shown),
-        has_texts=bool(found.shown),
+        shown_chunk=chunks.shown_chunk_size(gathered.shown),
+        has_texts=bool(gathered.shown),
         has_replies=details is not None and bool((details.reply != NO_REPLY).any()),
-        has_audit=not isinstance(found.audit, str),
+        has_audit=not isinstance(gathered.audit, str),
     )
 
 
-def _data(found: Gathered, names: chunks.Names, site: Site) -> Iterator[chunks.Chunk]:
+def _data(gathered: Gathered, names: chunks.Names, site: Site) -> Iterator[chunks.Chunk]:
     """Yield all data files; those that hold battles or texts are made as they are written."""
-    if found.log:
-        against = hold_against(found.log.battles, found.lists)
-        yield from chunks.battle_chunks(found.log, against, names)
-        if found.log.details:
-            yield from chunks.reply_chunks(found.log.details)
+    if gathered.log:
+        against = hold_against(gathered.log.battles, gathered.lists)
+        yield from chunks.battle_chunks(gathered.log, against, names)
+        if gathered.log.details:
+            yield from chunks.reply_chunks(gathered.log.details)
     for number, dataset in enumerate(names.datasets):
-        if dataset in found.shown:
-            texts, size = found.shown[dataset], site.files.shown_chunk
+        if dataset in gathered.shown:
+            texts, size = gathered.shown[dataset], site.files.shown_chunk
             yield from chunks.shown_chunks(number, texts, size)
-    yield from chunks.query_chunks(names, found.shown, found.lists)
-    yield chunks.Chunk("pairs", pairs_by_dataset(found, names))
-    yield chunks.Chunk("latency", latencies(found.stats))
-    yield chunks.Chunk("audit", _audit(found))
-    if found.leaderboard is not None and found.leaderboard.usage is not None:
-        yield chunks.Chunk("cost", cost_inputs(found.leaderboard))
+    yield from chunks.query_chunks(names, gathered.shown, gathered.lists)
+    yield chunks.Chunk("pairs", pairs_by_dataset(gathered, names))
+    yield chunks.Chunk("latency", latencies(gathered.stats))
+    yield chunks.Chunk("audit", _audit(gathered))
+    if gathered.leaderboard is not None and gathered.leaderboard.usage is not None:
+        yield chunks.Chunk("cost", cost_inputs(gathered.leaderboard))
     yield chunks.Chunk("site", site)
 
 
-def _pages(found: Gathered, site: Site) -> Iterator[Page]:
+def _pages(gathered: Gathered, site: Site) -> Iterator[Page]:
     texts = {
         (dataset, query.query_id): query.text
-        for dataset, shown in found.shown.items()
+        for dataset, shown in gathered.shown.items()
         for query in shown.queries
     }
-    latency = latencies(found.stats)
-    for page in model_pages(site, rated_battles(found), found.lists, texts, latency):
+    latency = latencies(gathered.stats)
+    for page in model_pages(site, rated_battles(gathered), gathered.lists, texts, latency):
         yield Page("model.html", page.model.file, "model", {"page": shown_tree(page)})
     yield Page("compare.html", "compare.html", "compare", {})
     yield Page("battles.html", "battles.html", "battles", {})
-    yield Page("judge.html", "judge.html", "judge", {"audit": shown_tree(_audit(found))})
-    yield Page("method.html", "method.html", "method", {"method": shown_tree(method_of(found))})
-    yield Page("index.html", "index.html", "leaderboard", {"owned": _owned(found)})
+    yield Page("judge.html", "judge.html", "judge", {"audit": shown_tree(_audit(gathered))})
+    yield Page("method.html", "method.html", "method", {"method": shown_tree(method_of(gathered))})
+    yield Page("index.html", "index.html", "leaderboard", {"owned": _owned(gathered)})
 
 
 def _owned(found: Gathered) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def model_pages(
     rows = {row["model"]: row for row in site.overall}
     opponents = _opponents(site)
     for place, model in enumerate(site.models):
-        found = extremes.get(model.name, Extremes([], []))
+        extreme = extremes.get(model.name, Extremes([], []))
         yield ModelPage(
             model=model,
             row=rows.get(model.name),
@@ -63,8 +63,8 @@ def model_pages(
                 name: runs[model.name] for name, runs in latency.items() if model.name in runs
             },
             opponents=opponents[place],
-            best_queries=found.best,
-            worst_queries=found.worst,
+            best_queries=extreme.best,
+            worst_queries=extreme.worst,
         )
 
 
@@ -79,7 +79,7 @@ def extreme_queries(rated: Battles, lists: Lists, texts: Texts) -> dict[str, Ext
         return {}
     counts = _counts(named)
     keys = _query_keys(named)
-    found = {}
+    by_model = {}
     for model, record in zip(named.models, counts, strict=True):
         ndcg = [_ndcg(lists, dataset, model, query_id) for dataset, query_id in keys]
         share = (record[:, 0] - record[:, 1]) / np.maximum(record.sum(axis=1), 1)
@@ -89,8 +89,8 @@ def extreme_queries(rated: Battles, lists: Lists, texts: Texts) -> dict[str, Ext
             [_query(keys[row], texts, record[row].tolist(), ndcg[row]) for row in rows.tolist()]
             for rows in (won[:SHOWN], lost[:SHOWN])
         )
-        found[model] = Extremes(best, worst)
-    return found
+        by_model[model] = Extremes(best, worst)
+    return by_model
 
 
 def _query(

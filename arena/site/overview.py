@@ -46,31 +46,31 @@ _NO_TEXTS = (
 )
 
 
-def site_of(found: Gathered, names: Names, files: Files, *, version: str) -> Site:
+def site_of(gathered: Gathered, names: Names, files: Files, *, version: str) -> Site:
     """Return what every page needs.
 
     Args:
-        found: what lies in the folder.
+        gathered: the contents of the folder.
         names: what the codes in the site's data mean.
         files: how those data are cut.
         version: hash of all that the site is made of.
     """
-    board = found.leaderboard
-    details = found.log.details if found.log else None
+    board = gathered.leaderboard
+    details = gathered.log.details if gathered.log else None
     return Site(
-        title=found.title,
+        title=gathered.title,
         version=version,
         generated_at=details.last_at if details else None,
         arena=__version__,
-        top_k=_top_k(found),
-        state=state_of(found),
-        datasets=found.datasets,
-        judges=list(_judges(found)),
-        models=list(_models(found)),
+        top_k=_top_k(gathered),
+        state=state_of(gathered),
+        datasets=gathered.datasets,
+        judges=list(_judges(gathered)),
+        models=list(_models(gathered)),
         overall=table_rows(board.overall) if board else (),
         by_dataset={
             name: table_rows(board.datasets.get(name, ()) if board else ())
-            for name in found.datasets
+            for name in gathered.datasets
         },
         pairs=list(_pairs(board, names)) if board else (),
         position_advantage=_figures(board.position_advantage) if board else None,
@@ -79,24 +79,24 @@ def site_of(found: Gathered, names: Names, files: Files, *, version: str) -> Sit
             for name, advantage in (board.position_by_dataset if board else {}).items()
         },
         more_queries=[rounded(asdict(more)) for more in board.more_queries] if board else (),
-        notes=_notes(found),
+        notes=_notes(gathered),
         sentences=[*summary_lines(board), *separation_lines(board)] if board else (),
         queries={
             name: {
                 "n": len(names.queries[name]),
-                "chunks": _chunks(found.shown.get(name), files.shown_chunk),
+                "chunks": _chunks(gathered.shown.get(name), files.shown_chunk),
             }
-            for name in found.datasets
+            for name in gathered.datasets
         },
-        texts_note=None if found.shown else _NO_TEXTS if found.manifest else _BARE,
+        texts_note=None if gathered.shown else _NO_TEXTS if gathered.manifest else _BARE,
         files=files,
     )
 
 
-def state_of(found: Gathered) -> State:
+def state_of(gathered: Gathered) -> State:
     """Return the progress of an experiment, in figures and in a sentence."""
-    planned: int | None = found.manifest.get("planned")
-    judged, failures = len(found.log.battles) if found.log else 0, found.failures
+    planned: int | None = gathered.manifest.get("planned")
+    judged, failures = len(gathered.log.battles) if gathered.log else 0, gathered.failures
     complete = judged > 0 if planned is None else judged + failures >= planned
     of = f"{judged:,}" if planned is None or planned == judged else f"{judged:,} of {planned:,}"
     parts = [f"{of} {'battle' if (planned or judged) == 1 else 'battles'} judged"]
@@ -108,20 +108,20 @@ def state_of(found: Gathered) -> State:
     return State(planned, judged, failures, complete, f"{', '.join(parts)}{moving}.")
 
 
-def model_names(found: Gathered) -> list[str]:
+def model_names(gathered: Gathered) -> list[str]:
     """Return all models: those of the configuration in its order, then others of the log.
 
     The order of the ratings changes while battles are played. A page that was opened before may
     load files that were written after, and their codes have to mean the same models.
     """
-    played = found.log.battles.models if found.log else ()
-    return list(dict.fromkeys((*(model["name"] for model in found.model_settings), *played)))
+    played = gathered.log.battles.models if gathered.log else ()
+    return list(dict.fromkeys((*(model["name"] for model in gathered.model_settings), *played)))
 
 
-def judge_names(found: Gathered) -> list[str]:
+def judge_names(gathered: Gathered) -> list[str]:
     """Return the judges of the manifest, then others of the log."""
-    played = found.log.battles.judges if found.log else ()
-    return list(dict.fromkeys((*(judge["name"] for judge in found.judges), *played)))
+    played = gathered.log.battles.judges if gathered.log else ()
+    return list(dict.fromkeys((*(judge["name"] for judge in gathered.judges), *played)))
 
 
 def rated_battles(found: Gathered) -> Battles | None:
@@ -134,13 +134,13 @@ def rated_battles(found: Gathered) -> Battles | None:
     )
 
 
-def pairs_by_dataset(found: Gathered, names: Names) -> dict[str, list[list[int]]]:
+def pairs_by_dataset(gathered: Gathered, names: Names) -> dict[str, list[list[int]]]:
     """Return data set → for each pair: both places, and wins, losses, ties of the first."""
-    battles = rated_battles(found)
-    if battles is None or found.leaderboard is None:
+    battles = rated_battles(gathered)
+    if battles is None or gathered.leaderboard is None:
         return {}
-    tables: dict[str, list[list[int]]] = {name: [] for name in found.datasets}
-    codes = [battles.models.index(row.model) for row in found.leaderboard.overall]
+    tables: dict[str, list[list[int]]] = {name: [] for name in gathered.datasets}
+    codes = [battles.models.index(row.model) for row in gathered.leaderboard.overall]
     place = {model: number for number, model in enumerate(names.models)}
     for number, name in enumerate(battles.datasets):
         wins, ties = (matrix.tolist() for matrix in head_to_head(battles.only(number)))
@@ -150,11 +150,11 @@ def pairs_by_dataset(found: Gathered, names: Names) -> dict[str, list[list[int]]
     return tables
 
 
-def _top_k(found: Gathered) -> int | None:
-    if not found.manifest:
+def _top_k(gathered: Gathered) -> int | None:
+    if not gathered.manifest:
         return None
     default: int = ExperimentConfig.model_fields["top_k"].default
-    settings: Tree = found.manifest.get("config", {}).get("experiment", {})
+    settings: Tree = gathered.manifest.get("config", {}).get("experiment", {})
     return int(settings.get("top_k", default))
 
 
@@ -174,14 +174,14 @@ def _files(names: Sequence[str]) -> Iterator[str]:
         yield f"models/{file}.html"
 
 
-def _models(found: Gathered) -> Iterator[ModelInfo]:
-    board = found.leaderboard
+def _models(gathered: Gathered) -> Iterator[ModelInfo]:
+    board = gathered.leaderboard
     facts = {row.model: row.facts for row in board.overall} if board else {}
-    settings = {model["name"]: model for model in found.model_settings}
-    names = model_names(found)
+    settings = {model["name"]: model for model in gathered.model_settings}
+    names = model_names(gathered)
     for name, file in zip(names, _files(names), strict=True):
         known, own = facts.get(name), settings.get(name, {})
-        stats = (found.stats.get((dataset, name)) for dataset in found.datasets)
+        stats = (gathered.stats.get((dataset, name)) for dataset in gathered.datasets)
         dimension = next((one.dimension for one in stats if one and one.dimension), None)
         yield ModelInfo(
             name=name,
@@ -189,7 +189,7 @@ def _models(found: Gathered) -> Iterator[ModelInfo]:
             maker=own.get("maker"),
             provider=own.get("provider"),
             license=own.get("license"),
-            price=known_price(name, found.model_settings),
+            price=known_price(name, gathered.model_settings),
             release_date=own.get("release_date"),
             dimension=known.dimension if known and known.dimension else dimension,
             about=own.get("about"),
@@ -197,9 +197,9 @@ def _models(found: Gathered) -> Iterator[ModelInfo]:
         )
 
 
-def _judges(found: Gathered) -> Iterator[JudgeInfo]:
-    known = {judge["name"]: judge for judge in found.judges}
-    for name in judge_names(found):
+def _judges(gathered: Gathered) -> Iterator[JudgeInfo]:
+    known = {judge["name"]: judge for judge in gathered.judges}
+    for name in judge_names(gathered):
         judge = known.get(name, {})
         yield JudgeInfo(name, judge.get("kind"), judge.get("is_llm"))
 
@@ -211,11 +211,11 @@ def _pairs(board: Leaderboard, names: Names) -> Iterator[PairCells]:
         yield place[pair.a], place[pair.b], *record, rounded(pair.p_better), int(pair.separated)
 
 
-def _notes(found: Gathered) -> list[str]:
-    board = found.leaderboard
-    notes = [*found.manifest.get("notes", ()), *(board.notes if board else ())]
-    if isinstance(found.audit, str) and found.log:
-        notes.append(f"the judge cannot be audited: {found.audit}")
+def _notes(gathered: Gathered) -> list[str]:
+    board = gathered.leaderboard
+    notes = [*gathered.manifest.get("notes", ()), *(board.notes if board else ())]
+    if isinstance(gathered.audit, str) and gathered.log:
+        notes.append(f"the judge cannot be audited: {gathered.audit}")
     return notes
 
 
@@ -230,14 +230,14 @@ def _figures(advantage: PositionAdvantage | None) -> dict[str, float] | None:
 _HASHES = {"corpus_hash": "corpus", "queries_hash": "queries", "qrels_hash": "qrels"}
 
 
-def method_of(found: Gathered) -> Method:
+def method_of(gathered: Gathered) -> Method:
     """Return the content of the method page; a bare log has little of it."""
-    manifest = found.manifest
+    manifest = gathered.manifest
     return Method(
         manifest={key: value for key, value in manifest.items() if key != "config"},
-        config=publishable(found.config_text) or None,
-        prompts=list(_prompts(found)),
-        commands=_commands(found),
+        config=publishable(gathered.config_text) or None,
+        prompts=list(_prompts(gathered)),
+        commands=_commands(gathered),
         versions=_versions(manifest),
         hashes=dict(_hashes(manifest)),
         notes=list(manifest.get("notes", ())),

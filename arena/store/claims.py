@@ -71,14 +71,14 @@ def read_claims(path: Path) -> Mapping[str, float]:
     """
     try:
         raw = path.read_bytes()
-        found = orjson.loads(raw) if raw.strip() else {}
+        sums = orjson.loads(raw) if raw.strip() else {}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise DataError(path, None, f"cannot be read: {error.strerror}") from None
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict) or not all(map(is_cost, found.values())):
+        sums = None
+    if not isinstance(sums, dict) or not all(map(is_cost, sums.values())):
         remedy = "delete it; calls that were under way when a run was killed are then not counted"
         raise DataError(path, None, "not the sums that a run may have spent", remedy)
-    return found
+    return sums

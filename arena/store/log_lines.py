@@ -132,24 +132,24 @@ def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
     Raises:
         DataError: there is none.
     """
-    found = parsed_line(_ReplyLine, line, path, number)
+    parsed = parsed_line(_ReplyLine, line, path, number)
     usage = Usage(
-        found.input_tokens,
-        found.output_tokens,
-        found.cached_tokens,
-        found.cost_usd,
-        found.latency_ms,
-        found.estimated,
+        parsed.input_tokens,
+        parsed.output_tokens,
+        parsed.cached_tokens,
+        parsed.cost_usd,
+        parsed.latency_ms,
+        parsed.estimated,
     )
     return Reply(
-        id=found.id,
-        request=found.request,
-        reply=found.reply,
-        winner=found.winner,
-        probs=found.probs,
+        id=parsed.id,
+        request=parsed.request,
+        reply=parsed.reply,
+        winner=parsed.winner,
+        probs=parsed.probs,
         usage=usage,
-        at=found.at,
-        judge=found.judge,
+        at=parsed.at,
+        judge=parsed.judge,
     )
 
 
