@@ -78,6 +78,7 @@ class _Start:
     cwd: str
     env: Mapping[str, str]
     room: int | None  #: no file may grow beyond so many bytes
+    terminal: str | None = None  #: the path of one that it reads and writes, instead of pipes
 
 
 class Program:
@@ -147,23 +148,30 @@ def start_arena(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     room: int | None = None,
+    terminal: str | None = None,
 ) -> Program:
     """Start ``arena`` with these words.
 
-    ``env`` is set on top of this process's own; no file may grow beyond ``room`` bytes.
+    ``env`` is set on top of this process's own; no file may grow beyond ``room`` bytes. All is read
+    from and written to the ``terminal`` of this path, if there is one.
     """
     own = {**os.environ, **(env or {})}
-    return Program(_Start(tuple(map(str, words)), str(cwd or Path.cwd()), own, room))
+    return Program(_Start(tuple(map(str, words)), str(cwd or Path.cwd()), own, room, terminal))
 
 
 def _run(start: _Start, stdout: str, stderr: Connection) -> None:
     gc.freeze()  # what is imported
-    os.dup2(os.open(stdout, os.O_WRONLY), 1)
-    os.dup2(stderr.fileno(), 2)
+    if start.terminal:
+        for number in range(3):
+            os.dup2(os.open(start.terminal, os.O_RDWR), number)
+    else:
+        os.dup2(os.open(stdout, os.O_WRONLY), 1)
+        os.dup2(stderr.fileno(), 2)
     stderr.close()
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    encoding = start.env.get("PYTHONIOENCODING", "utf-8")
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
     sys.stderr = open(  # noqa: SIM115
-        2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
+        2, "w", encoding=encoding, errors="backslashreplace", buffering=1, closefd=False
     )
     os.chdir(start.cwd)
     os.environ.clear()

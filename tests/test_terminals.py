@@ -11,12 +11,15 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from experiments import fair_judge, llm, log_lines, logged, write_experiment
 from loopback import LoopbackServer
+from programs import start_arena
 from rich.cells import cell_len
 
 FAMILY = [
@@ -45,30 +48,41 @@ def log(tmp_path: Path) -> Path:
 
 
 def on_terminal(
-    arguments: list[str], *, width: int, program: list[str] = ARENA, **env: str
+    arguments: list[str], *, width: int, program: list[str] | None = None, **env: str
 ) -> tuple[int, str]:
-    """The exit status of a command, and what it wrote to a terminal of this width."""
+    """The exit status of a command, and what it wrote to a terminal of this width.
+
+    A process of its own is forked; with a ``program``, that is started instead.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
-    child = subprocess.Popen(
-        [*program, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**environment, "TERM": "xterm-256color", **env},
-    )
-    os.close(theirs)
+    own = {"NO_COLOR": "", "COLUMNS": "", "TERM": "xterm-256color", **env}
+    if program:
+        child = subprocess.Popen(
+            [*program, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, **own},
+        )
+        started = nullcontext(child)
+    else:
+        started = start_arena(*arguments, env=own, terminal=os.ttyname(theirs))
     written = bytearray()
-    try:
-        while chunk := os.read(ours, 65536):
+    with started as child:
+        reader = threading.Thread(target=_read, args=(ours, written))
+        reader.start()
+        status = child.wait()
+        os.close(theirs)  # what reads learns that this was all
+        reader.join()
+    os.close(ours)
+    return status, written.decode(env.get("PYTHONIOENCODING", "utf-8")).replace("\r\n", "\n")
+
+
+def _read(terminal: int, written: bytearray) -> None:
+    with suppress(OSError):  # the other end is closed
+        while chunk := os.read(terminal, 65536):
             written += chunk
-    except OSError:  # the other end is closed
-        pass
-    finally:
-        os.close(ours)
-    encoding = env.get("PYTHONIOENCODING", "utf-8")
-    return child.wait(60), written.decode(encoding).replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize(
@@ -117,19 +131,25 @@ LOCALES = [
 ]
 
 
+REPORT_AND_RATE = """
+import sys
+from arena.cli import main
+log, folder = sys.argv[1:]
+main(["report", log, "--out", f"{folder}/site"], standalone_mode=False)
+print("\f", flush=True)
+main(["rate", log, "--output", folder, "--json"], standalone_mode=False)
+"""
+
+
 def written(log: Path, folder: Path, **env: str) -> tuple[dict[str, object], dict[str, bytes]]:
     """The figures that are printed as JSON, and every file of the leaderboard and the site."""
     folder.mkdir()
-    for arguments in (
-        ["report", str(log), "--out", str(folder / "site")],
-        ["rate", str(log), "--output", str(folder), "--json"],
-    ):
-        done = subprocess.run(
-            [*ARENA, *arguments], env={**os.environ, **env}, capture_output=True, check=False
-        )
-        assert done.returncode == 0, done
+    program = [sys.executable, "-c", REPORT_AND_RATE, str(log), str(folder)]
+    done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, check=False)
+    assert done.returncode == 0, done
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return json.loads(done.stdout), {str(p.relative_to(folder)): p.read_bytes() for p in files}
+    printed = json.loads(done.stdout.partition(b"\f\n")[2])
+    return printed, {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def test_a_locale_changes_no_figure_and_no_file(log, tmp_path):
