@@ -13,8 +13,9 @@ Winner = Literal["model_a", "model_b", "tie"]
 Side = Literal["first", "second", "tie"]
 Source = Literal["judge", "identical", "cache"]
 JudgeKind = Literal["pairwise", "pointwise", "qrels"]
-Qrels = Mapping[str, Mapping[str, int]]
-"""query_id → doc_id → graded relevance; zero and negative grades are not relevant."""
+Qrels = Mapping[str, Mapping[str, float]]
+"""query_id → doc_id → graded relevance; zero and negative grades are not relevant. A whole grade is
+an int."""
 
 
 def now(precision: Literal["seconds", "milliseconds"] = "milliseconds") -> str:

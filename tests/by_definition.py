@@ -60,3 +60,36 @@ def figures(rows: Sequence[Row], theta: np.ndarray, contrast: Sequence[float]) -
     guard = to @ root @ squares @ root @ to
     plain = sum((g @ to) ** 2 for g in scores.values())
     return Figures(plain, variance + guard, expected**2 / doubt)
+
+
+def metric(name: str, ranking: Sequence[str], grades: Mapping[str, float]) -> float:
+    """Return a metric of one query as its authors write it, from ``name@cutoff`` and a threshold.
+
+    ``nDCG`` has linear gains and ``expDCG`` those of Burges et al.; ``rel`` is in the name of the
+    others: ``RR>=0.5@10``.
+    """
+    name, _, cutoff = name.partition("@")
+    kind, _, threshold = name.partition(">=")
+    n = int(cutoff)
+    shown = ranking[:n]
+    if kind in ("nDCG", "expDCG"):
+        gain = {d: max(g, 0) if kind == "nDCG" else 2 ** max(g, 0) - 1 for d, g in grades.items()}
+        best = sorted(gain.values(), reverse=True)[:n]
+        found = [gain.get(doc_id, 0) for doc_id in shown]
+        return _discounted(found) / _discounted(best)
+    relevant = {doc_id for doc_id, grade in grades.items() if grade >= float(threshold or 1)}
+    hits = [doc_id in relevant for doc_id in shown]
+    n_found = sum(hits)
+    precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
+    values = {
+        "RR": next((1 / rank for rank, hit in enumerate(hits, 1) if hit), 0.0),
+        "P": n_found / n,
+        "Success": float(n_found > 0),
+        "R": n_found / max(len(relevant), 1),
+        "AP": sum(precisions) / max(len(relevant), 1),
+    }
+    return values[kind]
+
+
+def _discounted(gains: Sequence[float]) -> float:
+    return float(sum(gain / np.log2(rank + 1) for rank, gain in enumerate(gains, 1)))

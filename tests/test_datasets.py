@@ -110,7 +110,7 @@ def test_qrels_of_every_form_are_read(tmp_path: Path, qrels: str) -> None:
         ({"qrels": "q1 d1 2\nq1 d2\n"}, "test.tsv:2: 2 columns"),
         ({"qrels": "q1 d1 2\nq1 d2 high\n"}, "test.tsv:2: grade 'high'"),
         ({"qrels": "q1 d1 high\n"}, "test.tsv:1: grade 'high'"),
-        ({"qrels": "other d1 0.5\nq1 d1 1\n"}, "test.tsv:1: grade '0.5'"),
+        ({"qrels": "q1 d1 1\nother d1 0.5.1\n"}, "test.tsv:2: grade '0.5.1'"),
         ({"qrels": "q1 d1 nan\n"}, "test.tsv:1: grade 'nan'"),
         ({"qrels": "q1 d1 1e12\n"}, "test.tsv:1: grade '1e12'"),
         ({"qrels": "q1 d1 1\nq1 d1 2\n"}, "test.tsv:2: query 'q1' and document 'd1' are graded tw"),

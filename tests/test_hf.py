@@ -221,7 +221,7 @@ def test_a_damaged_readme_is_an_error_of_one_line(tmp_path: Path, yaml: str) -> 
         ("corpus", [*CORPUS, CORPUS[0]], r"corpus-00000-of-00001.parquet:4: _id 'd1' occurs twice"),
         ("corpus", [{"_id": "d1", "contents": "x"}], r"parquet:1: missing \"text\""),
         ("queries", [{"_id": "q", "text": " "}], r"queries-.*parquet:1: query 'q' has an"),
-        ("data", [{"query-id": "q1", "corpus-id": "d1", "score": 0.5}], r"parquet:1: grade 0.5;"),
+        ("data", [{"query-id": "q1", "corpus-id": "d1", "score": "x"}], r"parquet:1: grade 'x';"),
         ("data", [{"query-id": "q1", "score": 1}], r"parquet:1: missing \"corpus-id\""),
         ("data", [{"query-id": "x", "corpus-id": "d1", "score": 1}], r"none of its 1 grades is"),
     ],

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "arena"
 LAYERS = [
     {"redaction", "version"},
     {"errors"},
-    {"digest", "files", "json_text", "optional", "records", "terminal"},
+    {"digest", "files", "json_text", "metric_names", "optional", "records", "terminal"},
     {"config", "progress"},
     {"cost", "data", "endpoint", "signals"},
     {"store"},

@@ -474,8 +474,8 @@ def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
         ({"d": "x"}, {}, None, "queries: is empty"),
         ({"d": "x"}, {"q": "x"}, {"p": {"d": 1}}, "unknown query 'p'"),
         ({"d": "x"}, {"q": "x"}, {"q": {"e": 1}}, "unknown document 'e'"),
-        ({"d": "x"}, {"q": "x"}, {"q": {"d": 0.5}}, "expected a whole number"),
-        ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected a whole number"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": float("inf")}}, "expected a number"),
+        ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected a number"),
     ],
 )
 def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels, match):

@@ -56,7 +56,7 @@ def test_the_page_of_python_runs_from_top_to_bottom(folder):
 
     names = run_blocks(blocks, {"my_model": my_model})
 
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     assert {row.model for row in names["board"].overall} == {"bm25", "mine", "hybrid"}
     assert names["page"].exists()
 

@@ -34,6 +34,7 @@ from arena.endpoint.apart import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment, prepare
 from arena.experiment.live import play_prepared
+from arena.experiment.named_metrics import note_metrics
 from arena.experiment.runs import note_short, write_metrics
 from arena.experiment.spending import open_budgets
 from arena.experiment.summary import BattleOptions, Summary
@@ -65,6 +66,7 @@ class _Plan:
     top_k: int
     orders: Literal["both", "balanced"]
     pairs_per_query: int | None
+    metrics: Sequence[str] | None
 
 
 def compare(  # noqa: PLR0913  all but two are options
@@ -76,6 +78,7 @@ def compare(  # noqa: PLR0913  all but two are options
     top_k: int = 5,
     orders: Literal["both", "balanced"] = "both",
     pairs_per_query: int | None = None,
+    metrics: Sequence[str] | None = None,
     log: str | Path | None = None,
     limit: int | None = None,
     max_usd: float | None = None,
@@ -99,6 +102,7 @@ def compare(  # noqa: PLR0913  all but two are options
         orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
         pairs_per_query: pairs of models that each query plays, drawn again for each; all where
             absent.
+        metrics: names of ir_measures, such as ``"RR@10"``, which a log keeps with differences.
         log: an experiment's folder, which `rate`, `audit`, `report` and the commands read. What
             is in it is not judged again. Nothing is kept where absent.
         limit: judge at most so many battles now.
@@ -121,7 +125,7 @@ def compare(  # noqa: PLR0913  all but two are options
         raise UsageError(f"limit is {limit}; expected 1 or more")
     if max_usd is not None and not 0 < max_usd < math.inf:
         raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
-    plan = _Plan(queries, seed, top_k, orders, pairs_per_query)
+    plan = _Plan(queries, seed, top_k, orders, pairs_per_query, metrics)
     judges = judges_of(judge, logged=log is not None)
     with ExitStack() as stack:
         if log is None:
@@ -301,6 +305,7 @@ def _config(
             "orders": plan.orders,
             **({} if plan.queries is None else {"queries": plan.queries}),
             **({} if plan.pairs_per_query is None else {"pairs_per_query": plan.pairs_per_query}),
+            **({} if plan.metrics is None else {"metrics": plan.metrics}),
         },
         "datasets": tuple(_dataset_section(run.dataset) for run in _first_of_each(runs)),
         "models": tuple(_model_section(name, runs, models) for name in models),
@@ -341,6 +346,7 @@ def _write_inputs(
         write_run(run, files.run(run.dataset, run.model))
         write_stats(stats[run.dataset, run.model], files.run_stats(run.dataset, run.model))
     note_short(experiment, prepared.data, prepared.runs, telling)
+    note_metrics(experiment, prepared.data, prepared.runs, telling)
     write_metrics(experiment, prepared.data, prepared.runs)
     write_atomically(experiment.source, [_toml(prepared).encode()])
 

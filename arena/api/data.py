@@ -12,7 +12,7 @@ from arena.config import DatasetConfig
 from arena.data.corpus import collect
 from arena.data.load import load_dataset as load_configured
 from arena.data.rows import Row, documents, queries, unique
-from arena.data.trec import check_qrels, row_grade, whole_grade
+from arena.data.trec import check_qrels, relevance_grade, row_grade
 from arena.errors import DataError, UsageError
 from arena.progress import reporter
 from arena.records import Dataset as PlainDataset
@@ -197,14 +197,14 @@ def _qrels(
     if not isinstance(given, Mapping):
         rows = _table(given, "qrels", "a dict of query_id → doc_id → grade")
         return check_qrels(map(row_grade, rows), Path("qrels"), corpus, queries)
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: dict[str, dict[str, float]] = {}
     for number, (query_id, grades) in enumerate(given.items(), start=1):
         if str(query_id) not in queries:
             raise DataError("qrels", number, f"unknown query {query_id!r}", "see queries")
         for doc_id, grade in grades.items():
             if str(doc_id) not in corpus:
                 raise DataError("qrels", number, f"unknown document {doc_id!r}", "see corpus")
-            value = whole_grade(grade, Path("qrels"), number)
+            value = relevance_grade(grade, Path("qrels"), number)
             qrels.setdefault(str(query_id), {})[str(doc_id)] = value
     return qrels, ()
 

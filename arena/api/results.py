@@ -57,7 +57,10 @@ class Leaderboard(PlainLeaderboard):
         """
         import pandas as pd  # noqa: PLC0415
 
-        rows = [_flat(row_to_json(row)) for row in self._rows(dataset)]
+        rows = []
+        for row in self._rows(dataset):
+            tree = row_to_json(row)
+            rows.append(_flat(tree | tree.pop("metrics", {})))
         return pd.DataFrame(rows)
 
     def plot(self, dataset: str | None = None, *, ax: Axes | None = None) -> Axes:

@@ -22,6 +22,7 @@ from arena.data.trec import run_lines
 from arena.embedding.embedder import Embedding
 from arena.endpoint.apart import call_apart
 from arena.errors import UsageError
+from arena.experiment.named_metrics import measured
 from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
@@ -74,6 +75,19 @@ class ModelRun:
         found = measure_run(run_by_parent(self.run, corpus), qrels)
         names = () if found is None else [name for name in found.__slots__ if "_at_" in name]
         return {name.replace("_at_", "@"): getattr(found, name) for name in names}
+
+    def measure(self, *metrics: str) -> dict[str, float]:
+        """Return the means of metrics by their names in ir_measures, such as ``"RR(rel=2)@10"``.
+
+        Each is over the queries with a grade above 0. A metric that takes whole grades is left
+        out where grades have fractions. No metric sees more of a ranking than the run holds.
+
+        Raises:
+            UsageError: a metric is unknown; the message names near ones.
+        """
+        by_query = measured(self.run, self.data, metrics)
+        means = {name: by_query.mean(name) for name in metrics}
+        return {name: mean for name, mean in means.items() if mean is not None}
 
     def __repr__(self) -> str:
         return f"ModelRun({self.model!r} on {self.dataset!r}: {len(self.rankings):,} queries)"

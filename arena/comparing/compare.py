@@ -12,9 +12,11 @@ import numpy as np
 from arena.auditing.estimates import share
 from arena.auditing.records import Estimate
 from arena.comparing.groups import Groups, Query, groups_of_texts, read_groups
+from arena.experiment.rate_files import experiment_facts
 from arena.rating.battles import Battles, load_aliases, load_battles
 from arena.rating.head_to_head import HeadToHead, QueryOutcome, head_to_head
 from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.metric_differences import MetricDifference, between
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 from arena.store.texts import read_shown
@@ -48,6 +50,8 @@ class Comparison:
     result: HeadToHead
     groups: tuple[GroupResult, ...]
     texts: Mapping[Query, str]  #: what the queries say, as far as that is known
+    metrics: tuple[MetricDifference, ...] = ()
+    """B - A by each metric that arena.toml names; the intervals hold for all of them at once."""
     changed: tuple[str, ...] = ()
     """Data sets that are not those of the baseline; then the difference may be theirs."""
     notes: tuple[str, ...] = ()
@@ -93,9 +97,29 @@ def compare(  # noqa: PLR0913  all but three are options
         result,
         compare_groups(result.outcomes, columns, level=settings.level),
         texts,
+        metrics=metric_differences(paths, a, b, level=settings.level),
         changed=() if baseline is None else changed_data(baseline, paths),
         notes=(*result.notes, *notes),
     )
+
+
+def metric_differences(
+    paths: Sequence[Path], a: str, b: str, *, level: float
+) -> tuple[MetricDifference, ...]:
+    """Return B - A by each metric that an experiment's arena.toml names; empty without any.
+
+    Args:
+        paths: experiment folders; other files know no metrics.
+        a: the model that is there.
+        b: the model that may replace it.
+        level: of the intervals of all metrics together.
+
+    Raises:
+        DataError: a manifest or measures.json cannot be read.
+    """
+    facts = experiment_facts([path for path in paths if Folder(path).is_experiment])
+    values = {key: measured.values for key, measured in facts.measured.items()}
+    return between(values, b, a, level=level)
 
 
 def compare_groups(

@@ -48,6 +48,7 @@ def to_json(comparison: Comparison, *, tolerance: float) -> dict[str, Any]:
             for outcome in result.outcomes[:SHOWN_QUERIES]
             if outcome.points < 0.5
         ],
+        **({"metrics": list(map(asdict, comparison.metrics))} if comparison.metrics else {}),
         "changed": list(comparison.changed),
         "notes": list(comparison.notes),
     }
@@ -69,6 +70,10 @@ def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -
     """Return the finding, the groups of queries, and the queries that B lost most clearly."""
     result = comparison.result
     lines = [wrapped(printable(line), on) for line in _head(comparison, tolerance)]
+    if comparison.metrics:
+        level = f"{result.difference.level:.0%}"
+        title = f"B - A by metric, paired by query ({level} intervals for all of them at once):"
+        lines += ["", wrapped(title, on), _table(_metric_columns(comparison), on)]
     if comparison.groups:
         title = f"{result.b}'s share of the points by kind of query (50% is even):"
         lines += ["", wrapped(printable(title), on), _table(_group_columns(comparison), on)]
@@ -146,6 +151,22 @@ def _group_columns(comparison: Comparison) -> list[Column]:
         Column("interval", [_interval(group.points.lower, group.points.upper) for group in groups]),
         Column("", [words[group.verdict] for group in groups], "word"),
     ]
+
+
+def _metric_columns(comparison: Comparison) -> list[Column]:
+    metrics = comparison.metrics
+    verdicts = ["" if not m.is_sure else "worse" if m.difference < 0 else "better" for m in metrics]
+    return [
+        Column("metric", [metric.metric for metric in metrics], "name"),
+        Column("queries", [f"{metric.queries:,}" for metric in metrics]),
+        Column("B - A", [f"{metric.difference:+.3f}" for metric in metrics]),
+        Column("interval", [_bounds(metric.lower, metric.upper) for metric in metrics]),
+        Column("", verdicts, "word"),
+    ]
+
+
+def _bounds(lower: float | None, upper: float | None) -> str:
+    return "" if lower is None or upper is None else f"{lower:+.3f} to {upper:+.3f}"
 
 
 def _interval(lower: float | None, upper: float | None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
     Field,
@@ -27,12 +28,13 @@ from arena.config.section import FileName, Section, Settings, problem_lines
 from arena.config.usage import UsageConfig
 from arena.errors import ConfigError
 from arena.files import parse_toml, safe_filename
+from arena.metric_names import depth_of, parse_metric
 from arena.records import Orders
 
 RETRIEVAL_DEPTH = 100
 """Minimum number of documents of a run, so that metrics and a later top_k need no new run."""
 
-_BESIDE_RUNS: Final = frozenset({"metrics", "per_query", "shown"})
+_BESIDE_RUNS: Final = frozenset({"measures", "metrics", "per_query", "shown"})
 """File names in a data set's run folder that belong to all models."""
 
 
@@ -42,6 +44,24 @@ _OF_TWO_LISTS: Final[Mapping[str, tuple[str, ...]]] = {
     "prompt": ("pairwise", "letter"),
 }
 """What a judge says that reads two lists."""
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    known: dict[str, str] = {}
+    for name in names:
+        first = known.setdefault(str(parse_metric(name)), name)
+        if first is not name:
+            raise ValueError(f"{first} and {name} are the same metric; keep one")
+    return tuple(name.strip() for name in names)
+
+
+MetricNames = Annotated[
+    tuple[str, ...],
+    Strict(strict=False),
+    Field(min_length=1, max_length=20),
+    AfterValidator(_distinct),
+]
+"""Names of ir_measures, which differ from each other."""
 
 
 class ExperimentConfig(Section):
@@ -67,6 +87,9 @@ class ExperimentConfig(Section):
     """
     pairs_per_query: Annotated[int, Field(ge=1)] | None = None
     """Pairs of models that each query plays; default of a sparse plan: as many as models."""
+    metrics: MetricNames | None = None
+    """Metrics by relevance grades, as ir_measures names them: ``nDCG@10``, ``RR(rel=2)@10``.
+    Default: nDCG@5, nDCG@10, R@5, R@10 and Judged@10."""
     memory_mb: Annotated[int, Field(ge=64)] = 1024
     """The memory limit of a vector search in MB; results do not depend on it."""
     hardware: Annotated[str, Field(max_length=120)] | None = Field(
@@ -74,6 +97,12 @@ class ExperimentConfig(Section):
     )
     """Where latencies are measured, for people; default: this machine's processor. ``place`` is the
     key's old name."""
+
+    @property
+    def metric_depth(self) -> int:
+        """Return how many documents of a ranking the metrics need; 0 where none is named."""
+        measures = map(parse_metric, self.metrics or ())
+        return max((depth_of(measure) or 0 for measure in measures), default=0)
 
 
 class Config(Settings):

@@ -156,13 +156,18 @@ def qrels_by_parent(qrels: Qrels, corpus: Mapping[str, Document]) -> Qrels:
     """Return grades of whole documents: the highest of their passages'."""
     if not isinstance(corpus, PassageCorpus):
         return qrels
-    by_parent: dict[str, dict[str, int]] = {}
+    by_parent: dict[str, dict[str, float]] = {}
     for query_id, grades in qrels.items():
         of_query = by_parent.setdefault(query_id, {})
         for doc_id, grade in grades.items():
             parent = corpus.parent_of(doc_id)
             of_query[parent] = max(grade, of_query.get(parent, grade))
     return by_parent
+
+
+def n_wholes(corpus: Mapping[str, Document]) -> int:
+    """Return how many whole documents a corpus has."""
+    return len(corpus.wholes if isinstance(corpus, PassageCorpus) else corpus)
 
 
 def _cut(

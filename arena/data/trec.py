@@ -41,15 +41,16 @@ class Grade(NamedTuple):
     line: int  #: or the row, where a file has no lines
     query_id: str
     doc_id: str
-    grade: int
+    grade: float  #: an int where it is whole
 
 
 def read_qrels(
     path: Path, corpus: Mapping[str, Document], queries: Mapping[str, Query]
-) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
+) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     """Read relevance grades: ``query doc grade`` or, as TREC has it, ``query 0 doc grade``.
 
-    A header is recognised and skipped; ``2.0`` is the grade 2; negative grades stay negative.
+    A header is recognised and skipped; ``2.0`` is the grade 2, and ``0.5`` stays as it is;
+    negative grades stay negative.
     Grades of absent queries are ignored, since queries are often cut without their qrels. A grade
     for an absent document is kept and noted, so that the ideal ranking stays the same. Many of them
     mean the wrong corpus. A file without any grade is noted: the data set has no metrics.
@@ -58,7 +59,7 @@ def read_qrels(
         query_id → doc_id → grade, and what a reader of the results should know.
 
     Raises:
-        DataError: a line of another shape, a grade that is no whole number, a pair graded twice
+        DataError: a line of another shape, a grade that is no number, a pair graded twice
             differently, no query that is asked, or many documents that the corpus lacks.
     """
     return check_qrels(grade_lines(path, queries), path, corpus, queries)
@@ -69,9 +70,9 @@ def check_qrels(
     path: Path,
     corpus: Mapping[str, Document],
     queries: Mapping[str, Query],
-) -> tuple[dict[str, dict[str, int]], tuple[str, ...]]:
+) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     """Check grades as `read_qrels` does, from any kind of file, or from several."""
-    qrels: dict[str, dict[str, int]] = {}
+    qrels: dict[str, dict[str, float]] = {}
     unknown: list[Grade] = []
     others: set[str] = set()
     n_grades = 0
@@ -250,7 +251,7 @@ def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
         query_id, doc_id = columns[0], columns[-2]
         if place == 0 and _number(columns[-1]) is None and query_id not in queries:
             continue
-        grade = whole_grade(columns[-1], path, line)
+        grade = relevance_grade(columns[-1], path, line)
         yield Grade(path, line, query_id, doc_id, grade)
 
 
@@ -261,21 +262,21 @@ def row_grade(row: Row) -> Grade:
         DataError: naming file and row.
     """
     query_id, doc_id = row_id(row, ("query-id",)), row_id(row, ("corpus-id",))
-    grade = whole_grade(row.fields.get("score"), row.path, row.number)
+    grade = relevance_grade(row.fields.get("score"), row.path, row.number)
     return Grade(row.path, row.number, query_id, doc_id, grade)
 
 
-def whole_grade(value: object, path: Path, line: int) -> int:
-    """Return a relevance grade, a whole number in any notation.
+def relevance_grade(value: object, path: Path, line: int) -> float:
+    """Return a relevance grade; a whole number in any notation is an int.
 
     Raises:
         DataError: naming file and line.
     """
     grade = _number(str(value))
-    if grade is None or not grade.is_integer() or abs(grade) > _MAX_GRADE:
-        remedy = f"expected a whole number within ±{_MAX_GRADE}"
+    if grade is None or not abs(grade) <= _MAX_GRADE:
+        remedy = f"expected a number within ±{_MAX_GRADE:,}"
         raise DataError(path, line, f"grade {value!r}", remedy)
-    return int(grade)
+    return int(grade) if grade.is_integer() else grade
 
 
 def _notes_on_unknown(unknown: Sequence[Grade], n_grades: int) -> tuple[str, ...]:

@@ -24,9 +24,11 @@ from arena.rating.leaderboard_records import (
     RatingSettings,
     figures_of,
 )
+from arena.rating.metric_differences import Values
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
+from arena.store.measures import read_measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,11 +169,11 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
         manifest = read_manifest(folder)
         sections = manifest["config"]["models"]
         llm_judges |= any(judge.get("is_llm") for judge in manifest.get("judges", ()))
-        for model, dataset, stats, metrics in _retrievals(folder):
+        for model, dataset, stats, measured_by in _retrievals(folder):
             name = model["name"]
             price = known_price(name, sections)
             models[name] = _facts(model, stats, price, models.get(name))
-            measured[dataset, name] = _measured(stats, metrics)
+            measured[dataset, name] = _measured(stats, *measured_by)
             made = _measurement(folder, manifest, (model, dataset), stats)
             runs.setdefault(name, []).append(made)
             rates[name] = model_rates(model, runs[name])
@@ -194,23 +196,25 @@ def _measurement(
     return Measurement(stats, None if base is None else below, n_corpus)
 
 
-def _measured(stats: RetrievalStats, metrics: Metrics | None) -> Measured:
+def _measured(stats: RetrievalStats, metrics: Metrics | None, values: Values) -> Measured:
     figures = figures_of(stats) if stats.n_documents else None  # a run that is not there yet
-    return Measured(metrics, latency_summary(stats.latency_ms), figures)
+    return Measured(metrics, latency_summary(stats.latency_ms), figures, values)
 
 
 def _retrievals(
     folder: Path,
-) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, Metrics | None]]:
+) -> Iterator[tuple[dict[str, Any], str, RetrievalStats, tuple[Metrics | None, Values]]]:
     """Yield each model's settings with its stats and metrics on each dataset."""
     files = Folder(folder)
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:
         metrics = read_metrics(files.metrics(dataset["name"]))
+        measures = read_measures(files.measures(dataset["name"]))
         for model in config["models"]:
             path = files.run_stats(dataset["name"], model["name"])
             stats = read_stats(path) if path.exists() else RetrievalStats()
-            yield model, dataset["name"], stats, metrics.get(model["name"])
+            name = model["name"]
+            yield model, dataset["name"], stats, (metrics.get(name), measures.of(name))
 
 
 def _facts(

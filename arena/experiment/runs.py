@@ -21,6 +21,7 @@ from arena.data.trec import read_run, read_stats, write_run, write_stats
 from arena.digest import digest
 from arena.errors import DataError, IncompleteError
 from arena.experiment.experiment import Experiment, ExperimentData
+from arena.experiment.named_metrics import note_metrics, write_named
 from arena.files import cache_folder, write_atomically
 from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
@@ -66,6 +67,7 @@ def _retrieve_all(
                 reporter.log(f"note: {name}: {wanted.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
     note_short(experiment, data, runs, reporter)
+    note_metrics(experiment, data, runs, reporter)
     write_metrics(experiment, data, runs)
     return tuple(runs)
 
@@ -143,7 +145,7 @@ def held_out_queries(wanted: RunSpec) -> tuple[str, ...]:
         query_id
         for query_id in sample_queries(dataset, None, seed)
         if query_id not in sampled
-        and any(grade >= 1 for grade in dataset.qrels.get(query_id, {}).values())
+        and any(grade > 0 for grade in dataset.qrels.get(query_id, {}).values())
     ]
     return tuple(graded[-_MOST_HELD_OUT:])
 
@@ -199,6 +201,7 @@ def write_metrics(experiment: Experiment, data: ExperimentData, runs: Sequence[R
         table = {model: asdict(metrics) for model, metrics in measured.items() if metrics}
         raw = orjson.dumps(table, option=orjson.OPT_INDENT_2)
         write_atomically(files.metrics(name), [raw, b"\n"])
+        write_named(experiment, dataset, [run for run in runs if run.dataset == name])
         lists = {
             run.model: measure_lists(run, dataset, top_k=top_k, document_words=document_words)
             for run in runs
@@ -356,7 +359,8 @@ class RunSpec:
     @property
     def depth(self) -> int:
         """Return how many documents of a ranking are kept."""
-        return max(self.experiment.config.experiment.top_k, RETRIEVAL_DEPTH, self.n_used)
+        settings = self.experiment.config.experiment
+        return max(settings.top_k, RETRIEVAL_DEPTH, settings.metric_depth, self.n_used)
 
     @property
     def key(self) -> str:

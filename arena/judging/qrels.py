@@ -39,7 +39,7 @@ def qrels_judge(
 
 def list_dcg(
     documents: Sequence[Document],
-    grades: Mapping[str, int],
+    grades: Mapping[str, float],
     top_k: int,
     parent_of: ParentOf | None = None,
 ) -> float:

@@ -40,6 +40,7 @@ from arena.rating.leaderboard_records import (
     Row,
     aggregate,
 )
+from arena.rating.metric_differences import from_the_best
 from arena.rating.panel_votes import combine, known_probs, only_judge
 from arena.rating.rate_rows import Rated, position_advantage, rate_rows
 
@@ -117,6 +118,11 @@ def build_leaderboard(
         rates=facts.rates,
         usage=facts.usage,
         gaps=rating_gaps(overall) if facts.rates else (),
+        metric_differences=from_the_best(
+            {key: measured.values for key, measured in facts.measured.items() if key[0] in tables},
+            [row.model for row in overall.rows],
+            level=settings.level,
+        ),
     )
 
 
@@ -195,6 +201,11 @@ def _dataset_rows(
                 elo=float(elo[code]),
                 record=record,
                 metrics=_metric_values(measured.metrics),
+                named_metrics={
+                    name: math.fsum(values.values()) / len(values)
+                    for name, values in measured.values.items()
+                    if values
+                },
                 latency=measured.latency,
                 retrieval=measured.retrieval,
                 facts=facts.models.get(model, ModelFacts()),

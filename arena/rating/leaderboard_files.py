@@ -27,6 +27,7 @@ from arena.rating.leaderboard_records import (
     RetrievalFigures,
     Row,
 )
+from arena.rating.metric_differences import MetricDifference
 from arena.records import Record
 from arena.terminal import printable
 
@@ -75,10 +76,17 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
         },
         **{name: asdict(value) for name, value in corrected.items()},
         **cost_block(leaderboard),
+        **_differences(leaderboard),
     }
 
 
-def _flat(record: Pair | MoreQueries) -> dict[str, Any]:
+def _differences(leaderboard: Leaderboard) -> dict[str, Any]:
+    """Return the differences by metric; nothing where arena.toml names no metric."""
+    found = [_flat(difference) for difference in leaderboard.metric_differences]
+    return {"metric_differences": found} if found else {}
+
+
+def _flat(record: Pair | MoreQueries | MetricDifference) -> dict[str, Any]:
     # asdict copies deeply, which for the pairs of 500 models takes seconds.
     return {name: getattr(record, name) for name in record.__slots__}
 
@@ -92,6 +100,8 @@ def row_to_json(row: Row) -> dict[str, Any]:
     tree |= asdict(row.record)
     tree |= {"battles": row.record.battles, "win_rate": row.record.win_rate}
     tree |= row.metrics
+    if row.named_metrics:
+        tree["metrics"] = dict(row.named_metrics)
     if row.latency is not None:
         tree["latency_ms"] = {
             "mean": row.latency.mean_ms,
@@ -128,6 +138,9 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
             name: PositionAdvantage(**value) for name, value in tree["position_by_dataset"].items()
         },
         correction=Correction(**tree["correction"]) if "correction" in tree else None,
+        metric_differences=tuple(
+            MetricDifference(**difference) for difference in tree.get("metric_differences", ())
+        ),
     )
     return with_cost_block(leaderboard, tree)
 
@@ -141,6 +154,7 @@ def _row(tree: Mapping[str, Any]) -> Row:
         **{name: tree[name] for name in _RATINGS},
         **{name: tree[name] for name in _CORRECTED if name in tree},
         metrics={name: tree[name] for name in METRICS if name in tree},
+        named_metrics=tree.get("metrics", {}),
         latency=None
         if latency is None
         else Latency(
@@ -179,6 +193,8 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
     counts = ("wins", "losses", "ties", "battles", "win_rate")
     corrected = _CORRECTED if leaderboard.correction is not None else ()
     header = ["dataset", "rank", "model", *_RATINGS, *corrected, *counts, *METRICS]
+    every = (row for rows in tables.values() for row in rows)
+    header += dict.fromkeys(name for row in every for name in row.named_metrics)
     header += [*latency, "latency_samples"]
     header += [*(f"retrieval_{name}" for name in _RETRIEVAL), *_FACTS]
     usage = leaderboard.usage
@@ -190,6 +206,7 @@ def write_csv(leaderboard: Leaderboard, path: Path) -> None:
     for name, rows in tables.items():
         for row in rows:
             tree = row_to_json(row)
+            tree |= tree.pop("metrics", {})
             for key, value in tree.pop("latency_ms", {}).items():
                 tree["latency_samples" if key == "samples" else f"latency_{key}_ms"] = value
             for key, value in tree.pop("retrieval", {}).items():

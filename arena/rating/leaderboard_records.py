@@ -12,6 +12,7 @@ from arena.cost.recommend import Gap
 from arena.data.metrics import Latency, Metrics
 from arena.errors import UsageError
 from arena.rating.elo import EloSettings
+from arena.rating.metric_differences import MetricDifference, Values
 from arena.rating.panel_votes import JudgeRule
 from arena.records import Record, RetrievalStats
 
@@ -104,6 +105,8 @@ class Measured:
     metrics: Metrics | None = None  #: None where the data set has no qrels
     latency: Latency | None = None
     retrieval: RetrievalFigures | None = None
+    values: Values = field(default_factory=dict)
+    """Metric → query_id → value, of the metrics that arena.toml names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ class Row:
     corrected_lower: float | None = None  #: its interval, which covers the judge's errors too
     corrected_upper: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)  #: "ndcg@10" → mean
+    named_metrics: Mapping[str, float] = field(default_factory=dict)
+    """"RR(rel=2)@10" → mean, of the metrics that arena.toml names."""
     latency: Latency | None = None
     retrieval: RetrievalFigures | None = None  #: None where nothing was measured
     facts: ModelFacts = field(default_factory=ModelFacts)
@@ -222,6 +227,8 @@ class Leaderboard:
     """Model → what it takes and costs; empty without an experiment's folder."""
     usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month
     gaps: tuple[Gap, ...] = ()  #: of all pairs; only where there are rates and intervals
+    metric_differences: tuple[MetricDifference, ...] = ()
+    """The best model's lead over each other one, by each metric that arena.toml names."""
 
     @property
     def tied_with_first(self) -> tuple[str, ...]:
@@ -235,7 +242,6 @@ def aggregate(rows: Sequence[Row]) -> Row:
     Elo, metrics and latency are unweighted means over the data sets that have them; wins,
     losses and ties are sums.
     """
-    names = dict.fromkeys(name for row in rows for name in row.metrics)
     latencies = [row.latency for row in rows if row.latency is not None]
     return Row(
         model=rows[0].model,
@@ -245,7 +251,8 @@ def aggregate(rows: Sequence[Row]) -> Row:
             losses=sum(row.record.losses for row in rows),
             ties=sum(row.record.ties for row in rows),
         ),
-        metrics={n: _mean([row.metrics[n] for row in rows if n in row.metrics]) for n in names},
+        metrics=_means([row.metrics for row in rows]),
+        named_metrics=_means([row.named_metrics for row in rows]),
         latency=_mean_latency(latencies) if latencies else None,
         retrieval=joined([row.retrieval for row in rows]),
         facts=rows[0].facts,
@@ -254,6 +261,11 @@ def aggregate(rows: Sequence[Row]) -> Row:
 
 def _either(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
 
 
 def _mean(values: Sequence[float]) -> float:

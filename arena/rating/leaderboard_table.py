@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from arena.cost.table import cost_table
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_notes import separation_lines, summary_lines, with_half_width
 from arena.rating.leaderboard_records import Leaderboard, Pair, Row
+from arena.rating.metric_differences import MetricDifference
 from arena.terminal import (
     Column,
     Screen,
@@ -110,6 +112,8 @@ def _tables(leaderboard: Leaderboard, on: Screen, shown: Shown) -> Iterator[tupl
     yield "", _table(leaderboard.overall, on, owned)
     if shown.cost and owned is not None:
         yield "", cost_table(owned.costs.values(), on, default_width=DEFAULT_WIDTH)
+    if leaderboard.metric_differences:
+        yield _differences(leaderboard, on)
     if len(leaderboard.datasets) > 1 and not shown.by_dataset:
         yield "", _by_dataset(leaderboard, on)
     if shown.by_dataset:
@@ -133,10 +137,58 @@ def _recommendation(leaderboard: Leaderboard, shown: Shown) -> list[str]:
 def _table(rows: Sequence[Row], on: Screen, owned: Ownership | None = None) -> Table:
     columns = [
         Column(column.head, cells, column.kind, column.gives_way)
-        for column in [*_COLUMNS, *([] if owned is None else [_per_month(owned)])]
+        for column in [*_columns(rows), *([] if owned is None else [_per_month(owned)])]
         if {*(cells := [column.cell(row) for row in rows])} - _NOTHING
     ]
     return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
+
+
+def _columns(rows: Sequence[Row]) -> list[_Column]:
+    """Return the columns of a table; the metrics of arena.toml take the place of the usual ones."""
+    named = [
+        _Column(name, _named_metric(name), gives_way=5 + place)
+        for place, name in enumerate(dict.fromkeys(n for row in rows for n in row.named_metrics))
+    ]
+    return [*_HEAD_COLUMNS, *(named or _METRIC_COLUMNS), *_TAIL_COLUMNS]
+
+
+def _differences(leaderboard: Leaderboard, on: Screen) -> tuple[str, Table]:
+    """Return each model's difference from the best by each metric, with its interval."""
+    found = leaderboard.metric_differences
+    behind = {(each.metric, each.b): each for each in found}
+    best = {each.metric: each.a for each in found}
+
+    def cell(metric: str, model: str) -> str:
+        if best[metric] == model:
+            return "best"
+        each = behind.get((metric, model))
+        if each is None:
+            return ""
+        return f"{-each.difference:.3f}{_reach(each)}{'*' if each.is_sure else ' '}"
+
+    models = [row.model for row in leaderboard.overall]
+    columns = [Column("", models, "name")]
+    columns += [
+        Column(metric, [cell(metric, model) for model in models], gives_way=place)
+        for place, metric in enumerate(best)
+    ]
+    level = f"{leaderboard.settings.level:.0%}"
+    title = f"difference from the best, paired by query; {level} intervals for all of them at once"
+    table = fitted_table(columns, on, default_width=DEFAULT_WIDTH)
+    if hidden := len(columns) - len(table.columns):
+        table.caption = f"and {count(hidden, 'more metric')}: widen the terminal, or --json"
+        table.caption_justify = "left"
+    return f"{title} (* surely worse)", table
+
+
+def _reach(each: MetricDifference) -> str:
+    """Return the interval of the difference as a half-width, or by its ends if it is lopsided."""
+    if each.lower is None or each.upper is None:
+        return ""
+    below, above = each.difference - each.lower, each.upper - each.difference
+    if math.isclose(below, above, rel_tol=1e-3):
+        return f" ±{above:.3f}"
+    return f" ({-each.upper:.2f} to {-each.lower:.2f})"
 
 
 def _by_dataset(leaderboard: Leaderboard, on: Screen) -> Table:
@@ -198,6 +250,10 @@ def _metric(name: str) -> Callable[[Row], str]:
     return lambda row: _number(row.metrics.get(name), 3)
 
 
+def _named_metric(name: str) -> Callable[[Row], str]:
+    return lambda row: _number(row.named_metrics.get(name), 3)
+
+
 def _latency(name: str) -> Callable[[Row], str]:
     return lambda row: "" if row.latency is None else _milliseconds(getattr(row.latency, name))
 
@@ -219,7 +275,7 @@ def _per_month(owned: Ownership) -> _Column:
     return _Column("$ a month", cell, gives_way=1)
 
 
-_COLUMNS = (
+_HEAD_COLUMNS = (
     _Column("#", _place),
     _Column("model", lambda row: row.model, kind="name"),
     _Column("rating", _rating),
@@ -228,11 +284,15 @@ _COLUMNS = (
     _Column("Elo ~sd", _elo, gives_way=4),
     _Column("W/L/T", _record, gives_way=3),
     _Column("win", lambda row: f"{row.record.win_rate:.1%}", gives_way=2),
+)
+_METRIC_COLUMNS = (
     _Column("nDCG@10", _metric("ndcg@10"), gives_way=5),
     _Column("nDCG@5", _metric("ndcg@5"), gives_way=10),
     _Column("recall@5", _metric("recall@5"), gives_way=12),
     _Column("recall@10", _metric("recall@10"), gives_way=9),
     _Column("judged@10", _metric("judged@10"), gives_way=13),
+)
+_TAIL_COLUMNS = (
     _Column("p50 ms", _latency("p50_ms"), gives_way=6),
     _Column("p90 ms", _latency("p90_ms"), gives_way=11),
     _Column("p99 ms", _latency("p99_ms"), gives_way=14),

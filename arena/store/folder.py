@@ -13,7 +13,7 @@ A new folder holds these files, where ``-2of8`` stands in the names of a shard's
     learned.json                            what endpoints have taught
     leaderboard.json  leaderboard.csv       as of the last rating
     retrieval/<dataset>/<model>.trec .json  a run, and what it took
-    retrieval/<dataset>/metrics.json  per_query.json  shown.jsonl
+    retrieval/<dataset>/metrics.json  measures.json  per_query.json  shown.jsonl
     report/                                 the site
     rejudged/<name>/                        the same battles by another judge: such a folder again
     drift/<number>/                         old battles by the same judge, asked once more
@@ -223,6 +223,10 @@ class Folder:
     def metrics(self, dataset: str) -> Path:
         """Return where the metrics of all runs on a data set are."""
         return self._retrieval(dataset) / "metrics.json"
+
+    def measures(self, dataset: str) -> Path:
+        """Return where the metrics that arena.toml names are, query by query."""
+        return self._retrieval(dataset) / "measures.json"
 
     def per_query(self, dataset: str) -> Path:
         """Return where the figures of each list that judges are shown are."""

@@ -37,7 +37,7 @@ class ShownQuery:
 
     query_id: str
     text: str
-    relevant: Mapping[str, int]  #: doc_id → grade, of all graded documents; empty without qrels
+    relevant: Mapping[str, float]  #: doc_id → grade, of all graded documents; empty without qrels
     lists: Mapping[str, tuple[str, ...]]  #: model → doc_ids shown, best first
 
 
@@ -128,9 +128,15 @@ def _query(tree: Mapping[str, Any]) -> ShownQuery:
     return ShownQuery(
         query_id=tree["query_id"],
         text=tree["text"],
-        relevant={doc_id: int(grade) for doc_id, grade in tree["relevant"].items()},
+        relevant={doc_id: _grade(grade) for doc_id, grade in tree["relevant"].items()},
         lists={model: tuple(doc_ids) for model, doc_ids in tree["lists"].items()},
     )
+
+
+def _grade(grade: object) -> float:
+    if not isinstance(grade, int | float):
+        raise TypeError("a grade is no number")
+    return grade
 
 
 def _check_words(*words: object) -> None:

@@ -15,7 +15,7 @@
         arena.el(
           'span',
           { class: 'tag relevant' },
-          grade > 1 ? `relevant, grade ${grade}` : 'relevant',
+          grade === 1 ? 'relevant' : `relevant, grade ${grade}`,
         ),
       );
     else if (grade !== undefined)
