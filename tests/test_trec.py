@@ -223,7 +223,9 @@ def test_model_name_with_spaces_stays_one_column(tmp_path: Path) -> None:
 
 
 def test_stats_read_back(tmp_path: Path) -> None:
-    stats = RetrievalStats((1.25, 3.0), 384, 10, 4, 77, 0.001, "2025-01-01T00:00:00Z")
+    stats = RetrievalStats(
+        (1.25, 3.0), 384, 10, 4, 77, cost_usd=0.001, measured_at="2025-01-01T00:00:00Z"
+    )
 
     write_stats(stats, tmp_path / "m.json")
 

@@ -41,7 +41,7 @@ def note_metrics(
     for name, dataset in data.datasets.items():
         own = [run for run in runs if run.dataset == name]
         for note in _notes(dataset, own, experiment.config.experiment.metrics or ()):
-            reporter.say(f"note: {note}")
+            reporter.log(f"note: {note}")
 
 
 def _notes(dataset: Dataset, runs: Sequence[Run], names: Sequence[str]) -> Iterator[str]:
