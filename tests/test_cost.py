@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from experiments import fair_judge, play, write_experiment
+from experiments import fair_judge, llm, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import LoopbackServer, embeddings
@@ -25,6 +25,7 @@ from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.model_rates import Measurement, model_rates, passages_per_document
 from arena.rating.leaderboard_files import read_leaderboard
 from arena.records import RetrievalStats
+from arena.site.build import build_site
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "cost.md").read_text("utf-8")
 LOAD = UsageConfig(documents=1_000_000, queries_per_month=200_000, reindex_per_year=2)
@@ -538,6 +539,43 @@ def test_an_old_run_says_what_to_set_and_counts_nothing_as_free(
 
     assert "embedder (set tokens_per_document, tokens_per_query)" in done.stdout
     assert {r["model"]: r for r in block["models"]}["embedder"]["per_month"] is None
+
+
+def test_a_load_that_is_added_later_is_recorded_without_a_request(tmp_path: Path) -> None:
+    models = {"a": ["good", "fair"], "b": ["fair", "good"], "c": ["good", "poor"]}
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url), rankings=models)
+        play(config)
+        n_requests = len(server.requests)
+        before = json.loads(rate(tmp_path / "runs" / "x", "--json").stdout)
+        text = config.read_text().replace('"a.trec"', '"a.trec"\nprice_per_month = 30')
+        config.write_text(text + USAGE)
+        play(config)
+
+    after = json.loads(rate(tmp_path / "runs" / "x", "--json").stdout)
+    page = build_site(tmp_path / "runs" / "x").read_text("utf-8")
+
+    assert len(server.requests) == n_requests
+    assert "cost" not in before
+    costs = {row["model"]: row["per_month"] for row in after["cost"]["models"]}
+    assert costs == {"a": 30, "b": None, "c": None}
+    assert 'id="cost"' in page
+
+
+def test_experiments_with_different_loads_need_one_for_both(
+    experiment: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(experiment, tmp_path / "other")
+    path = other / "manifest.json"
+    path.write_text(path.read_text().replace("1000000", "5000000"))
+
+    refused = rate(experiment, other, "--cost")
+    given = rate(experiment, other, "--documents", "1k", "--queries-per-month", "5", "--json")
+
+    assert refused.exit_code == 2
+    assert "different [usage]; give --documents 1M --queries-per-month 200k" in refused.output
+    assert json.loads(given.stdout)["cost"]["usage"]["documents"] == 1000
+    assert "cost" not in json.loads(rate(experiment, other, "--json").stdout)
 
 
 @pytest.mark.parametrize("value", ["-1", "nan", "inf", "many", "1q", "", "1e99", "k"])
