@@ -18,7 +18,6 @@ from arena.errors import UsageError
 from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
-from arena.rating.correction import correct_ratings
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
 from arena.rating.inference import queries_to_separate, query_shares
 from arena.rating.label_estimates import Correct, PeoplesLabels
@@ -75,6 +74,8 @@ def build_leaderboard(
     overall = judged = _overall(rated, samples, battles, settings)
     correction = None
     if people is not None:
+        from arena.rating.correction import correct_ratings  # noqa: PLC0415 - few have labels
+
         weight = dataset_weights(battles) if len(tables) > 1 else None
         overall, correction = correct_ratings(
             judged, battles, people, settings, how=correct, weight=weight
