@@ -55,6 +55,7 @@ class Dataset:
     queries: Mapping[str, Query]  #: query_id → query, in file order
     qrels: Qrels  #: empty without grades
     notes: tuple[str, ...] = ()  #: facts about its files for the reader, one line each
+    from_clicks: bool = False  #: whether the grades are clicks of users
 
 
 @dataclass(frozen=True, slots=True)

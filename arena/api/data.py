@@ -73,7 +73,13 @@ class Dataset(PlainDataset):
         """Return a loaded data set as this type, without a second check."""
         made = cls.__new__(cls)
         PlainDataset.__init__(
-            made, dataset.name, dataset.corpus, dataset.queries, dataset.qrels, dataset.notes
+            made,
+            dataset.name,
+            dataset.corpus,
+            dataset.queries,
+            dataset.qrels,
+            dataset.notes,
+            dataset.from_clicks,
         )
         return made
 

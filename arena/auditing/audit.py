@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from arena.auditing.trust import trust
 from arena.rating.battles import load_aliases
 from arena.rating.correction import REFUSED
 from arena.rating.leaderboard import build_leaderboard
-from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.leaderboard_records import Leaderboard, RatingSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,6 +76,16 @@ def _labels(evidence: AuditInput) -> list[AuditMetric]:
     ]
 
 
+def _by_grades(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
+    """Return how far the judge agrees with the grades; clicks of users decide nothing of it."""
+    figures = [*qrels_figures(evidence), *rank_figures(evidence, leaderboard)]
+    if not evidence.from_clicks:
+        return figures
+    return [
+        replace(figure, title=f"{figure.title}, from clicks", decides=False) for figure in figures
+    ]
+
+
 def _error(evidence: AuditInput) -> AuditMetric:
     """Return the judge's systematic error, as `arena rate` measures it."""
     if evidence.known is None:
@@ -94,8 +105,7 @@ def build_audit(evidence: AuditInput) -> Audit:
         *order_figures(evidence, leaderboard),
         repeat_figure(evidence),
         transitivity_figure(evidence),
-        *qrels_figures(evidence),
-        *rank_figures(evidence, leaderboard),
+        *_by_grades(evidence, leaderboard),
         *_labels(evidence),
         *panel_figures(evidence),
         length_figure(evidence),

@@ -19,7 +19,7 @@ from arena.records import Failure
 from arena.store.folder import Folder
 from arena.store.labels import Label, read_labels
 from arena.store.log_lines import battle_lines, read_failures
-from arena.store.manifest import read_manifest
+from arena.store.manifest import clicked_datasets, read_manifest
 from arena.store.per_query import ShownList, read_lists
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class AuditInput:
     """(data set, model) → query_id → the list that the judge was shown."""
     ndcg_at_10: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(data set, model) → mean over queries."""
+    from_clicks: bool = False  #: whether grades of some data set are clicks of users
     people: Battles | None = None  #: verdicts of people in a file of their own
     labels: tuple[Label, ...] = ()  #: what people say of the log's battles and documents
     known: PeoplesLabels | None = None
@@ -91,6 +92,7 @@ def read_evidence(
         failures=_failures(path),
         lists=_lists(path, battles.datasets, aliases),
         ndcg_at_10=_ndcg_at_10(path, battles.datasets, aliases),
+        from_clicks=Folder(path).is_experiment and bool(clicked_datasets(read_manifest(path))),
         people=None if labels is None else _people(labels, aliases),
         labels=tuple(_aliased(label, aliases) for label in own),
         known=peoples_labels([path], aliases=aliases) if own else None,

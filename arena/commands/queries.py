@@ -1,17 +1,30 @@
-"""Define the command `arena queries`, which lets a language model write queries for a corpus."""
+"""Define the command `arena queries`: queries from a language model, or from a log of searches."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from arena.commands.options import Amount, echo_lines
+from arena.errors import UsageError
 from arena.progress import reporter
+
+if TYPE_CHECKING:
+    from arena.querying.from_log import LogOptions
 
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 _PRICE: Final = Amount(min=0)
+_WITH_LOG: Final = (
+    *("text_column", "count_column", "time_column", "clicks_column", "min_clicks", "since"),
+)
+_WITHOUT_LOG: Final = (
+    *("model", "base_url", "api_key_env", "price_in", "price_out", "prompt", "max_usd"),
+    "per_document",
+)
+"""Options that need a log, and options that need a model."""
 
 
 @click.command()
@@ -34,7 +47,7 @@ _PRICE: Final = Amount(min=0)
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Write queries for this many documents, sampled with the seed.",
+    help="Write queries for this many documents, or draw this many queries from the log.",
 )
 @click.option(
     "--per-document",
@@ -48,12 +61,47 @@ _PRICE: Final = Amount(min=0)
     type=click.IntRange(min=0),
     default=42,
     show_default=True,
-    help="Sample the documents with this seed.",
+    help="Sample the documents, or the queries of the log, with this seed.",
 )
 @click.option(
     "--out",
     type=_FOLDER,
     help="Write into this folder.  [default: the folder of CONFIG's queries.jsonl, or queries]",
+)
+@click.option(
+    "--from-log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw queries from this log of searches (.csv, .tsv or .jsonl) instead of asking a model.",
+)
+@click.option(
+    "--text-column", metavar="NAME", help="Read queries of the log from it.  [default: query, ...]"
+)
+@click.option(
+    "--count-column",
+    metavar="NAME",
+    help="Read the number of searches from it.  [default: count, ..., or 1 a row]",
+)
+@click.option(
+    "--time-column", metavar="NAME", help="Read the time from it.  [default: time, date, ...]"
+)
+@click.option(
+    "--clicks-column",
+    metavar="NAME",
+    help="Read clicked document ids from it.  [default: clicked_ids, doc_id, ...]",
+)
+@click.option(
+    "--min-clicks",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Make a document relevant to a query after this many clicks.",
+)
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="Leave out searches of the log before this day (2026-01-31).",
 )
 @click.option("--model", metavar="NAME", help="Ask this model.  [default: the judge of CONFIG]")
 @click.option("--base-url", metavar="URL", help="Use this endpoint.  [default: the judge's]")
@@ -72,7 +120,9 @@ _PRICE: Final = Amount(min=0)
     help="Limit the cost of all runs into one folder.  [default: max_usd of the judge]",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print the estimated calls, tokens and cost; make no requests."
+    "--dry-run",
+    is_flag=True,
+    help="Print the estimated calls, tokens and cost, or what the log holds; write nothing.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
 def queries(  # noqa: PLR0913  one parameter per option
@@ -86,12 +136,15 @@ def queries(  # noqa: PLR0913  one parameter per option
     quiet: bool,
     **order: Any,
 ) -> None:
-    """Write queries for a corpus with a language model.
+    """Write queries for a corpus with a language model, or draw them from a log of searches.
 
-    Use this command if you have documents and no queries. Real queries are better: use them if you
-    have some. arena drops and counts queries that repeat another query, copy their document or
-    mention "the passage". qrels.tsv marks the source document of each query as relevant. All other
-    documents are unjudged, which does not mean irrelevant.
+    Real queries are better. With --from-log arena merges spellings and masks e-mail addresses,
+    phone, card and bank account numbers. It draws as many queries from the head as from the tail.
+    Each keeps its count and its weight. Clicked documents become weak grades.
+
+    If you have no log, a model writes queries. arena drops and counts queries that repeat another
+    query, copy their document or mention "the passage". qrels.tsv marks the source document of each
+    query as relevant. All other documents are unjudged, which does not mean irrelevant.
 
     arena stores every reply as it arrives. The same command resumes after a stop and repeats no
     request.
@@ -101,7 +154,9 @@ def queries(  # noqa: PLR0913  one parameter per option
       arena queries --dry-run
       arena queries handbook/arena.toml --n 300 --max-usd 1
       arena queries --documents docs --model gpt-4.1-mini --out queries
+      arena queries --from-log searches.csv --n 300
     """
+    log = _log_options(order)
     from arena.querying.generate import estimate_queries, write_queries_for  # noqa: PLC0415
     from arena.querying.settings import GenerationOptions  # noqa: PLC0415
 
@@ -116,9 +171,38 @@ def queries(  # noqa: PLR0913  one parameter per option
         **order, model={key: v for key, v in settings.items() if v not in (None, "")}
     )
     progress = reporter(quiet=quiet)
+    if log is not None:
+        from arena.querying.from_log import queries_from_log  # noqa: PLC0415
+
+        drawn = queries_from_log(asked, log, progress, dry_run=dry_run)
+        echo_lines(drawn.lines(written=not dry_run))
+        return
     if dry_run:
         echo_lines(estimate_queries(asked, progress).lines())
         return
     result = write_queries_for(asked, progress)
     echo_lines(result.lines())
     result.check()
+
+
+def _log_options(order: dict[str, Any]) -> LogOptions | None:
+    """Take the options about a log out of the others; None without --from-log.
+
+    Raises:
+        UsageError: an option has no meaning with a log, or without one.
+    """
+    from arena.querying.from_log import LogOptions  # noqa: PLC0415
+
+    path, since = order.pop("from_log"), order.pop("since")
+    columns = {kind: order.pop(f"{kind}_column") for kind in ("text", "count", "time", "clicks")}
+    min_clicks = order.pop("min_clicks")
+    context = click.get_current_context()
+    for option in _WITHOUT_LOG if path else _WITH_LOG:
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            name = f"--{option.replace('_', '-')}"
+            what = "no model is asked" if path else "there is no log"
+            raise UsageError(f"{name} has no effect here: {what}; leave it out")
+    if path is None:
+        return None
+    given = {kind: name for kind, name in columns.items() if name}
+    return LogOptions(path, given, min_clicks, since.date().isoformat() if since else "")

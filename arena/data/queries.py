@@ -13,7 +13,7 @@ from typing import Final
 
 from arena.data.csv_file import csv_records
 from arena.data.rows import Row, json_rows, numbered_lines, row_id, row_text
-from arena.data.trec import read_qrels
+from arena.data.trec import are_from_clicks, read_qrels
 from arena.digest import digest
 from arena.errors import DataError
 from arena.records import Dataset, Query
@@ -61,11 +61,14 @@ def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> D
     if queries is not None:
         asked, more = read_queries(queries)
         notes += more
-        dataset = replace(dataset, queries=asked, qrels={})
+        dataset = replace(dataset, queries=asked, qrels={}, from_clicks=False)
     if qrels is not None:
         grades, more = read_qrels(qrels, dataset.corpus, dataset.queries)
         notes += more
-        dataset = replace(dataset, qrels=grades)
+        from_clicks = are_from_clicks(qrels)
+        if from_clicks:
+            notes += (f"{qrels.name}: grades are from clicks, which favour what was shown first",)
+        dataset = replace(dataset, qrels=grades, from_clicks=from_clicks)
     return replace(dataset, notes=notes)
 
 

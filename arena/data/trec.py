@@ -27,6 +27,10 @@ _MAX_UNKNOWN = 0.05
 """Share of grades for documents that the corpus lacks above which it is the wrong corpus."""
 
 
+FROM_CLICKS: Final = "from-clicks"
+"""The name of the column of grades, in the header of a file, where they are clicks of users."""
+
+
 class _Place(NamedTuple):
     """What a line of a run says of a document."""
 
@@ -63,6 +67,16 @@ def read_qrels(
             differently, no query that is asked, or many documents that the corpus lacks.
     """
     return check_qrels(grade_lines(path, queries), path, corpus, queries)
+
+
+def are_from_clicks(path: Path) -> bool:
+    """Return whether the header of a qrels file says that its grades are clicks of users.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    _, header = next(numbered_lines(path), (0, ""))
+    return header.split()[-1:] == [FROM_CLICKS]
 
 
 def check_qrels(

@@ -74,6 +74,7 @@ def write_manifest(
                 "corpus_hash": corpus_hash(dataset.corpus),
                 "queries_hash": queries_hash(dataset, data.queries[name]),
                 "qrels_hash": qrels_hash(dataset.qrels),
+                **({"from_clicks": True} if dataset.from_clicks else {}),
             }
             for name, dataset in data.datasets.items()
         },

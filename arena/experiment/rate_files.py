@@ -27,7 +27,7 @@ from arena.rating.leaderboard_records import (
 from arena.rating.metric_differences import Values
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
-from arena.store.manifest import read_manifest
+from arena.store.manifest import clicked_datasets, read_manifest
 from arena.store.measures import read_measures
 
 if TYPE_CHECKING:
@@ -165,8 +165,10 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
     from arena.experiment.model_rates import model_rates  # noqa: PLC0415
 
     llm_judges = False
+    from_clicks: set[str] = set()
     for folder in folders:
         manifest = read_manifest(folder)
+        from_clicks |= clicked_datasets(manifest)
         sections = manifest["config"]["models"]
         llm_judges |= any(judge.get("is_llm") for judge in manifest.get("judges", ()))
         for model, dataset, stats, measured_by in _retrievals(folder):
@@ -177,7 +179,7 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
             made = _measurement(folder, manifest, (model, dataset), stats)
             runs.setdefault(name, []).append(made)
             rates[name] = model_rates(model, runs[name])
-    return Facts(models, measured, llm_judges, rates=rates)
+    return Facts(models, measured, llm_judges, rates=rates, from_clicks=frozenset(from_clicks))
 
 
 def _measurement(

@@ -172,15 +172,28 @@ def write_queries(folder: Path, screened: Screened, manifest: Mapping[str, Any])
     )
     lines = ["query-id\tcorpus-id\tscore"]
     lines += [f"{w.query.query_id}\t{w.doc_id}\t1" for w in screened.kept]
-    qrels = "".join(f"{line}\n" for line in lines).encode()
+    write_files(folder, queries, "".join(f"{line}\n" for line in lines).encode(), manifest)
+
+
+def write_files(
+    folder: Path, queries: bytes, qrels: bytes | None, manifest: Mapping[str, Any]
+) -> None:
+    """Write queries, their grades if there are any, and the manifest that knows both.
+
+    Raises:
+        WriteError: the folder cannot be written.
+    """
     # The manifest comes first, and knows the files before it too: whenever this is interrupted,
     # what is there is known to be ours.
     before = _manifest(folder).get("files", [])
-    ours = [digest(queries).hex(), digest(qrels).hex(), *before][:4]
+    ours = [*(digest(raw).hex() for raw in (queries, qrels) if raw is not None), *before][:4]
     tree = orjson.dumps({**manifest, "files": ours}, option=orjson.OPT_INDENT_2)
     write_atomically(folder / MANIFEST, [tree, b"\n"])
     write_atomically(folder / QUERIES, [queries])
-    write_atomically(folder / QRELS, [qrels])
+    if qrels is not None:
+        write_atomically(folder / QRELS, [qrels])
+    else:
+        (folder / QRELS).unlink(missing_ok=True)  # of other queries
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

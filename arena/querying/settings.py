@@ -130,6 +130,23 @@ def open_setup(options: GenerationOptions) -> QuerySetup:
     return QuerySetup(dataset, model, prompt, options.out or _out(dataset, folder), max_usd)
 
 
+def corpus_and_folder(options: GenerationOptions) -> tuple[DatasetConfig | None, Path]:
+    """Return the data set that queries are for, None if none is named, and the folder for them.
+
+    Raises:
+        ConfigError: the arena.toml has mistakes.
+        UsageError: it has several data sets, or not the one that is named.
+    """
+    folder = options.config.parent
+    if options.documents is not None or options.beir is not None:
+        dataset = _own_dataset(options, folder)
+    elif not options.config.exists() and options.config == Path("arena.toml"):
+        return None, options.out or folder / "queries"
+    else:
+        dataset = _dataset(options, load_config(options.config))
+    return dataset, options.out or _out(dataset, folder)
+
+
 def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int) -> Sample:
     """Draw documents by the seed; a larger sample begins with every smaller one.
 

@@ -22,6 +22,7 @@ from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, recor
 from arena.rating.inference import queries_to_separate, query_shares
 from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard_notes import (
+    click_notes,
     coverage_notes,
     evidence_notes,
     opinion_notes,
@@ -102,6 +103,7 @@ def build_leaderboard(
             *evidence_notes(battles, settings),
             *thin_notes(overall.rows, battles),
             *coverage_notes(tables),
+            *click_notes(facts, tables),
             *opinion_notes(facts, people=correction is not None),
         ),
         pairs=all_pairs(battles, overall),

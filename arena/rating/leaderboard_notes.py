@@ -294,6 +294,16 @@ def coverage_notes(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     yield from _coverage("latency", latency)
 
 
+def click_notes(facts: Facts, tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Yield which data sets have metrics from clicks, and why those are weak."""
+    measured = {name for name, rows in tables.items() if any(row.metrics for row in rows)}
+    if names := sorted(facts.from_clicks & measured):
+        yield (
+            f"nDCG and recall of {listing([printable(name) for name in names])} are from clicks: "
+            "people click what is shown first, and nobody saw the rest"
+        )
+
+
 def _coverage(what: str, models_by_dataset: Mapping[str, set[str]]) -> Iterator[str]:
     having = {name: models for name, models in models_by_dataset.items() if models}
     everyone = set().union(*models_by_dataset.values())

@@ -122,6 +122,7 @@ class Facts:
     rates: Mapping[str, Rates] = field(default_factory=dict)
     """Model → what it takes and costs, over all data sets."""
     usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month
+    from_clicks: frozenset[str] = frozenset()  #: data sets whose grades are clicks of users
 
 
 @dataclass(frozen=True, slots=True)

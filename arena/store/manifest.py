@@ -57,6 +57,12 @@ def known_gates(folder: Path) -> Mapping[str, Gate]:
     return {judge["fingerprint"]: judge["gate"] for judge in judges if judge.get("gate")}
 
 
+def clicked_datasets(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the data sets of an experiment whose grades are clicks of users."""
+    datasets = manifest.get("datasets", {})
+    return {name for name, dataset in datasets.items() if dataset.get("from_clicks")}
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read an experiment's manifest.
 
