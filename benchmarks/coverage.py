@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 import arena
+from arena.experiment.plan import ring_pairs
 from arena.rating.leaderboard_records import Leaderboard
 
 Floats = NDArray[np.float64]
@@ -79,6 +80,16 @@ def at_random(
     return pd.DataFrame(
         {"dataset": 0, "query_id": query, "first": pairs[:, 0], "second": pairs[:, 1]}
     )
+
+
+def on_rings(m: int, n_queries: int, n_pairs: int, rng: np.random.Generator) -> pd.DataFrame:
+    """A sparse plan: neighbours on a ring that is drawn for each query."""
+    rows = []
+    for query in range(n_queries):
+        order = rng.permutation(m)
+        for a, b in ring_pairs(m, n_pairs):
+            rows.append((0, query, *rng.permutation([order[a], order[b]])))
+    return pd.DataFrame(rows, columns=["dataset", "query_id", "first", "second"])
 
 
 def chain(queries: Sequence[int], rng: np.random.Generator) -> pd.DataFrame:
@@ -132,6 +143,12 @@ def designs() -> list[Design]:
     add("half are ties, 200 + 5", lambda rng: all_pairs(8, [200, 5], rng), tie_half_width=1.2)
     add("first place, 60", lambda rng: all_pairs(8, [60], rng), gamma=0.5)
     add("first place, 200 + 5", lambda rng: all_pairs(8, [200, 5], rng), gamma=0.5)
+    for n_pairs, n in ((13, 60), (13, 20), (6, 60)):
+        add(
+            f"13 models, {n}, {n_pairs} pairs a query",
+            lambda rng, n=n, k=n_pairs: on_rings(13, n, k, rng),
+            np.linspace(-0.6, 0.6, 13),
+        )
     return found
 
 

@@ -4,18 +4,25 @@ Usage: python benchmarks/stopping.py [SIMULATIONS]
 
 Models are equal on average and differ from query to query (logit sd 0.6). After every five
 queries one looks: with the ordinary interval of all differences, or with the confidence sequence.
-Then the search for the best of eight models, one of which is better than the others by so many
-Elo points: how often it is dropped, which may happen in 5% of searches. Then the gate of
-`arena compare`: how often a model that is not worse, given the tolerance, is called worse.
+
+Then the search for the best of eight models, one of which is better than the others by so many Elo
+points: how often it is dropped, which may happen in 5% of searches. Then the calls that a search of
+thirteen models takes, beside those of the published protocol (160 queries, all 78 pairs) and of a
+run until all are separated.
+
+Then the gate of `arena compare`: how often a model that is not worse, given the tolerance, is
+called worse.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from arena.experiment.plan import ring_pairs
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
@@ -25,6 +32,7 @@ from arena.rating.inference import FIRST_LOOK, SEARCH_PRIOR, all_separated, inte
 
 N_QUERIES = 200
 ROUND = 5
+PROTOCOL_QUERIES = 160
 
 
 def simulate(n_models: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -59,27 +67,87 @@ def stops(n_models: int, rng: np.random.Generator) -> tuple[bool, bool]:
     return by_interval, by_sequence
 
 
-def best_is_dropped(lead_elo: float, n_models: int, rng: np.random.Generator) -> tuple[bool, int]:
-    """Whether a search drops the best model at any look, and how many battles it takes."""
-    pairs = np.array(list(combinations(range(n_models), 2)))
-    mean = np.where(np.arange(n_models) == 0, lead_elo / ELO_PER_LOGIT, 0.0)
-    alive, rounds = np.ones(n_models, dtype=bool), []
-    for start in range(0, N_QUERIES, ROUND):
-        playing = np.tile(pairs[alive[pairs].all(axis=1)], (ROUND, 1))
-        swapped = rng.random(len(playing)) < 0.5
-        playing[swapped] = playing[swapped, ::-1]
-        query = np.repeat(np.arange(start, start + ROUND), len(playing) // ROUND)
-        strength = mean + rng.normal(0, 0.6, (ROUND, n_models))
-        margin = np.diff(-np.take_along_axis(strength[query - start], playing, 1), axis=1)[:, 0]
-        score = (rng.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(np.float64)
-        rounds.append((*playing.T, score, query))
+@dataclass(frozen=True)
+class Search:
+    """How a search for the best model, or for the whole order, went."""
+
+    dropped: bool  #: whether the best model was dropped at any look
+    calls: int
+    decided: bool  #: whether it ended before its queries did
+    left: int  #: models that may be the best
+
+
+def search(  # noqa: PLR0913, a search and what it is for
+    mean: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    n_queries: int = N_QUERIES,
+    round_: int = ROUND,
+    pairs_per_query: int | None = None,
+    separated: bool = False,
+) -> Search:
+    """Play rounds until one model is left, or all are separated; the best one has code 0."""
+    n_models = len(mean)
+    alive, rounds, decided = np.ones(n_models, dtype=bool), [], False
+    for start in range(0, n_queries, round_):
+        rows = []
+        for query in range(start, start + round_):
+            order = rng.permutation(np.flatnonzero(alive))
+            pairs = ring_pairs(len(order), pairs_per_query or n_models**2)
+            rows += [(order[a], order[b], query) for a, b in pairs]
+        first, second, query = np.array(rows).T
+        swap = rng.random(len(rows)) < 0.5
+        first, second = np.where(swap, second, first), np.where(swap, first, second)
+        strength = mean + rng.normal(0, 0.6, (round_, n_models))
+        margin = strength[query - start, first] - strength[query - start, second]
+        score = (rng.random(len(rows)) < 1 / (1 + np.exp(-margin))).astype(np.float64)
+        rounds.append((first, second, score, query))
         columns = (np.concatenate(column) for column in zip(*rounds, strict=True))
-        alive = may_be_best(
-            fit(Comparisons(*columns, n_models), prior=SEARCH_PRIOR), alive, n_at_start=n_models
-        )
-        if not alive[0] or alive.sum() == 1:
+        fitted = fit(Comparisons(*columns, n_models), prior=SEARCH_PRIOR)
+        if separated:
+            decided = all_separated(fitted)
+        else:
+            alive = may_be_best(fitted, alive, n_at_start=n_models)
+            decided = alive.sum() == 1
+        if decided or not alive[0]:
             break
-    return not alive[0], sum(len(played[0]) for played in rounds)
+    calls = sum(len(played[0]) for played in rounds)
+    return Search(not alive[0], calls, bool(decided), int(alive.sum()))
+
+
+def print_protocols(n_simulations: int) -> None:
+    """The calls of searches of 13 models beside the published protocol's."""
+    published = PROTOCOL_QUERIES * 78
+    print(f"\n13 models, at most {PROTOCOL_QUERIES} queries; the published protocol: {published:,}")
+    print("ratings, sd   until       pairs a query   calls   of the protocol   decided   left")
+    for sd_elo in (60, 120):
+        for name, pairs, separated in (
+            ("separated", None, True),
+            ("best", None, False),
+            ("best", 26, False),
+            ("best", 13, False),
+        ):
+            found = []
+            for number in range(n_simulations):
+                rng = np.random.default_rng([sd_elo, number])
+                mean = np.sort(rng.normal(0, sd_elo / ELO_PER_LOGIT, 13))[::-1]
+                found.append(
+                    search(
+                        mean,
+                        rng,
+                        n_queries=PROTOCOL_QUERIES,
+                        round_=10,
+                        pairs_per_query=pairs,
+                        separated=separated,
+                    )
+                )
+            calls = np.mean([each.calls for each in found])
+            decided = np.mean([each.decided for each in found])
+            left = "" if separated else f"{np.mean([each.left for each in found]):7.1f}"
+            print(
+                f"{sd_elo:7} Elo   {name:9}{pairs or 'all':>16}{calls:8,.0f}"
+                f"{calls / published:18.0%}{decided:10.0%}{left}"
+            )
 
 
 def is_called_worse(behind_elo: float, tolerance: float, rng: np.random.Generator) -> str:
@@ -121,10 +189,12 @@ def main() -> None:
     print(f"\nbest of 8 ahead by   dropped   battles of {every:,}")
     for lead_elo in (0, 20, 50, 100):
         rng = np.random.default_rng(lead_elo)
-        dropped, n_battles = np.array(
-            [best_is_dropped(lead_elo, 8, rng) for _ in range(n_simulations)]
-        ).mean(axis=0)
+        mean = np.where(np.arange(8) == 0, lead_elo / ELO_PER_LOGIT, 0.0)
+        searches = [search(mean, rng) for _ in range(n_simulations)]
+        dropped = np.mean([each.dropped for each in searches])
+        n_battles = np.mean([each.calls for each in searches])
         print(f"{lead_elo:16} Elo{dropped:10.1%}{n_battles:10,.0f}")
+    print_protocols(min(n_simulations, 50))
     print("\nB behind A by   tolerance   called worse   not worse   undecided")
     for behind_elo, tolerance in ((0, 0), (20, 20), (0, 20), (0, 50), (100, 20), (200, 20)):
         rng = np.random.default_rng(behind_elo + tolerance)

@@ -117,6 +117,38 @@ def test_a_stopping_rule_ends_batch_jobs_after_the_round_that_ends_a_live_run(
     assert n_submitted == len(set(server.submitted)) == len(server.submitted)
 
 
+def test_a_search_for_the_best_over_a_part_of_the_pairs_ends_by_batch_as_live(
+    tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.judge = finds_the_good
+    strengths = {"best": 0.9, "good": 0.7, "poor": 0.2, "worse": 0.1}
+
+    def sparse(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        config = write_strengths(tmp_path / name, strengths, n_queries=80)
+        text = config.read_text().replace('kind = "qrels"', llm(server.base_url))
+        config.write_text(text.replace("top_k = 1", "top_k = 1\npairs_per_query = 3"))
+        return config
+
+    live, posted = sparse("live"), sparse("posted")
+    play(live, until=StoppingRule(best=True))
+    monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "another"))
+
+    done = arena("battle", posted, *TO_THE_END, "--until", "best")
+    n_submitted = len(server.submitted)
+    again = arena("battle", posted, *TO_THE_END, "--until", "best")
+
+    assert (done.exit_code, again.exit_code) == (0, 0), done.output + again.output
+    rows, live_rows = (
+        sorted(log_lines_unpriced(config), key=lambda row: str(row["id"]))
+        for config in (posted, live)
+    )
+    assert rows == live_rows
+    assert len(server.submitted) == n_submitted
+    assert len(rows) < 80 * 3 * 2
+    assert "dropped, after queries: " in done.stdout
+
+
 def test_a_stopping_rule_that_is_never_reached_ends_batch_jobs_with_the_plan(
     tmp_path: Path, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,7 @@ async def battle_by_batch(
                     run,
                     reporter,
                     give_up=give_up,
-                    matchups=_of_any_draw(run) if options.until else None,
+                    matchups=_asked_first(run, played) if played else None,
                     limit=limit,
                     on_battle=_counter(played),
                 )
@@ -216,6 +216,21 @@ class _Played:
         self.monitor = StoppingMonitor(goal)
         self._n_looks = 0
         self._is_decided = False
+        self._playing: list[Callable[[str], bool]] = []  #: in each round that was begun
+
+    def playing(self, number: int, *, begins: bool = False) -> Callable[[str], bool]:
+        """Return whether a model plays in a round: as when it began, or as far as is known now.
+
+        Args:
+            number: of the round, from 0.
+            begins: remember it: a sparse plan of fewer models draws other pairs.
+        """
+        if number < len(self._playing):
+            return self._playing[number]
+        plays = self.monitor.players()
+        if begins:
+            self._playing.append(plays)
+        return plays
 
     def look(self, n_over: int, round_: Sequence[Turn]) -> bool:
         """Check the ratings once at the end of each round; return whether that decided it.
@@ -265,19 +280,25 @@ def _rounds(run: BatchRun, played: _Played | None) -> Iterator[Sequence[Matchup]
         if before is not None and played.look(number, before):
             return
         before = round_
-        playing = list(prepared.matchups_of(round_, played.monitor.plays))
+        playing = list(prepared.matchups_of(round_, played.playing(number, begins=True)))
         if not all(name in played.ids for name, _, _ in planned(playing, prepared.lists, judges)):
             yield playing
     if before is not None:
         played.look(number + 1, before)
 
 
-def _of_any_draw(run: BatchRun) -> Sequence[Matchup] | None:
-    """Return what jobs may have been asked: a sparse plan draws its pairs among those that play.
+def _asked_first(run: BatchRun, played: _Played) -> Sequence[Matchup] | None:
+    """Return what jobs were asked about, then what they may have been; None for the plan itself.
 
-    None stands for the plan itself.
+    A sparse plan draws the pairs of a round among the models that still play in it.
     """
-    return list(run.prepared.all_matchups) if run.prepared.is_sparse else None
+    prepared = run.prepared
+    if not prepared.is_sparse:
+        return None
+    next(_rounds(run, played), None)  # who played in each round so far
+    rounds = enumerate(in_rounds(prepared.data.queries))
+    asked = [m for n, round_ in rounds for m in prepared.matchups_of(round_, played.playing(n))]
+    return list(dict.fromkeys([*asked, *prepared.all_matchups]))
 
 
 def _failed_often(run: BatchRun) -> frozenset[str]:

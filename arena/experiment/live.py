@@ -218,7 +218,7 @@ async def _play(
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
         for round_ in rounds:
             battles = pending(
-                prepared.matchups_of(round_, monitor.plays if monitor else None),
+                prepared.matchups_of(round_, monitor.players() if monitor else None),
                 prepared.lists,
                 judges,
                 session.log,

@@ -6,7 +6,7 @@ make chance differences count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -93,9 +93,10 @@ class StoppingMonitor:
             )
         )
 
-    def plays(self, model: str) -> bool:
-        """Return whether a model may still be what is looked for."""
-        return model not in self._dropped
+    def players(self) -> Callable[[str], bool]:
+        """Return whether a model may be what is looked for, as far as is known now."""
+        dropped = frozenset(self._dropped)
+        return lambda model: model not in dropped
 
     def decided(self, round_played: Iterable[Turn] | None = None) -> bool:
         """Check the ratings, and return whether the goal is reached.
