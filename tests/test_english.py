@@ -25,7 +25,7 @@ VERB = re.compile(
     r"|Fit|Flush|Forget|Format|Group|Hash|Hold|Join|Judge|Keep|List|Load|Lock|Make|Map|Mark"
     r"|Match|Maximise|Measure|Merge|Move|Name|Number|Open|Order|Parse|Play|Plot|Print|Put|Raise"
     r"|Rank|Rate|Read|Record|Redact|Reduce|Refuse|Register|Release|Remember|Remove|Render"
-    r"|Replace|Replay|Report|Retrieve|Return|Round|Run|Scale|Score|Send|Serve|Set|Show|Solve"
+    r"|Replace|Replay|Report|Reserve|Retrieve|Return|Round|Run|Scale|Score|Send|Serve|Set|Show|Solve"
     r"|Split|Start|Stop|Store|Submit|Sum|Take|Test|Tokenize|Try|Turn|Update|Upload|Use|Wait"
     r"|Watch|Write|Yield)\b"
 )

@@ -1,4 +1,4 @@
-"""Verdicts against a second opinion, whoever holds it."""
+"""Compare verdicts with a second opinion: qrels, ranks, or other judges."""
 
 from __future__ import annotations
 

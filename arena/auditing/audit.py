@@ -1,4 +1,4 @@
-"""The card: everything that a log, and what lies beside it, says of its judge."""
+"""Compute the audit: all figures that a log, and the files beside it, give about its judge."""
 
 from __future__ import annotations
 

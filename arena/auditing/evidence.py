@@ -1,4 +1,4 @@
-"""What there is to audit: the verdicts, and all that is known beside them."""
+"""Collect the input of an audit: the verdicts, and the files beside them."""
 
 from __future__ import annotations
 

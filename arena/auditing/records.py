@@ -1,4 +1,4 @@
-"""What an audit is made of."""
+"""Define the records of an audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card as text for a terminal, and as JSON."""
+"""Render an audit as text for a terminal, and as JSON."""
 
 from __future__ import annotations
 

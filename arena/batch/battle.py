@@ -151,7 +151,7 @@ async def battle_by_batch(
                 )
                 give_up = None
                 summary.take(collected)
-                # Jobs that ended and brought nothing would end and bring nothing for ever.
+                # Jobs that ended without results would end without results again and again.
                 is_stuck = has_waited and not collected.n_jobs
             if stop.is_set():
                 break

@@ -31,7 +31,7 @@ BATCH_DISCOUNT: Final = 0.5
 
 WINDOW: Final = "24h"
 OVERDUE_S: Final = 48 * 3600.0
-"""After so long a job of one day is waited for no more, nor are results that it did not bring."""
+"""Maximum wait for a job of one day, and for results that it did not return."""
 LARGEST_FILE: Final = 2_000_000_000
 """Bytes of a file of results at most, and fewer for few requests."""
 _RESULT_ROOM: Final = 1_000_000
@@ -46,7 +46,7 @@ _LATEST_S: Final = 1e10
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often to ask whether jobs are done; with jitter, and ever more seldom."""
+    """Intervals between two looks at jobs: growing, with jitter."""
 
     shortest_s: float = 30.0
     longest_s: float = 300.0

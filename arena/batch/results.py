@@ -118,7 +118,7 @@ def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
     if not isinstance(body, dict):
         shown_body = one_line(str(body))
         error = failed or UnjudgedError("garbage", f"a reply that is no object: {shown_body}")
-        if not failed:  # status 200: it is billed, whatever it is
+        if not failed:  # status 200: it is billed, with any content
             _charge(error, price.usage(Usage(estimated=True)))
         return error
     answer = _read(body, read, price)

@@ -1,4 +1,4 @@
-"""Where requests go, and with which key."""
+"""Find the address of an endpoint, and the key for it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def run_apart(
 ) -> T:
     """Run a coroutine in a thread of its own, and wait for it.
 
-    The waiting thread gets Ctrl-C, whatever the coroutine does meanwhile.
+    The waiting thread gets Ctrl-C, also while the coroutine is busy.
 
     Args:
         coroutine: what to run.

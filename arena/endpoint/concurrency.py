@@ -1,4 +1,4 @@
-"""Several requests at a time, their results as soon as they are there."""
+"""Run several requests at a time, and yield each result as it arrives."""
 
 from __future__ import annotations
 

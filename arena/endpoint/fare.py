@@ -1,8 +1,8 @@
-"""What a request may cost, told to whoever pays for it, attempt by attempt.
+"""Define how a request reports its possible cost to its payer, attempt by attempt.
 
-A request may be sent several times, and each time may be billed: the endpoint may have answered
-though the answer was lost. So money is set aside for an attempt just before it is sent, and what
-is known of it is said as soon as it is known. What nothing is said of was perhaps carried out.
+A request may be sent several times, and billed each time: the endpoint may have answered although
+the answer was lost. So the payer reserves money just before each attempt, and hears what the
+attempt cost as soon as it is known. An attempt without news may have been carried out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files and batch jobs of an endpoint: uploads, downloads, small JSON requests.
+"""Transfer files and small JSON requests of an endpoint: uploads, downloads, batch jobs.
 
 One request at a time and few of them, so there is no gate here; what the endpoint refuses is
 read as everywhere else.
@@ -48,7 +48,7 @@ class Patience:
     attempts: int = 8  #: the first one included
     first_contact: int = 3  #: attempts to connect to an endpoint that has never answered
     base_s: float = 1.0  #: the first wait; it doubles from then on, with jitter
-    longest_s: float = 60.0  #: no wait is longer, whatever the endpoint asks for
+    longest_s: float = 60.0  #: no wait is longer, even if the endpoint asks for more
 
     def wait_s(self, attempt: int, error: ApiError) -> float:
         """Return how long to wait after a failed attempt, counted from 1."""

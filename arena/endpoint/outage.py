@@ -1,4 +1,4 @@
-"""Outages: noticed where nothing is answered any more, waited out, and ended by a probe."""
+"""Detect outages, wait until a probe is answered, and go on."""
 
 from __future__ import annotations
 

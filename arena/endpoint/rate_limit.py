@@ -1,4 +1,4 @@
-"""How fast an endpoint may be asked: an adaptive limit on the requests in flight, and their rate.
+"""Limit the requests in flight at an endpoint, and their rate, adaptively.
 
 Quick increase until the first cut, slow increase from then on, as TCP does it. Only a share of
 refusals cuts the limits and only a storm pauses everyone: to pause at every refusal costs nine
@@ -250,13 +250,13 @@ TOKENS_PER_BYTE: Final = 0.3
 """Of a request, with its reply; corrected by what the endpoint counts."""
 
 MOST_TOKENS_PER_BYTE: Final = 10.0
-"""No tokenizer, and no thinking, comes to more; what claims to is not believed."""
+"""No tokenizer, and no thinking, produces more; arena ignores a higher count."""
 
 FEWEST_TOKENS: Final = 100.0
 """A minute: nobody sells fewer, and no request needs fewer."""
 
 LONGEST_S: Final = 600.0
-"""No limit and no pause holds everyone back for longer, whatever an endpoint says."""
+"""No limit and no pause stops all requests for longer, even if an endpoint asks for it."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_DURATION: Final = 64

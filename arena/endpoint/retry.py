@@ -1,4 +1,4 @@
-"""How often a request to an endpoint is tried, and how long is waited in between."""
+"""Define how often arena tries a request, and how long it waits in between."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ class Retry:
     """How often a request is tried, and how long is waited in between."""
 
     attempts: int = 8  #: per request, the first one included, those during an outage excluded
-    first_contact: int = 3  #: attempts at an endpoint that never answered, nor said it is busy
+    first_contact: int = (
+        3  #: attempts at an endpoint that never answered, and never reported that it is busy
+    )
     unusable: int = 3  #: calls without a usable answer, where none ever came, that stop a run
     late: int = 2  #: attempts that may end without an answer in time, or with an empty one
     base_s: float = 0.5  #: the first wait; it doubles from then on, with jitter

@@ -76,7 +76,7 @@ class Call:
     def left_s(self) -> float:
         """Return the seconds that are left to wait for it; 0 or less if it is late.
 
-        As many answers as were ahead of it may come first, and each begins its time anew. Once
+        As many answers as were ahead of it may come first, and each restarts its time. Once
         there were clearly more, the endpoint does not answer in turn, and this call is just late:
         those sent at about the same time may arrive in another order.
         """

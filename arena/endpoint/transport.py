@@ -1,4 +1,4 @@
-"""One JSON exchange after another with an endpoint, over connections that stay open."""
+"""Exchange JSON with an endpoint, over connections that stay open."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 def open_client(base_url: str) -> AsyncClient:
     """Open a client for one address, with the proxies and certificates of the environment.
 
-    A server on this machine is reached directly, whatever the environment says of proxies.
+    A server on this machine is reached directly, even if the environment sets a proxy.
 
     Raises:
         FatalApiError: a proxy or a certificate file of the environment cannot be used.

@@ -102,7 +102,7 @@ def _reply(pending: Pending, verdict: Verdict, at: str) -> Reply:
 
 
 def _unread_reply(pending: Pending, error: UnjudgedError, at: str) -> Reply:
-    """Return the record of a reply without a verdict, which is paid for all the same."""
+    """Return the record of a reply without a verdict, which was paid for, too."""
     return Reply(
         id=pending.id,
         request=pending.request,

@@ -54,7 +54,7 @@ class Origin:
     judges_from: Path  #: the file that configures the judges
     tree: Mapping[str, Any]  #: the arena.toml that would judge so, parsed
     queries: int | None = None  #: judge the battles of so many queries per data set; None: all
-    bypasses_cache: bool = False  #: ask the judge anew, also what a cache has the reply to
+    bypasses_cache: bool = False  #: ask the judge again, even if a cache has the reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
         source = shlex.quote(str(experiment.source))
         again = (
             f"nothing judged is lost; `arena check {source}` tries every model and judge; "
-            f"once mended, go on with: {options.command(experiment)}"
+            f"then go on with: {options.command(experiment)}"
         )
         raise FatalApiError(error.reason, f"{error.detail}; {again}") from None
     except (ArenaError, OSError):

@@ -44,7 +44,7 @@ class StoppingRule:
     """With `best`: a model that is surely within so many points of the best is good enough."""
 
     def reached(self, fitted: Fit) -> bool:
-        """Return whether the ratings decide it, at whatever moment one asks."""
+        """Return whether the ratings decide it, at any moment."""
         if self.width_elo is None:
             return all_separated(fitted)
         return bool(np.all(sequence_half_widths(fitted) * ELO_PER_LOGIT <= self.width_elo))

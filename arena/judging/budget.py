@@ -1,9 +1,10 @@
-"""A cap on what judges may cost, calls in flight included.
+"""Limit what judges may cost, calls in flight included.
 
-Before a call the most that it can cost is set aside, and after it its true price is booked; a call
-of which nothing is known any more counts as that most. So calls side by side never pass the cap.
-A call whose most does not fit may still go if its likely price does, but alone: then the cap is
-passed by less than this one call, and no money is left over for fear of the worst.
+Before a call, arena reserves the most that it can cost; after it, arena records its true price. A
+call with an unknown cost counts as that most, so parallel calls never exceed the cap.
+
+A call that does not fit may still be sent alone if its likely price fits. The cap is then exceeded
+by less than this one call, and the last money is not left unused.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ _ROUNDING_USD = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
 
 Turn = Callable[[], AbstractAsyncContextManager[None]]
-"""A turn to send one call alone, among all processes that share a cap."""
+"""A permission to send one call alone, among all processes that share a cap."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """What a call may cost; US dollars."""
 
-    most_usd: float  #: whatever happens
-    likely_usd: float  #: as the dearest calls before it
+    most_usd: float  #: in any case
+    likely_usd: float  #: like the most expensive calls before it
 
 
 @dataclass(slots=True)
 class Reservation:
-    """Money set aside for one call, which is booked in full unless one of these is called."""
+    """Money reserved for one call; the call costs all of it unless `paid` or `free` is called."""
 
     usd: float
     cost_usd: float | None = None  #: what it did cost; None as long as that is not known
@@ -87,7 +88,7 @@ class Limit:
 
 
 class Budget:
-    """What may be spent in all; one for a whole experiment, whatever judges share it.
+    """What may be spent in all; one for a whole experiment, shared by all judges.
 
     Args:
         max_usd: the cap; None for no cap.
@@ -112,7 +113,7 @@ class Budget:
         self.on_change: Callable[[], None] | None = None
         """Called before a call is sent, and after what it cost is known."""
         self._turn = turn
-        # First come, first served, so that the plan's first battles are the first to be paid for.
+        # First come, first served, so that the first battles of the plan are paid first.
         self._line = asyncio.Lock()
 
     @property
@@ -131,7 +132,7 @@ class Budget:
         return self.cap.reserved_usd
 
     def commit(self, usd: float) -> None:
-        """Set money aside for a request that is sent by batch job, for as long as this lives.
+        """Reserve money for a request that is sent by batch job, for the life of this budget.
 
         Raises:
             BudgetSpentError: this would pass the cap.
@@ -144,7 +145,7 @@ class Budget:
 
     @asynccontextmanager
     async def hold(self, price: Callable[..., Price]) -> AsyncIterator[Reservation]:
-        """Set money aside for a call, as soon as there is so much left.
+        """Reserve money for a call, as soon as enough is left.
 
         Args:
             price: of the call; asked again whenever it has waited, as more may be known by then,

@@ -1,7 +1,7 @@
-"""What a server takes in a chat request, learnt from its refusals.
+"""Track which optional fields a server accepts in a chat request, by its refusals.
 
-Reasoning models reject ``temperature`` and ``max_tokens``; many servers know no JSON schema, or
-no logprobs. A request starts out with everything, and loses what a refusal names.
+Reasoning models reject ``temperature`` and ``max_tokens``; many servers support no JSON schema, or
+no log-probabilities. A request starts with all fields, and loses those that a refusal names.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class ServerCapabilities:
     def after(self, refusal: str, form: ResponseFormat | None = None) -> ServerCapabilities:
         """Return the capabilities to try after a refusal that names a field, else the same.
 
-        Whatever the words around the name are, and in whatever language: the next of ever fewer
-        fields is tried. A refusal may name a field because it echoes a text, so what is tried is
-        worth keeping only once it was answered.
+        Only the name of the field matters, in any language; each try has fewer fields. A refusal
+        may name a field because it echoes a text, so keep the result only if the next request is
+        answered.
 
         Args:
             refusal: all that a status 400 or 422 said.
@@ -100,7 +100,7 @@ class ServerCapabilities:
             return replace(self, alternatives=5 if limited else 0)
         if self.temperature and "temperature" in letters:
             return replace(self, temperature=False)
-        # A limit beside the length of the context is a sum, and no field that is not known.
+        # A limit beside the length of the context is a sum, and names no unknown field.
         if self.length and "context" not in letters and any(name in letters for name in _LENGTH):
             too_short = labels and self.short and _TOO_SHORT.search(refusal)
             return self._with_another_limit(too_short=bool(too_short))
@@ -127,7 +127,7 @@ class ServerCapabilities:
 
 
 def capabilities_from(facts: Mapping[str, Any]) -> ServerCapabilities:
-    """Return the capabilities that an earlier run wrote down; fresh ones if it wrote none."""
+    """Return the capabilities that an earlier run recorded, or the default ones."""
     try:
         return _CAPABILITIES.validate_python(facts)
     except ValidationError:

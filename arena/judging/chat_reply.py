@@ -1,4 +1,4 @@
-"""What a chat model replied: its text, and how sure it was of its first tokens."""
+"""Read a chat model's reply: its text, and the probabilities of its first tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOKENS: Final = 4
 """How many of the first tokens are kept with their alternatives."""
 
 REASONING: Final = ("reasoning_content", "reasoning", "thinking")
-"""Where servers put thoughts apart from what is said."""
+"""Fields in which servers put thoughts, apart from the answer."""
 
 _ROUNDING: Final = 0.01
 """By how much probabilities may add up to more than 1, given with few digits."""

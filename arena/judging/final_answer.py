@@ -1,10 +1,10 @@
-"""Where the answer in a reply stands, and what the text around it may be.
+"""Find the answer in a reply, and check the text around it.
 
-One rule for every reader: the answer ends the reply. Whatever the judge quotes, tries or thinks
-before it has no vote, unless the answer stands inside of it. After it nothing may stand but
-markup and a courtesy; anything else may take it back, or show that it was a quotation.
+One rule for every reader: the answer ends the reply. What the judge quotes, tries or thinks before
+the answer has no effect, unless the answer is inside it. Only markup and a courtesy may follow;
+other text may retract the answer, or show that it was a quotation.
 
-Everything here reads a text once, or backwards once, however hostile it is.
+Every function reads a text once, or backwards once, also a hostile one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REFUSAL: Final = re.compile(
     rf"\A\W*+(?:i['’]?m sorry|i am sorry|sorry[,.]|i apologi[sz]e|as an ai\b|{_CANNOT})",
     re.IGNORECASE,
 )
-"""A reply that begins like this refuses, unless it has an answer all the same."""
+"""A reply that begins like this refuses, unless it has an answer."""
 
 _REFUSES = re.compile(rf"\b{_CANNOT}|\b(?:cannot|can['’]?t|can not) be\b", re.IGNORECASE)
 _LONGEST: Final = 120
@@ -117,7 +117,7 @@ class Place:
 class Objects:
     """The JSON objects of a text, found from its end.
 
-    Objects inside objects are not found, nor is anything inside a broken one.
+    Objects inside objects are not found, and nothing inside a broken one is.
     """
 
     def __init__(self, text: str) -> None:
@@ -158,7 +158,7 @@ def check_before(text: str, place: Place, *, what: str) -> int:
     """
     try:
         spoken = spoken_from(text, place.start)
-    except UnjudgedError:  # within a thought, which may end later
+    except UnjudgedError:  # inside a thought, which may end later
         raise no_answer(text, what) from None
     if _is_inside_braces(text, spoken, place.start):
         raise no_answer(text, what)
@@ -339,7 +339,7 @@ _INDENT: Final = 8
 
 
 def spoken_from(text: str, end: int | None = None) -> int:
-    """Return where a reply begins to be spoken aloud: behind its last thought.
+    """Return where the answer text of a reply begins: after its last thought.
 
     A tag of any name at the beginning of a line opens a thought, and so does a tag anywhere
     whose name says so; a closing tag without an opening one ends a thought that the server's

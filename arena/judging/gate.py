@@ -1,8 +1,8 @@
-"""The gate: a judge is tested before its verdicts count, and before much is paid for it.
+"""Test each judge before its verdicts count, and before arena pays for many.
 
 A few control matchups have an obvious answer: documents that answer a query against documents that
-answer another one, in both orders. A judge that prefers whatever is shown first, or cannot tell
-the two apart, would rank models by chance; no number of battles would show it in the ratings.
+answer another one, in both orders. A judge that prefers the first list, or cannot tell the two
+apart, would rank models by chance. No number of battles would show this in the ratings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Judges: who says which of two lists answers a query better.
+"""Define judges, which decide which of two lists answers a query better.
 
 An LLM reads both lists; the qrels judge knows relevance grades and compares DCG, and is no LLM.
 No readable verdict is an error with its reason, never a tie.

@@ -1,4 +1,4 @@
-"""What was learned of endpoints, kept beside an experiment: no run pays to learn it again.
+"""Keep the facts about endpoints beside an experiment: no run pays to find them again.
 
 One small JSON file, shared by all runs and shards of a folder: for each model at each endpoint, by
 a hash, a table of facts for each subject. It holds nothing that the endpoint would not teach anew,

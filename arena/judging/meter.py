@@ -1,4 +1,4 @@
-"""What a call of a chat model may cost, what it did cost, and what an endpoint teaches of both.
+"""Bound and measure the cost of chat calls, by what an endpoint reports.
 
 The most that a call can cost is set aside before it is sent: a token for each byte of the request,
 and a reply as long as the limit that is sent. But many endpoints ignore such a limit, or count a

@@ -1,4 +1,4 @@
-"""Open the language-model judge that a configuration asks for."""
+"""Open the language-model judge of a configuration."""
 
 from __future__ import annotations
 

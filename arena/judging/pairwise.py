@@ -1,4 +1,4 @@
-"""A judge that is shown both lists in one request; what it is to write may differ."""
+"""Judge both lists in one request; judges differ in what they write."""
 
 from __future__ import annotations
 

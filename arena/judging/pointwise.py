@@ -1,8 +1,8 @@
-"""A judge that reads each query and document once, and derives the battles from its grades.
+"""Grade each query and document once, and derive the battles from the grades.
 
-A list's worth is Σ gain / log2(rank + 1), as in DCG, with gains between 0 and 1. No list is shown
-first, so none can profit from it, and calls grow with distinct documents, not with pairs of
-models: a model that joins later costs only the documents that no other has found.
+The value of a list is Σ gain / log2(rank + 1), as in DCG, with gains between 0 and 1. No list is
+shown first, so there is no position bias. The number of calls grows with distinct documents, not
+with pairs of models: a new model costs only the documents that no other has found.
 """
 
 from __future__ import annotations

@@ -260,14 +260,14 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
 
 _TAG = re.compile(r"[<＜](?=\s*+(?:/\s*+)?(?:document|query)\b)", re.IGNORECASE)
 
-# C0 and C1 controls but for tab and newline, lone surrogates, marks that reorder text on screen,
-# and the invisible tag characters in which instructions can be hidden.
+# Controls of C0 and C1 except tab and newline, lone surrogates, marks that reorder text on screen,
+# and the invisible tag characters that can hide instructions.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
 
-# What counts as one word: two Han or kana characters, five of a script that writes no spaces,
-# or a run of anything else; a run of more than 60 characters is nobody's word.
+# One word: two Han or kana characters, five of another script without spaces, or a run of other
+# characters. A run of more than 60 characters counts as several words.
 _WORD = re.compile(
     "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{1,2}"
     "|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]{1,5}"

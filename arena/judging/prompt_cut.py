@@ -1,9 +1,8 @@
-"""Whether a server has read the whole prompt, by the number of tokens that it reports.
+"""Detect a server that did not read the whole prompt, by the tokens that it reports.
 
-Some servers cut a prompt that does not fit into their context, from its beginning and without a
-word: Ollama does. The judge then never sees its task, or one of the lists. Two signs give that
-away: fewer tokens than words, which no tokenizer makes of a text; and the same number, a ceiling,
-for prompts of different lengths.
+Some servers, such as Ollama, silently cut the beginning of a prompt that exceeds their context. The
+judge then misses its task, or one of the lists. There are two signs: fewer tokens than words, and
+the same number of tokens for prompts of different lengths.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections import deque
 from typing import Final
 
 LEAST: Final = 500
-"""Tokens of the smallest context that anybody serves; fewer come from counts of another kind."""
+"""Tokens of the smallest context in use; a lower count is of another kind."""
 SHARE: Final = 0.75
 """Tokens for each word below which a prompt was cut; English has 1.3, all others have more."""
 SAME: Final = 16
@@ -30,7 +29,7 @@ _DENSE = re.compile(
 
 
 class Ceiling:
-    """Watches what a server reports, prompt by prompt."""
+    """Tracks what a server reports, prompt by prompt."""
 
     def __init__(self) -> None:
         self._most = 0

@@ -1,4 +1,4 @@
-"""A judge that knows the qrels: the list with the higher DCG wins."""
+"""Judge by the qrels: the list with the higher DCG wins."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whose fault it is that calls are refused: that of single requests, or of all of them.
+"""Find out whether refusals concern single requests, or all of them.
 
-A wrong name of the model, a refused key or a broken server may all come as a status 400 or 500 of
-every single battle. So after a few refusals in a row that say the same, the shortest question there
-is goes to the same endpoint. If even that is refused, no battle can be judged.
+A wrong model name, a refused key or a broken server may appear as a status 400 or 500 of every
+battle. So after a few equal refusals in a row, arena sends the shortest possible question to the
+same endpoint. If the endpoint refuses that, too, no battle can be judged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from arena.errors import ApiError, FatalApiError
 
 ENOUGH: Final = 3
-"""Equal refusals in a row that raise a doubt; twice as many after each that was unfounded."""
+"""Equal refusals in a row that raise a doubt; twice as many after each unfounded doubt."""
 
 QUESTION: Final = "Answer with the word yes."
 _ABOUT_TEXTS: Final = ("refusal",)

@@ -1,8 +1,8 @@
-"""Replies that were paid for, kept by the content of their request, for every experiment.
+"""Keep paid replies by the content of their request, for every experiment.
 
-One SQLite file in write-ahead mode: several processes may use it at once, and a process that is
-killed loses nothing that it had put there. It holds what judges wrote, not what was made of it,
-so a better reader or another tie margin needs no new call.
+It is one SQLite file in write-ahead mode. Several processes may use it at once, and a killed
+process loses nothing that it has written. The file holds the replies and not the verdicts, so a
+better reader or another tie margin needs no new call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run one call for all who ask for the same thing at the same time."""
+"""Run one call for all tasks that ask for the same thing at the same time."""
 
 from __future__ import annotations
 

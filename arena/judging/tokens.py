@@ -1,4 +1,4 @@
-"""How many tokens a text has: by the model's own tokenizer where it is at hand, else estimated."""
+"""Count the tokens of a text: by the model's own tokenizer if it is on disk, else estimated."""
 
 from __future__ import annotations
 

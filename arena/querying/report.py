@@ -103,7 +103,7 @@ class Result:
         done = f"{self.n_answered:,} of {len(self.sample.documents):,} documents have a reply"
         again = f"go on with: {self.options.command()}"
         if isinstance(self.ended, FatalApiError):
-            detail = f"{self.ended.detail}; nothing paid for is lost; once mended, {again}"
+            detail = f"{self.ended.detail}; nothing paid for is lost; correct it, then {again}"
             raise FatalApiError(self.ended.reason, detail)
         if isinstance(self.ended, BudgetSpentError):
             spent = f"{dollars(self.ended.spent_usd)} of {dollars(self.ended.max_usd)} spent"

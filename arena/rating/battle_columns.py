@@ -299,7 +299,7 @@ def refuse_self_battles(table: BattleTable, same: Mask) -> None:
     if table.ids and same.any():
         name = table.columns["model_a"]
         value = name.distinct[name.codes[int(np.argmax(same))]]
-        remedy = "a model against itself; mend the line or the aliases"
+        remedy = "a model against itself; correct the line or the aliases"
         raise _error(table, same, "model_a", value, remedy)
 
 
@@ -314,7 +314,7 @@ def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
     }
     words = tuple(sorted(occurring))
     place = {word: code for code, word in enumerate(words)}
-    # A value that no row uses has no place; whatever stands for it is never looked up.
+    # A value that no row uses has no place; its entry is never read.
     codes = [np.array([place.get(v, 0) for v in c.distinct], np.int32)[c.codes] for c in columns]
     return np.concatenate(codes), words
 

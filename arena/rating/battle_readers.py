@@ -429,7 +429,7 @@ def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
         except orjson.JSONDecodeError as error:
             # Its own "line 1 column 5" would be taken for a line of the file.
             what = f"not valid JSON: {str(error).partition(':')[0]}"
-            return DataError(path, number, what, "mend or remove the line")
+            return DataError(path, number, what, "correct or remove the line")
         if not isinstance(row, dict):
             return DataError(path, number, "not a JSON object", HINT)
         for name in coded_columns(row):

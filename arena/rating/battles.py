@@ -1,7 +1,7 @@
 """Battles as integer codes, from any logs: our own, or anything with model_a, model_b, winner.
 
 What is odd in a log is either an error that names file and line, or kept and reported in
-`Battles.notes`; nothing is dropped, merged or turned into a tie in silence.
+`Battles.notes`; nothing is silently dropped, merged or turned into a tie.
 """
 
 from __future__ import annotations

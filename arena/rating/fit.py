@@ -1,4 +1,4 @@
-"""From counted battles to ratings with their variance, whatever the rule of outcomes."""
+"""Compute ratings and their variance from counted battles, for any model of outcomes."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def read_leaderboard(path: Path) -> Leaderboard:
         raise DataError(path, None, error.strerror or str(error)) from None
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ConfigError) as error:
         what = f"not a leaderboard ({type(error).__name__}: {error})"
-        raise DataError(path, None, what, "`arena rate` writes it anew") from None
+        raise DataError(path, None, what, "`arena rate` writes it again") from None
 
 
 def write_csv(leaderboard: Leaderboard, path: Path) -> None:

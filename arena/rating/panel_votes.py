@@ -107,7 +107,7 @@ def first_scores(battles: Battles) -> NDArray[np.float64]:
         first, second, tie = probs[int(np.argmax(wrong))].tolist()
         raise UsageError(
             f"{_battle_words(battles, row)}: probabilities first {first:g}, second {second:g}, "
-            f"tie {tie:g} do not sum to 1; mend the log, or rate verdicts alone (--no-soft)"
+            f"tie {tie:g} do not sum to 1; correct the log, or rate verdicts alone (--no-soft)"
         )
     score[known] = (probs[:, 0] + probs[:, 2] / 2) / probs.sum(axis=1)
     return score

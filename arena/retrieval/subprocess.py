@@ -50,7 +50,7 @@ class Program:
     def send(self, lines: Iterable[bytes]) -> None:
         """Send lines, without waiting until they are read.
 
-        A program that has closed its stdin is heard out all the same: `read` notices its end.
+        `read` still reads the output of a program that has closed its stdin.
         """
         self._stdin.write(b"".join(lines))
 
@@ -133,10 +133,11 @@ class Program:
 
 @asynccontextmanager
 async def started(model: ModelConfig, dataset: str) -> AsyncIterator[Program]:
-    """Start a model's command, without a shell; it is killed at the end, whatever that is.
+    """Start a model's command without a shell, and kill it at the end in any case.
 
-    ``{dataset}`` in the command is the data set's name, which ARENA_DATASET holds too. All else
-    of the environment is passed on, with Python's output unbuffered where nothing is said of it.
+    ``{dataset}`` in the command is the data set's name, which ARENA_DATASET holds too. The
+    rest of the environment is passed on. Python's output is unbuffered unless the environment
+    sets this.
 
     Raises:
         UsageError: there is no such program or folder, or it is not executable.

@@ -1,4 +1,4 @@
-"""Everything on disk that a site is made of: an experiment's folder, or a log of any make."""
+"""Gather the input of a site: an experiment's folder, or a log of any make."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def current_leaderboard(path: Path, log: Callable[[], Log | None]) -> Leaderboar
     leaderboard = _rate(path, log())
     if _newest_change(folder) != newest:
         return leaderboard  # of a log that has grown since: it must not replace a newer one
-    with contextlib.suppress(WriteError):  # what belongs to somebody else can be shown all the same
+    with contextlib.suppress(WriteError):  # a folder without write access can still be shown
         write_leaderboard(leaderboard, path)
     return leaderboard
 

@@ -84,7 +84,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything that each page knows; small, whatever the number of battles."""
+    """The data of every page; small for any number of battles."""
 
     title: str
     version: str  #: hash of all that the site is made of

@@ -1,7 +1,7 @@
-"""An arena.toml as it may be published: without what should never have been in it.
+"""Make an arena.toml publishable: without keys, passwords and unknown values.
 
-Keys are in the environment by construction. But an address can carry a password or a token, and
-a command or an extra field of a request anything.
+Keys are in the environment by construction. But an address can contain a password or a token, and a
+command or an extra field of a request can contain anything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keep a site as it should be while its log grows."""
+"""Update a site while its log grows."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _state(path: Path) -> list[tuple[str, int, int]]:
     for file in input_files(path):
         try:
             stat = file.stat()
-        except FileNotFoundError:  # set aside, or written anew, right now
+        except FileNotFoundError:  # being moved or written right now
             continue
         found.append((str(file), stat.st_mtime_ns, stat.st_size))
     return found
