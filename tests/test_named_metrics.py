@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from arena.rating.leaderboard_files import to_json as board_json
 from arena.rating.leaderboard_table import render_leaderboard
 from arena.rating.metric_differences import between, from_the_best
 from arena.records import Run, ScoredDoc
+from arena.site.build import build_site
 from arena.terminal import Screen
 
 NAMES = {
@@ -422,6 +424,22 @@ def test_leaderboard_files_keep_the_metrics(folder: Path) -> None:
         assert again.metric_differences == board.metric_differences
     with (folder / "leaderboard.csv").open() as file:
         assert float(next(csv.DictReader(file))["RR(rel=2)@10"]) == 1.0
+
+
+def test_the_site_shows_the_metrics_and_their_differences(folder: Path) -> None:
+    build_site(folder)
+
+    page = (folder / "report" / "index.html").read_text()
+    section = page.partition('id="named-metrics"')[2].partition("</section>")[0]
+    heads = re.findall(r'<th scope="col" class="number">([^<]*)</th>', section)
+    assert heads == METRICS
+    (row,) = re.findall(r"<tr>(?:(?!</tr>).)*>weak</a>.*?</tr>", section, re.DOTALL)
+    lead = next(
+        d for d in rate_files([folder]).metric_differences if (d.metric, d.b) == ("AP", "weak")
+    )
+    assert lead.upper is not None
+    cell = f"-{lead.difference:.3f} (-{lead.upper:.3f} to"
+    assert cell.replace("-", "−") in row
 
 
 def test_comparing_two_models_shows_the_difference_by_metric(folder: Path) -> None:

@@ -171,7 +171,24 @@ def _pages(gathered: Gathered, site: Site) -> Iterator[Page]:
     yield Page("battles.html", "battles.html", "battles", {})
     yield Page("judge.html", "judge.html", "judge", {"audit": shown_tree(_audit(gathered))})
     yield Page("method.html", "method.html", "method", {"method": shown_tree(method_of(gathered))})
-    yield Page("index.html", "index.html", "leaderboard", {"owned": _owned(gathered)})
+    more = {"owned": _owned(gathered), "behind": _behind(gathered)}
+    yield Page("index.html", "index.html", "leaderboard", more)
+
+
+def _behind(found: Gathered) -> dict[str, dict[str, Any]]:
+    """Return metric → model → its difference from the best model, for metrics of arena.toml."""
+    board = found.leaderboard
+    if board is None:
+        return {}
+    behind: dict[str, dict[str, Any]] = {}
+    for row in board.overall:
+        behind |= {metric: behind.get(metric, {}) for metric in row.named_metrics}
+    for lead in board.metric_differences:
+        ends = None
+        if lead.lower is not None and lead.upper is not None:
+            ends = (-lead.upper, -lead.lower)
+        behind[lead.metric][lead.b] = {"difference": -lead.difference, "ends": ends}
+    return behind
 
 
 def _owned(found: Gathered) -> dict[str, Any] | None:
