@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arena.config import DatasetConfig, ModelConfig, parse_config
-from arena.config.models import LANGUAGES
+from arena.config.languages import LANGUAGES
 from arena.data.load import load_dataset
 from arena.data.metrics import measure_run
 from arena.errors import ConfigError, UsageError
@@ -54,9 +54,8 @@ def test_scripts_without_spaces_are_cut_as_before():
     assert tokenize("日本語 text", stemmer("english")) == ["日本", "本語", "text"]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_known_language_has_a_stemmer(language):
-    assert stemmer(language)("word")
+def test_every_known_language_has_a_stemmer():
+    assert [language for language in LANGUAGES if not stemmer(language)("word")] == []
 
 
 TREE = {

@@ -215,12 +215,14 @@ def test_texts_that_are_too_long_for_a_model_are_counted(caplog):
         "\u200b" * 9_000 + "words",
     ],
 )
-def test_the_end_of_a_long_text_is_not_looked_at_and_its_vector_is_the_same(text, monkeypatch):
-    embedder = load("minilm")
+def test_the_end_of_a_long_text_is_not_looked_at_and_its_vector_is_the_same(
+    text, models, monkeypatch
+):
+    embedder = models["minilm"]
     vectors = embedder.embed([text, "short"], "document").vectors
     monkeypatch.setattr("arena.embedding.local.onnx._LETTERS_PER_TOKEN", 1_000_000)
 
-    whole = load("minilm").embed([text, "short"], "document").vectors
+    whole = embedder.embed([text, "short"], "document").vectors
 
     assert np.array_equal(vectors, whole)
 

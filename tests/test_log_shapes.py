@@ -186,24 +186,29 @@ FLAT = {
 }
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet", "frame", "json.gz"])
-@pytest.mark.parametrize("shape", FLAT)
-def test_tables_of_other_makes_give_their_battles_in_every_form(tmp_path, shape, form):
-    table, expected, n_queries = FLAT[shape]
-    if form == "parquet":
-        pd.DataFrame(table).to_parquet(tmp_path / "log.parquet")
-        battles = load_battles([tmp_path / "log.parquet"])
-    elif form == "frame":
-        battles = from_frame(pd.DataFrame(table))
-    elif form == "json.gz":
-        battles = load(tmp_path, "log.json.gz", gzip.compress(json.dumps(table).encode("utf-16")))
-    else:
-        content = {"csv": as_csv, "jsonl": as_jsonl, "json": json.dumps}[form](table)
-        battles = load(tmp_path, f"log.{form}", content)
+def in_every_form(table, folder):
+    """Yield form → battles, of the same table."""
+    yield "frame", from_frame(pd.DataFrame(table))
+    pd.DataFrame(table).to_parquet(folder / "log.parquet")
+    yield "parquet", load_battles([folder / "log.parquet"])
+    content = {
+        "csv": as_csv(table),
+        "jsonl": as_jsonl(table),
+        "json": json.dumps(table),
+        "json.gz": gzip.compress(json.dumps(table).encode("utf-16")),
+    }
+    for form, text in content.items():
+        yield form, load(folder, f"log.{form}", text)
 
-    assert outcomes(battles) == expected
-    assert battles.n_queries == n_queries
-    assert any("winner" in note or "wins" in note for note in battles.notes)
+
+@pytest.mark.parametrize("shape", FLAT)
+def test_tables_of_other_makes_give_their_battles_in_every_form(tmp_path, shape):
+    table, expected, n_queries = FLAT[shape]
+
+    for form, battles in in_every_form(table, tmp_path):
+        assert outcomes(battles) == expected, form
+        assert battles.n_queries == n_queries, form
+        assert any("winner" in note or "wins" in note for note in battles.notes), form
 
 
 def annotation(preference: float | None, i: int = 0) -> dict[str, Any]:

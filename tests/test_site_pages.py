@@ -51,7 +51,7 @@ def _barriers(page: Page) -> Iterator[tuple[str, str]]:
     from axe_playwright_python.sync_playwright import Axe
 
     options = {"resultTypes": ["violations"], "preload": False}  # preloading fetches: not from disk
-    alike = "details:nth-of-type(-n + 2)"  # a list of queries has dozens that are built alike
+    alike = "details:first-of-type"  # a list of queries has dozens that are built alike
     page.evaluate(f"document.querySelectorAll('{alike}').forEach((one) => (one.open = true))")
     for found in Axe().run(page, options=options).response["violations"]:
         yield found["id"], found["nodes"][0]["html"][:200]
