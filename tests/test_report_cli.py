@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from experiments import fair_judge, llm, play, write_experiment
+from experiments import fair_judge, llm, logged, play, write_experiment
 from loopback import Answer, LoopbackServer, error
 from programs import start_arena
 from sites import data_of
@@ -23,7 +23,6 @@ import arena as package
 from arena.cli import main
 from arena.site import watch as watching
 from arena.site.watch import watch
-from arena.store.log_lines import read_battles
 
 
 def arena(*words: str | Path) -> Result:
@@ -95,16 +94,25 @@ def test_what_is_no_experiment_is_one_line_and_a_usage_error(tmp_path: Path, the
     assert told.stderr.count("\n") == 1
 
 
-def test_a_run_with_report_ends_with_the_site_of_all_its_battles(tmp_path: Path) -> None:
+def test_a_run_with_report_is_the_same_and_ends_with_the_site_of_all_its_battles(
+    tmp_path: Path,
+) -> None:
     with LoopbackServer(fair_judge) as server:
-        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        judge = llm(server.base_url)
+        config = write_experiment(tmp_path / "with", judge=judge)
+        plain = write_experiment(tmp_path / "without", judge=judge)
 
         told = arena("battle", config, "--report")
+        arena("battle", plain)
 
     assert told.exit_code == 0
-    site = tmp_path / "runs" / "x" / "report"
+    site = config.parent / "runs" / "x" / "report"
     assert f"site: {site / 'index.html'}" in told.stderr
     assert data_of(site, "site")["state"]["sentence"] == "36 battles judged."
+    with_site, without = (
+        [(battle.id, battle.winner) for battle in logged(path)] for path in (config, plain)
+    )
+    assert with_site == without
 
 
 def test_a_run_that_fails_has_a_site_of_what_it_judged(tmp_path: Path) -> None:
@@ -242,14 +250,3 @@ def test_the_process_that_follows_a_run_ends_with_it_however_that_ends(tmp_path:
     follower.stdin.close()  # as the system does for a process that was killed
 
     assert follower.wait(20) == 0
-
-
-def test_a_run_is_the_same_with_a_site_kept_beside_it(tmp_path: Path) -> None:
-    logs = []
-    for name, option in (("with", ["--report"]), ("without", [])):
-        config = write_experiment(tmp_path / name)
-        arena("battle", config, *option)
-        log = tmp_path / name / "runs" / "x" / "battles.jsonl"
-        logs.append([(battle.id, battle.winner) for battle in read_battles(log)])
-
-    assert logs[0] == logs[1]
