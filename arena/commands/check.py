@@ -8,15 +8,13 @@ from pathlib import Path
 
 import click
 
-from arena.commands.options import AS_JSON, Amount
+from arena.commands.options import AS_JSON, CONFIG, QUIET, Amount
 from arena.progress import reporter
 from arena.terminal import printable_json
 
 
 @click.command()
-@click.argument(
-    "config", type=click.Path(path_type=Path), default=Path("arena.toml"), metavar="[CONFIG]"
-)
+@CONFIG
 @click.option("--no-data", is_flag=True, help="Load no data set, and skip run files and commands.")
 @click.option(
     "--timeout",
@@ -27,7 +25,7 @@ from arena.terminal import printable_json
     help="Longest wait for each model and judge, in seconds.",
 )
 @AS_JSON
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
+@QUIET
 def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet: bool) -> None:
     """Try every data set, model and judge with one small request each.
 

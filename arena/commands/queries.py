@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from arena.commands.options import Amount, echo_lines
+from arena.commands.options import CONFIG, QUIET, Amount, echo_lines
 from arena.errors import UsageError
 from arena.progress import reporter
 
@@ -28,9 +28,7 @@ _WITHOUT_LOG: Final = (
 
 
 @click.command()
-@click.argument(
-    "config", type=click.Path(path_type=Path), default=Path("arena.toml"), metavar="[CONFIG]"
-)
+@CONFIG
 @click.option("--dataset", metavar="NAME", help="Use this data set of CONFIG, if it has several.")
 @click.option(
     "--documents", type=_FOLDER, help="Read this folder of documents instead of CONFIG's data set."
@@ -124,7 +122,7 @@ _WITHOUT_LOG: Final = (
     is_flag=True,
     help="Print the estimated calls, tokens and cost, or what the log holds; write nothing.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress on stderr.")
+@QUIET
 def queries(  # noqa: PLR0913  one parameter per option
     model: str | None,
     base_url: str | None,

@@ -8,7 +8,7 @@ and with it the online Elo, is the same however fast the single replies were.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Final
+from typing import Any, Final
 
 from arena.errors import UnjudgedError
 from arena.experiment.pending import Pending
@@ -89,26 +89,25 @@ class BattleRunner:
 
 
 def _reply(pending: Pending, verdict: Verdict, at: str) -> Reply:
-    return Reply(
-        id=pending.id,
-        request=pending.request,
-        reply=verdict.reply,
-        winner=verdict.winner,
-        probs=verdict.probs,
-        usage=verdict.usage,
-        at=at,
-        judge=pending.judge.name,
-    )
+    return _record(pending, at, verdict.reply, verdict.usage, verdict)
 
 
 def _unread_reply(pending: Pending, error: UnjudgedError, at: str) -> Reply:
     """Return the record of a reply without a verdict, which was paid for, too."""
+    usage = Usage(cost_usd=error.cost_usd, estimated=error.estimated)
+    return _record(pending, at, error.reply, usage)
+
+
+def _record(
+    pending: Pending, at: str, reply: str, usage: Usage, verdict: Verdict | None = None
+) -> Reply:
     return Reply(
         id=pending.id,
         request=pending.request,
-        reply=error.reply,
-        winner=None,
-        usage=Usage(cost_usd=error.cost_usd, estimated=error.estimated),
+        reply=reply,
+        winner=verdict.winner if verdict else None,
+        probs=verdict.probs if verdict else None,
+        usage=usage,
         at=at,
         judge=pending.judge.name,
     )
@@ -116,16 +115,9 @@ def _unread_reply(pending: Pending, error: UnjudgedError, at: str) -> Reply:
 
 def _battle(pending: Pending, verdict: Verdict, source: Source) -> Battle:
     usage = verdict.usage if source == "judge" else Usage()
-    matchup, judge = pending.matchup, pending.judge
     return Battle(
-        id=pending.id,
-        dataset=matchup.dataset,
-        query_id=matchup.query_id,
-        model_a=matchup.model_a,
-        model_b=matchup.model_b,
+        **_about(pending),
         winner=WINNERS[verdict.winner],
-        judge=judge.name,
-        prompt=judge.prompt,
         source=source,
         probs=verdict.probs,
         input_tokens=usage.input_tokens,
@@ -133,23 +125,26 @@ def _battle(pending: Pending, verdict: Verdict, source: Source) -> Battle:
         cost_usd=usage.cost_usd,
         latency_ms=usage.latency_ms,
         estimated=usage.estimated,
-        at=now(),
-        kind=judge.kind,
+        kind=pending.judge.kind,
     )
 
 
 def _failure(pending: Pending, error: UnjudgedError) -> Failure:
-    matchup, judge = pending.matchup, pending.judge
     return Failure(
-        id=pending.id,
-        dataset=matchup.dataset,
-        query_id=matchup.query_id,
-        model_a=matchup.model_a,
-        model_b=matchup.model_b,
-        judge=judge.name,
-        prompt=judge.prompt,
-        reason=error.reason,
-        detail=error.detail,
-        cost_usd=error.cost_usd,
-        at=now(),
+        **_about(pending), reason=error.reason, detail=error.detail, cost_usd=error.cost_usd
     )
+
+
+def _about(pending: Pending) -> dict[str, Any]:
+    """Return the fields that a battle and a failure share."""
+    matchup, judge = pending.matchup, pending.judge
+    return {
+        "id": pending.id,
+        "dataset": matchup.dataset,
+        "query_id": matchup.query_id,
+        "model_a": matchup.model_a,
+        "model_b": matchup.model_b,
+        "judge": judge.name,
+        "prompt": judge.prompt,
+        "at": now(),
+    }
