@@ -357,7 +357,7 @@ lines_of_a_log = st.lists(
         ),
         st.builds(
             lambda p: json.dumps(ours("p", probs=p)),
-            st.sampled_from([None, {"first": 0.5, "second": 0.25, "tie": 0.25}, {}, 3]),
+            st.sampled_from([None, {"first": 0.1 + 0.2, "second": 1, "tie": "0.25"}, {}, 3, ""]),
         ),
         st.sampled_from(
             [
@@ -365,6 +365,8 @@ lines_of_a_log = st.lists(
                 json.dumps(row()) + json.dumps(row()),
                 json.dumps(row(x="y")).replace("y", "\\ud83d"),
                 json.dumps(row(Query_ID=1, query_id=2)),
+                json.dumps(row(probs={"first": float("nan"), "second": 0, "tie": 1})),
+                json.dumps(row(probs={"First": 1, "first": None, "second": 0, "tie": 1})),
                 json.dumps(row()).replace('"a1"', '"a1", "model_a": "a9"'),
                 json.dumps(row()).replace('"a1"', "inf"),
                 json.dumps(row()).replace("}", ",}"),
@@ -378,6 +380,9 @@ lines_of_a_log = st.lists(
 )
 
 
+PROBS = {"first": 0.5, "second": 0.25, "tie": 0.25}
+
+
 def table_or_error(path, monkeypatch, from_size):
     """All that a file holds, or what is wrong with it."""
     with monkeypatch.context() as patch:
@@ -389,7 +394,11 @@ def table_or_error(path, monkeypatch, from_size):
     columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
     columns.pop("cost_usd", None)
     costs = repr(battle_columns.read_costs([table]))
-    return columns, list(table.ids), list(table.probs), table.notes, costs
+    try:
+        probs = repr(battle_columns.read_probs([table]))
+    except DataError as error:
+        probs = str(error)
+    return columns, list(table.ids), probs, table.notes, costs
 
 
 @given(lines=lines_of_a_log, ended=st.booleans())
@@ -481,7 +490,7 @@ def test_a_large_file_whose_compressed_end_is_missing_is_an_error(tmp_path, monk
 
 def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
     rows = [ours(f"x{i}", query_id=f"q{i % 3}", source="judge", cost_usd=0.1) for i in range(9)]
-    own = jsonl(tmp_path / "own.jsonl", [{**each, "probs": {"first": 1}} for each in rows])
+    own = jsonl(tmp_path / "own.jsonl", [{**each, "probs": PROBS} for each in rows])
     other = jsonl(tmp_path / "other.jsonl", [row(question=["a", i % 2], order=i) for i in range(9)])
     monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
     monkeypatch.setattr(battle_readers, "_read_rows", None)
@@ -490,13 +499,13 @@ def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
 
     assert [table.n_rows for table in tables] == [9, 9]
     assert list(tables[0].ids) == [each["id"] for each in rows]
-    assert tables[0].probs[0] == {"first": 1}
+    assert tables[0].known_probs[0].tolist() == [0.5, 0.25, 0.25]
     assert tables[1].columns["query_id"].distinct == ('["a",0]', '["a",1]')
 
 
 def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_path, monkeypatch):
     rows = [ours(f"x{i}", source="judge") for i in range(9)]
-    rows[-1] |= {"winner": "tie", "kind": "qrels", "probs": {"first": 1}, "source": "identical"}
+    rows[-1] |= {"winner": "tie", "kind": "qrels", "probs": PROBS, "source": "identical"}
     path = jsonl(tmp_path / "battles.jsonl", rows)
     monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
     monkeypatch.setattr(battle_readers, "_read_rows", None)
@@ -507,7 +516,8 @@ def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_pat
     assert {**rows[-1], **cells} == rows[-1]
     assert {"winner", "kind", "source"} <= cells.keys()
     assert table.columns["kind"].distinct == (None, "qrels")
-    assert [each for each in table.probs if each] == [{"first": 1}]
+    assert table.known_probs[-1].tolist() == [0.5, 0.25, 0.25]
+    assert np.isnan(table.known_probs[:-1]).all()
 
 
 def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):

@@ -170,10 +170,13 @@ def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
     Raises:
         DataError: a "probs" that is not an object of three numbers.
     """
-    if not any(table.probs for table in tables):
+    if not any(table.probs or table.known_probs is not None for table in tables):
         return None
     parts = []
     for table in tables:
+        if table.known_probs is not None:
+            parts.append(table.known_probs)
+            continue
         part = np.full((table.n_rows, 3), np.nan)
         for row, given in enumerate(table.probs):
             try:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from arena.errors import DataError
 from arena.json_text import parse_json
 from arena.rating.battle_table import (
+    PROBS,
     REQUIRED,
     Column,
     UniqueIds,
@@ -56,7 +57,7 @@ class Parts:
 
     columns: dict[str, Column]
     ids: Sequence[Any]
-    probs: Sequence[Any]
+    probs: NDArray[np.float64] | None
     costs: NDArray[np.float64] | None
 
 
@@ -71,7 +72,7 @@ class Source:
     ids: str = ""  #: SQL of the text of a battle's id; empty if arena did not write the file
     is_id: str = ""  #: SQL of whether it is one
     costs: str = ""  #: SQL of what a battle cost, where it is no column
-    probs: str = ""  #: SQL of the text of the probabilities; empty if the file can have none
+    has_probs: bool = False  #: whether there is a column "probs", a STRUCT of `PROBS`
 
 
 class _DoubtError(Exception):
@@ -190,10 +191,13 @@ def _create_table(
         else:
             connection.execute(f"CREATE TYPE e{i} AS ENUM ({', '.join(texts)})")
             selected.append(f"enum_code(try_cast({known} AS e{i})) AS c{i}")
-    if source.probs and "probs" in learned:
-        odd.append(f"coalesce({source.probs}, 'null') <> 'null'")
-    elif source.probs:
-        selected.append(f"{source.probs} AS probs")
+    if source.has_probs and "probs" in learned:
+        odd.append("probs IS NOT NULL")
+    elif source.has_probs:
+        cells = {name: f"probs.{sql_name(name)}" for name in PROBS}
+        unknown = " OR ".join(f"{cell} IS NULL OR isnan({cell})" for cell in cells.values())
+        odd.append(f"probs IS NOT NULL AND ({unknown})")
+        selected += [f"coalesce({cell}, 'nan'::DOUBLE) AS {name}" for name, cell in cells.items()]
     selected.append(f"{' OR '.join(odd)} AS odd")
     if source.ids:
         # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
@@ -228,6 +232,8 @@ def _coded(
         selected.append(f"{code} AS y{i}")
     selected += ["id"] if source.ids else []
     selected += ["costs"] if source.costs else []
+    probs = PROBS if source.has_probs and "probs" not in learned else ()
+    selected += map(sql_name, probs)
     query = f"SELECT {', '.join(selected)} FROM t"  # noqa: S608
     fetched: dict[str, Any] = connection.execute(query).fetchnumpy()
     constant = np.zeros(len(fetched["odd"]), np.uint8)
@@ -244,7 +250,7 @@ def _coded(
     return Parts(
         columns,
         ids=_ids(path, source, fetched["id"]) if source.ids else (),
-        probs=_probs(connection) if source.probs and "probs" not in learned else (),
+        probs=_probs([fetched[name] for name in probs]),
         costs=None if costs is None or np.isnan(costs).all() else costs,
     )
 
@@ -300,11 +306,11 @@ def json_values(fragments: Sequence[str]) -> list[Any]:
     return values
 
 
-def _probs(connection: duckdb.DuckDBPyConnection) -> list[Any]:
-    """Return what each row has under "probs"; nothing if no row has any."""
-    rows = connection.execute("SELECT coalesce(probs, 'null') FROM t").fetchall()
-    probs = json_values([text for (text,) in rows])
-    return probs if any(probs) else []
+def _probs(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """Return the probabilities of each row, (n_rows, 3); None if no row has any."""
+    if not columns or np.isnan(columns[0]).all():
+        return None
+    return np.column_stack(columns)
 
 
 def _ids(path: Path, source: Source, hashes: NDArray[np.uint64]) -> Sequence[str]:

@@ -50,6 +50,7 @@ from arena.rating.battle_table import (
     OPTIONAL,
     OWN,
     OWN_OPTIONAL,
+    PROBS,
     REQUIRED,
     BattleTable,
     Coder,
@@ -251,8 +252,8 @@ def read_jsonl(path: Path) -> BattleTable:
     """
     first = _first_row(path)
     own = OWN.issubset(first)
-    others = OWN_OPTIONAL if own else query_columns(first)
-    names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *others)))
+    more = OWN_OPTIONAL if own else query_columns(first)
+    names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
     packing, parts = _packing(path), None
     # The row loop knows what to do with a line of our own log that was cut off.
     if packing and (_is_ended(path, packing) if own else not _has_trailing_comma(path)):
@@ -260,9 +261,8 @@ def read_jsonl(path: Path) -> BattleTable:
         learned = learn(path, coded) if packing == "none" else {}
         parts = read_parts(path, _jsonl_source(path, packing, coded, own=own), learned)
     if parts:
-        line_of = partial(line_of_row, path)
-        table = BattleTable(str(path), parts.columns, line_of, parts.ids, parts.probs)
-        return checked(replace(table, costs=parts.costs))
+        table = BattleTable(str(path), parts.columns, partial(line_of_row, path), parts.ids)
+        return checked(replace(table, costs=parts.costs, known_probs=parts.probs))
     table = _read_rows(path, names, own=own, exact=False)
     if _is_rounded(table):
         table = _read_rows(path, names, own=own, exact=True)
@@ -278,7 +278,8 @@ def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) 
         names: the columns to code.
         own: whether arena wrote the file; then every line must have an id.
     """
-    types = dict.fromkeys([*names, "probs"], "JSON")
+    types = dict.fromkeys(names, "JSON")
+    types["probs"] = f"STRUCT({', '.join(f'{sql_name(name)} DOUBLE' for name in PROBS)})"
     if own:
         types |= {"id": "JSON", "cost_usd": "DOUBLE"}
     columns = ", ".join(f"{sql_name(name)}: '{kind}'" for name, kind in types.items())
@@ -291,7 +292,7 @@ def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) 
         ids="coalesce(id::VARCHAR, 'null')" if own else "",
         is_id="id LIKE '\"_%\"'",
         costs="coalesce(cost_usd, 'nan'::DOUBLE)" if own else "",
-        probs="probs::VARCHAR",
+        has_probs=True,
     )
 
 

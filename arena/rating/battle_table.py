@@ -24,6 +24,9 @@ OWN = frozenset(column.name for column in fields(Battle) if column.default is MI
 Some of them would not do: others call columns ``id``, ``prompt`` and ``source``, too.
 """
 
+PROBS = ("first", "second", "tie")
+"""The parts of a judge's probabilities."""
+
 OWN_OPTIONAL = ("source", "cost_usd", "kind")
 """Read in logs of ours alone: elsewhere these names may mean anything."""
 
@@ -88,6 +91,8 @@ class BattleTable:
     line_of: Callable[[int], int]  #: row, from 0 → its line in the file
     ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
     probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
+    known_probs: NDArray[np.float64] | None = None
+    """(n_rows, 3) by `PROBS`, NaN where a row has none, if they are known to be numbers."""
     notes: tuple[str, ...] = ()
     costs: NDArray[np.float64] | None = None
     """What each battle cost in USD, NaN if not known, where it is no column of codes."""
