@@ -24,10 +24,12 @@ from arena.comparing.compare import compare
 from arena.comparing.report import render_comparison, to_json
 from arena.config import load_config
 from arena.data.beir import load_beir, qrels_hash
+from arena.data.cutting import PassageCorpus
 from arena.data.huggingface import HfSource, load_hf
 from arena.data.metrics import measure_queries, measure_run
 from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.live import battle
+from arena.experiment.named_metrics import measured
 from arena.experiment.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.experiment.summary import BattleOptions
 from arena.metric_names import parse_metric
@@ -36,7 +38,7 @@ from arena.rating.leaderboard_files import from_json
 from arena.rating.leaderboard_files import to_json as board_json
 from arena.rating.leaderboard_table import render_leaderboard
 from arena.rating.metric_differences import between, from_the_best
-from arena.records import Run, ScoredDoc
+from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.site.build import build_site
 from arena.terminal import Screen
 
@@ -535,6 +537,17 @@ def test_a_notebook_measures_and_compares_runs() -> None:
         good.measure("ndgc@10")
     with pytest.raises(UsageError, match=r"metrics is 'AP'; expected a list"):
         arena.metric_differences([good, bad], "AP")
+
+
+def test_a_passage_counts_as_the_document_that_it_is_from() -> None:
+    wholes = {d: Document(d, f"the text of {d}") for d in ("d1", "d2")}
+    corpus = PassageCorpus(wholes, wholes, {})
+    data = Dataset("d", corpus, {"q": Query("q", "?")}, {"q": {"d2": 1}})
+    run = run_of(q=["d1§w2.1", "d1§w2.2", "d2§w2.1", "d2§w2.2"])
+
+    by_query = measured(run, data, ["RR@10", "P@2", "R@2"]).by_query
+
+    assert by_query == {"RR@10": {"q": 0.5}, "P@2": {"q": 0.5}, "R@2": {"q": 1.0}}
 
 
 def test_a_log_of_a_notebook_keeps_its_metrics(tmp_path: Path) -> None:
