@@ -1,3 +1,3 @@
-"""Which arena this is."""
+"""Hold the version of arena."""
 
 __version__ = "0.1.0"

@@ -21,7 +21,7 @@ from arena.judging.chat_reply import Choice
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge
 from arena.judging.pointwise import TIE_MARGIN, grade_of
-from arena.judging.prompt import load_prompt
+from arena.judging.prompt import load_prompt, render_document
 from arena.judging.qrels import qrels_judge
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Document, Grade, JudgeInput, Query, Usage, Verdict
@@ -110,6 +110,26 @@ def test_each_document_is_read_once_for_all_pairs_of_models():
 
         assert len(server.requests) == len(set("".join(lists)))
     assert sum(v.usage.input_tokens for v in said) == 100 * len(server.requests)
+
+
+def test_a_document_is_rendered_once_for_all_battles_of_a_query(monkeypatch):
+    rendered = []
+
+    def counted(prompt: Any, query: Query, document: Document, **options: Any) -> Any:
+        rendered.append(document.doc_id)
+        return render_document(prompt, query, document, **options)
+
+    async def use(judge: Judge) -> None:
+        for first, second in (("gfx", "xyz"), ("xyz", "gfx"), ("gxz", "yfx")):
+            judge.request_key(exhibit(first, second))
+            judge.calls(exhibit(first, second))
+
+    monkeypatch.setattr("arena.judging.pointwise.render_document", counted)
+    with LoopbackServer(grader) as server:
+        with_judge(server, GRADES, use)
+        assert server.requests == []
+    assert sorted(rendered) == sorted(set(rendered))
+    assert len(rendered) == 5
 
 
 def test_a_model_that_joins_later_costs_only_its_own_documents(tmp_path: Path):

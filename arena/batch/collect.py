@@ -1,4 +1,4 @@
-"""Collect what batch jobs brought back: judge the battles whose replies are there, as if live.
+"""Collect the results of batch jobs, and judge the battles whose replies are there.
 
 Replies reach the judge call by call, and battles the log in plan order; last the job is marked as
 collected. A run that is stopped in between asks for the same results again, and writes what is

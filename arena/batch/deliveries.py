@@ -1,4 +1,4 @@
-"""What batch jobs brought back for one judge, handed to it call by call as if it had just asked.
+"""Deliver the replies of batch jobs to a judge, call by call, as if they were live.
 
 A reply is paid for once: the first battle that takes it books its cost, the others share it. What
 no battle took is booked by itself, so that the log always holds all that was paid for.

@@ -1,4 +1,4 @@
-"""Batch jobs at a provider: create each exactly once, follow it, fetch what it made.
+"""Create each batch job exactly once at a provider, follow it, and fetch its results.
 
 A request that creates a job is never repeated blindly: if its answer is lost, the provider's
 own list of jobs says whether it was created. A job is ours if it was made from our file, or if

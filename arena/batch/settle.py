@@ -1,4 +1,4 @@
-"""Judge the battles whose replies are at hand, from jobs or files, and book what no battle took."""
+"""Judge the battles whose replies arrived, by job or file, and record all other costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Battle ids: a battle is named by everything that could change its verdict."""
+"""Compute battle ids: hashes of everything that could change a verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The walk over the plan: which battles are not in the log yet, and what each of them needs.
+"""Walk over the plan: yield the battles that are not in the log, and what each of them needs.
 
 Every stage that goes through the plan uses it: live judging, batch jobs, the dry run, the gate and
 the search for stale battles. It is lazy, so a plan of a million battles is never in memory.

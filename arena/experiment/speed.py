@@ -1,4 +1,4 @@
-"""How long the calls of a judge take: as measured by earlier runs, or as one may expect."""
+"""Estimate the time of a judge's calls, by earlier runs or by the endpoint's limits."""
 
 from __future__ import annotations
 

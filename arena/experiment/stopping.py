@@ -1,4 +1,4 @@
-"""Play until it is decided: rounds over fresh queries, and a look at the ratings after each.
+"""Play rounds of fresh queries, and check the ratings after each, until the goal is reached.
 
 The look is by a confidence sequence (`arena.rating.inference`), so that looking often does not
 make chance differences count.

@@ -1,4 +1,4 @@
-"""How a battle run ended, and what its command has to say about that."""
+"""Report how a battle run ended, for its command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a leaderboard rests on and what it cannot tell yet, in sentences."""
+"""Write the sentences on what a leaderboard rests on, and on what it cannot tell yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be ranked, for those who rank it."""
+"""Define the input of a ranker: queries, passages, depth and progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another model's run in a better order: its first documents, scored once more."""
+"""Rank another model's run again: its first documents get new scores."""
 
 from __future__ import annotations
 

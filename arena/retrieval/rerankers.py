@@ -1,4 +1,4 @@
-"""Rerank APIs, each spoken as its documentation has it.
+"""Call the rerank APIs, each as its documentation describes it.
 
 - Cohere: https://docs.cohere.com/reference/rerank
 - Jina: https://docs.jina.ai
