@@ -1,4 +1,4 @@
-"""Compute intervals of ratings, and win probabilities.
+"""Compute intervals of ratings, win probabilities, and which models may be the best.
 
 Everything is clustered by query. Variances and degrees of freedom are those of each comparison by
 itself, `arena.rating.sandwich`: they go by the queries that it rests on.
