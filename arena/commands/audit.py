@@ -20,6 +20,11 @@ from arena.terminal import printable_json
     type=click.Path(path_type=Path),
     help="Compare the judges of two logs of the same battles: may B's judge replace A's?",
 )
+@click.option(
+    "--drift",
+    is_flag=True,
+    help="Print whether the judge has changed, from the checks of `arena battle --drift`.",
+)
 @AS_JSON
 @click.option(
     "--labels",
@@ -28,12 +33,13 @@ from arena.terminal import printable_json
     "winner and optionally dataset; default: the labels of `arena label` in the experiment.",
 )
 @ALIASES
-def audit(
+def audit(  # noqa: PLR0913  one parameter per option
     path: Path | None,
     between: tuple[Path, Path] | None,
     labels: Path | None,
     aliases: Path | None,
     *,
+    drift: bool,
     as_json: bool,
 ) -> None:
     """Measure how reliable the judge is.
@@ -47,14 +53,20 @@ def audit(
       arena audit runs/handbook
       arena audit battles.csv --labels people.csv --json
       arena audit --between runs/handbook runs/handbook/rejudged/cheap
+      arena audit runs/handbook --drift
     """
     if between:
-        if path is not None or labels is not None:
-            raise UsageError("--between compares two logs; give it without PATH and --labels")
+        if path is not None or labels is not None or drift:
+            raise UsageError(
+                "--between compares two logs; give it without PATH, --labels and --drift"
+            )
         _between(*between, aliases, as_json=as_json)
         return
     if path is None:
         raise UsageError("give an experiment or a battle log, or two with --between A B")
+    if drift:
+        _drift(path, as_json=as_json)
+        return
     from arena.auditing import report  # noqa: PLC0415
     from arena.auditing.audit import audit as audit_judge  # noqa: PLC0415
 
@@ -74,3 +86,13 @@ def _between(first: Path, second: Path, aliases: Path | None, *, as_json: bool) 
         click.echo(printable_json(between_report.to_json(found)))
     else:
         between_report.print_between(found)
+
+
+def _drift(path: Path, *, as_json: bool) -> None:
+    from arena.auditing import drift  # noqa: PLC0415
+
+    checks = drift.drift(path)
+    if as_json:
+        click.echo(printable_json(drift.to_json(checks)))
+    else:
+        drift.print_checks(checks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,13 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="With --judge-with: judge the battles of so many queries per data set.  [default: all]",
 )
+@click.option(
+    "--drift",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Test whether the judge has changed: judge N old battles once more, the first time twice. "
+    "Exit with 1 if it has. Needs the log of an earlier run.",
+)
 @NO_GATE
 @click.option(
     "--batch",
@@ -118,6 +126,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     judge_with: str | None,
     judge_prices: tuple[float, float] | None,
     queries: int | None,
+    drift: int | None,
     dry_run: bool,
     no_gate: bool,
     batch: bool,
@@ -145,6 +154,7 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --until best --within 20
       arena battle handbook/arena.toml --batch
       arena battle handbook/arena.toml --judge-with cheap.toml --queries 50
+      arena battle handbook/arena.toml --drift 100 --max-usd 1
       arena battle handbook/arena.toml --report
     """
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
@@ -168,7 +178,16 @@ def battle(  # noqa: PLR0913  one parameter per option
         gate=not no_gate,
         until=rule,
         rejudging=_rejudging(judge_with, judge_prices, queries),
+        drift=drift,
     )
+    if drift is not None:
+        if batch or report or rule or judge_with or limit is not None or shard is not None:
+            raise UsageError(
+                "--drift judges its own battles live; of the other options it takes --max-usd, "
+                "--dry-run and --quiet"
+            )
+        _check_drift(config, options, reporter(quiet=quiet), dry_run=dry_run)
+        return
     if dry_run:
         if report:
             raise UsageError("--dry-run plays nothing that --report could show; give one of them")
@@ -185,6 +204,24 @@ def battle(  # noqa: PLR0913  one parameter per option
         _battle(config, reporter(quiet=quiet), options, jobs, report=report)
     else:
         _battle(config, reporter(quiet=quiet), options, report=report)
+
+
+def _check_drift(
+    config: Path, options: BattleOptions, progress: Reporter, *, dry_run: bool
+) -> None:
+    """Judge old battles once more, and print whether the judge has changed."""
+    from arena.auditing import drift  # noqa: PLC0415
+    from arena.experiment.drift import check_drift, estimate_drift  # noqa: PLC0415
+
+    if dry_run:
+        echo_lines(estimate_drift(config, progress, options).lines())
+        return
+    summary = check_drift(config, progress, options)
+    summary.check()
+    checks = drift.drift(summary.experiment.retrieved.folder)
+    drift.print_checks(checks)
+    if drift.to_json(checks)["drift"]:
+        sys.exit(1)
 
 
 def _dry_run(config: Path, options: BattleOptions, progress: Reporter, *, batch: bool) -> None:

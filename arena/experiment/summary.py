@@ -35,14 +35,16 @@ class BattleOptions:
     gate: bool = True  #: whether judges must pass their controls first
     until: StoppingRule | None = None  #: stop of one's own accord once this is decided
     rejudging: Rejudging | None = None  #: judge the battles of the log again, by another judge
+    drift: int | None = None  #: judge so many old battles once more by the same judge
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """Return the command line that goes on where this run ended."""
         source = str(experiment.source)
         cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
-        gate = "" if self.gate else " --no-gate"
+        gate = "" if self.gate or self.drift else " --no-gate"
         until = self.until.option if self.until else ""
         again = self.rejudging.option if self.rejudging else ""
+        again += f" --drift {self.drift}" if self.drift else ""
         return f"arena battle {shlex.quote(source)}{again}{self.shard.option}{cap}{gate}{until}"
 
 

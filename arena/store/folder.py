@@ -207,6 +207,11 @@ class Folder:
         """Return the folder in which old battles were judged once more, counted from 1."""
         return self.path / "drift" / str(number)
 
+    @property
+    def drift_matchups(self) -> Path:
+        """Return where the fixed set of matchups is that such checks judge."""
+        return self.path / "drift" / "matchups.json"
+
     def drift_checks(self) -> list[Path]:
         """Return the folders of all such checks, the first one first."""
         numbers = [int(p.name) for p in self.path.glob("drift/*") if p.name.isdecimal()]
