@@ -18,10 +18,11 @@ from scipy.stats import kendalltau
 from test_audit import log
 
 from arena.auditing.between import between, build_between
-from arena.auditing.between_ratings import influences, kendall_tau, rate_both
+from arena.auditing.between_ratings import kendall_tau, rate_both
 from arena.cli import main
 from arena.errors import UsageError
 from arena.rating.battles import from_frame
+from arena.rating.influence import influences
 
 
 def drawn(
@@ -125,7 +126,7 @@ def test_the_other_way_round_every_difference_changes_its_sign():
 def test_what_queries_add_to_the_ratings_has_the_variance_of_the_sandwich():
     battles = from_frame(drawn(3, (1, 0.3, -1), first=0.4))
     rated, _ = rate_both(battles, battles)
-    added = influences(rated)
+    added = influences(rated.comparisons, rated.fit)
 
     assert added.sum(axis=0) == pytest.approx(0, abs=1e-9)
     assert added.T @ added == pytest.approx(rated.fit.covariance - rated.fit.guard, abs=1e-9)

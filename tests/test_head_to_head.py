@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import shlex
+import shutil
+import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -12,11 +16,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from experiments import write_experiment
+from test_between import drawn
 
 from arena.cli import main
 from arena.comparing.compare import compare_groups
 from arena.comparing.groups import by_length, script_of
-from arena.rating.battles import load_battles
+from arena.rating.battles import from_frame, load_battles
 from arena.rating.head_to_head import Difference, QueryOutcome, head_to_head
 
 ELO = 400 / math.log(10)
@@ -286,3 +291,95 @@ def test_what_queries_say_reaches_the_terminal_without_its_escapes(tmp_path):
 
     assert "is q0?" in done.output
     assert "\x1b" not in done.output
+
+
+def test_the_weight_of_a_query_is_what_the_difference_changes_without_it():
+    battles = from_frame(drawn(5, (0.6, 0.2, -0.8), 40, first=0.3))
+    found = head_to_head(battles, "m0", "m1")
+    outcomes = {outcome.query_id: outcome.weight_elo for outcome in found.outcomes}
+
+    moved = []
+    for query in list(outcomes)[::4]:
+        code = battles.query_ids.index(query)
+        rest = battles.take(np.flatnonzero(battles.query_id != code))
+        without = head_to_head(rest, "m0", "m1").difference.elo
+        moved.append((outcomes[query], found.difference.elo - without))
+    said, actual = np.array(moved).T
+
+    assert list(outcomes.values()) == sorted(outcomes.values())
+    assert sum(outcomes.values()) == pytest.approx(0, abs=1e-6)
+    assert said == pytest.approx(actual, rel=0.15, abs=0.3)
+
+
+GATE_PAGE = (Path(__file__).resolve().parents[1] / "docs" / "gate.md").read_text("utf-8")
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", GATE_PAGE, re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Return the words of each `arena` command in a text."""
+    lines = text.replace("\\\n", " ").replace("- run: ", "").splitlines()
+    return [shlex.split(line)[1:] for line in map(str.strip, lines) if line.startswith("arena ")]
+
+
+PAGE_COMMANDS = [
+    words for kind in ("sh", "yaml") for text in blocks(kind) for words in commands(text)
+]
+
+
+def test_the_action_of_the_page_is_valid_yaml_and_its_steps_are_whole():
+    yaml = pytest.importorskip("yaml")
+    (text,) = blocks("yaml")
+    action = yaml.safe_load(text)
+    steps = action["jobs"]["gate"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+
+    assert action[True] == "pull_request"  # YAML 1.1 reads the key "on" as true
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    assert [words[0] for run in runs for words in commands(run)] == ["battle", "compare"]
+    assert "${{ secrets.OPENAI_API_KEY }}" in steps[-2]["env"]["OPENAI_API_KEY"]
+
+
+@pytest.mark.parametrize("words", PAGE_COMMANDS, ids=" ".join)
+def test_every_command_of_the_page_takes_the_options_that_the_page_gives(words):
+    context = main.commands[words[0]].make_context(words[0], words[1:])
+
+    assert context.params
+
+
+def test_the_hook_of_the_page_is_a_script_that_a_shell_can_read():
+    (hook,) = (text for text in blocks("sh") if text.startswith("#!/bin/sh"))
+
+    subprocess.run(["sh", "-n"], input=hook, text=True, check=True)
+    assert len(PAGE_COMMANDS) >= 5
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("corpus.jsonl", "data changed: docs: its corpus changed since the baseline"),
+        ("queries.jsonl", "data changed: docs: its queries changed since the baseline"),
+        ("arena.toml", ""),
+    ],
+)
+def test_a_changed_file_of_data_is_told_apart_from_a_changed_model(tmp_path, file, words):
+    config = write_experiment(tmp_path)
+    folder, stored = tmp_path / "runs" / "x", tmp_path / "stored"
+    assert CliRunner().invoke(main, ["battle", str(config), "-q"]).exit_code == 0
+    stored.mkdir()
+    shutil.copy(folder / "manifest.json", stored)
+    changed = config if file == "arena.toml" else tmp_path / "data" / file
+    text = changed.read_text()
+    changed.write_text(text.replace("[judge]", "# a comment\n[judge]"))
+    if file == "corpus.jsonl":
+        changed.write_text(text.replace("a good document for q0", "a good text for q0"))
+    if file == "queries.jsonl":
+        changed.write_text(text.replace("what is q0?", "what was q0?"))
+    assert CliRunner().invoke(main, ["battle", str(config), "-q"]).exit_code == 0
+    done = run("strong", "weak", folder, "--baseline", stored, "--fail-if", "worse")
+
+    assert done.exit_code == 3
+    assert ("data changed" in done.output) == bool(words)
+    assert words in done.output

@@ -12,21 +12,17 @@ from arena.auditing.records import AuditMetric, Estimate, Part, missing
 from arena.rating import bradley_terry
 from arena.rating.battles import Battles
 from arena.rating.bootstrap import bootstrap
-from arena.rating.bradley_terry import ELO_PER_LOGIT, BradleyTerry, to_elo
+from arena.rating.bradley_terry import ELO_PER_LOGIT, to_elo
 from arena.rating.comparisons import (
     Comparisons,
     DisconnectedError,
     Floats,
-    clusters,
-    count,
-    sums_by_code,
 )
 from arena.rating.fit import Fit
 from arena.rating.inference import SEARCH_PRIOR, Certainty, from_sandwich, student_quantile, tail_of
+from arena.rating.influence import influences
 from arena.rating.leaderboard import dataset_weights
-from arena.rating.likelihood import Parameters, regularized
 from arena.rating.rate_rows import comparisons_of
-from arena.rating.sandwich import row_scores
 
 LEVEL: Final = 0.95
 DRAWS: Final = 1000
@@ -97,7 +93,9 @@ def moved_models(
     judges share cancels out. Student's t at the queries that a rating rests on; the level is
     shared out over the models (Bonferroni).
     """
-    influence = influences(second) - influences(first)
+    influence = influences(second.comparisons, second.fit) - influences(
+        first.comparisons, first.fit
+    )
     effective = np.minimum(first.fit.rating_df, second.fit.rating_df) + 1
     variance = (influence**2).sum(axis=0) * effective / np.maximum(effective - 1, 1e-9)
     tail = tail_of(level) / len(models)
@@ -115,36 +113,6 @@ def moved_models(
         for model, *values in zip(models, *(column.tolist() for column in columns), strict=True)
     ]
     return tuple(sorted(rows, key=lambda row: (-abs(row.difference), row.model)))
-
-
-def influences(rated: JudgeRatings) -> Floats:
-    """Return what each query adds to the ratings, (n_queries, m): A⁻¹ (g_q − ḡ), θ centred.
-
-    ḡ is the mean over the queries of the data set, as in `arena.rating.sandwich`.
-    """
-    comparisons, fit = rated.comparisons, rated.fit
-    m, counts = comparisons.n_models, count(comparisons)
-    layout = Parameters(
-        m, fit.position_fitted, tie=False, prior=fit.prior, n_layers=comparisons.n_layers
-    )
-    beta = np.append(fit.theta, fit.position)[: layout.size]
-    rule = BradleyTerry(counts.battles, counts.points)
-    bread = np.linalg.inv(regularized(layout.hessian(layout.slopes(rule, beta)), layout))
-    margin, _ = row_scores(comparisons, counts, rule, layout, beta)
-    found = clusters(comparisons)
-    first, second = (found.code * m + side for side in (comparisons.first, comparisons.second))
-    scores = (
-        sums_by_code(first, margin, found.n * m) - sums_by_code(second, margin, found.n * m)
-    ).reshape(-1, m)
-    if layout.position:
-        placed = margin if comparisons.placed is None else margin * comparisons.placed
-        scores = np.hstack([scores, sums_by_code(found.code, placed, found.n)[:, None]])
-    for start, size in zip(found.starts, found.sizes, strict=False):
-        if size > 1:
-            scores[start : start + size] -= scores[start : start + size].mean(axis=0)
-    theta = (scores @ bread)[:, :m]
-    centred: Floats = theta - theta.mean(axis=1, keepdims=True)
-    return centred
 
 
 def pair_counts(models: tuple[str, ...], first: JudgeRatings, second: JudgeRatings) -> PairCounts:

@@ -113,7 +113,7 @@ def drift(path: Path | str) -> tuple[DriftCheck, ...]:
     if not checks:
         raise UsageError(
             f"{path}: no battle of the baseline has these lists and this judge now; remove "
-            f"{folders[0].parent} to begin anew"
+            f"{folders[0].parent} to start again"
         )
     return tuple(checks)
 

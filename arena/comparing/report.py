@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from arena.comparing.compare import Comparison
-from arena.rating.head_to_head import Change, split_by_outcome
+from arena.rating.head_to_head import Change, QueryOutcome, split_by_outcome
 from arena.terminal import (
     Column,
     Screen,
@@ -45,8 +45,7 @@ def to_json(comparison: Comparison, *, tolerance: float) -> dict[str, Any]:
         ],
         "lost_queries": [
             {**asdict(outcome), "text": comparison.texts.get((outcome.dataset, outcome.query_id))}
-            for outcome in result.outcomes[:SHOWN_QUERIES]
-            if outcome.points < 0.5
+            for outcome in _lost(comparison)[:SHOWN_QUERIES]
         ],
         **({"metrics": list(map(asdict, comparison.metrics))} if comparison.metrics else {}),
         "changed": list(comparison.changed),
@@ -67,7 +66,7 @@ def print_comparison(comparison: Comparison, *, tolerance: float) -> None:
 
 
 def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -> str:
-    """Return the finding, the groups of queries, and the queries that B lost most clearly."""
+    """Return the finding, the groups of queries, and the queries that weigh most against B."""
     result = comparison.result
     lines = [wrapped(printable(line), on) for line in _head(comparison, tolerance)]
     if comparison.metrics:
@@ -77,10 +76,9 @@ def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -
     if comparison.groups:
         title = f"{result.b}'s share of the points by kind of query (50% is even):"
         lines += ["", wrapped(printable(title), on), _table(_group_columns(comparison), on)]
-    lost = [outcome for outcome in result.outcomes if outcome.points < 0.5]
-    if lost:
-        shown = f"{min(len(lost), SHOWN_QUERIES)} of {len(lost):,}"
-        title = f"queries that {result.b} lost most clearly, {shown}:"
+    if lost := _lost(comparison):
+        shown = f"{min(len(lost), SHOWN_QUERIES)} of {len(lost):,} that it lost"
+        title = f"queries that weigh most against {result.b}, {shown}:"
         lines += ["", wrapped(printable(title), on), _table(_query_columns(comparison), on)]
     if comparison.notes:
         lines += ["", *(wrapped(printable(f"note: {note}"), on) for note in comparison.notes)]
@@ -173,11 +171,17 @@ def _interval(lower: float | None, upper: float | None) -> str:
     return "" if lower is None or upper is None else f"{lower:.0%} to {upper:.0%}"
 
 
+def _lost(comparison: Comparison) -> list[QueryOutcome]:
+    """Return the queries that B lost, those that weigh most against it first."""
+    return [outcome for outcome in comparison.result.outcomes if outcome.points < 0.5]
+
+
 def _query_columns(comparison: Comparison) -> list[Column]:
-    lost = [o for o in comparison.result.outcomes[:SHOWN_QUERIES] if o.points < 0.5]
+    lost = _lost(comparison)[:SHOWN_QUERIES]
     return [
         Column("data set", [outcome.dataset for outcome in lost], "name", gives_way=1),
         Column("query_id", [outcome.query_id for outcome in lost], "name"),
+        Column("Elo", [f"{outcome.weight_elo:+.1f}" for outcome in lost]),
         Column("share", [f"{outcome.points:.0%}" for outcome in lost]),
         Column("of", [count(outcome.n_battles, "battle") for outcome in lost], gives_way=2),
         Column(

@@ -134,7 +134,7 @@ def _prepared(
     if files.drift_matchups.is_file():
         matchups = _kept(files.drift_matchups)
         if len(matchups) != wanted:
-            reporter.say(f"note: the fixed set has {len(matchups):,} battles, as in its baseline")
+            reporter.log(f"note: the fixed set has {len(matchups):,} battles, as in its baseline")
     else:
         matchups = draw_matchups(whole, logged, wanted)
     return whole, frozenset(filter(logged.count, matchups))
@@ -173,7 +173,7 @@ def _keep(files: Folder, matchups: Matchups) -> None:
 
 
 def _kept(path: Path) -> Matchups:
-    remedy = f"remove {path.parent} to begin anew"
+    remedy = f"remove {path.parent} to start again"
     rows = read_kept(list[list[str]], path, "matchups", remedy)
     return frozenset(Matchup(*row) for row in rows if len(row) == 4)
 

@@ -17,7 +17,7 @@ from arena.rating import bradley_terry
 from arena.rating.battle_columns import MODEL_A, MODEL_B
 from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
-from arena.rating.comparisons import DisconnectedError
+from arena.rating.comparisons import Comparisons, DisconnectedError, clusters
 from arena.rating.fit import Fit
 from arena.rating.inference import (
     FIRST_LOOK,
@@ -27,6 +27,7 @@ from arena.rating.inference import (
     student_quantile,
     tail_of,
 )
+from arena.rating.influence import influences
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.panel_votes import first_scores, only_judge
@@ -68,6 +69,8 @@ class QueryOutcome:
     query_id: str  #: "" where the log names none
     points: float  #: mean over the battles: 1 all won, 0.5 even, 0 all lost
     n_battles: int
+    weight_elo: float = 0.0
+    """By how much the query moves B's rating minus A's, with its battles against other models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class HeadToHead:
     wins: int  #: battles that B won against A
     ties: int
     losses: int
-    outcomes: tuple[QueryOutcome, ...]  #: by query, those that B lost most clearly first
+    outcomes: tuple[QueryOutcome, ...]  #: by query, those that weigh most against B first
     same_lists: bool = False  #: both show the same documents for every query
     notes: tuple[str, ...] = ()
 
@@ -110,13 +113,15 @@ def head_to_head(
         verdicts = only_judge(verdicts, settings.judge)
     battles = as_rated(verdicts, settings)
     _check_models(battles, a, b)
-    fitted, notes = _fit(battles, settings)
+    comparisons = comparisons_of(battles, battles.models, dataset_weights(battles))
+    fitted, notes = _fit(comparisons, settings)
     code_a, code_b = (battles.models.index(model) for model in (a, b))
     difference = _difference(fitted, code_a, code_b, settings.level)
-    direct = battles.take(
-        np.flatnonzero(_between(battles, code_a, code_b) | _between(battles, code_b, code_a))
-    )
+    met = np.flatnonzero(_between(battles, code_a, code_b) | _between(battles, code_b, code_a))
+    direct = battles.take(met)
     b_first = direct.model_a == code_b
+    added = influences(comparisons, fitted)
+    weight = (added[:, code_b] - added[:, code_a]) * ELO_PER_LOGIT
     won = (direct.winner == MODEL_A) & b_first | (direct.winner == MODEL_B) & ~b_first
     lost = (direct.winner == MODEL_B) & b_first | (direct.winner == MODEL_A) & ~b_first
     if not len(direct):
@@ -128,7 +133,7 @@ def head_to_head(
         wins=int(won.sum()),
         ties=int((~won & ~lost).sum()),
         losses=int(lost.sum()),
-        outcomes=_outcomes(direct, b_first),
+        outcomes=_outcomes(direct, b_first, weight[clusters(comparisons).code[met]]),
         same_lists=bool(len(direct) and direct.identical is not None and direct.identical.all()),
         notes=(*battles.notes, *notes),
     )
@@ -143,9 +148,8 @@ def _check_models(battles: Battles, a: str, b: str) -> None:
             raise UsageError(f"no battle of {model!r}; the models of the log: {known}")
 
 
-def _fit(battles: Battles, settings: RatingSettings) -> tuple[Fit, tuple[str, ...]]:
+def _fit(comparisons: Comparisons, settings: RatingSettings) -> tuple[Fit, tuple[str, ...]]:
     """Return ratings that are finite whoever lost everything, and what was done for it."""
-    comparisons = comparisons_of(battles, battles.models, dataset_weights(battles))
     try:
         fitted = bradley_terry.fit(comparisons, position=settings.position, prior=settings.prior)
     except DisconnectedError:
@@ -181,8 +185,10 @@ def _between(battles: Battles, first: int, second: int) -> NDArray[np.bool_]:
     return rows
 
 
-def _outcomes(direct: Battles, b_first: NDArray[np.bool_]) -> tuple[QueryOutcome, ...]:
-    """Return each query's outcome, the clearest losses of B first."""
+def _outcomes(
+    direct: Battles, b_first: NDArray[np.bool_], weight: NDArray[np.float64]
+) -> tuple[QueryOutcome, ...]:
+    """Return each query's outcome, those that weigh most against B first."""
     score = first_scores(direct)
     points = np.where(b_first, score, 1 - score)
     queries, place = np.unique(direct.query, return_inverse=True)
@@ -196,10 +202,17 @@ def _outcomes(direct: Battles, b_first: NDArray[np.bool_]) -> tuple[QueryOutcome
             query_id=_query_id(direct, row),
             points=float(mean[number]),
             n_battles=int(count[number]),
+            weight_elo=float(weight[row]),
         )
         for number, row in enumerate(first_row.tolist())
     ]
-    return tuple(sorted(found, key=lambda o: (o.points, -o.n_battles, o.dataset, o.query_id)))
+    return tuple(sorted(found, key=_order))
+
+
+def _order(outcome: QueryOutcome) -> tuple[float, float, str, str]:
+    # Equal weights may differ by rounding.
+    weight = round(outcome.weight_elo, 6)
+    return weight, outcome.points, outcome.dataset, outcome.query_id
 
 
 def _query_id(battles: Battles, row: int) -> str:
