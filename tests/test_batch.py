@@ -524,7 +524,7 @@ def test_a_whole_job_that_fails_says_why_and_is_asked_again(
     submit(config)
     said: list[str] = []
     quiet = QUIET
-    reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": quiet.stage})()
+    reporter = type("R", (), {"log": lambda _, line: said.append(line), "stage": quiet.stage})()
 
     asyncio.run(batch_results.collect(open_batch_run(config, QUIET), reporter))
     server.status = "completed"
@@ -541,7 +541,7 @@ def test_results_for_unknown_requests_are_ignored_with_a_note(
     server.extra_lines = ['{"custom_id": "stranger", "error": {"code": "x"}}', "not JSON", "[]"]
     submit(config, n_requests=50)
     said: list[str] = []
-    reporter = type("R", (), {"say": lambda _, line: said.append(line), "stage": QUIET.stage})()
+    reporter = type("R", (), {"log": lambda _, line: said.append(line), "stage": QUIET.stage})()
 
     done = asyncio.run(batch_results.collect(open_batch_run(config, QUIET), reporter))
 
