@@ -334,3 +334,16 @@ def test_the_cap_of_a_run_is_what_is_left(tmp_path: Path) -> None:
     assert capped
     assert capped.left_usd == pytest.approx(whole / 3)
     assert capped.advice.startswith("with the $")
+
+
+def test_a_template_for_another_kind_of_judge_does_not_stop_the_dry_run(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"), rankings=FIVE)
+    whole = dry_run(config).plans
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "pointwise.md").write_text("# System\n\nbegun, and not ended\n")
+
+    left = dry_run(config).plans
+
+    assert whole
+    assert left
+    assert left.plans == [each for each in whole.plans if each.option.plan != "grades"]

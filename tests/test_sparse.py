@@ -217,8 +217,10 @@ def test_a_search_for_the_best_draws_its_pairs_among_the_models_that_still_play(
     text = config.read_text()
     config.write_text(text.replace("top_k = 1", "top_k = 1\npairs_per_query = 5"))
     play(config, until=StoppingRule(best=True))
-
     rows = log_lines(config)
+    play(config, until=StoppingRule(best=True))
+
+    assert log_lines(config) == rows, "a second run drops the same models in the same rounds"
     late = rows[-80:]
     playing = {row["model_a"] for row in late} | {row["model_b"] for row in late}
     per_query = Counter(row["query_id"] for row in late)

@@ -202,9 +202,6 @@ def plan_table(  # noqa: PLR0913, the plan, the log, and what is known beside it
         pilot: what the log says of verdicts.
         left_usd: what may still be spent; None without a cap.
         share: of the usual price that calls cost.
-
-    Raises:
-        ConfigError: a prompt of the project's own is not as it should be.
     """
     plans = [present]
     for option in options(prepared):
@@ -251,7 +248,7 @@ def options(prepared: PreparedExperiment) -> Iterator[PlanOption]:
 
 
 def with_plan(prepared: PreparedExperiment, option: PlanOption) -> PreparedExperiment | None:
-    """Return the experiment with another plan; None if its judges would be the same ones twice."""
+    """Return the experiment with another plan; None if it cannot have the judges for it."""
     config, experiment = prepared.config, prepared.experiment
     kind = "pointwise" if option.plan == "grades" else "pairwise"
     judges = tuple(_of_kind(judge, kind) for judge in config.judges)
@@ -266,12 +263,11 @@ def with_plan(prepared: PreparedExperiment, option: PlanOption) -> PreparedExper
     config = config.model_copy(update={"experiment": settings, "judges": judges})
     experiment = replace(experiment, config=config)
     lists = Lists(prepared.data.datasets, prepared.runs, top_k=option.top_k)
-    variant = replace(
-        prepared, experiment=experiment, lists=lists, prompts=load_prompts(experiment)
-    )
     try:
+        prompts = load_prompts(experiment)
+        variant = replace(prepared, experiment=experiment, lists=lists, prompts=prompts)
         closed_judges(variant)
-    except UsageError:
+    except UsageError:  # a template of the user's for a judge that is not asked for, as well
         return None
     return variant
 
@@ -322,7 +318,7 @@ def _estimated(
     """Return what a plan would take, from the prompts of a sample of its queries."""
     n_queries = sum(map(len, variant.data.queries.values()))
     per_query = max(variant.n_matchups // max(n_queries, 1), 1)
-    chosen = _sample(variant, max(_RENDERED // per_query, 8))
+    chosen = _sample(variant, max(_RENDERED // per_query, 4))
     scale = n_queries / len(chosen)
     calls, tokens, costs = 0, 0, []
     for configured in closed_judges(variant):

@@ -120,6 +120,8 @@ def forecast_search(
             for sd, of in SPREADS
         ]
     costs = QueryCosts(prepared, judges)
+    # A simulation takes time with the cube of the models; a tenth is told by thirty as well.
+    n_simulations = int(np.clip(SIMULATIONS * 20**2 // len(_names(prepared)) ** 2, 30, SIMULATIONS))
     priced = all(judge.usd_per_call is not None for judge in judges if judge.is_llm)
     return SearchForecast(
         rule,
@@ -127,7 +129,7 @@ def forecast_search(
             Forecast(
                 assumption,
                 simulate_searches(
-                    known, rules, costs, seed=settings.seed, max_usd=max_usd, n=SIMULATIONS
+                    known, rules, costs, seed=settings.seed, max_usd=max_usd, n=n_simulations
                 ),
                 priced,
             )

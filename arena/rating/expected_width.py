@@ -94,7 +94,7 @@ def expected_half_widths(
     centre = np.eye(m) - 1 / m
     bread = centre @ np.linalg.inv(total + np.trace(total) / m**2) @ centre
     covariance = bread @ np.tensordot(weight**2 * copies, each.scores, 1) @ bread
-    shares = np.einsum("ij,qjk,ki->qi", bread, each.information, bread) * weight[:, None] ** 2
+    shares = np.einsum("qik,ki->qi", bread @ each.information, bread) * weight[:, None] ** 2
     squares = np.maximum(copies @ shares**2, 1e-300)
     effective = np.maximum((copies @ shares) ** 2 / squares, 2.0)
     touched = np.diagonal(each.information, axis1=1, axis2=2) > 0

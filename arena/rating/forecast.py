@@ -83,11 +83,15 @@ def simulate_searches(  # noqa: PLR0913, what is known, what is played, and how 
         max_usd: ends a search, too.
         n: simulations.
     """
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
     search = _Search(known, rules, costs, max_usd)
     rng = np.random.default_rng(seed)
     m = len(known.theta)
     root = _root(known.covariance)
-    return [search.play(known.theta + root @ rng.normal(size=m), rng) for _ in range(n)]
+    # So small matrices take longer by two threads than by one.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return [search.play(known.theta + root @ rng.normal(size=m), rng) for _ in range(n)]
 
 
 class _Search:
@@ -114,9 +118,9 @@ class _Search:
         n_played, left = known.n_queries, rules.n_queries
         alive = np.ones(m, np.bool_)
         if known.n_queries:
-            alive = may_be_best(
-                self._look(known.theta, information, scores, n_played), alive, n_at_start=m
-            )
+            bread: Floats = np.asarray(np.linalg.inv(information + prior), np.float64)
+            begun = self._look(known.theta, bread, scores, n_played)
+            alive = may_be_best(begun, alive, n_at_start=m)
         calls = cost_usd = 0.0
         decided = bool(alive.sum() == 1)
         while left and not decided:
@@ -129,8 +133,8 @@ class _Search:
             added, covariance, root = self._round(alive)
             information, scores = information + n * added, scores + n * covariance
             gathered = gathered + n * added @ theta + np.sqrt(n) * root @ rng.normal(size=m)
-            estimate = np.linalg.solve(information + SEARCH_PRIOR * np.eye(m), gathered)
-            fitted = self._look(estimate, information, scores, n_played)
+            bread = np.asarray(np.linalg.inv(information + prior), np.float64)
+            fitted = self._look(bread @ gathered, bread, scores, n_played)
             alive = may_be_best(fitted, alive, n_at_start=m)
             below = shortfall(fitted, alive, n_at_start=m)[1]
             decided = bool(alive.sum() == 1 or below < rules.within)
@@ -168,16 +172,20 @@ class _Search:
         return information, scores, _root(scores)
 
     @staticmethod
-    def _look(theta: Floats, information: Floats, scores: Floats, n_queries: int) -> Fit:
-        """Return the fit of so many queries, as far as the rule looks at it."""
+    def _look(theta: Floats, bread: Floats, scores: Floats, n_queries: int) -> Fit:
+        """Return the fit of so many queries, as far as the rule looks at it.
+
+        Args:
+            theta: the estimate.
+            bread: the inverse of the information and the prior.
+            scores: covariance of the scores.
+            n_queries: so far.
+        """
         m = len(theta)
-        bread = np.linalg.inv(information + SEARCH_PRIOR * np.eye(m))
+        covariance = bread @ scores @ bread
         # As in `arena.rating.sandwich`: with a prior never narrower than the posterior.
-        root = np.linalg.cholesky(bread)
-        values, vectors = np.linalg.eigh(root.T @ scores @ root)
-        half = root @ vectors * np.sqrt(np.maximum(values, 1.0))
-        covariance = half @ half.T
-        variance = of_matrix(covariance) * n_queries / max(n_queries - 1, 1)
+        variance = np.maximum(of_matrix(covariance), of_matrix(bread))
+        variance *= n_queries / max(n_queries - 1, 1)
         df = np.full((m, m), max(n_queries - 1, 1), np.float64)
         return Fit(
             theta=theta - theta.mean(),
