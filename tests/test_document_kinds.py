@@ -323,6 +323,7 @@ FAR = '<row r="1048576"><c r="XFD1048576"><v>7</v></c></row>'
             claiming(xlsx({"S": FAQ}), "xl/worksheets/sheet1.xml", 2**31),
             "unpacks to more than 1024 MB",
         ),
+        ("a.xlsx", claiming(xlsx({"S": FAQ}), SHEET, 10), "is no whole workbook .* declared"),
         ("a.xlsx", xlsx({"S": [["a"]]}, extra=FAR), "ends its reader|takes more memory"),
         ("a.docx", docx(paragraph("Text. " * 100))[:-300], "is no .docx file|is no whole .docx"),
         ("a.xlsx", xlsx({"S": FAQ})[:-300], "is no whole workbook"),

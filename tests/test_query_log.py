@@ -117,15 +117,34 @@ def test_json_lines_may_differ_in_their_fields(tmp_path: Path) -> None:
     assert log.bad == {"without a query": (1, 4), "not a JSON object": (4, 5)}
 
 
-def test_bytes_that_are_no_utf_8_and_a_quote_without_end_cost_their_rows(tmp_path: Path) -> None:
+def test_bytes_that_are_no_utf_8_and_a_row_without_end_cost_their_rows(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_bytes(b'query,count\nna\xefve,1\ngood,2\n"open ' + b"x," * 60_000 + b"\nfine,1\n")
 
     searches, log = read(path)
 
     assert [search.text for search in searches] == ["good", "fine"]
-    assert log.bad["not UTF-8"] == (1, 2)
-    assert log.bad["not readable as CSV"][0] == 1
+    assert log.bad == {
+        "not UTF-8": (1, 2),
+        "with another number of cells than the header": (1, 4),
+    }
+
+
+def test_quotation_marks_that_quote_nothing_are_part_of_a_query(tmp_path: Path) -> None:
+    path = tmp_path / "log.tsv"
+    path.write_text(
+        'Query\tCount\n"open quote\t1\n"how to" fix\t2\n"a\nb"\t3\n5" disk\t4\nlast\t"5\n'
+    )
+
+    searches, log = read(path)
+
+    assert [(search.text, search.n_searches) for search in searches] == [
+        ('"open quote', 1),
+        ('"how to" fix', 2),
+        ("a b", 3),
+        ('5" disk', 4),
+    ]
+    assert log.bad == {"with a count that is no whole number above 0": (1, 7)}
 
 
 @pytest.mark.parametrize(
@@ -491,9 +510,14 @@ def test_a_log_becomes_a_data_set_whose_metrics_say_that_they_are_from_clicks(
     status, output = invoke("battle", "-q")
     assert status == 0, output
     status, output = invoke("rate", "runs/x")
-    assert "nDCG and recall of help are from clicks: people" in " ".join(output.split())
+    assert "the metrics of help are from clicks: people" in " ".join(output.split())
     status, output = invoke("audit", "runs/x")
     assert "agrees with the relevance grades, from clicks" in " ".join(output.split())
+    status, output = invoke("report", "runs/x", "--out", "site")
+    assert status == 0, output
+    pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
+    assert len(pages) > 5
+    assert all("the metrics of help are from clicks: people click" in page for page in pages)
 
 
 def test_clicks_are_noted_where_a_data_set_is_loaded_and_only_there(tmp_path: Path) -> None:
@@ -554,6 +578,7 @@ def test_days_and_few_clicks_can_be_left_out(tmp_path: Path) -> None:
         (["--from-log", "log.csv", "--model", "m"], "--model has no effect here: no model is"),
         (["--min-clicks", "2", "--model", "m"], "--min-clicks has no effect here: there is no log"),
         (["--from-log", "no.csv"], "no.csv: no such file; give a CSV or JSONL file"),
+        (["--from-log", "log.xlsx"], "logs cannot be read from '.xlsx'; export it as .csv"),
     ],
 )
 def test_options_that_mean_nothing_together_are_refused(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -22,13 +22,15 @@ from arena.data.csv_file import SEPARATORS, declared_separator
 from arena.data.rows import UNREADABLE, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.progress import Reporter
-from arena.terminal import shortened
+from arena.terminal import one_line
 
 LONGEST_QUERY: Final = 1000
 """Characters above which a text was pasted, and is no query."""
 
+_TABLES: Final = (".csv", ".tsv", ".txt")
+_JSON_LINES: Final = (".jsonl", ".ndjson")
 _LONGEST_LINE: Final = 2**20
-_LONGEST_CELL: Final = 100_000
+_LONGEST_CELL: Final = 10_000
 _MOST_CLICKS: Final = 1000
 _MOST_FIELDS: Final = 1000
 _MOST_COUNT: Final = 10**12
@@ -94,7 +96,11 @@ class QueryLog:
             DataError: the file is missing, compressed wrongly, or has no column of queries.
             UsageError: a column that was named is not there.
         """
-        is_json = ".jsonl" in self.path.suffixes or ".ndjson" in self.path.suffixes
+        kinds = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() != ".gz"][-1:]
+        if kinds and kinds[0] not in (*_TABLES, *_JSON_LINES):
+            remedy = f"export it as {', '.join((*_TABLES, *_JSON_LINES))}, or one of them as .gz"
+            raise DataError(self.path, None, f"logs cannot be read from {kinds[0]!r}", remedy)
+        is_json = any(kind in _JSON_LINES for kind in kinds)
         try:
             size = self.path.stat().st_size // 1024
             with opened(self.path) as file, reporter.stage("kB of the log read", size) as stage:
@@ -139,32 +145,42 @@ class QueryLog:
         places = {kind: header.index(name) for kind, name in self.found.items()}
         limit = csv.field_size_limit(_LONGEST_CELL)
         try:
-            reader = csv.reader(chain([first], lines), delimiter=separator)
-            for number, cells in self._records(reader, before, len(header)):
+            for number, cells in self._records(lines, before + 1, separator, len(header)):
                 if search := self._search(number, {k: cells[n] for k, n in places.items()}):
                     yield search
         finally:
             csv.field_size_limit(limit)
 
-    def _records(self, reader: Any, before: int, width: int) -> Iterator[tuple[int, list[str]]]:
-        next(reader, None)
+    def _records(
+        self, lines: Iterator[str], number: int, separator: str, width: int
+    ) -> Iterator[tuple[int, list[str]]]:
+        """Yield line and cells of each record after the header, which ends on line ``number``.
+
+        Many exports quote nothing. A record that is no CSV is its first line without any quoting,
+        and the lines that its quotation mark would take in are read again.
+        """
+        again: deque[str] = deque()
         while True:
-            number = before + reader.line_num + 1
+            taken: list[str] = []
             try:
-                cells = next(reader)
-            except StopIteration:
-                return
+                cells = next(
+                    csv.reader(_fed(again, lines, taken), _Quoted, delimiter=separator), []
+                )
             except csv.Error:
+                cells = []
+            if not taken:
+                return
+            if len(cells) != width and taken[0].strip():
+                again.extendleft(reversed(taken[1:]))
+                del taken[1:]
+                cells = taken[0].rstrip("\r\n").split(separator)
+            if any(cells):
                 self.n_rows += 1
-                self._leave(number, "not readable as CSV")
-                continue
-            if not any(cells):
-                continue
-            self.n_rows += 1
-            if len(cells) == width:
-                yield number, cells
-            else:
-                self._leave(number, "with another number of cells than the header")
+                if len(cells) == width:
+                    yield number + 1, cells
+                else:
+                    self._leave(number + 1, "with another number of cells than the header")
+            number += len(taken)
 
     def _search(self, number: int, cells: Mapping[str, object]) -> Search | None:
         search = _search_or_fault(cells)
@@ -191,7 +207,7 @@ class QueryLog:
         return {**places, **given}
 
     def _check_columns(self, header: Sequence[str]) -> None:
-        shown = shortened(", ".join(header), 120) or "none"
+        shown = one_line(", ".join(header), most=120) or "none"
         missing = [name for name in self.columns.values() if name not in header]
         if missing:
             raise UsageError(f"{self.path}: no column {missing[0]!r}; its columns are {shown}")
@@ -214,6 +230,19 @@ def _search_or_fault(cells: Mapping[str, object]) -> Search | str:
     if count is None:
         return "with a count that is no whole number above 0"
     return Search(text, count, _day(cells.get("time")), _ids(cells.get("clicks")))
+
+
+class _Quoted(csv.excel):
+    """CSV whose quotation marks are in order."""
+
+    strict = True
+
+
+def _fed(again: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    """Yield lines that are read again, then new ones, and note each in ``taken``."""
+    while (line := again.popleft() if again else next(lines, None)) is not None:
+        taken.append(line)
+        yield line
 
 
 def _bounded(text: io.TextIOWrapper, told: Callable[[int], None]) -> Iterator[str]:

@@ -299,7 +299,7 @@ def click_notes(facts: Facts, tables: Mapping[str, Sequence[Row]]) -> Iterator[s
     measured = {name for name, rows in tables.items() if any(row.metrics for row in rows)}
     if names := sorted(facts.from_clicks & measured):
         yield (
-            f"nDCG and recall of {listing([printable(name) for name in names])} are from clicks: "
+            f"the metrics of {listing([printable(name) for name in names])} are from clicks: "
             "people click what is shown first, and nobody saw the rest"
         )
 
