@@ -266,6 +266,7 @@ def test_a_new_leaderboard_is_made_and_kept_where_the_log_has_grown(
     played: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "x"
+    build_site(played)
     shutil.copytree(played, folder, ignore=shutil.ignore_patterns("report"))
     (folder / "leaderboard.json").unlink()
 
