@@ -47,6 +47,15 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """One file of a corpus that is in several files."""
+
+    path: str  #: where this machine reads it
+    content: str  #: hash of the ids, titles and texts in it, whatever their order
+    n_documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A corpus, its queries, and optionally relevance grades."""
 
@@ -56,6 +65,7 @@ class Dataset:
     qrels: Qrels  #: empty without grades
     notes: tuple[str, ...] = ()  #: facts about its files for the reader, one line each
     from_clicks: bool = False  #: whether the grades are clicks of users
+    partitions: tuple[Partition, ...] = ()  #: the files of its corpus; empty if it is one file
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,8 +293,8 @@ def test_a_row_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
     code = (
         "import pyarrow, sys\n"
         "from pathlib import Path\n"
-        "from arena.data.huggingface import _parquet_rows\n"
-        "rows = sum(1 for _ in _parquet_rows(Path(sys.argv[1]), ('_id', 'text')))\n"
+        "from arena.data.parquet_file import parquet_rows\n"
+        "rows = sum(1 for _ in parquet_rows(Path(sys.argv[1]), ('_id', 'text')))\n"
         "print(rows, pyarrow.default_memory_pool().max_memory())"
     )
     ran = subprocess.run(

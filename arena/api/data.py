@@ -11,6 +11,7 @@ from arena.api.sections import checked
 from arena.config import DatasetConfig
 from arena.data.corpus import collect
 from arena.data.load import load_dataset as load_configured
+from arena.data.partitions import partition_files
 from arena.data.rows import Row, documents, queries, unique
 from arena.data.trec import check_qrels, relevance_grade, row_grade
 from arena.errors import DataError, UsageError
@@ -137,7 +138,8 @@ def _addressed(source: str | Path, settings: Mapping[str, Any]) -> dict[str, Any
             f"load_dataset: {folder}: no such folder; give a folder, or "
             '"hf:owner/name" for a data set of the Hugging Face hub'
         )
-    is_beir = (folder / "corpus.jsonl").exists() or (folder / "corpus.jsonl.gz").exists()
+    is_beir = any((folder / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+    is_beir = is_beir or bool(partition_files(folder))
     return {"path" if is_beir or "queries" not in settings else "documents": str(folder)}
 
 

@@ -31,7 +31,7 @@ class DatasetConfig(Section):
 
     name: FileName
     path: File | None = None
-    """Folder with corpus.jsonl, queries.jsonl and, if there are any, qrels/test.tsv."""
+    """Folder with corpus.jsonl or corpus-*, queries.jsonl and, if any, qrels/test.tsv."""
     builtin: Literal["python"] | None = None
     """``python``: the docstrings of the running Python's standard library."""
     hf: str | None = None

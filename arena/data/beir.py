@@ -1,21 +1,22 @@
 """Read BEIR folders, sample their queries, and hash their contents.
 
-A folder holds ``corpus.jsonl``, ``queries.jsonl`` and, if there are relevance grades,
-``qrels/test.tsv``. A mistake in them is an error that names the file, the line and the remedy. Only
-blank lines are skipped.
+A folder holds ``corpus.jsonl`` (or its parts, ``corpus-*``), ``queries.jsonl`` and, if there are
+relevance grades, ``qrels/test.tsv``. A mistake in them is an error that names the file, the line
+and the remedy. Only blank lines are skipped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from arena.data.corpus import collect, corpus_hash
-from arena.data.rows import documents, json_rows, queries, unique
+from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash
+from arena.data.partitions import partition_files, partition_rows
+from arena.data.rows import Row, documents, json_rows, queries, unique
 from arena.data.trec import read_qrels
 from arena.errors import DataError
-from arena.records import Dataset, Document, Qrels, Query
+from arena.records import Dataset, Document, Partition, Qrels, Query
 
 __all__ = ["corpus_hash", "load_beir", "qrels_hash", "queries_hash", "sample_queries"]
 
@@ -30,7 +31,7 @@ def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset
     all; a query may not. Unknown fields are ignored.
 
     Args:
-        folder: where ``corpus.jsonl`` is.
+        folder: where ``corpus.jsonl`` is, or where the files ``corpus-*`` are (`partitions`).
         name: what configs, runs and battles call the data set.
         split: which of the folder's qrels to read; None for neither them nor the queries.
 
@@ -40,15 +41,14 @@ def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(folder, None, "no such folder", _LAYOUT)
-    path = _present(folder / "corpus.jsonl")
     notes: list[str] = []
-    corpus = collect(documents(json_rows(path, _LAYOUT, notes)), path)
+    corpus, partitions = _corpus(folder, notes)
     if split is None:
-        return Dataset(name, corpus, {}, {}, tuple(notes))
+        return Dataset(name, corpus, {}, {}, tuple(notes), partitions=partitions)
     path = _present(folder / "queries.jsonl")
     asked = unique(queries(json_rows(path, _LAYOUT, notes)), path)
     qrels, more = _qrels(folder / "qrels", split, corpus, asked)
-    return Dataset(name, corpus, asked, qrels, (*notes, *more))
+    return Dataset(name, corpus, asked, qrels, (*notes, *more), partitions=partitions)
 
 
 def sample_queries(dataset: Dataset, n: int | None, seed: int) -> tuple[str, ...]:
@@ -83,6 +83,29 @@ def qrels_hash(qrels: Qrels) -> str:
         for doc_id, grade in sorted(grades.items())
         for field in (query_id, doc_id, str(grade))
     ).hexdigest()
+
+
+def _corpus(
+    folder: Path, notes: list[str]
+) -> tuple[SmallCorpus | CorpusFile, tuple[Partition, ...]]:
+    """Read the corpus of a folder, from one file or from several."""
+    path, files = _present(folder / "corpus.jsonl"), partition_files(folder)
+    if path.exists() or not files:
+        if files:
+            notes.append(f"{path.name} is the corpus; not read are {_several(files)}")
+        return collect(documents(json_rows(path, _LAYOUT, notes)), path), ()
+    partitions: list[Partition] = []
+
+    def rows() -> Iterator[Row]:
+        for file in files:
+            yield from partition_rows(file, notes=notes)
+
+    return collect(documents(rows()), folder, partitions=partitions), tuple(partitions)
+
+
+def _several(files: Sequence[Path]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0].name}{more}"
 
 
 def _present(path: Path) -> Path:

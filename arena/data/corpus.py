@@ -25,7 +25,7 @@ from arena.data.rows import Row
 from arena.digest import digest
 from arena.errors import DataError, WriteError
 from arena.files import cache_folder
-from arena.records import Document
+from arena.records import Document, Partition
 
 _64_BITS: Final = (1 << 64) - 1
 IN_MEMORY = 200 * 2**20
@@ -42,7 +42,11 @@ class SmallCorpus(dict[str, Document]):
 
 
 def collect(
-    items: Iterable[tuple[Row, str, Document]], path: Path, *, in_memory: int | None = None
+    items: Iterable[tuple[Row, str, Document]],
+    path: Path,
+    *,
+    in_memory: int | None = None,
+    partitions: list[Partition] | None = None,
 ) -> SmallCorpus | CorpusFile:
     """Make a corpus of documents as they are read.
 
@@ -51,6 +55,7 @@ def collect(
         path: where all of them come from.
         in_memory: characters above which they go into a temporary file in the cache's folder;
             `IN_MEMORY` where absent.
+        partitions: gets an entry for each file that the rows are from.
 
     Raises:
         DataError: a doc_id occurs twice, or there is nothing in ``path`` at all.
@@ -60,19 +65,23 @@ def collect(
     stream = iter(items)
     origins, texts = _Origins(), array("Q")
     small: dict[str, Document] = {}
-    content, size = 0, 0
+    size = 0
     for row, doc_id, document in stream:
         if small.setdefault(doc_id, document) is not document:
             raise _twice(row.path, row.number, doc_id)
-        origins.add(row)
+        origins.add(row, document)
         texts.append(_text_hash(document))
-        content += _content(document)
         size += len(doc_id) + len(document.title) + len(document.text)
         if size > limit:
-            return _spilled(small, stream, _Read(origins, texts, content))
-    if not small:
-        raise DataError(path, None, "is empty", "expected one JSON object a line: _id, text")
-    return SmallCorpus(small, _hex(content), _n_copies(texts))
+            corpus: SmallCorpus | CorpusFile = _spilled(small, stream, _Read(origins, texts))
+            break
+    else:
+        if not small:
+            raise DataError(path, None, "is empty", "expected one JSON object a line: _id, text")
+        corpus = SmallCorpus(small, origins.content, _n_copies(texts))
+    if partitions is not None:
+        partitions += origins.partitions()
+    return corpus
 
 
 def n_copies(corpus: Mapping[str, Document]) -> int:
@@ -101,7 +110,7 @@ def _spilled(
 ) -> CorpusFile:
     """Return the corpus in a file: the documents in memory, then the rest of the stream."""
     folder = cache_folder()
-    origins, texts, content = read
+    origins, texts = read
     starts, hashes = array("Q", [0]), array("Q")
 
     def write(document: Document) -> None:
@@ -116,36 +125,47 @@ def _spilled(
                 write(document)
             small.clear()
             for row, _, document in stream:
-                origins.add(row)
+                origins.add(row, document)
                 texts.append(_text_hash(document))
-                content += _content(document)
                 write(document)
             file.flush()
         except OSError as error:
             raise WriteError(folder, error) from None
         on_error.pop_all()
-    corpus = CorpusFile(file, starts, hashes, _hex(content), _n_copies(texts))
+    corpus = CorpusFile(file, starts, hashes, origins.content, _n_copies(texts))
     if repeat := corpus.first_repeat():
         raise _twice(*origins.of(repeat[0]), repeat[1])
     return corpus
 
 
 class _Origins:
-    """Which file and row each document is from."""
+    """Which file and row each document is from, and the contents of each file."""
 
     def __init__(self) -> None:
         self._numbers = array("Q")
         self._paths: list[Path] = []
         self._firsts: list[int] = []  # the place of the first document of each path
+        self._contents: list[int] = []  # the sum of the hashes of its documents
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, document: Document) -> None:
         if not self._paths or self._paths[-1] is not row.path:
             self._paths.append(row.path)
             self._firsts.append(len(self._numbers))
+            self._contents.append(0)
         self._numbers.append(row.number)
+        self._contents[-1] += _content(document)
 
     def of(self, place: int) -> tuple[Path, int]:
         return self._paths[bisect_right(self._firsts, place) - 1], self._numbers[place]
+
+    @property
+    def content(self) -> str:
+        return _hex(sum(self._contents))
+
+    def partitions(self) -> Iterator[Partition]:
+        bounds = pairwise([*self._firsts, len(self._numbers)])
+        for path, content, (first, last) in zip(self._paths, self._contents, bounds, strict=True):
+            yield Partition(str(path), _hex(content), last - first)
 
 
 class _Read(NamedTuple):
@@ -153,7 +173,6 @@ class _Read(NamedTuple):
 
     origins: _Origins
     texts: array[int]  #: the `_text_hash` of each
-    content: int
 
 
 def _text_hash(document: Document) -> int:

@@ -24,6 +24,7 @@ from arena.data.corpus import collect
 from arena.data.csv_file import csv_records
 from arena.data.hub_download import fetch
 from arena.data.huggingface_tables import Tables, choose_split, choose_table, find_tables
+from arena.data.parquet_file import parquet_rows
 from arena.data.rows import Row, documents, json_rows, queries, unique
 from arena.data.trec import Grade, check_qrels, grade_lines, row_grade
 from arena.errors import DataError
@@ -31,10 +32,7 @@ from arena.optional import needed
 from arena.records import Dataset, Document, Qrels, Query
 
 _ROWS_AT_ONCE: Final = 1024
-"""Of a Parquet or Arrow file as Python's values."""
-
-_BUFFER: Final = 1 << 16
-"""Bytes that are read of a column of a Parquet file at once."""
+"""Of an Arrow file as Python's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +123,13 @@ def _rows(
 ) -> Iterator[Row]:
     for path in paths:
         if path.suffix == ".parquet":
-            yield from _parquet_rows(path, columns)
+            yield from parquet_rows(path, columns)
         elif path.suffix == ".arrow":
             yield from _arrow_rows(path, columns)
         elif path.suffix in (".csv", ".tsv"):
             yield from _csv_rows(path, columns)
         else:
             yield from json_rows(path, notes=notes)
-
-
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    parquet = needed("pyarrow.parquet", str(path))
-    arrow = needed("pyarrow", str(path))
-    number = 0
-    try:
-        # Without a buffer ahead, memory holds a page of each column and not the row group.
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
-            known = [name for name in columns if name in file.schema_arrow.names]
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=known, use_threads=False):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield Row(path, number, fields)
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        what = f"not readable as Parquet: {' '.join(str(error).split())}"
-        raise DataError(path, number + 1, what, "fetch the file again") from None
 
 
 def _arrow_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
