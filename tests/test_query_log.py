@@ -29,6 +29,7 @@ from arena.querying.respelling import normal_form, respelt, spellings
 from arena.querying.settings import GenerationOptions
 
 QUIET = reporter(quiet=True)
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 
 EXPORT = """\ufeffSearch Term;Total Searches;Date;Clicked IDs
 reset password;120;2026-01-03;d1 d2
@@ -515,6 +516,12 @@ def test_a_log_becomes_a_data_set_whose_metrics_say_that_they_are_from_clicks(
     assert "agrees with the relevance grades, from clicks" in " ".join(output.split())
     status, output = invoke("report", "runs/x", "--out", "site")
     assert status == 0, output
+    example = re.search(r"```python\n(import pandas.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert example
+    names: dict[str, object] = {}
+    exec(example[1], names)
+    shares_won = dict(names["share"])  # type: ignore[call-overload]
+    assert shares_won["a", "b"] == pytest.approx(1 - shares_won["b", "a"])
     pages = [page.read_text() for page in (tmp_path / "site").rglob("*.html")]
     assert len(pages) > 5
     assert all("the metrics of help are from clicks: people click" in page for page in pages)
