@@ -98,7 +98,7 @@ def state_of(gathered: Gathered) -> State:
     planned: int | None = gathered.manifest.get("planned")
     judged, failures = len(gathered.log.battles) if gathered.log else 0, gathered.failures
     complete = judged > 0 if planned is None else judged + failures >= planned
-    of = f"{judged:,}" if planned is None or planned == judged else f"{judged:,} of {planned:,}"
+    of = f"{judged:,}" if planned is None or planned <= judged else f"{judged:,} of {planned:,}"
     parts = [f"{of} {'battle' if (planned or judged) == 1 else 'battles'} judged"]
     if not judged:
         parts = ["No battle judged yet", *([f"{planned:,} are planned"] if planned else [])]
