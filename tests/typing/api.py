@@ -61,6 +61,7 @@ leaderboard: arena.Leaderboard = arena.rate(frame, aliases={"A": "a"})
 table: pd.DataFrame = arena.rate(["runs/a", Path("runs/b")]).to_frame()
 level: str = arena.audit(frame).trust.level
 figures: pd.DataFrame = arena.audit("runs/nb").to_frame()
+conclusion: str = arena.between(frame, "runs/own").conclusion
 costs: arena.ModelCosts = leaderboard.cost(documents=1e6, queries_per_month=200_000)
 dollars: pd.DataFrame = costs.to_frame()
 taken: str | None = costs.recommendation.take
