@@ -157,6 +157,10 @@ class GateError(ArenaError):
         super().__init__(f"judge {judge} {failed}: {figures}; {remedy}")
 
 
+class ClusterError(ArenaError):
+    """A cluster that cannot be had, differs from this process, or is lost."""
+
+
 class IncompleteError(ArenaError):
     """A run that stopped with work left; the message names the reason and the next command."""
 

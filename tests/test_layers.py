@@ -27,7 +27,7 @@ LAYERS = [
     {"vectors"},
     {"retrieval"},
     {"experiment"},
-    {"auditing", "batch"},
+    {"auditing", "batch", "cluster"},
     {"checking", "comparing", "querying", "site"},
     {"api", "labelling"},
     {"commands"},
@@ -40,6 +40,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 HEAVY = {
     "datasets",
     "matplotlib",
+    "dask",
+    "distributed",
     "openai",
     "pandas",
     "onnxruntime",

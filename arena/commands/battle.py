@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from arena.batch.battle import BatchOptions
     from arena.experiment.rejudge import Rejudging
     from arena.experiment.stopping import StoppingRule
-    from arena.experiment.summary import BattleOptions
+    from arena.experiment.summary import BattleOptions, Summary
     from arena.rating.leaderboard_records import Leaderboard
 
 
@@ -93,6 +93,12 @@ if TYPE_CHECKING:
     help="Test whether the judge has changed: judge N old battles once more, the first time twice. "
     "Exit with 1 if it has. Needs the log of an earlier run.",
 )
+@click.option(
+    "--cluster",
+    metavar="WHERE",
+    help="Judge on a Dask cluster: local:N for N processes here, or a scheduler's address such as "
+    "tcp://host:8786. An empty text takes [cluster] of the arena.toml.",
+)
 @NO_GATE
 @click.option(
     "--batch",
@@ -127,6 +133,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     judge_prices: tuple[float, float] | None,
     queries: int | None,
     drift: int | None,
+    cluster: str | None,
     dry_run: bool,
     no_gate: bool,
     batch: bool,
@@ -155,6 +162,7 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --batch
       arena battle handbook/arena.toml --judge-with cheap.toml --queries 50
       arena battle handbook/arena.toml --drift 100 --max-usd 1
+      arena battle handbook/arena.toml --cluster local:4
       arena battle handbook/arena.toml --report
     """
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
@@ -179,7 +187,9 @@ def battle(  # noqa: PLR0913  one parameter per option
         until=rule,
         rejudging=_rejudging(judge_with, judge_prices, queries),
         drift=drift,
+        cluster=cluster,
     )
+    _check_cluster(options, batch=batch)
     if drift is not None:
         if batch or report or rule or judge_with or limit is not None or shard is not None:
             raise UsageError(
@@ -336,7 +346,10 @@ def _judge_and_rate(
 
     before = last_leaderboard(folder)  # now: a site that is kept up to date rates the log too
     if jobs is None:
-        summary = live.battle(config, progress, options)
+        if options.cluster is None:
+            summary = live.battle(config, progress, options)
+        else:
+            summary = _on_cluster(config, progress, options)
         _rate(folder, progress, before, n_judged=summary.n_judged)
         summary.check()
         return
@@ -349,6 +362,25 @@ def _judge_and_rate(
     _rate(folder, progress, before, n_judged=by_batch.n_judged if by_batch.n_new else 0)
     echo_lines(by_batch.lines())
     by_batch.check()
+
+
+def _check_cluster(options: BattleOptions, *, batch: bool) -> None:
+    others = (options.limit, options.shard.name, options.until, options.rejudging, options.drift)
+    if options.cluster is not None and (batch or any(other is not None for other in others)):
+        raise UsageError(
+            "--cluster plays the whole plan live; give it without --limit, --shard, --until, "
+            "--batch, --judge-with and --drift"
+        )
+
+
+def _on_cluster(config: Path, progress: Reporter, options: BattleOptions) -> Summary:
+    from arena.cluster.connect import open_cluster  # noqa: PLC0415
+    from arena.cluster.judge import battle_on_cluster  # noqa: PLC0415
+    from arena.experiment.experiment import open_experiment  # noqa: PLC0415
+
+    section = open_experiment(config).config.cluster
+    with open_cluster(options.cluster or None, section, progress) as cluster:
+        return battle_on_cluster(config, progress, options, cluster)
 
 
 def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_judged: int) -> None:

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from arena.config.cluster import ClusterConfig
 from arena.config.datasets import DatasetConfig
 from arena.config.judges import JudgeConfig
 from arena.config.models import Cutting, ModelConfig, swept
@@ -117,6 +118,8 @@ class Config(Settings):
     """The judges of each battle: the one of ``[judge]``, or a panel of ``[[judges]]``."""
     usage: UsageConfig | None = None
     """How much the search is used; None: no dollars a month."""
+    cluster: ClusterConfig | None = None
+    """Where the work is done with ``--cluster``; None: on this machine."""
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> Self:
@@ -339,4 +342,5 @@ _SECTIONS: Final[Mapping[int | str, type[BaseModel]]] = {
     "judge": JudgeConfig,
     "judges": JudgeConfig,
     "usage": UsageConfig,
+    "cluster": ClusterConfig,
 }

@@ -93,18 +93,34 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
     """
     options = options or BattleOptions()
     experiment = open_asked(path, options.rejudging)
+    with with_remedy(experiment, options):
+        return run(play_prepared(open_prepared(experiment, reporter, options), reporter, options))
+
+
+def open_prepared(
+    experiment: Experiment, reporter: Reporter, options: BattleOptions
+) -> PreparedExperiment:
+    """Load an experiment's data, and retrieve what is missing.
+
+    Raises:
+        UsageError, ApiError: as `retrieve`.
+    """
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     # So are missing prices.
     open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    data = _load(experiment, reporter)
+    return prepare_battles(experiment, _load(experiment, reporter), prompts, reporter)
+
+
+@contextmanager
+def with_remedy(experiment: Experiment, options: BattleOptions) -> Iterator[None]:
+    """Add the command that goes on to the error of an endpoint that refuses every request."""
     try:
-        prepared = prepare_battles(experiment, data, prompts, reporter)
-        return run(play_prepared(prepared, reporter, options))
+        yield
     except FatalApiError as error:
         source = shlex.quote(str(experiment.source))
         again = (
             f"nothing judged is lost; `arena check {source}` tries every model and judge; "
-            f"then go on with: {options.command(experiment)}"
+            f"once mended, go on with: {options.command(experiment)}"
         )
         raise FatalApiError(error.reason, f"{error.detail}; {again}") from None
     except (ArenaError, OSError):

@@ -36,6 +36,7 @@ class BattleOptions:
     until: StoppingRule | None = None  #: stop of one's own accord once this is decided
     rejudging: Rejudging | None = None  #: judge the battles of the log again, by another judge
     drift: int | None = None  #: judge so many old battles once more by the same judge
+    cluster: str | None = None  #: what --cluster names; None on this machine alone
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """Return the command line that goes on where this run ended."""
@@ -45,7 +46,9 @@ class BattleOptions:
         until = self.until.option if self.until else ""
         again = self.rejudging.option if self.rejudging else ""
         again += f" --drift {self.drift}" if self.drift else ""
-        return f"arena battle {shlex.quote(source)}{again}{self.shard.option}{cap}{gate}{until}"
+        shard = self.shard.option
+        where = "" if self.cluster is None else f" --cluster {shlex.quote(self.cluster)}".rstrip()
+        return f"arena battle {shlex.quote(source)}{again}{shard}{where}{cap}{gate}{until}"
 
 
 @dataclass(frozen=True, slots=True)

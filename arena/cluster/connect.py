@@ -1,0 +1,156 @@
+"""Start a Dask cluster or connect to one, and check its workers before anything is paid."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from arena import optional
+from arena.config.cluster import ClusterConfig
+from arena.errors import ClusterError, UsageError
+from arena.progress import Reporter
+from arena.terminal import one_line
+from arena.version import __version__
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_LOCAL: Final = re.compile(r"local(?::(?P<workers>\d{1,4}))?")
+_ADDRESS: Final = re.compile(r"[a-z]+://\S+")
+_WAIT_S: Final = 60.0
+"""Longest wait for the scheduler, and for the first worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that is ready."""
+
+    client: Client
+    n_workers: int
+    """Workers at the start; later ones take work as well."""
+
+
+@contextmanager
+def open_cluster(
+    setting: str | None, config: ClusterConfig | None, reporter: Reporter
+) -> Iterator[Cluster]:
+    """Start or find the cluster that the command line or the arena.toml names.
+
+    Args:
+        setting: ``local``, ``local:N`` or an address; None for that of the arena.toml.
+        config: ``[cluster]`` of the arena.toml, if there is one.
+        reporter: told the number of workers and the dashboard's address.
+
+    Raises:
+        ClusterError: there is no scheduler at the address, no worker comes, or the factory fails.
+        UsageError: Dask is not installed, or the setting is none of these.
+    """
+    distributed = optional.needed("distributed", "--cluster", extra="cluster")
+    dask = importlib.import_module("dask")
+    wanted = _wanted(setting, config)
+    # A task that kills its worker is tried on a few others; one that fails is not tried again.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 5}), ExitStack() as stack:
+        client, n_wanted = _client(distributed, wanted, stack)
+        try:
+            client.wait_for_workers(n_wanted, timeout=_WAIT_S)
+        except TimeoutError:
+            n_there = len(client.scheduler_info()["workers"])
+            raise ClusterError(
+                f"{n_there} of {n_wanted} workers came within {_WAIT_S:.0f} s; start them, or ask "
+                "for fewer"
+            ) from None
+        n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        reporter.log(f"cluster: {n_workers} workers; dashboard: {client.dashboard_link}")
+        yield Cluster(client, n_workers)
+
+
+def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> None:
+    """Compare every worker with this process.
+
+    Args:
+        cluster: its workers are asked.
+        look: run in each worker and here: what has to be the same, by what people call it. A
+            value that begins with ``problem:`` is what is wrong with that worker.
+
+    Raises:
+        ClusterError: naming the first worker that differs, and in what.
+    """
+    try:
+        found = cluster.client.run(_seen, look)
+    except Exception as error:  # noqa: BLE001  what a worker raises, or the connection
+        raise ClusterError(f"a worker cannot be asked: {one_line(str(error))}") from None
+    here = _seen(look)
+    for address, there in sorted(found.items()):
+        for what, value in there.items():
+            if value.startswith("problem:"):
+                raise ClusterError(f"worker {address}: {value.removeprefix('problem:').strip()}")
+            if value != here.get(what):
+                raise ClusterError(
+                    f"worker {address} has {what} {value}, and here it is {here.get(what)}; "
+                    "give all of them the same"
+                )
+
+
+def _seen(look: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"arena": __version__, "Python": python, **look()}
+
+
+def _wanted(setting: str | None, config: ClusterConfig | None) -> ClusterConfig | int | None:
+    """Return the cluster's section, or the number of local workers; None for one a processor."""
+    if setting is None:
+        if config is None:
+            raise UsageError("--cluster names no cluster; give local, local:N or tcp://host:8786")
+        return config
+    if local := _LOCAL.fullmatch(setting):
+        n_workers = local["workers"]
+        if n_workers == "0":
+            raise UsageError("--cluster local:0 has no workers; give local:2")
+        return None if n_workers is None else int(n_workers)
+    if _ADDRESS.fullmatch(setting):
+        return ClusterConfig(address=setting, workers=config.workers if config else None)
+    raise UsageError(f"--cluster {setting}: expected local, local:N or tcp://host:8786")
+
+
+def _client(
+    distributed: Any, wanted: ClusterConfig | int | None, stack: ExitStack
+) -> tuple[Client, int]:
+    """Return the client, and how many workers to wait for."""
+    if not isinstance(wanted, ClusterConfig):
+        local = stack.enter_context(
+            distributed.LocalCluster(n_workers=wanted, threads_per_worker=1, dashboard_address=":0")
+        )
+        n_workers = len(local.workers)
+        return stack.enter_context(distributed.Client(local)), n_workers
+    if wanted.factory is not None:
+        started = stack.enter_context(_started(wanted))
+        client = stack.enter_context(distributed.Client(started, timeout=_WAIT_S))
+        return client, wanted.workers or 1
+    try:
+        client = distributed.Client(wanted.address, timeout=_WAIT_S)
+    except (OSError, ValueError) as error:
+        what = one_line(str(error)) or type(error).__name__
+        raise ClusterError(
+            f"no scheduler at {wanted.address} ({what}); start one with: dask scheduler"
+        ) from None
+    return stack.enter_context(client), wanted.workers or 1
+
+
+def _started(wanted: ClusterConfig) -> Any:
+    """Start the cluster of a factory, such as those of dask_jobqueue and dask_kubernetes."""
+    module, _, name = str(wanted.factory).partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"[cluster] factory = {wanted.factory}: {one_line(str(error))}") from None
+    try:
+        cluster = factory(**wanted.keywords)
+        cluster.scale(wanted.workers)
+    except Exception as error:  # noqa: BLE001  whatever a batch system answers
+        raise ClusterError(f"{wanted.factory} failed: {one_line(str(error))}") from None
+    return cluster

@@ -1,0 +1,273 @@
+"""The same arena.toml on a Dask cluster: the same battles and ratings as on one machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from experiments import QUIET, fair_judge, llm, play, try_to_play, write_experiment
+from loopback import Answer, LoopbackServer, error
+
+from arena.cli import main
+from arena.cluster.connect import Cluster, open_cluster
+from arena.cluster.judge import battle_on_cluster
+from arena.config.cluster import ClusterConfig
+from arena.errors import ArenaError, ClusterError, UsageError
+from arena.experiment.rate_files import rate_files
+from arena.experiment.summary import BattleOptions, Summary
+from arena.store.log_lines import read_battles
+
+pytest.importorskip("distributed", reason='needs the extra "cluster"')
+pytestmark = pytest.mark.xdist_group("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with open_cluster("local:2", None, QUIET) as two:
+        yield two
+
+
+def on_cluster(config: Path, cluster: Cluster, **options: Any) -> Summary:
+    os.environ["ARENA_CACHE"] = str(config.parent / "cache")
+    return battle_on_cluster(config, QUIET, BattleOptions(cluster="local:2", **options), cluster)
+
+
+def slow_judge(request: dict[str, Any], attempt: int) -> Answer:
+    time.sleep(0.1)
+    return fair_judge(request, attempt)
+
+
+def verdicts(folder: Path) -> dict[str, tuple[str, str, str]]:
+    """The battles of all logs of an experiment, by id."""
+    return {
+        battle.id: (battle.model_a, battle.model_b, battle.winner)
+        for path in sorted((folder / "runs" / "x").glob("battles*.jsonl"))
+        for battle in read_battles(path)
+    }
+
+
+def rated(folder: Path) -> list[tuple[str, float, Any]]:
+    board = rate_files([folder / "runs" / "x"])
+    return [(row.model, row.rating, row.record) for row in board.overall]
+
+
+def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Cluster) -> None:
+    with LoopbackServer(fair_judge) as server:
+        alone = write_experiment(tmp_path / "alone", judge=llm(server.base_url))
+        play(alone).check()
+        n_calls = len(server.requests)
+        config = write_experiment(tmp_path / "cluster", judge=llm(server.base_url))
+        summary = on_cluster(config, cluster)
+        again = on_cluster(config, cluster)
+
+    summary.check()
+    assert len(list((tmp_path / "cluster" / "runs" / "x").glob("battles-*of8.jsonl"))) == 8
+    assert verdicts(tmp_path / "cluster") == verdicts(tmp_path / "alone")
+    assert rated(tmp_path / "cluster") == rated(tmp_path / "alone")
+    assert len(server.requests) == 2 * n_calls, "each battle is paid for once, also when run again"
+    assert again.n_judged == summary.n_judged == 36
+
+
+def test_a_killed_worker_loses_and_repeats_no_verdict(tmp_path: Path, cluster: Cluster) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://unused"))
+    with LoopbackServer(slow_judge) as server:
+        config.write_text(config.read_text().replace("http://unused", server.base_url))
+
+        def kill() -> None:
+            while len(server.requests) < 8:
+                time.sleep(0.02)
+            os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        summary = on_cluster(config, cluster)
+        killer.join()
+
+    summary.check()
+    assert summary.n_judged == 36
+    assert len(verdicts(tmp_path)) == 36
+    # Only what was on the wire of the killed worker is asked again.
+    assert 36 <= len(server.requests) <= 36 + 18
+
+
+def test_a_common_cap_holds_for_all_shards_together(tmp_path: Path, cluster: Cluster) -> None:
+    with LoopbackServer(fair_judge) as server:
+        judge = llm(server.base_url, "max_tokens = 20")
+        config = write_experiment(tmp_path, judge=judge)
+        summary = on_cluster(config, cluster, max_usd=0.004, gate=False)
+        whole = write_experiment(tmp_path / "whole", judge=judge)
+        alone = play(whole, max_usd=0.004, gate=False)
+
+    paid = sum(battle.cost_usd for battle in battles_of(tmp_path))
+    assert 0 < paid <= 0.004
+    # What the parts of the cap leave over is played by the driver.
+    assert summary.n_judged == alone.n_judged < 36
+    with pytest.raises(ArenaError, match="--cluster local:2 --max-usd MORE"):
+        summary.check()
+
+
+def battles_of(folder: Path) -> list[Any]:
+    return [
+        battle
+        for path in (folder / "runs" / "x").glob("battles*.jsonl")
+        for battle in read_battles(path)
+    ]
+
+
+def test_a_refused_key_is_one_line_and_nothing_more_is_asked(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    def refusing(request: dict[str, Any], attempt: int) -> Answer:
+        return error(401, "Incorrect API key provided")
+
+    with LoopbackServer(refusing) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        with pytest.raises(ArenaError) as caught:
+            on_cluster(config, cluster)
+
+    assert "Incorrect API key" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) <= 128
+
+
+def test_a_worker_without_the_key_is_named_before_anything_is_paid(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONLY_HERE_KEY", "sk-secret-of-the-driver")
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(
+            tmp_path, judge=llm(server.base_url, 'api_key_env = "ONLY_HERE_KEY"')
+        )
+        with pytest.raises(
+            ClusterError, match=r"worker tcp://\S+: .*ONLY_HERE_KEY is not set"
+        ) as e:
+            on_cluster(config, cluster)
+
+    assert "sk-secret" not in str(e.value)
+    assert server.requests == []
+
+
+def test_the_command_plays_on_a_cluster_that_it_starts(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "arena", "battle", str(config), "--cluster", "local:2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "cluster: 2 workers; dashboard: http" in done.stderr
+    assert "36 battles" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("somewhere", "expected local, local:N or tcp://host:8786"),
+        ("local:0", "give local:2"),
+        ("", "names no cluster"),
+    ],
+)
+def test_a_cluster_that_is_none_is_a_usage_error(
+    setting: str, message: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(
+        main, ["battle", str(write_experiment(tmp_path)), "--cluster", setting]
+    )
+
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_options_for_one_machine_are_refused_beside_a_cluster(tmp_path: Path) -> None:
+    config = str(write_experiment(tmp_path))
+
+    done = CliRunner().invoke(main, ["battle", config, "--cluster", "local", "--shard", "1/2"])
+
+    assert done.exit_code == 2
+    assert "--cluster plays the whole plan live" in done.output
+
+
+def test_an_address_without_a_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.cluster.connect._WAIT_S", 0.5)
+
+    with (
+        pytest.raises(ClusterError, match=r"no scheduler at tcp://127\.0\.0\.1:1"),
+        open_cluster("tcp://127.0.0.1:1", None, QUIET),
+    ):
+        pass
+
+
+def test_a_factory_that_is_not_there_is_a_usage_error() -> None:
+    section = ClusterConfig(factory="no_such_module:Cluster", workers=2)
+
+    with pytest.raises(UsageError, match="no_such_module"), open_cluster(None, section, QUIET):
+        pass
+
+
+def test_a_factory_starts_the_cluster_that_the_file_names(tmp_path: Path) -> None:
+    section = ClusterConfig(
+        factory="distributed:LocalCluster",
+        keywords={"n_workers": 0, "threads_per_worker": 1, "dashboard_address": ":0"},
+        workers=1,
+    )
+    config = write_experiment(tmp_path)
+
+    with open_cluster(None, section, QUIET) as one:
+        summary = on_cluster(config, one)
+
+    assert one.n_workers == 1
+    assert summary.n_judged == 36
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({}, "needs either address"),
+        ({"address": "tcp://h:1", "factory": "m:C"}, "needs either address"),
+        ({"address": "host:8786"}, "must be like tcp://host:8786"),
+        ({"factory": "m"}, "must be like"),
+        ({"factory": "m:C"}, "workers is missing"),
+        ({"address": "tcp://h:1", "keywords": {"a": 1}}, "keywords are the arguments of factory"),
+        (
+            {"factory": "m:C", "workers": 2, "keywords": {"api_key": "sk-0123456789abcdef"}},
+            "hold a secret",
+        ),
+    ],
+)
+def test_mistakes_in_the_section_are_one_line(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClusterConfig.model_validate(section)
+
+
+def test_nothing_of_dask_is_imported_without_a_cluster(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    code = (
+        "import sys; from arena.cli import main\n"
+        f"try: main(['battle', {str(config)!r}, '--quiet'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'dask', 'distributed'} & sys.modules.keys()"
+    )
+    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert try_to_play(config) is None
