@@ -26,8 +26,10 @@ from pdf_file import pdf
 from arena.config.datasets import DatasetConfig
 from arena.data.chunking import count_words
 from arena.data.documents import load_documents
+from arena.data.file_passages import cut_file, packed
 from arena.data.load import load_dataset
 from arena.data.reader_commands import ReaderCommands
+from arena.data.reader_processes import Cutter
 from arena.errors import UsageError
 from arena.records import Dataset
 from arena.site.secrets import publishable
@@ -41,6 +43,16 @@ def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arena.data.document_passages._n_processors", lambda: 1)
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut harmless files without a process of their own, which takes time to start."""
+
+    def cut(_: Cutter, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
+        return packed(cut_file(raw, suffix, words)), True
+
+    monkeypatch.setattr(Cutter, "cut", cut)
+
+
 def load(folder: Path, files: dict[str, bytes | str], words: int = 200) -> Dataset:
     for name, content in files.items():
         raw = content.encode() if isinstance(content, str) else content
@@ -52,6 +64,7 @@ def passages(dataset: Dataset) -> list[tuple[str, str]]:
     return [(document.title, document.text) for document in dataset.corpus.values()]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_word_file_keeps_headings_lists_and_tables_in_their_order(tmp_path: Path) -> None:
     file = docx(
         paragraph("Leave", "Heading1"),
@@ -73,6 +86,7 @@ def test_a_word_file_keeps_headings_lists_and_tables_in_their_order(tmp_path: Pa
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("name", "file", "expected"),
     [
@@ -99,6 +113,7 @@ def test_slides_letters_and_books_become_markdown(
 FAQ = [["Question", "Answer"], ["How?", "So."], ["", ""], ["Why?", ""]]
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("name", "file", "title"),
     [
@@ -119,6 +134,7 @@ def test_a_row_of_a_table_is_a_passage_that_names_its_columns(
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
     rows = [
         ["Prices of 2026"],
@@ -135,6 +151,7 @@ def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("table", "rows"),
     [
@@ -150,6 +167,7 @@ def test_no_row_of_an_odd_table_is_lost(tmp_path: Path, table: str, rows: list[s
     assert [text for _, text in passages(load(tmp_path, {"a.csv": table}))] == rows
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_row_longer_than_a_passage_is_cut_and_each_part_names_its_column(tmp_path: Path) -> None:
     answer = " ".join(f"word{n}." for n in range(100))
 
@@ -163,6 +181,7 @@ def test_a_row_longer_than_a_passage_is_cut_and_each_part_names_its_column(tmp_p
     assert " ".join(line.removeprefix("Answer: ") for line in lines) == answer
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_notebook_keeps_its_words_its_code_and_what_it_prints(tmp_path: Path) -> None:
     picture = {"data": {"image/png": PICTURE.partition(",")[2], "text/plain": "<Figure>"}}
     bar = {"output_type": "stream", "text": ["10%\r", "100%\r\n", "\x1b[31mdone\x1b[0m\n"]}
@@ -253,6 +272,7 @@ def mail(subject: str, text: str, html: str = "") -> EmailMessage:
     return message
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_mail_is_its_plain_text_with_the_mails_within_and_attachments_by_name(
     tmp_path: Path,
 ) -> None:
@@ -271,6 +291,7 @@ def test_a_mail_is_its_plain_text_with_the_mails_within_and_attachments_by_name(
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_each_mail_of_a_mailbox_has_passages_of_its_own(tmp_path: Path) -> None:
     page = EmailMessage()
     page["Subject"] = "News"
@@ -285,6 +306,7 @@ def test_each_mail_of_a_mailbox_has_passages_of_its_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     "form", ["![chart]({})", "<img alt='chart' src='{}'>", "![chart][1]\n\n[1]: {}"]
 )

@@ -86,7 +86,7 @@ class ReaderCommands:
                 return self._written(process, words[0], errors)
 
     def stop(self) -> None:
-        """Stop all programs, from another thread."""
+        """Stop all programs, from another thread; none can be started afterwards."""
         with self._lock:
             self._stopped = True
             for process in self._running:

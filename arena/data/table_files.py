@@ -47,12 +47,14 @@ def read_csv(raw: bytes) -> FileText:
     separator = declared_separator(first)
     if separator:
         text = rest
-    csv.field_size_limit(LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _separator(text))
         return FileText("", "", markdown=False, records=tuple(_records(list(rows), ())))
     except csv.Error as error:
         raise UnreadableError(f"is not readable as CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def read_workbook(raw: bytes) -> FileText:
