@@ -547,6 +547,21 @@ def test_clicks_are_noted_where_a_data_set_is_loaded_and_only_there(tmp_path: Pa
     ]
 
 
+def test_a_click_on_a_file_is_one_on_its_only_passage(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "one.txt").write_text("A short text.")
+    (docs / "many.csv").write_text("name,price\npen,1\nink,2\n")
+    (tmp_path / "log.csv").write_text("query,doc_id\npens,one.txt|many.csv|many.csv#2\n")
+
+    status, output = invoke("queries", "--from-log", "log.csv", "--documents", "docs", "-q")
+
+    assert status == 0, output
+    grades = [line.split("\t")[1] for line in Path("queries/qrels.tsv").read_text().splitlines()]
+    assert grades[1:] == ["many.csv#2", "one.txt#1"]
+    assert "the corpus has no document with the id of 1 clicked id, such as many.csv" in output
+
+
 def test_a_dry_run_writes_nothing_and_edited_queries_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text(EXPORT)
 

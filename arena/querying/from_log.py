@@ -27,7 +27,7 @@ from arena.querying.log_sample import Drawn, Part, draw
 from arena.querying.personal_data import KINDS, masked
 from arena.querying.query_log import QueryLog
 from arena.querying.settings import GenerationOptions, corpus_and_folder
-from arena.records import now
+from arena.records import Document, now
 from arena.terminal import count
 from arena.version import __version__
 
@@ -250,10 +250,19 @@ def _graded(
     for query in queries:
         clicks = {doc_id: n for doc_id, n in query.clicks.items() if n >= min_clicks}
         if corpus is not None:
-            unknown |= {doc_id for doc_id in clicks if doc_id not in corpus}
-            clicks = {doc_id: n for doc_id, n in clicks.items() if doc_id in corpus}
+            found = {doc_id: _document(doc_id, corpus) for doc_id in clicks}
+            unknown |= {clicked for clicked, doc_id in found.items() if doc_id is None}
+            clicks = {doc_id: clicks[clicked] for clicked, doc_id in found.items() if doc_id}
         graded.append(LogQuery(query.text, query.drawn, query.n_forms, clicks))
     return tuple(graded), unknown
+
+
+def _document(clicked: str, corpus: Mapping[str, Document]) -> str | None:
+    """Return the document that was clicked: its id, or the only passage of the file so named."""
+    if clicked in corpus:
+        return clicked
+    only = f"{clicked}#1" in corpus and f"{clicked}#2" not in corpus
+    return f"{clicked}#1" if only else None
 
 
 def _manifest(result: LogResult, options: GenerationOptions, dataset: str) -> dict[str, Any]:
