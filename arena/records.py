@@ -65,6 +65,13 @@ class Dataset:
     qrels: Qrels  #: empty without grades
     notes: tuple[str, ...] = ()  #: facts about its files for the reader, one line each
     from_clicks: bool = False  #: whether the grades are clicks of users
+
+    def with_corpus(self, corpus: Mapping[str, Document]) -> Dataset:
+        """Return the same queries and grades over another corpus."""
+        return Dataset(
+            self.name, corpus, self.queries, self.qrels, self.notes, from_clicks=self.from_clicks
+        )
+
     partitions: tuple[Partition, ...] = ()  #: the files of its corpus; empty if it is one file
 
 

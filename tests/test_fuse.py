@@ -151,6 +151,19 @@ def test_tuned_weights_come_from_held_out_queries_only() -> None:
     assert again.rankings == ranked.rankings
 
 
+def test_weights_that_clicks_tuned_say_so() -> None:
+    same = split("a", [*HELD_OUT, *RATED], right=True)
+    every = {query_id: Query(query_id, "what?") for query_id in same}
+    data = Dataset("tiny", DOCUMENTS, every, GRADES, from_clicks=True)
+    model = ModelConfig(name="hybrid", fuse=("left", "right"), weights="tuned")
+
+    _, stats = retrieve(
+        model, data, RATED, cache=Path("unused"), bases=[run("left", same), run("right", same)]
+    )
+
+    assert "on 20 held-out queries by clicks: " in stats.notes[0]
+
+
 def test_of_equally_good_weights_the_most_equal_are_taken() -> None:
     same = split("a", [*HELD_OUT, *RATED], right=True)
 

@@ -18,6 +18,7 @@ from loopback import Answer, LoopbackServer, verdict
 from programs import start_arena
 
 from arena.cli import main
+from arena.store.labels import read_labels
 from arena.store.log_lines import read_battles, read_replies
 
 N_BATTLES = 36
@@ -100,6 +101,35 @@ def test_rate_audit_and_report_read_the_second_log_as_any_other(config, server):
     assert manifest["config"]["judge"]["model"] == "judge-2"
     assert any("judged again by another judge" in note for note in manifest["notes"])
     assert 'model = "judge-2"' in (folder / "arena.toml").read_text()
+
+
+def test_labels_of_people_test_the_other_judge_as_well(config, server):
+    folder = config.parent / "runs" / "x"
+    imported = "".join(
+        json.dumps(
+            {
+                "dataset": "docs",
+                "query_id": f"q{i}",
+                "model_a": "strong",
+                "model_b": "weak",
+                "winner": "model_a",
+                "who": "ann",
+            }
+        )
+        + "\n"
+        for i in range(6)
+    )
+    (folder / "people.jsonl").write_text(imported)
+    assert arena("label", folder, "--import", folder / "people.jsonl").exit_code == 0
+
+    assert (
+        arena("battle", config, "--judge-with", cheap(config.parent, server.base_url)).exit_code
+        == 0
+    )
+    audit = json.loads(arena("audit", folder / "rejudged" / "cheap", "--json").stdout)
+
+    assert read_labels(folder / "rejudged" / "cheap") == read_labels(folder)
+    assert "people" in json.dumps(audit)
 
 
 def test_a_model_takes_over_the_settings_of_the_judge_but_not_its_prices(config, server):

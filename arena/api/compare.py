@@ -216,9 +216,7 @@ def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
                 f"runs: two different data sets are called {run.dataset!r}; give one another name"
             )
         if (corpus := joined(known.corpus, data.corpus)) is not known.corpus:
-            datasets[run.dataset] = Dataset(
-                known.name, corpus, known.queries, known.qrels, known.notes
-            )
+            datasets[run.dataset] = known.with_corpus(corpus)
     return datasets
 
 

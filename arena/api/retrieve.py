@@ -186,11 +186,10 @@ def _with_passages(
     for base in bases:
         corpus = joined(corpus, base.data.corpus)
     if config.cutting is not None:
-        plain = Dataset(data.name, corpus, data.queries, data.qrels, data.notes)
-        corpus = with_passages(plain, [config.cutting], telling)
+        corpus = with_passages(data.with_corpus(corpus), [config.cutting], telling)
     if corpus is data.corpus:
         return data
-    return Dataset(data.name, corpus, data.queries, data.qrels, data.notes)
+    return data.with_corpus(corpus)
 
 
 def read_run(path: str | Path, data: Dataset, *, name: str | None = None) -> ModelRun:

@@ -130,7 +130,7 @@ def _with_passages(
         whole = section.model_copy(update={"passage_words": _WHOLE_FILE})
         files = load_corpus(whole, reporter)
     told = reporter or new_reporter(quiet=True)
-    return replace(dataset, corpus=with_passages(dataset, cuttings, told, files=files))
+    return dataset.with_corpus(with_passages(dataset, cuttings, told, files=files))
 
 
 def _with_qrels(dataset: Dataset) -> Dataset:

@@ -67,7 +67,8 @@ def rank_by_fusion(
         qrels = qrels_by_parent(dataset.qrels, dataset.corpus)
         held_out = {query_id: qrels[query_id] for query_id in qrels if query_id not in job.queries}
         tuned = tune_weights(model, members, held_out, dataset.corpus)
-        weights, notes = tuned.weights, (_told(model, tuned),)
+        clicks = " by clicks" if dataset.from_clicks else ""
+        weights, notes = tuned.weights, (_told(model, tuned, clicks),)
     else:
         weights = model.weights or (1.0,) * len(members)
     rankings: Rankings = {}
@@ -212,11 +213,11 @@ def _tenths(n_members: int) -> Iterator[NDArray[np.float64]]:
         yield np.diff(ends).astype(np.float64) / _STEPS - 1 / _STEPS
 
 
-def _told(model: ModelConfig, tuned: TunedWeights) -> str:
+def _told(model: ModelConfig, tuned: TunedWeights, clicks: str) -> str:
     weights = ", ".join(
         f"{name} {weight:.1f}" for name, weight in zip(model.fuse or (), tuned.weights, strict=True)
     )
     return (
-        f"weights tuned on {tuned.n_queries} held-out queries: {weights}; nDCG@10 there "
+        f"weights tuned on {tuned.n_queries} held-out queries{clicks}: {weights}; nDCG@10 there "
         f"{tuned.ndcg:.3f}, with equal weights {tuned.ndcg_equal:.3f}"
     )

@@ -103,7 +103,7 @@ def _searched(dataset: Dataset, model: ModelConfig) -> Dataset:
     corpus = dataset.corpus  # has all passages, which the runs below a model may hold
     if not model.below:
         corpus = searched_corpus(corpus, model.cutting)
-    return Dataset(dataset.name, corpus, dataset.queries, dataset.qrels, dataset.notes)
+    return dataset.with_corpus(corpus)
 
 
 def ranked_run(  # noqa: PLR0913  the last four are options

@@ -203,6 +203,13 @@ class Folder:
         """Return the folder of the same battles by another judge."""
         return self.path / "rejudged" / safe_filename(name)
 
+    @property
+    def origin(self) -> Path | None:
+        """Return the folder whose battles are judged again in this one; None in any other."""
+        above = self.path.resolve().parent
+        is_rejudged = above.name == "rejudged" and Folder(above.parent).is_experiment
+        return above.parent if is_rejudged else None
+
     def drift_check(self, number: int) -> Path:
         """Return the folder in which old battles were judged once more, counted from 1."""
         return self.path / "drift" / str(number)

@@ -108,13 +108,18 @@ class LabelLine:
 def read_labels(folder: Path) -> Sequence[Label]:
     """Read the labels of an experiment, the last one of each item and person, oldest first.
 
+    Labels are of documents and lists, whoever judges them: a folder in which battles are judged
+    again has those of its origin as well.
+
     Args:
         folder: the experiment's; without a labels.jsonl it has no labels.
 
     Raises:
         DataError: a line is no label; names file and line.
     """
-    return labels_of(read_label_lines(folder))
+    origin = Folder(folder).origin
+    lines = [] if origin is None else read_label_lines(origin)
+    return labels_of([*lines, *read_label_lines(folder)])
 
 
 def read_label_lines(folder: Path) -> list[LabelLine]:
