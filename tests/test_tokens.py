@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from together import TORCH
 
 from arena.config import ModelConfig
 from arena.errors import DataError, UsageError
@@ -18,6 +19,8 @@ from arena.retrieval import tokens
 from arena.retrieval.retrieve import retrieve
 from arena.retrieval.tokens import LateBlock, SparseBlock
 from arena.vectors.token_store import TokenStore
+
+pytestmark = TORCH
 
 MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXTS = {
