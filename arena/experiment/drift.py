@@ -20,12 +20,7 @@ from arena.data.json_files import read_kept
 from arena.digest import digest
 from arena.endpoint.client import run
 from arena.errors import IncompleteError, UsageError
-from arena.experiment.estimate import (
-    Estimate,
-    JudgeEstimate,
-    estimate,
-    open_paid_replies,
-)
+from arena.experiment.estimate import Estimate, JudgeEstimate, estimate
 from arena.experiment.experiment import (
     Experiment,
     Origin,
@@ -37,6 +32,7 @@ from arena.experiment.experiment import (
 )
 from arena.experiment.judges import closed_judges
 from arena.experiment.live import play_prepared
+from arena.experiment.paid_replies import open_paid_replies
 from arena.experiment.pending import planned
 from arena.experiment.rejudge import LoggedBattles
 from arena.experiment.runs import retrieve_all

@@ -7,10 +7,8 @@ different one once, and what the log or the cache of verdicts holds is left out.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from arena.data.passages import passage
 from arena.embedding.providers import HOSTED, PRESETS
@@ -18,8 +16,9 @@ from arena.experiment.bill import Bill
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
 from arena.experiment.gate_controls import controls
 from arena.experiment.judges import ConfiguredJudge
+from arena.experiment.paid_replies import PaidReplies
 from arena.experiment.pending import pending
-from arena.experiment.pilot import Pilot, read_pilot
+from arena.experiment.pilot import Pilot, pilot_of
 from arena.experiment.plans import (
     PlanEstimate,
     PlanTable,
@@ -31,14 +30,9 @@ from arena.experiment.runs import RunSpec, held_out_queries, run_specs, stored_r
 from arena.experiment.search_forecast import JudgePrice, SearchForecast, forecast_search
 from arena.experiment.speed import time_left
 from arena.experiment.stopping import StoppingRule
-from arena.judging.reply_cache import VerdictCache
 from arena.judging.tokens import ESTIMATED
-from arena.records import Reply, Run, ScoredDoc
+from arena.records import Run, ScoredDoc
 from arena.store.batch_ledger import under_way
-from arena.store.battle_log import ReplyIndex
-from arena.store.folder import Folder
-from arena.store.id_index import IdSet
-from arena.store.log_lines import battle_lines
 from arena.terminal import dollars
 
 
@@ -269,7 +263,7 @@ def with_plans(
     """
     if not prepared.n_matchups:
         return present
-    pilot = read_pilot(prepared)
+    pilot = pilot_of(paid.battles, [model.name for model in prepared.config.models])
     llm = any(judge.kind != "qrels" for judge in prepared.config.judges)
     if llm and not prepared.own_judges and prepared.plays is None:
         present = replace(present, plans=_plans(prepared, present, paid, pilot, share))
@@ -310,54 +304,6 @@ def _price(amount: float | None) -> str:
     if amount is None:
         return f"{'unknown':>12}  the config has no price"
     return f"{dollars(amount):>12}"
-
-
-class PaidReplies:
-    """What the log of an experiment and a cache of verdicts hold; read without locking the log.
-
-    Args:
-        folder: the experiment's; it may be missing.
-        cache: replies paid for by any experiment; None where there are none.
-    """
-
-    def __init__(self, folder: Path, cache: VerdictCache | None) -> None:
-        self.battle_ids = IdSet()  #: of the battles in the log
-        self._replies = ReplyIndex()
-        self._cache = cache
-        for path in Folder(folder).all_battles():
-            for name, _ in battle_lines(path):
-                self.battle_ids.add(name)
-        for path in Folder(folder).all_replies():
-            self._replies.load(path)
-
-    @property
-    def costs(self) -> Mapping[Path, Mapping[str, float]]:
-        """Return file of replies → judge → US dollars."""
-        return self._replies.costs
-
-    def reply_for(self, id: str) -> Reply | None:  # noqa: A002, the column's name
-        """Return the last reply with a verdict that was paid for a battle, if any."""
-        return self._replies.reply_for(id)
-
-    def reply_to(self, request_key: str) -> Reply | None:
-        """Return the last reply with a verdict to the same request, if any."""
-        return self._replies.reply_to(request_key)
-
-    def called(self, key: str) -> bool:
-        """Return whether a single call has a reply in the cache."""
-        return self._cache is not None and self._cache.get(key) is not None
-
-
-@contextmanager
-def open_paid_replies(folder: Path, cache: Path) -> Iterator[PaidReplies]:
-    """Yield what an experiment has paid for; a cache that does not exist is not made.
-
-    Raises:
-        DataError: a log or the cache is damaged.
-    """
-    with ExitStack() as stack:
-        there = (cache / "verdicts.sqlite").exists()
-        yield PaidReplies(folder, stack.enter_context(VerdictCache(cache)) if there else None)
 
 
 def stored_or_placeholder_runs(

@@ -18,13 +18,7 @@ from arena.endpoint.client import run
 from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
 from arena.experiment.battle_runner import BattleResult, BattleRunner
-from arena.experiment.estimate import (
-    Estimate,
-    estimate,
-    open_paid_replies,
-    stored_or_placeholder_runs,
-    with_plans,
-)
+from arena.experiment.estimate import Estimate, estimate, stored_or_placeholder_runs, with_plans
 from arena.experiment.experiment import (
     Experiment,
     ExperimentData,
@@ -36,6 +30,7 @@ from arena.experiment.experiment import (
 )
 from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
+from arena.experiment.paid_replies import open_paid_replies
 from arena.experiment.pending import Pending, pending
 from arena.experiment.plan import turns
 from arena.experiment.rejudge import open_asked, prepare_battles, with_logged_battles

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 
-from arena.experiment.experiment import PreparedExperiment
-from arena.rating.battles import Battles, load_battles
+from arena.rating.battles import Battles
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons, Floats
 from arena.rating.expected_width import Spread, spread_of
@@ -18,7 +17,6 @@ from arena.rating.inference import SEARCH_PRIOR
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.rate_rows import comparisons_of
-from arena.store.folder import Folder
 
 Reads = Literal["lists", "documents"]
 """What a judge reads at once: two lists, or a document (or its grade)."""
@@ -46,17 +44,14 @@ class Pilot:
         return self.spread if reads == self.reads else PUBLIC[reads]
 
 
-def read_pilot(prepared: PreparedExperiment) -> Pilot | None:
-    """Return what the log says; None where it has too few queries.
+def pilot_of(battles: Battles | None, models: Sequence[str]) -> Pilot | None:
+    """Return what the log says of these models; None where it has too few queries.
 
-    Raises:
-        DataError: a log is damaged.
+    Args:
+        battles: all that are in the log; None where it has none.
+        models: those of the experiment.
     """
-    folder = Folder(prepared.experiment.folder)
-    if not folder.is_experiment or not any(True for _ in folder.all_battles()):
-        return None
-    models = [model.name for model in prepared.config.models]
-    battles = _of_models(load_battles([folder.path]), models)
+    battles = _of_models(battles, models) if battles else None
     if battles is None:
         return None
     battles = as_rated(battles, RatingSettings())
@@ -74,11 +69,9 @@ def read_pilot(prepared: PreparedExperiment) -> Pilot | None:
     return Pilot(reads, spread, fitted, between + between.T, battles.n_queries)
 
 
-def _of_models(battles: Battles, models: list[str]) -> Battles | None:
+def _of_models(battles: Battles, models: Sequence[str]) -> Battles | None:
     """Return the battles of the experiment's present models; None if there is none."""
     present = np.array([name in models for name in battles.models], np.bool_)
-    if not len(battles):
-        return None
     rows = np.flatnonzero(present[battles.model_a] & present[battles.model_b])
     return battles.take(rows) if len(rows) else None
 

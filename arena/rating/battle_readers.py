@@ -63,6 +63,7 @@ from arena.rating.battle_table import (
     is_query_text,
     query_columns,
 )
+from arena.rating.own_log import line_of_row, unfinished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -437,15 +438,3 @@ def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
             if not is_query_text(name) and isinstance(row.get(name), list | dict):
                 return DataError(path, number, f'"{name}" is a list or an object', "give a word")
     return DataError(path, None, "cannot be read as battles", HINT)
-
-
-def unfinished(path: Path) -> str:
-    """Return the note on a log whose last line was cut off."""
-    return f"{path}: the last line is unfinished and was not read"
-
-
-def line_of_row(path: Path, row: int) -> int:
-    """Return the number of the line that holds a row of a JSONL file; blank lines are no rows."""
-    with opened(path) as file:
-        filled = (number for number, line in enumerate(file, 1) if not line.isspace())
-        return next(islice(filled, row, None), 0)

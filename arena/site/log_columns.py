@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +12,20 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.data.rows import unreadable
-from arena.rating.battle_readers import line_of_row, unfinished
-from arena.rating.battle_table import OWN, BattleTable, Coder, checked
+from arena.rating.battle_table import OWN, Coder
 from arena.rating.battles import Battles, assemble, judge_kinds, load_battles
+from arena.rating.own_log import read_own_log
 from arena.records import Battle
 from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex
-from arena.store.log_lines import parse_battles, read_failures, verdict_places
+from arena.store.log_lines import read_failures, verdict_places
 
 SOURCES = ("judge", "identical", "cache")
 """What the codes of a source mean."""
 
 NO_REPLY = -1
 
-_CODED = ("dataset", "query_id", "model_a", "model_b", "winner", "judge", "source", "kind")
 _NUMBERS = ("input_tokens", "output_tokens", "cost_usd", "latency_ms")
-_CHUNK_ROWS = 1 << 14
 _OFFSET_BITS = 48
 
 
@@ -113,7 +108,9 @@ def _own_log(path: Path, files: Sequence[Path]) -> Log:
     """Read logs of arena's own in one pass: what ratings need, and the details beside it."""
     folder = Folder(path) if path.is_dir() else None
     details = _Columns()
-    tables = [_table(file, details) for file in files]
+    read = [read_own_log(file, details.add) for file in files]
+    kinds = [judge_kinds(file.parent) for file in files]
+    tables = [replace(table, kinds=of) for table, of in zip(read, kinds, strict=True) if table]
     battles, rows = assemble(tables, {}, folder.all_failures() if folder else [])
     replies = folder.all_replies() if folder else []
     ids = [battle_id for table in tables for battle_id in table.ids]
@@ -155,37 +152,6 @@ class _Columns:
             reply=reply,
             **{name: np.array(column)[rows] for name, column in self.numbers.items()},
         )
-
-
-def _table(file: Path, details: _Columns) -> BattleTable:
-    """Return what ratings read in a log, as `arena.rating.battle_readers` would."""
-    coder, ids, start = Coder(_CODED), list[str](), len(details.numbers["cost_usd"])
-    probs: list[dict[str, float] | None] = []
-    battles = parse_battles(file)
-    while chunk := list(islice(battles, _CHUNK_ROWS)):
-        for name in _CODED:
-            coder.add(name, (getattr(battle, name) for battle in chunk), len(chunk))
-        ids += (battle.id for battle in chunk)
-        probs += (None if battle.probs is None else asdict(battle.probs) for battle in chunk)
-        details.add(chunk)
-    table = BattleTable(
-        str(file),
-        coder.columns(),
-        line_of=partial(line_of_row, file),
-        ids=ids,
-        probs=probs if any(probs) else (),
-        notes=() if _ends(file) else (unfinished(file),),
-        costs=np.array(details.numbers["cost_usd"][start:]),
-        kinds=judge_kinds(file.parent),
-    )
-    return checked(table)
-
-
-def _ends(file: Path) -> bool:
-    """Return whether the last line of a log is whole."""
-    with file.open("rb") as lines:
-        lines.seek(-1, os.SEEK_END)
-        return lines.read() == b"\n"
 
 
 def _replies(files: Sequence[Path], ids: Sequence[str]) -> NDArray[np.int64]:
