@@ -496,7 +496,9 @@ def test_a_table_of_costs_stands_below_the_ratings(experiment: Path) -> None:
     assert "Assumed: 10,000,000 documents, 200,000 queries a month" in done.stdout
 
 
-def test_the_gap_of_a_step_is_the_difference_that_a_comparison_shows(experiment: Path) -> None:
+def test_the_gap_of_a_step_is_that_of_a_comparison_with_the_interval_of_all_pairs_at_once(
+    experiment: Path,
+) -> None:
     settings = arena.RatingSettings(prior=1.0)
     board = arena.rate(experiment, settings=settings)
 
@@ -509,7 +511,20 @@ def test_the_gap_of_a_step_is_the_difference_that_a_comparison_shows(experiment:
     ).difference
 
     assert gap.elo == pytest.approx(difference.elo)
-    assert (gap.lower, gap.upper) == pytest.approx((difference.lower, difference.upper))
+    assert gap.lower < difference.lower
+    assert difference.upper < gap.upper
+
+
+def test_a_step_up_never_surely_buys_a_better_model_than_one_that_may_be_best(
+    experiment: Path,
+) -> None:
+    board = arena.rate(experiment, settings=arena.RatingSettings(prior=1.0))
+
+    best = [row.model for row in board.overall if row.rank_lower == 1]
+    assert len(best) > 1
+    assert [gap for gap in board.gaps if gap.lower > 0 and gap.b in best] == []
+    assert [gap for gap in board.gaps if gap.upper < 0 and gap.a in best] == []
+    assert [gap for gap in board.gaps if gap.lower > 0] != []
 
 
 def test_in_python_a_load_may_be_given_or_that_of_the_experiment_be_used(experiment: Path) -> None:

@@ -140,6 +140,41 @@ def test_the_level_is_shared_out_over_the_pairs_that_are_left(gaps):
     assert certainty.tail == pytest.approx(0.025 / left)
 
 
+def test_the_pairs_share_the_level_of_the_intervals_of_differences():
+    certainty = sure(known([0.0, 1.0, 1.5, 40.0], 1.0))
+
+    one_of_six = NormalDist().inv_cdf(1 - 0.025 / 6) * np.sqrt(2)
+    apart = ~np.eye(4, dtype=bool)
+    assert certainty.reach[apart] == pytest.approx(np.full(12, one_of_six), abs=1e-3)
+
+
+@pytest.mark.parametrize("n_clusters", [12, 100_000])
+def test_the_interval_of_a_difference_that_is_not_sure_contains_0(n_clusters):
+    rng, n_ahead = np.random.default_rng(7), 0
+    for _ in range(100):
+        theta = rng.normal(0, 3, 6)
+        certainty = sure(known(theta.tolist(), 1.0, n_clusters=n_clusters))
+
+        ahead = theta[:, None] - theta[None, :] > certainty.reach
+        assert not (ahead & ~certainty.better).any()
+        n_ahead += int(ahead.sum())
+
+    assert n_ahead > 100
+
+
+@pytest.mark.parametrize("step", [0.0, 1.2])
+def test_the_intervals_of_all_differences_hold_at_once(step):
+    rng, missed = np.random.default_rng(77), 0
+    theta = step * np.arange(5)
+    truth = theta[:, None] - theta[None, :]
+    for _ in range(1000):
+        drawn = theta + rng.normal(0, 0.3, 5)
+        certainty = sure(known(drawn.tolist(), 0.3))
+        missed += bool((abs(drawn[:, None] - drawn - truth) > certainty.reach + 1e-9).any())
+
+    assert 20 <= missed <= 65  # at most 50 expected, and 2.2 standard errors more
+
+
 @pytest.mark.parametrize("gap", [2.8, 3.6])
 def test_normal_draws_that_spread_too_little_say_what_students_t_says(gap):
     ratings = known([0.0, gap], 1.0, n_clusters=10)

@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The rating of ``a`` minus that of ``b``, Elo points, with its interval."""
+    """The rating of ``a`` minus that of ``b``, Elo points; its interval holds for all pairs."""
 
     a: str
     b: str

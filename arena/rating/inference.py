@@ -68,7 +68,8 @@ class Certainty:
     p_better: Floats  #: how sure it is that the row is better than the column, (m, m)
     better: NDArray[np.bool_]  #: the row is surely better, all pairs at once, (m, m)
     tail: float  #: below it falls P(T beyond) of a further difference that would be sure, too
-    reach: Floats  #: half of the pointwise interval of each difference, logits, (m, m)
+    reach: Floats
+    """Half of the interval of each difference, logits, (m, m); the intervals hold for all pairs."""
 
     @property
     def rank_lower(self) -> Ints:
@@ -120,9 +121,15 @@ def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
 
 
 def _difference_reach(fit: Fit, se: Floats, level: float) -> Floats:
-    """Return half of the pointwise interval of each difference of two ratings, (m, m)."""
+    """Return half of the interval of each difference of two ratings, (m, m).
+
+    All pairs share the level (Bonferroni), so that the intervals hold at once. `_surely_better`
+    tests no pair more strictly: where a difference is not sure its interval contains 0. Its
+    step-down levels make no intervals: those of far pairs would hold too rarely.
+    """
     pairs, reach = np.triu_indices(len(fit.theta), 1), np.zeros_like(se)
-    reach[pairs] = student_quantile(tail_of(level), fit.difference_df[pairs]) * se[pairs]
+    df = fit.difference_df[pairs]
+    reach[pairs] = student_quantile(tail_of(level) / max(len(df), 1), df) * se[pairs]
     both: Floats = reach + reach.T
     return both
 

@@ -295,7 +295,10 @@ def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:
 
 
 def rating_gaps(rated: Rated) -> tuple[Gap, ...]:
-    """Return the difference of each pair's ratings with its interval; none without intervals."""
+    """Return the difference of each pair's ratings with its interval; none without intervals.
+
+    The intervals hold for all pairs at once, like the ranks.
+    """
     fit, sure = rated.fit, rated.certainty
     if fit is None or sure is None:
         return ()
