@@ -39,7 +39,7 @@ from loopback import Answer, LoopbackServer
 
 from arena.config import ModelConfig
 from arena.data.builtin import python_docs
-from arena.data.passages import Passages
+from arena.data.searchable_text import Passages
 from arena.embedding.embedder import BatchEmbedder, Embedder
 from arena.embedding.open import open_embedder
 from arena.experiment import live as pipeline

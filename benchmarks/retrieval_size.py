@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from arena.data.beir import load_beir
-from arena.data.passages import Passages
+from arena.data.searchable_text import Passages
 from arena.embedding.embedder import Embedding
 from arena.records import Role
 from arena.retrieval.dense import rank_by_vectors

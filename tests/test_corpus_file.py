@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from arena.data.beir import load_beir
 from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash, documents_of, n_copies
-from arena.data.passages import Passages
 from arena.data.rows import Row
+from arena.data.searchable_text import Passages
 from arena.errors import DataError
 from arena.files import cache_folder
 from arena.records import Document

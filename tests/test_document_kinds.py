@@ -24,12 +24,12 @@ from office_makers import (
 from pdf_file import pdf
 
 from arena.config.datasets import DatasetConfig
-from arena.data.chunking import count_words
 from arena.data.documents import load_documents
 from arena.data.file_passages import cut_file, packed
 from arena.data.load import load_dataset
 from arena.data.reader_commands import ReaderCommands
 from arena.data.reader_processes import Cutter
+from arena.data.splitting import count_words
 from arena.errors import UsageError
 from arena.records import Dataset
 from arena.site.secrets import publishable

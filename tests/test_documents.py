@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pdf_file import pdf
 
 from arena.config.datasets import DatasetConfig
-from arena.data.chunking import count_words, split_text
 from arena.data.corpus import corpus_hash
 from arena.data.documents import load_documents
 from arena.data.load import load_dataset
+from arena.data.splitting import count_words, split_text
 from arena.errors import DataError, UsageError
 from arena.records import Dataset
 

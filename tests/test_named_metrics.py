@@ -24,9 +24,9 @@ from arena.comparing.compare import compare
 from arena.comparing.report import render_comparison, to_json
 from arena.config import load_config
 from arena.data.beir import load_beir, qrels_hash
-from arena.data.cutting import PassageCorpus
 from arena.data.huggingface import HfSource, load_hf
 from arena.data.metrics import measure_queries, measure_run
+from arena.data.passage_corpus import PassageCorpus
 from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.live import battle
 from arena.experiment.named_metrics import measured
@@ -456,23 +456,23 @@ def test_comparing_two_models_shows_the_difference_by_metric(folder: Path) -> No
 
 
 def test_without_metrics_in_arena_toml_nothing_of_them_is_left(folder: Path) -> None:
-    measures = folder / "retrieval" / "docs" / "measures.json"
-    assert measures.exists()
+    named = folder / "retrieval" / "docs" / "named_metrics.json"
+    assert named.exists()
     config = write_experiment(folder.parents[1])
 
     play(config)
 
     board = rate_files([folder])
-    assert not measures.exists()
+    assert not named.exists()
     assert board.metric_differences == ()
     assert "metrics" not in board_json(board)["overall"][0]
     assert compare("strong", "weak", [folder]).metrics == ()
 
 
 def test_a_damaged_file_of_metrics_is_one_line(folder: Path) -> None:
-    (folder / "retrieval" / "docs" / "measures.json").write_text('{"models": 7}')
+    (folder / "retrieval" / "docs" / "named_metrics.json").write_text('{"models": 7}')
 
-    with pytest.raises(DataError, match=r"measures.json: no metrics by query: .*; delete it, and"):
+    with pytest.raises(DataError, match=r"named_metrics.json: no metrics by query: .*; delete"):
         rate_files([folder])
 
 

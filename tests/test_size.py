@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.data.passages import Passages
+from arena.data.searchable_text import Passages
 from arena.embedding.embedder import Embedding
 from arena.records import Document, Role
 from arena.retrieval.dense import rank_by_vectors

@@ -28,7 +28,7 @@ from arena.config.section import problem_lines
 from arena.config.toml_text import toml_keys
 from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
-from arena.data.cutting import joined
+from arena.data.passage_corpus import joined
 from arena.data.trec import write_run, write_stats
 from arena.endpoint.apart import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError

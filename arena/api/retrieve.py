@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from arena.api.sections import checked
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import sample_queries
-from arena.data.cutting import joined, qrels_by_parent, run_by_parent, with_passages
 from arena.data.metrics import measure_run
+from arena.data.passage_corpus import joined, qrels_by_parent, run_by_parent, with_passages
 from arena.data.trec import run_lines
 from arena.embedding.embedder import Embedding
 from arena.endpoint.apart import call_apart

@@ -115,7 +115,7 @@ def metric_differences(
         level: of the intervals of all metrics together.
 
     Raises:
-        DataError: a manifest or measures.json cannot be read.
+        DataError: a manifest or named_metrics.json cannot be read.
     """
     facts = experiment_facts([path for path in paths if Folder(path).is_experiment])
     values = {key: measured.values for key, measured in facts.measured.items()}

@@ -35,7 +35,7 @@ from arena.records import Orders
 RETRIEVAL_DEPTH = 100
 """Minimum number of documents of a run, so that metrics and a later top_k need no new run."""
 
-_BESIDE_RUNS: Final = frozenset({"measures", "metrics", "per_query", "shown"})
+_BESIDE_RUNS: Final = frozenset({"metrics", "named_metrics", "per_query", "shown"})
 """File names in a data set's run folder that belong to all models."""
 
 
@@ -102,8 +102,8 @@ class ExperimentConfig(Section):
     @property
     def metric_depth(self) -> int:
         """Return how many documents of a ranking the metrics need; 0 where none is named."""
-        measures = map(parse_metric, self.metrics or ())
-        return max((depth_of(measure) or 0 for measure in measures), default=0)
+        metrics = map(parse_metric, self.metrics or ())
+        return max((depth_of(metric) or 0 for metric in metrics), default=0)
 
 
 class Config(Settings):

@@ -13,7 +13,6 @@ from typing import Final
 
 import orjson
 
-from arena.data import chunking as split
 from arena.data import cleaning as junk
 from arena.data import (
     csv_file,
@@ -26,9 +25,10 @@ from arena.data import (
     rst_files,
     table_files,
 )
-from arena.data.chunking import Passage, count_words, split_text
+from arena.data import splitting as split
 from arena.data.document_files import read_text
 from arena.data.file_text import FileText, Record, UnreadableError
+from arena.data.splitting import Passage, count_words, split_text
 from arena.digest import digest
 
 PACKAGES: Final = (

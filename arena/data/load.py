@@ -9,8 +9,8 @@ from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
 from arena.data.builtin import python_docs
 from arena.data.corpus import n_copies
-from arena.data.passages import queries_in_corpus
 from arena.data.queries import with_own
+from arena.data.searchable_text import queries_in_corpus
 from arena.errors import UsageError
 from arena.progress import Reporter
 from arena.records import Dataset

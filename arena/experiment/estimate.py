@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from arena.data.passages import passage
+from arena.data.searchable_text import passage
 from arena.embedding.providers import HOSTED, PRESETS
 from arena.experiment.bill import Bill
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment

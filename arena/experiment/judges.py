@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from arena.config import JudgeConfig
-from arena.data.cutting import PassageCorpus, qrels_by_parent
+from arena.data.passage_corpus import PassageCorpus, qrels_by_parent
 from arena.endpoint.client import Api
 from arena.errors import UsageError
 from arena.experiment.experiment import PreparedExperiment

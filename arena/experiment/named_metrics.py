@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from arena.data.cutting import n_wholes, qrels_by_parent, run_by_parent
 from arena.data.metrics import QueryMetrics, measure_queries
+from arena.data.passage_corpus import n_wholes, qrels_by_parent, run_by_parent
 from arena.experiment.experiment import Experiment, ExperimentData
 from arena.metric_names import depth_of, parse_metric
 from arena.progress import Reporter
 from arena.records import Dataset, Run
 from arena.store.folder import Folder
-from arena.store.measures import write_measures
+from arena.store.named_metrics import write_named_metrics
 
 
 def write_named(experiment: Experiment, dataset: Dataset, runs: Sequence[Run]) -> None:
     """Write the metrics that arena.toml names, or remove those of an earlier arena.toml."""
-    path = Folder(experiment.folder).measures(dataset.name)
+    path = Folder(experiment.folder).named_metrics(dataset.name)
     names = experiment.config.experiment.metrics
     if names is None:
         path.unlink(missing_ok=True)
         return
-    write_measures({run.model: measured(run, dataset, names) for run in runs}, path)
+    write_named_metrics({run.model: measured(run, dataset, names) for run in runs}, path)
 
 
 def measured(run: Run, dataset: Dataset, names: Sequence[str]) -> QueryMetrics:
@@ -62,8 +62,8 @@ def _notes(dataset: Dataset, runs: Sequence[Run], names: Sequence[str]) -> Itera
         yield from (f"{dataset.name}: {name} {why}: left out" for name in left_out)
     runs, n_documents = [run_by_parent(r, dataset.corpus) for r in runs], n_wholes(dataset.corpus)
     depth = max((len(ranking) for run in runs for ranking in run.rankings.values()), default=0)
-    measures = {name: parse_metric(name) for name in names}
-    whole = [name for name, measure in measures.items() if depth_of(measure) is None]
+    metrics = {name: parse_metric(name) for name in names}
+    whole = [name for name, metric in metrics.items() if depth_of(metric) is None]
     if whole and depth < n_documents:
         yield f"{dataset.name}: {', '.join(whole)}: of lists that are cut at {depth:,}"
     cut: dict[int, list[str]] = {}  # length of the longest list → models
@@ -72,8 +72,8 @@ def _notes(dataset: Dataset, runs: Sequence[Run], names: Sequence[str]) -> Itera
     for longest, models in sorted(cut.items()):
         short = [
             name
-            for name, measure in measures.items()
-            if longest < min(depth_of(measure) or 0, n_documents)
+            for name, metric in metrics.items()
+            if longest < min(depth_of(metric) or 0, n_documents)
         ]
         if short:
             held = f"lists of {', '.join(models)} are cut at {longest:,}"

@@ -28,7 +28,7 @@ from arena.rating.metric_differences import Values
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import clicked_datasets, read_manifest
-from arena.store.measures import read_measures
+from arena.store.named_metrics import read_named_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,12 +211,12 @@ def _retrievals(
     config = read_manifest(folder)["config"]
     for dataset in config["datasets"]:
         metrics = read_metrics(files.metrics(dataset["name"]))
-        measures = read_measures(files.measures(dataset["name"]))
+        named = read_named_metrics(files.named_metrics(dataset["name"]))
         for model in config["models"]:
             path = files.run_stats(dataset["name"], model["name"])
             stats = read_stats(path) if path.exists() else RetrievalStats()
             name = model["name"]
-            yield model, dataset["name"], stats, (metrics.get(name), measures.of(name))
+            yield model, dataset["name"], stats, (metrics.get(name), named.of(name))
 
 
 def _facts(

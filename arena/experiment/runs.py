@@ -14,9 +14,9 @@ import orjson
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.beir import qrels_hash, queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
-from arena.data.cutting import parent_of, qrels_by_parent, run_by_parent, searched_corpus
 from arena.data.metrics import measure_run
-from arena.data.passages import queries_in_corpus
+from arena.data.passage_corpus import parent_of, qrels_by_parent, run_by_parent, searched_corpus
+from arena.data.searchable_text import queries_in_corpus
 from arena.data.trec import read_run, read_stats, write_run, write_stats
 from arena.digest import digest
 from arena.errors import DataError, IncompleteError

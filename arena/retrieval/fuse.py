@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config import ModelConfig
-from arena.data.cutting import qrels_by_parent, run_by_parent
 from arena.data.metrics import per_query_ndcg
+from arena.data.passage_corpus import qrels_by_parent, run_by_parent
 from arena.errors import UsageError
 from arena.records import Dataset, Document, Qrels, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings

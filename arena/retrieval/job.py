@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from arena.data.passages import Passages, passage
+from arena.data.searchable_text import Passages, passage
 
 __all__ = ["LATENCY_SAMPLES", "Job", "Rankings", "passage"]
 

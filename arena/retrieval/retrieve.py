@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.data.cutting import run_by_parent, searched_corpus
-from arena.data.passages import Passages, queries_in_corpus
+from arena.data.passage_corpus import run_by_parent, searched_corpus
+from arena.data.searchable_text import Passages, queries_in_corpus
 from arena.data.trec import read_run, separate_ties
 from arena.embedding.open import open_embedder
 from arena.errors import ApiError, UsageError

@@ -13,7 +13,7 @@ A new folder holds these files, where ``-2of8`` stands in the names of a shard's
     learned.json                            what endpoints have taught
     leaderboard.json  leaderboard.csv       as of the last rating
     retrieval/<dataset>/<model>.trec .json  a run, and what it took
-    retrieval/<dataset>/metrics.json  measures.json  per_query.json  shown.jsonl
+    retrieval/<dataset>/metrics.json  named_metrics.json  per_query.json  shown.jsonl
     report/                                 the site
     rejudged/<name>/                        the same battles by another judge: such a folder again
     drift/<number>/                         old battles by the same judge, asked once more
@@ -236,9 +236,9 @@ class Folder:
         """Return where the metrics of all runs on a data set are."""
         return self._retrieval(dataset) / "metrics.json"
 
-    def measures(self, dataset: str) -> Path:
+    def named_metrics(self, dataset: str) -> Path:
         """Return where the metrics that arena.toml names are, query by query."""
-        return self._retrieval(dataset) / "measures.json"
+        return self._retrieval(dataset) / "named_metrics.json"
 
     def per_query(self, dataset: str) -> Path:
         """Return where the figures of each list that judges are shown are."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from arena.data.cutting import qrels_by_parent, run_by_parent
 from arena.data.metrics import per_query_ndcg
+from arena.data.passage_corpus import qrels_by_parent, run_by_parent
 from arena.errors import DataError
 from arena.files import write_atomically
 from arena.records import Dataset, Document, Run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from arena.data.passages import Selected
+from arena.data.searchable_text import Selected
 from arena.embedding.embedder import BatchEmbedder, Embedder, Embedding
 from arena.records import Role
 from arena.vectors.digests import Digests, digests_of, first_of_each

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.data.passages import Selected
+from arena.data.searchable_text import Selected
 
 Digests = NDArray[np.uint64]
 """``(n, 2)``: the two halves of each digest."""

@@ -1,4 +1,4 @@
-"""measures.json: beside a data set's runs, the metrics that arena.toml names, query by query."""
+"""named_metrics.json: the metrics that arena.toml names, query by query, beside the runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arena.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
+class NamedMetrics:
     """The values of all models on one data set."""
 
     query_ids: tuple[str, ...] = ()  #: queries with a grade above 0
@@ -33,7 +33,7 @@ class Measures:
         }
 
 
-def write_measures(by_model: Mapping[str, QueryMetrics], path: Path) -> None:
+def write_named_metrics(by_model: Mapping[str, QueryMetrics], path: Path) -> None:
     """Write the values of some models, whole or not at all."""
     query_ids = tuple(
         dict.fromkeys(
@@ -50,13 +50,13 @@ def write_measures(by_model: Mapping[str, QueryMetrics], path: Path) -> None:
         }
         for model, metrics in by_model.items()
     }
-    write_atomically(path, [orjson.dumps(asdict(Measures(query_ids, models))), b"\n"])
+    write_atomically(path, [orjson.dumps(asdict(NamedMetrics(query_ids, models))), b"\n"])
 
 
-def read_measures(path: Path) -> Measures:
-    """Read what `write_measures` wrote; empty where there is none.
+def read_named_metrics(path: Path) -> NamedMetrics:
+    """Read what `write_named_metrics` wrote; empty where there is none.
 
     Raises:
         DataError: the file is something else.
     """
-    return read_kept(Measures, path, "metrics by query") if path.exists() else Measures()
+    return read_kept(NamedMetrics, path, "metrics by query") if path.exists() else NamedMetrics()

@@ -18,15 +18,15 @@ from arena.cli import main
 from arena.config import Config, ModelConfig
 from arena.config.experiment import parse_config
 from arena.config.models import Cutting
-from arena.data.chunking import count_words, split_text, split_words
-from arena.data.cutting import (
+from arena.data.metrics import measure_run
+from arena.data.passage_corpus import (
     PassageCorpus,
     parent_of,
     qrels_by_parent,
     run_by_parent,
     with_passages,
 )
-from arena.data.metrics import measure_run
+from arena.data.splitting import count_words, split_text, split_words
 from arena.errors import ConfigError, DataError
 from arena.experiment.experiment import load_data, open_experiment
 from arena.experiment.runs import run_specs
