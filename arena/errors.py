@@ -25,7 +25,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from arena.redaction import blank
 
@@ -37,6 +37,21 @@ class ArenaError(Exception):
 
     def __str__(self) -> str:
         return blank(super().__str__())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its finished message, since the arguments of a kind's own constructor are gone.
+        state = {
+            name: blank(value) if isinstance(value, str) else value
+            for name, value in vars(self).items()
+        }
+        return _unpickled, (type(self), str(self), state)
+
+
+def _unpickled(kind: type[ArenaError], message: str, state: dict[str, Any]) -> ArenaError:
+    """Make an error of another process again."""
+    error = kind.__new__(kind, message)
+    vars(error).update(state)
+    return error
 
 
 class UsageError(ArenaError):
