@@ -21,6 +21,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from arena.cluster.connect import Cluster, check_workers
+from arena.cluster.retrieve import ClusterRanker
 from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.endpoint.address import find_key
@@ -108,7 +109,7 @@ def battle_on_cluster(
     experiment = open_experiment(path)
     check_workers(cluster, partial(_look, str(experiment.source.resolve())))
     with with_remedy(experiment, options):
-        prepared = open_prepared(experiment, reporter, options)
+        prepared = open_prepared(experiment, reporter, options, ClusterRanker(cluster))
         # Judges prove themselves once, and the manifest is there before the first shard begins.
         run(play_prepared(prepared, reporter, replace(options, limit=0)))
         ended = _play_shards(prepared, reporter, options, cluster)

@@ -42,6 +42,7 @@ from arena.experiment.summary import BattleOptions, LiveStats, Summary
 from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 from arena.records import Battle
+from arena.retrieval.partitioned import PartitionRanker
 from arena.retrieval.table import Retrieved
 from arena.signals import interruptible
 from arena.store.batch_ledger import under_way
@@ -53,8 +54,15 @@ WORKERS: Final = 1024
 """Battles under way at most; `arena.endpoint` finds how many calls at once the endpoint takes."""
 
 
-def retrieve(path: Path, reporter: Reporter) -> list[Retrieved]:
+def retrieve(
+    path: Path, reporter: Reporter, ranker: PartitionRanker | None = None
+) -> list[Retrieved]:
     """Embed and retrieve only; returns where the runs are, and what they took.
+
+    Args:
+        path: the arena.toml, or its folder.
+        reporter: told how far it is.
+        ranker: ranks corpora that are in partitions; this process does where absent.
 
     Raises:
         UsageError: the config or a data file has a mistake.
@@ -62,7 +70,7 @@ def retrieve(path: Path, reporter: Reporter) -> list[Retrieved]:
     """
     experiment = open_experiment(path)
     data = _load(experiment, reporter)
-    runs = retrieve_all(experiment, data, reporter)
+    runs = retrieve_all(experiment, data, reporter, ranker)
     files = Folder(experiment.folder)
     return [
         Retrieved(
@@ -93,9 +101,18 @@ def battle(path: Path, reporter: Reporter, options: BattleOptions | None = None)
 
 
 def open_prepared(
-    experiment: Experiment, reporter: Reporter, options: BattleOptions
+    experiment: Experiment,
+    reporter: Reporter,
+    options: BattleOptions,
+    ranker: PartitionRanker | None = None,
 ) -> PreparedExperiment:
     """Load an experiment's data, and retrieve what is missing.
+
+    Args:
+        experiment: what battles are about.
+        reporter: told how far it is.
+        options: of the run.
+        ranker: as of `retrieve`.
 
     Raises:
         UsageError, ApiError: as `retrieve`.
@@ -103,7 +120,7 @@ def open_prepared(
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     # So are missing prices.
     open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    return prepare_battles(experiment, _load(experiment, reporter), prompts, reporter)
+    return prepare_battles(experiment, _load(experiment, reporter), prompts, reporter, ranker)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from arena.files import write_atomically
 from arena.judging.prompt import Prompt
 from arena.progress import Reporter
 from arena.records import Matchup
+from arena.retrieval.partitioned import PartitionRanker
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.log_lines import battle_lines
@@ -149,6 +150,7 @@ def prepare_battles(
     data: ExperimentData,
     prompts: Mapping[str, Prompt | None],
     reporter: Reporter,
+    ranker: PartitionRanker | None = None,
 ) -> PreparedExperiment:
     """Retrieve what is missing, and return an experiment that is ready for battle.
 
@@ -157,12 +159,13 @@ def prepare_battles(
         data: of the experiment, or of its origin.
         prompts: judge → its template.
         reporter: told of progress, and of battles that cannot be judged again.
+        ranker: ranks corpora that are in partitions; this process does where absent.
 
     Raises:
         UsageError: as `with_logged_battles`, or a model cannot be loaded.
         ApiError: an embedding endpoint failed.
     """
-    runs = retrieve_all(experiment.retrieved, data, reporter)
+    runs = retrieve_all(experiment.retrieved, data, reporter, ranker)
     prepared = prepare(experiment, data, runs, prompts)
     if experiment.origin is None:
         return prepared

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,7 @@ from arena.judging.prompt import shown_parts, shown_query
 from arena.progress import Reporter
 from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.fuse import with_members
+from arena.retrieval.partitioned import PartitionRanker
 from arena.retrieval.rerank import with_base
 from arena.retrieval.retrieve import cost_usd, retrieve
 from arena.store.folder import Folder
@@ -36,9 +37,18 @@ from arena.version import __version__
 
 
 def retrieve_all(
-    experiment: Experiment, data: ExperimentData, reporter: Reporter
+    experiment: Experiment,
+    data: ExperimentData,
+    reporter: Reporter,
+    ranker: PartitionRanker | None = None,
 ) -> tuple[Run, ...]:
     """Return every model's run on every dataset: read where it is still valid, else made.
+
+    Args:
+        experiment: names the models.
+        data: its data sets and queries.
+        reporter: told how far it is.
+        ranker: ranks corpora that are in partitions; this process does where absent.
 
     Raises:
         ApiError: an endpoint failed.
@@ -48,19 +58,23 @@ def retrieve_all(
         UsageError: a model cannot be loaded or started.
     """
     try:
-        return _retrieve_all(experiment, data, reporter)
+        return _retrieve_all(experiment, data, reporter, ranker)
     except KeyboardInterrupt:
         kept = "what is embedded and scored is kept, and the same command goes on from there"
         raise IncompleteError(f"stopped: {kept}") from None
 
 
 def _retrieve_all(
-    experiment: Experiment, data: ExperimentData, reporter: Reporter
+    experiment: Experiment,
+    data: ExperimentData,
+    reporter: Reporter,
+    ranker: PartitionRanker | None,
 ) -> tuple[Run, ...]:
     runs: list[Run] = []
     for name, dataset in data.datasets.items():
         made: dict[str, Run] = {}
-        for wanted in run_specs(experiment, dataset, data.queries[name]):
+        for spec in run_specs(experiment, dataset, data.queries[name]):
+            wanted = replace(spec, ranker=ranker)
             bases = [made[model] for model in wanted.model.below]
             made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, bases)
             for note in read_stats(wanted.stats_path).notes:
@@ -164,6 +178,7 @@ def _ranked(
             depth=wanted.depth,
             cache=cache_folder(),
             bases=bases,
+            ranker=wanted.ranker,
             memory_mb=settings.memory_mb,
             place=settings.hardware,
             progress=lambda done, _total: stage.update(done),
@@ -322,6 +337,8 @@ class RunSpec:
     model: ModelConfig
     dataset: Dataset
     queries: Sequence[str]  #: the sampled query_ids
+    ranker: PartitionRanker | None = field(default=None, compare=False)
+    """Ranks a corpus that is in partitions, with the same result; None for this process."""
 
     @property
     def path(self) -> Path:

@@ -6,14 +6,22 @@ import importlib
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby, pairwise
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arena.errors import UsageError
 from arena.vectors.exact import places
+
+K1: Final = 1.2
+"""How soon more occurrences of a word stop to count."""
+
+B: Final = 0.75
+"""How much a long document has to hold more of them."""
 
 Stem = Callable[[str], str]
 """A term to what it has in common with its other forms."""
@@ -95,7 +103,7 @@ class Bm25Index:
         self._stem = None if language is None else stemmer(language)
 
         self._doc_ids = list(corpus)
-        self._place = places(self._doc_ids)
+        self._place = places(self._doc_ids)  # in the order of doc_ids
         vocabulary: dict[str, int] = {}
         documents = [
             [vocabulary.setdefault(term, len(vocabulary)) for term in tokenize(text, self._stem)]
@@ -103,7 +111,7 @@ class Bm25Index:
         ]
         self._index = None
         if vocabulary:
-            self._index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
+            self._index = bm25s.BM25(method="lucene", k1=K1, b=B)
             self._index.index((documents, vocabulary), show_progress=False)
 
     def search(self, query: str, top_k: int) -> list[tuple[str, float]]:
@@ -114,13 +122,26 @@ class Bm25Index:
         terms = tokenize(query, self._stem)
         if self._index is None or not terms:
             return []
-        scores = self._index.get_scores(terms)
-        rows = np.flatnonzero(scores > 0)
-        if len(rows) > top_k:
-            cutoff = np.partition(scores[rows], -top_k)[-top_k]
-            rows = rows[scores[rows] >= cutoff]
-        order = np.lexsort((self._place[rows], -scores[rows]))[:top_k]
-        return [(self._doc_ids[row], float(scores[row])) for row in rows[order]]
+        return best_scored(self._index.get_scores(terms), self._doc_ids, self._place, top_k)
+
+
+def best_scored(
+    scores: NDArray[Any], doc_ids: Sequence[str], place: NDArray[np.int64], top_k: int
+) -> list[tuple[str, float]]:
+    """Return the ``top_k`` documents with the highest scores above 0, best first, ties by doc_id.
+
+    Args:
+        scores: of each document.
+        doc_ids: their names.
+        place: of each in the order of doc_ids, as `arena.vectors.exact.places` gives it.
+        top_k: fewer are found where fewer have a score.
+    """
+    rows = np.flatnonzero(scores > 0)
+    if len(rows) > top_k:
+        cutoff = np.partition(scores[rows], -top_k)[-top_k]
+        rows = rows[scores[rows] >= cutoff]
+    order = np.lexsort((place[rows], -scores[rows]))[:top_k]
+    return [(doc_ids[row], float(scores[row])) for row in rows[order]]
 
 
 def _bare(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arena.config.models import Precision
 from arena.embedding.embedder import CutCounter, Embedder
@@ -16,7 +17,9 @@ from arena.records import RetrievalStats
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
 from arena.vectors.cache import embed_cached, embed_missing
 from arena.vectors.digests import DistinctTexts
+from arena.vectors.exact import Vectors
 from arena.vectors.indexes import Index, open_index
+from arena.vectors.quantized import Ranges
 from arena.vectors.store import StoredVectors, VectorStore
 
 
@@ -41,58 +44,154 @@ def rank_by_vectors(
         ApiError: the embedder failed, or gave vectors that are unusable, or shorter than
             ``dimensions``.
     """
+    corpus = embed_corpus(job, embedder, cache)
+    queries, n_queries = embed_queries(embedder, list(job.queries.values()), cache)
+    search = search_vectors(job, corpus, queries, precision=precision, dimensions=dimensions)
+    latency_ms = queries.latency_ms[: len(search.search_ms)] + search.search_ms
+    tokens, n_texts = corpus.tokens, len(corpus.texts.rows)
+    return search.rankings, RetrievalStats(
+        latency_ms=measured(latency_ms),
+        dimension=search.dimension,
+        embedded=corpus.embedded + n_queries,
+        tokens=None if tokens is None or queries.tokens is None else tokens + queries.tokens,
+        tokens_per_document=mean(tokens, n_texts),
+        tokens_per_query=mean(queries.tokens, len({*job.queries.values()})),
+        documents_per_s=corpus.texts_per_s,
+        bytes_per_vector=search.index_bytes / n_texts,
+        index_bytes=search.index_bytes,
+        n_cut=corpus.n_cut,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedCorpus:
+    """Texts whose vectors are in a store."""
+
+    store: VectorStore
+    texts: DistinctTexts
+    embedded: int  #: texts that were embedded now
+    n_cut: int | None  #: of these, how many the model cut; None if unknown
+
+    @property
+    def tokens(self) -> int | None:
+        """Return the billed tokens of the distinct texts; None if the model does not report any."""
+        return self.store.tokens(self.texts.rows)
+
+    @property
+    def texts_per_s(self) -> float | None:
+        """Return how fast the texts were embedded; None if not known."""
+        return self.store.texts_per_s(self.texts.rows)
+
+    def vectors(self, dimensions: int | None) -> Vectors:
+        """Return the first numbers of the distinct texts' vectors, all if None.
+
+        Raises:
+            ApiError: the vectors are shorter.
+        """
+        whole = self.store.dimension
+        if dimensions is not None and dimensions > whole:
+            what = f"dimensions = {dimensions}, but its vectors have {whole}"
+            raise ApiError("garbage", f"{what}; give a smaller number, or none")
+        return self.store.rows(self.texts.rows, whole if dimensions is None else dimensions)
+
+
+def embed_corpus(job: Job, embedder: Embedder, cache: Path) -> EmbeddedCorpus:
+    """Embed the texts of a corpus that the cache lacks.
+
+    Raises:
+        ApiError: the embedder failed; every batch that succeeded is kept.
+    """
+    before = embedder.n_cut["document"] if isinstance(embedder, CutCounter) else 0
     store = VectorStore(cache, embedder.settings, "document")
-    digests, n_embedded = embed_missing(
+    digests, embedded = embed_missing(
         embedder, job.corpus.texts, store, progress=lambda done, _: job.embedded(done)
     )
     texts = DistinctTexts(store.find(digests), job.corpus.doc_ids)
-    queries, n_queries = _embed_queries(embedder, list(job.queries.values()), cache)
-    whole, of_query = store.dimension, queries.vectors.shape[1]
-    if of_query not in (0, whole):
-        detail = f"{of_query} numbers for a query, {whole} for a document"
-        raise ApiError("garbage", detail)
-    dimension = whole if dimensions is None else dimensions
-    if dimension > whole:
-        what = f"dimensions = {dimension}, but its vectors have {whole}"
-        raise ApiError("garbage", f"{what}; give a smaller number, or none")
-    vectors = store.rows(texts.rows, dimension)
-    queries = replace(queries, vectors=queries.vectors[:, :dimension])
-    index = open_index(vectors, texts.doc_ids, precision=precision, memory_mb=job.memory_mb)
-    rankings, search_ms = _search(index, job, queries)
-    latency_ms = queries.latency_ms[: len(search_ms)] + search_ms
-    tokens = store.tokens(texts.rows)
-    return _of_documents(rankings, texts, job.depth), RetrievalStats(
-        latency_ms=tuple(latency_ms[~np.isnan(latency_ms)].tolist()),
-        dimension=dimension,
-        embedded=n_embedded + n_queries,
-        tokens=None if tokens is None or queries.tokens is None else tokens + queries.tokens,
-        tokens_per_document=_ratio(tokens, len(texts.rows)),
-        tokens_per_query=_ratio(queries.tokens, len({*job.queries.values()})),
-        documents_per_s=store.texts_per_s(texts.rows),
-        bytes_per_vector=index.n_bytes / len(vectors),
-        index_bytes=index.n_bytes,
-        n_cut=embedder.n_cut["document"]
-        if n_embedded and isinstance(embedder, CutCounter)
-        else None,
-    )
+    n_cut = None
+    if embedded and isinstance(embedder, CutCounter):
+        n_cut = embedder.n_cut["document"] - before
+    return EmbeddedCorpus(store, texts, embedded, n_cut)
 
 
-def _ratio(tokens: int | None, n_texts: int) -> float | None:
-    return tokens / n_texts if tokens is not None and n_texts else None
-
-
-def _of_documents(rankings: Rankings, texts: DistinctTexts, depth: int) -> Rankings:
-    return {query_id: texts.expanded(found, depth) for query_id, found in rankings.items()}
-
-
-def _embed_queries(
+def embed_queries(
     embedder: Embedder, texts: Sequence[str], cache: Path
 ) -> tuple[StoredVectors, int]:
-    """Embed the first few one at a time, to measure them; then all, of which those are cached."""
+    """Embed the first few one at a time, to measure them; then all, of which those are cached.
+
+    Returns:
+        The vectors of all texts, and how many of these were embedded now.
+
+    Raises:
+        ApiError: the embedder failed.
+    """
     store = VectorStore(cache, embedder.settings, "query")
     _, alone = embed_cached(embedder, texts[:LATENCY_SAMPLES], store, alone=True)
     queries, together = embed_cached(embedder, texts, store)
     return queries, alone + together
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSearch:
+    """What the search of a corpus has found."""
+
+    rankings: Rankings
+    search_ms: NDArray[np.float64]  #: of each of the first queries, one at a time
+    dimension: int  #: numbers of each vector that were compared
+    index_bytes: int
+
+
+def search_vectors(  # noqa: PLR0913  the last is what is known of a larger corpus
+    job: Job,
+    corpus: EmbeddedCorpus,
+    queries: StoredVectors,
+    *,
+    precision: Precision,
+    dimensions: int | None,
+    ranges: Ranges | None = None,
+) -> VectorSearch:
+    """Find the best documents of an embedded corpus for each query.
+
+    Args:
+        job: its queries are searched for.
+        corpus: the texts.
+        queries: the vectors of the queries, whole.
+        precision: of the index.
+        dimensions: so many numbers of each vector are compared; all if None.
+        ranges: of ``int8``, those of a larger corpus that this one is a part of.
+
+    Raises:
+        ApiError: queries and documents have vectors of different lengths, or shorter than
+            ``dimensions``.
+    """
+    whole, of_query = corpus.store.dimension, queries.vectors.shape[1]
+    if of_query not in (0, whole):
+        detail = f"{of_query} numbers for a query, {whole} for a document"
+        raise ApiError("garbage", detail)
+    vectors = corpus.vectors(dimensions)
+    queries = replace(queries, vectors=queries.vectors[:, : vectors.shape[1]])
+    index = open_index(
+        vectors,
+        corpus.texts.doc_ids,
+        precision=precision,
+        memory_mb=job.memory_mb,
+        ranges=ranges,
+    )
+    of_texts, search_ms = _search(index, job, queries)
+    rankings = {
+        query_id: corpus.texts.expanded(ranking, job.depth)
+        for query_id, ranking in of_texts.items()
+    }
+    return VectorSearch(rankings, search_ms, vectors.shape[1], index.n_bytes)
+
+
+def measured(latency_ms: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return latencies without those of queries that were not embedded alone."""
+    return tuple(latency_ms[~np.isnan(latency_ms)].tolist())
+
+
+def mean(total: int | None, n_texts: int) -> float | None:
+    """Return what one of some texts has of a total; None if unknown."""
+    return total / n_texts if total is not None and n_texts else None
 
 
 def _search(index: Index, job: Job, queries: StoredVectors) -> tuple[Rankings, np.ndarray]:

@@ -22,6 +22,7 @@ from arena.retrieval.command import rank_by_command
 from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.fuse import rank_by_fusion
 from arena.retrieval.job import Job, Rankings
+from arena.retrieval.partitioned import PartitionRanker, by_partition
 from arena.retrieval.rerank import rank_by_reranker
 
 Ranking = tuple[ScoredDoc, ...]
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
 
 
-def retrieve(  # noqa: PLR0913  the last six are options
+def retrieve(  # noqa: PLR0913  the last seven are options
     model: ModelConfig,
     dataset: Dataset,
     query_ids: Sequence[str],
@@ -42,6 +43,7 @@ def retrieve(  # noqa: PLR0913  the last six are options
     depth: int = RETRIEVAL_DEPTH,
     cache: Path,
     bases: Sequence[Run] = (),
+    ranker: PartitionRanker | None = None,
     memory_mb: int = 1024,
     place: str | None = None,
     progress: Progress | None = None,
@@ -62,6 +64,8 @@ def retrieve(  # noqa: PLR0913  the last six are options
         cache: the folder of the vector cache, see `arena.files.cache_folder`.
         bases: the run that a reranker reorders, or those that a fusion merges. Where weights are
             tuned, they also rank queries that are not in ``query_ids``.
+        ranker: ranks a corpus that is in partitions, for models that can do so; this process
+            ranks it as one corpus where absent.
         memory_mb: the most that a search may hold in memory; rankings do not depend on it.
         place: where latencies are measured, for people; this machine's processor where absent.
         progress: told of documents and queries together.
@@ -82,8 +86,14 @@ def retrieve(  # noqa: PLR0913  the last six are options
         return replace(run, rankings=kept), stats
     by_document = model.cutting is not None and model.returns == "document"
     searched = _searched(dataset, model)
+
+    def rank(job: Job) -> tuple[Rankings, RetrievalStats]:
+        if ranker is not None and dataset.partitions and by_partition(model):
+            return ranker(job, model, dataset.partitions)
+        return _ranked(job, model, searched, bases=bases, cache=cache)
+
     run, stats = ranked_run(
-        lambda job: _ranked(job, model, searched, bases=bases, cache=cache),
+        rank,
         model.name,
         searched,
         query_ids,
@@ -158,7 +168,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
         stats,
         n_documents=n_documents,
         measured_at=now("seconds") if measured else None,
-        place=(place or _this_machine()) if measured else None,
+        place=(place or stats.place or _this_machine()) if measured else None,
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from arena.config.models import Precision
 from arena.vectors.exact import CosineIndex, Vectors
-from arena.vectors.quantized import BinaryIndex, Int8Index, halved
+from arena.vectors.quantized import BinaryIndex, Int8Index, Ranges, halved
 
 
 class Index(Protocol):
@@ -37,6 +37,7 @@ def open_index(
     *,
     precision: Precision,
     memory_mb: int,
+    ranges: Ranges | None = None,
 ) -> Index:
     """Open an index of this precision.
 
@@ -46,10 +47,11 @@ def open_index(
         precision: what it holds for each number.
         memory_mb: the most that a search may take beside the vectors themselves; the
             cheaper indexes take little.
+        ranges: for ``int8``, those of a larger corpus that the vectors are a part of.
     """
     match precision:
         case "int8":
-            return Int8Index(vectors, doc_ids)
+            return Int8Index(vectors, doc_ids, ranges=ranges)
         case "binary":
             return BinaryIndex(vectors, doc_ids)
         case "float16":

@@ -18,6 +18,9 @@ from arena.vectors.exact import Floats, Rows, Shortlist, Vectors
 Doubles = NDArray[np.float64]
 Words = NDArray[np.unsignedinteger[Any]]
 
+Ranges = tuple[Doubles, Doubles]
+"""The least and the greatest number of each dimension; infinities where there is no vector."""
+
 Score = Callable[[slice, slice | Rows], Floats]
 """Of some queries and some documents, ``(n_queries, n_documents)``."""
 
@@ -40,12 +43,17 @@ class Int8Index:
     Args:
         vectors: ``(n_documents, dim)``, finite; none of it is kept.
         doc_ids: the documents' names; ties are ordered by them.
+        ranges: `ranges_of` a larger corpus that these vectors are a part of; if None, their own.
     """
 
-    def __init__(self, vectors: Vectors, doc_ids: Sequence[str]) -> None:
+    def __init__(
+        self, vectors: Vectors, doc_ids: Sequence[str], *, ranges: Ranges | None = None
+    ) -> None:
         self._doc_ids = doc_ids
         self._undirected = _undirected(vectors)
-        self._low, high = _ranges(vectors)
+        low, high = ranges_of(vectors) if ranges is None else ranges
+        known = np.isfinite(low)
+        self._low, high = np.where(known, low, 0), np.where(known, high, 0)
         self._step = (high - self._low) / 255
         divisor = np.where(self._step > 0, self._step, 1)
         self._codes = np.empty(vectors.shape, np.uint8)
@@ -217,15 +225,20 @@ def _undirected(vectors: Vectors) -> Rows:
     return np.concatenate([np.empty(0, np.int64), *rows])
 
 
-def _ranges(vectors: Vectors) -> tuple[Doubles, Doubles]:
-    """Return the least and the greatest number of each dimension, over vectors with a direction."""
+def ranges_of(vectors: Vectors) -> Ranges:
+    """Return the range of each dimension, over vectors with a direction, at length 1."""
     low, high = (np.full(vectors.shape[1], edge) for edge in (np.inf, -np.inf))
     for _, block in _blocks(vectors):
         unit = _unit(block[block.any(axis=1)])
         low = np.minimum(low, unit.min(axis=0, initial=np.inf))
         high = np.maximum(high, unit.max(axis=0, initial=-np.inf))
-    known = np.isfinite(low)
-    return np.where(known, low, 0), np.where(known, high, 0)
+    return low, high
+
+
+def joined_ranges(ranges: Sequence[Ranges]) -> Ranges:
+    """Return the ranges of a corpus from those of its parts."""
+    lows, highs = zip(*ranges, strict=True)
+    return np.minimum.reduce(lows), np.maximum.reduce(highs)
 
 
 def _signs(vectors: NDArray[Any]) -> Words:
