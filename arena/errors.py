@@ -124,8 +124,8 @@ class UnjudgedError(ArenaError):
 
     ``reason`` is a short stable word (``refusal``, ``empty``, ``only_reasoning``, ``truncated``,
     ``two_verdicts``, ``contradiction``, ``unreadable``, or an `ApiError` reason);
-    ``detail`` one line for people; ``reply`` what the judge wrote; ``cost_usd`` what that cost
-    all the same, ``estimated`` whether it is the most that it can have cost.
+    ``detail`` one line for people; ``reply`` what the judge wrote; ``cost_usd`` what that cost,
+    ``estimated`` whether it is the most that it can have cost.
     """
 
     def __init__(
@@ -162,8 +162,6 @@ class GateError(ArenaError):
     """A judge that failed obvious controls; ``figures`` and ``remedy`` are sentences.
 
     If no control got a verdict, all for one reason, ``figures`` is that reason.
-
-    Where no control got a verdict, and all for one reason, ``figures`` is that reason.
     """
 
     def __init__(self, judge: str, figures: str, remedy: str, *, answered: bool = True) -> None:

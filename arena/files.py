@@ -113,9 +113,6 @@ def open_database(
     A killed process loses nothing that it has written. A power cut may lose the last writes, but
     never the file.
 
-    A process that is killed loses nothing that it had written. A power cut may lose the last of
-    it, never the file.
-
     Args:
         path: of the file.
         schema: statements that change nothing where it is there already.

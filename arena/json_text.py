@@ -1,7 +1,7 @@
 """JSON as others write it, in files and in the bodies of servers.
 
 Strict readers refuse or round whole numbers of any length, half characters and NaN. arena reads
-them: a log is not lost for one cell, and a reply that was paid for is read all the same.
+them: a log is not lost for one cell, and a reply that was paid for is read too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Parsed(NamedTuple):
     """What a text holds."""
 
     value: Any
-    n_mended: int  #: strings with half a character, and numbers that JSON does not know
+    n_repaired: int  #: strings with half a character, and numbers that JSON does not know
 
 
 def _empty(_: str) -> str:
@@ -57,10 +57,10 @@ def parse_json(raw: bytes, constant: Callable[[str], Any] = _empty) -> Parsed:
         failure = error
     if failure is None and not _LONG_NUMBER.search(raw):
         return Parsed(value, 0)
-    mended: list[str] = []
+    repaired: list[str] = []
 
     def replaced(name: str) -> Any:
-        mended.append(name)
+        repaired.append(name)
         return constant(name)
 
     try:
@@ -69,7 +69,7 @@ def parse_json(raw: bytes, constant: Callable[[str], Any] = _empty) -> Parsed:
             parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else digits,
             parse_constant=replaced,
         )
-        return Parsed(_whole(value, mended), len(mended))
+        return Parsed(_whole(value, repaired), len(repaired))
     except (ValueError, RecursionError):
         if failure is None:
             return Parsed(value, 0)
@@ -99,15 +99,15 @@ def token_count(value: object) -> int | None:
     return int(value) if 0 < value <= _MOST_TOKENS else None
 
 
-def _whole(value: Any, mended: list[str]) -> Any:
+def _whole(value: Any, repaired: list[str]) -> Any:
     """Return the value with U+FFFD for each half of a character."""
     if isinstance(value, str):
         if not _HALF.search(value):
             return value
-        mended.append(value)
+        repaired.append(value)
         return _HALF.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_whole(each, mended) for each in value]
+        return [_whole(each, repaired) for each in value]
     if isinstance(value, dict):
-        return {_whole(key, mended): _whole(each, mended) for key, each in value.items()}
+        return {_whole(key, repaired): _whole(each, repaired) for key, each in value.items()}
     return value

@@ -51,7 +51,7 @@ class Partition:
     """One file of a corpus that is in several files."""
 
     path: str  #: where this machine reads it
-    content: str  #: hash of the ids, titles and texts in it, whatever their order
+    content: str  #: hash of the ids, titles and texts in it, in any order
     n_documents: int
 
 
@@ -133,8 +133,6 @@ class JudgeInput:
     """The input of a judge: a query and two lists, best first, without model names.
 
     Judges that use relevance grades need the doc ids; a prompt never shows them.
-
-    The doc ids inside serve judges that know relevance grades; a prompt never shows them.
     """
 
     dataset: str

@@ -146,9 +146,6 @@ def short_names(names: Iterable[str], width: int, encoding: str = "utf-8") -> di
     Names of a family often differ only in their middle. If the cut makes some equal, the shown
     parts begin at the first difference. If they are still equal, arena numbers them.
 
-    Names of a family often differ in their middle only. Where cutting makes some alike, they begin
-    where they begin to differ; where that does not help either, they are numbered.
-
     Args:
         names: as they are; equal ones are one.
         width: cells of a terminal; at least 8, so that a number has room.
@@ -181,8 +178,6 @@ def fitted_table(columns: Sequence[Column], on: Screen, *, default_width: int) -
     """Return a table without lines that fits the screen.
 
     arena drops optional columns until names have room; names then share the remaining width.
-
-    Columns that may give way are left out until names have room; then names share what is left.
     """
     width = on.width or default_width
     columns = _fitting([_encoded(column, on.encoding) for column in columns], width)
@@ -352,9 +347,6 @@ def printable(text: str) -> str:
 
     arena removes controls, format characters, lone surrogates and unassigned characters. Any white
     space becomes a space.
-
-    Controls, format characters, lone surrogates and what no font has are left out; white space of
-    any kind is a space.
     """
     if text.isprintable():
         return text

@@ -16,7 +16,7 @@ from arena.judging.budget import Budget, Price, Reservation
 def at_most(most_usd: float, likely_usd: float | None = None) -> Callable[..., Price]:
     """A price that does not change; it is likely the most if nothing else is said."""
     price = Price(most_usd, most_usd if likely_usd is None else likely_usd)
-    return lambda *, anew=False: price
+    return lambda *, refresh=False: price
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -241,9 +241,9 @@ def test_a_call_alone_waits_for_its_turn_among_processes_and_asks_its_price_anew
         yield
         said.append("over")
 
-    def price(*, anew: bool = False) -> Price:
-        said.append("anew" if anew else "price")
-        return Price(5.0, 2.0 if anew else 0.1)
+    def price(*, refresh: bool = False) -> Price:
+        said.append("refreshed" if refresh else "price")
+        return Price(5.0, 2.0 if refresh else 0.1)
 
     async def story(turn: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         async with Budget(1.0, turn=turn).hold(price):
@@ -251,7 +251,7 @@ def test_a_call_alone_waits_for_its_turn_among_processes_and_asks_its_price_anew
 
     with pytest.raises(BudgetSpentError):
         run(story(turn))
-    assert said == ["price", "price", "turn", "anew"]
+    assert said == ["price", "price", "turn", "refreshed"]
 
 
 def test_a_cancelled_wait_leaves_nothing_behind():

@@ -14,7 +14,7 @@ from arena.cli import main
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]
 ARCHAIC = re.compile(
-    r"\b(lest|anew|seldom|nought|henceforth|hitherto|thereof|whereby|whence|heeded|dearer|dearest"
+    r"\b(lest|anew|seldom|whatever|mend(?:s|ed|ing)?|nought|henceforth|hitherto|thereof|whereby|whence|heeded|dearer|dearest"
     r"|believable|condemns?|turned round|told so|all the same|for ever)\b",
     re.IGNORECASE,
 )
@@ -50,6 +50,42 @@ def test_the_docstring_of_a_function_begins_with_a_verb() -> None:
     assert [f"{place}: {text.split()[0]}" for place, text in texts if not VERB.match(text)] == []
 
 
+def test_docstrings_have_short_sentences_without_archaic_words() -> None:
+    texts = list(strings())
+
+    assert len(texts) > 3000
+    sentences = [(place, each) for place, text in texts for each in sentences_of(prose_of(text))]
+    assert [
+        each for each in sentences if n_words(each[1]) > LONGEST or ARCHAIC.search(each[1])
+    ] == []
+
+
+def strings() -> Iterator[tuple[str, str]]:
+    """Yield where each docstring is and its text: of modules, classes, functions and fields."""
+    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", node.value.value
+
+
+def prose_of(docstring: str) -> str:
+    """Return a docstring with code as one word, and without blocks, examples and brackets.
+
+    Brackets hold sources and formulas.
+    """
+    text = re.sub(r"::\n\n(?: {4,}.*\n|\n)+", "\n\n", docstring.partition("\b")[0])
+    return re.sub(r"``[^`]*``|`[^`]*`", "code", re.sub(r"\([^()]*\)", "", text))
+
+
+def n_words(sentence: str) -> int:
+    """Return how many words a sentence has; signs and numbers of a formula are none."""
+    return sum(any(c.isascii() and c.isalpha() for c in word) for word in sentence.split())
+
+
 def docstrings() -> Iterator[tuple[str, str]]:
     """Yield where each function and method with a docstring is, and the docstring."""
     for path in sorted(REPOSITORY.glob("arena/**/*.py")):
@@ -70,4 +106,4 @@ def helps(command: Command) -> list[str]:
 
 def sentences_of(text: str) -> list[str]:
     """Return the sentences of a text; paragraphs and semicolons end one, too."""
-    return re.split(r"(?<=[.;:?!])\s+|\n\s*\n|\s{2}\[", text)
+    return re.split(r"(?<=[.;:?!])\s+|\n\s*\n|\n\s*[-|]\s|\s{2}\[", text)

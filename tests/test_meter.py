@@ -199,7 +199,7 @@ def test_another_shard_knows_what_one_has_found_out(tmp_path: Path) -> None:
     one.usage(body(tokens(900, 50_000)), None, n_bytes=1000)
 
     assert most_output(other, None) == LONGEST
-    assert other.price(1000, None, anew=True).likely_usd == pytest.approx((900 + 100_000) / 1e6)
+    assert other.price(1000, None, refresh=True).likely_usd == pytest.approx((900 + 100_000) / 1e6)
     assert most_output(other, None) == 100_000
 
 

@@ -49,8 +49,8 @@ class Dataset(PlainDataset):
         notes: what a reader of the results should know.
 
     Raises:
-        DataError: an id is not usable in a TREC file, a text is not a string, or a grade is
-            about a query or document that is not there.
+        DataError: an id is not usable in a TREC file, a text is not a string, or a grade is about
+            an unknown query or document.
     """
 
     __slots__ = ()
@@ -97,9 +97,10 @@ def load_dataset(
     """Load a data set.
 
     Args:
-        source: a BEIR folder (corpus.jsonl, queries.jsonl, qrels/test.tsv), a folder of documents
-            together with ``queries=``, ``hf:owner/name`` of the Hugging Face hub, ``public:name``,
-            ``builtin:python``, or a ``[[datasets]]`` section of an arena.toml as a dict.
+        source: a BEIR folder (corpus.jsonl, queries.jsonl, qrels/test.tsv), or a folder of
+            documents together with ``queries=``; ``hf:owner/name`` of the Hugging Face hub,
+            ``public:name`` or ``builtin:python``; or a ``[[datasets]]`` section of an arena.toml as
+            a dict.
         name: the word that runs and battles use for it; made of the source where absent.
         progress: show on stderr how far the loading is.
         settings: further keys of a ``[[datasets]]`` section, such as ``split`` and ``queries``.

@@ -32,9 +32,6 @@ class Judge(Protocol):
 
     ``kind`` is optional (``"pairwise"`` by default). A judge of kind ``"pointwise"`` sees no list
     first, so arena estimates no advantage of the first place for it.
-
-    It may have ``kind`` (``"pairwise"`` where absent) as well: a judge of kind ``"pointwise"``
-    sees no list first, so no advantage of the first place is estimated for it.
     """
 
     @property
@@ -155,7 +152,7 @@ def function_judge(
         function: ``(query, first, second)`` → ``"first"``, ``"second"``, ``"tie"`` or a `Verdict`;
             sync or async. It is called in a thread of arena's own.
         name: what the log calls it. Its verdicts are kept under this name: give another one
-            when the function changes, and it judges anew.
+            when the function changes, and it judges again.
         concurrency: how many calls may be under way at once: 16 of an async function where
             absent. A plain function is called one at a time.
 

@@ -227,8 +227,8 @@ def rate(
     """Rate battles: a leaderboard with intervals that are clustered by query.
 
     Args:
-        battles: what `compare` returned, any DataFrame with the columns model_a, model_b and
-            winner (model_a, model_b or tie), an experiment's folder, a JSONL, CSV or Parquet file
+        battles: what `compare` returned, or any DataFrame with the columns model_a, model_b and
+            winner (model_a, model_b or tie); an experiment's folder, a JSONL, CSV or Parquet file
             of battles, or a list of paths. Metrics and latency are known for folders alone.
         aliases: other spelling → model, or a TOML file of such lines.
         settings: how to rate; by Bradley-Terry with 95% intervals where absent.

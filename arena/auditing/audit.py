@@ -39,7 +39,7 @@ def audit(
         battles: an experiment's folder, a file of battles (JSONL, CSV, TSV, Parquet), or a
             DataFrame, with the columns that `rate` reads; query_id is needed for most figures.
         labels: a DataFrame of labels with their probabilities, as `arena.experiment.people` reads
-            it, or a file of people's verdicts with the columns query_id, model_a, model_b, winner
+            it; or a file of people's verdicts with the columns query_id, model_a, model_b, winner
             and, where the log has several data sets, dataset; the order of the models is free.
         aliases: other spelling → model, or a TOML file of such lines; for battles and labels.
 

@@ -89,9 +89,9 @@ def moved_models(
     """Return each model's two ratings, those that differ most first.
 
     The variance of a difference is that of the sums over queries of both judges' influence
-    functions (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13), query by query, so what both
-    judges share cancels out. Student's t at the queries that a rating rests on; the level is
-    shared out over the models (Bonferroni).
+    functions (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13). It is taken query by query, so
+    what both judges share cancels out. Student's t at the queries that a rating rests on; the level
+    is shared out over the models (Bonferroni).
     """
     influence = influences(second.comparisons, second.fit) - influences(
         first.comparisons, first.fit
@@ -141,10 +141,9 @@ def rank_correlation(
     The slope is what the second judge sees of a difference that the first one sees, on average.
     Each draw of the Bayesian bootstrap (Rubin 1981, doi:10.1214/aos/1176345338) weighs the queries
     alike for both judges and fits both again. A draw is noisier than the data, and noise only
-    lowers both figures, so the draws lie too low. The lower end is their percentile all the same;
-    the upper end is the percentile, or the lower one reflected at the value if that is higher
-    (Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 13). So it is rather too
-    wide.
+    lowers both figures, so the draws lie too low. The lower end is still their percentile. The
+    upper end is the percentile, or the lower one reflected at the value if that is higher (Efron
+    and Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 13). So it is rather too wide.
 
     Returns:
         None in the place of a figure that needs models of different ratings.

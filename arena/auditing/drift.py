@@ -1,8 +1,8 @@
 """Has the judge changed behind its name? Old battles, judged again, against its own repetitions.
 
 A judge that is asked twice does not always say the same. So the first check asks about a fixed set
-of battles twice, and a later one once more: drift is what agrees with these two less than they
-agree with each other, by more than chance explains.
+of battles twice, and a later one asks once more. Drift is a third answer that agrees less with
+these two than they agree with each other, by more than chance explains.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class DriftCheck:
 def fall_p_value(first: Codes, second: Codes, new: Codes, query: NDArray[np.intp]) -> float:
     """Return the probability of so large a fall in agreement if all three times were alike.
 
-    If nothing has changed, any of the three times may be called the new one, on each query by
-    itself: verdicts on one query may hang together. The distribution over all these choices is
-    exact (a permutation test, Pitman 1937, doi:10.2307/2984124), so the probability holds for any
-    number of queries.
+    If nothing has changed, any of the three times may be called the new one, on each query
+    separately. Verdicts on one query may depend on each other. The distribution over all these
+    choices is exact (a permutation test, Pitman 1937, doi:10.2307/2984124), so the probability
+    holds for any number of queries.
 
     Args:
         first: verdicts at the baseline, (n,).

@@ -29,12 +29,11 @@ def share(
 ) -> Estimate | None:
     """Return Σ hits / Σ total with Wilson's interval at the effective number of observations.
 
-    The variance of the ratio comes from the sums per query (linearisation, with Q/(Q−1)); the
-    effective number is p(1−p) over it, never above the real one, and the quantile is Student's
-    with Q−1 degrees of freedom. At 0 and 1, where no variance shows, each query counts as one
-    observation and the quantile is the normal one. After Wilson 1927
-    (doi:10.1080/01621459.1927.10502953) and Korn and Graubard 1998; a share near 0 or 1 keeps an
-    interval within 0 and 1 that is not empty.
+    The variance of the ratio comes from the sums per query (linearisation, with Q/(Q−1)). The
+    effective number is p(1−p) over it, never above the real one. The quantile is Student's with Q−1
+    degrees of freedom. At 0 and 1, where no variance shows, each query counts as one observation
+    and the quantile is the normal one. After Wilson 1927 (doi:10.1080/01621459.1927.10502953) and
+    Korn and Graubard 1998. A share near 0 or 1 keeps an interval within 0 and 1 that is not empty.
 
     Args:
         hits: per observation, or sums of several, (n,).

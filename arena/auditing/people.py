@@ -63,9 +63,9 @@ class LabelledRows:
 def people_figures(evidence: AuditInput, rows: LabelledRows | None) -> list[AuditMetric]:
     """Return how well winners agree with people's labels of the same query and models.
 
-    Several labels of one matchup count as what more than half of them say, else as a tie. Verdicts
-    and labels are counted by the place at which lists were shown: how models are spelt, and so
-    which of two comes first in the alphabet, changes no figure.
+    Several labels of one matchup count as what more than half of them say, else as a tie. arena
+    counts verdicts and labels by the place at which lists were shown. So the spelling of models,
+    and which of two comes first in the alphabet, changes no figure.
 
     Args:
         evidence: what there is.
@@ -166,8 +166,8 @@ def labelled_rows(evidence: AuditInput) -> LabelledRows | None:
     """Match people's labels with the battles; None where no label is about one.
 
     Raises:
-        UsageError: a file of labels was given, and no label in it is about a battle of the log, or
-            it is not clear of which data set.
+        UsageError: no label in the given file is about a battle of the log, or its data set is not
+            clear.
     """
     battles = evidence.judged
     labels: Sequence[Label] = evidence.labels

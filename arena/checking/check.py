@@ -135,7 +135,7 @@ def _trials(config: Config, means: Means, heard: Mapping[str, _Heard]) -> list[_
         """Return all data sets, once they are loaded."""
         try:
             return [dataset.result() for dataset in loading.values()] if heard else None
-        except Exception:  # noqa: BLE001  whatever it was, a row of its own says so
+        except Exception:  # noqa: BLE001  for any error a row of its own says so
             raise UsageError("a data set that it needs cannot be loaded") from None
 
     trials = [

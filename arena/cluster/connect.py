@@ -151,6 +151,6 @@ def _started(wanted: ClusterConfig) -> Any:
     try:
         cluster = factory(**wanted.keywords)
         cluster.scale(wanted.workers)
-    except Exception as error:  # noqa: BLE001  whatever a batch system answers
+    except Exception as error:  # noqa: BLE001  a batch system may answer anything
         raise ClusterError(f"{wanted.factory} failed: {one_line(str(error))}") from None
     return cluster

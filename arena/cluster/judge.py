@@ -2,8 +2,8 @@
 
 The experiment's folder has to be visible to all workers, under the same path. Each shard obeys the
 rules that `arena battle --shard` obeys: its own log, its part of each cap, nothing judged twice. At
-the end this process plays what is left, such as battles that a shard's part of a cap did not
-cover, and rates all logs together.
+the end this process plays what is left, such as battles that a shard's part of a cap did not cover.
+Then it rates all logs together.
 """
 
 from __future__ import annotations

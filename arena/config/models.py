@@ -76,10 +76,10 @@ _OF_ENDPOINTS: Final = frozenset({"base_url", "api_key_env", "query_extra", "doc
 def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | None:
     """Return US dollars for a million tokens of a model; None if the price is unknown.
 
-    It is what the model's section states. What runs in arena itself costs 0, a cross-encoder as
-    much as the model whose run it reorders, and a fusion as much as its members together. A server
-    of one's own may be rented, and what a program or a run file took is not known: there only a
-    stated price counts.
+    It is what the model's section states. What runs in arena itself costs 0. A cross-encoder costs
+    as much as the model whose run it reorders, and a fusion as much as its members together. A
+    server of one's own may be rented, and what a program or a run file took is not known: there
+    only a stated price counts.
 
     Args:
         name: of the model.

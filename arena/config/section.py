@@ -115,8 +115,6 @@ class Settings(BaseModel):
     """Part of an arena.toml: unknown keys are mistakes, and the values are frozen.
 
     arena converts no types: ``true`` is not a number, and neither is ``"5"``.
-
-    Values are what they are written as: ``true`` is no number, and ``"5"`` neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

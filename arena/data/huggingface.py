@@ -70,14 +70,14 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
     # All of them are found before the first is read: a corpus can take minutes.
     kinds = ("corpus",) if corpus_alone else ("corpus", "queries", "qrels")
     found = {kind: files(kind) for kind in kinds}
-    mended: list[str] = []
-    rows = _rows(found["corpus"], ("_id", "id", "title", "text"), mended)
+    repaired: list[str] = []
+    rows = _rows(found["corpus"], ("_id", "id", "title", "text"), repaired)
     corpus = collect(documents(rows), folder)
     if corpus_alone:
-        return Dataset(name, corpus, {}, {}, (*notes, *mended))
-    asked = unique(queries(_rows(found["queries"], ("_id", "id", "text"), mended)), folder)
+        return Dataset(name, corpus, {}, {}, (*notes, *repaired))
+    asked = unique(queries(_rows(found["queries"], ("_id", "id", "text"), repaired)), folder)
     qrels, more = _qrels(found["qrels"], corpus, asked)
-    notes += (*mended, *more)
+    notes += (*repaired, *more)
     if qrels and (left_aside := len(asked) - len(qrels)):
         notes += (f"queries without a grade in split {source.split}, left aside: {left_aside}",)
         asked = {query_id: query for query_id, query in asked.items() if query_id in qrels}

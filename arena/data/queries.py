@@ -35,8 +35,8 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
         DataError: an id belongs to two texts, or the file cannot be read as what its name says.
     """
     found: dict[str, Query] = {}
-    repeated, mended = 0, list[str]()
-    for line, query in _queries(path, mended):
+    repeated, repaired = 0, list[str]()
+    for line, query in _queries(path, repaired):
         known = found.setdefault(query.query_id, query)
         if known.text.split() != query.text.split():
             what = f"_id {query.query_id!r} occurs twice, with another text"
@@ -46,7 +46,7 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
         raise DataError(path, None, "holds no query", _FORMATS)
     times = "line repeats an earlier one" if repeated == 1 else "lines repeat earlier ones"
     notes = (f"{path.name}: {repeated} {times}, and counts once",) if repeated else ()
-    return found, (*notes, *mended)
+    return found, (*notes, *repaired)
 
 
 def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> Dataset:

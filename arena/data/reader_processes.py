@@ -122,7 +122,7 @@ def _answer(raw: bytes, suffix: str, words: int) -> tuple[str, bytes | str]:
         return "usage", str(error)
     except MemoryError:
         return "cut", packed(Cut(problem=_TOO_LARGE))
-    except Exception as error:  # noqa: BLE001  whatever is in it, the other files are read
+    except Exception as error:  # noqa: BLE001  the other files are read in any case
         what = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         return "failed", packed(Cut(problem=f"cannot be read ({what}); leave it out"))
 

@@ -48,25 +48,25 @@ def json_rows(path: Path, remedy: str = "", notes: list[str] | None = None) -> I
     Args:
         path: the file.
         remedy: what to do where it is missing.
-        notes: gets a line, once all is read, if anything was mended.
+        notes: gets a line, once all is read, if anything was repaired.
 
     Raises:
         DataError: the file is missing, or a line is no object.
     """
-    n_mended = 0
+    n_repaired = 0
     for line, text in numbered_lines(path, remedy):
         try:
-            fields, mended = parse_json(text.encode())
+            fields, repaired = parse_json(text.encode())
         except orjson.JSONDecodeError as error:
             what = f"not valid JSON: {error.msg} at column {error.colno}"
             raise DataError(path, line, what, "expected one object a line: _id, text") from None
         if not isinstance(fields, dict):
             raise DataError(path, line, "not a JSON object", 'expected {"_id": ..., "text": ...}')
-        n_mended += mended > 0
+        n_repaired += repaired > 0
         yield Row(path, line, fields)
-    if n_mended and notes is not None:
+    if n_repaired and notes is not None:
         what = "half a character or a NaN, which no JSON may hold: read as U+FFFD and as empty"
-        notes.append(f"{path.name}: lines with {what}: {n_mended}")
+        notes.append(f"{path.name}: lines with {what}: {n_repaired}")
 
 
 def documents(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Document]]:

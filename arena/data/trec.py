@@ -63,8 +63,8 @@ def read_qrels(
         query_id → doc_id → grade, and what a reader of the results should know.
 
     Raises:
-        DataError: a line of another shape, a grade that is no number, a pair graded twice
-            differently, no query that is asked, or many documents that the corpus lacks.
+        DataError: a line of another shape, a grade that is no number or a pair graded twice
+            differently; no query that is asked, or many documents that the corpus lacks.
     """
     return check_qrels(grade_lines(path, queries), path, corpus, queries)
 

@@ -156,8 +156,8 @@ def stack_vectors(raw: Sequence[object], n_texts: int) -> NDArray[np.float32]:
         n_texts: how many there must be.
 
     Raises:
-        BadReplyError: there are more or fewer vectors than texts, or they differ in length, or
-            one of them is unreadable, holds NaN or an infinity, or is all zeros; it says which.
+        BadReplyError: there are more or fewer vectors than texts, or they differ in length; or a
+            vector is unreadable, holds NaN or an infinity, or is all zeros. It says which.
     """
     if len(raw) != n_texts:
         raise BadReplyError(f"{len(raw)} vectors for {n_texts} texts; try batch_size = 1")

@@ -1,7 +1,8 @@
 """Requests to any OpenAI-compatible endpoint: the only user of ``openai`` and ``tenacity``.
 
-One retry layer, one limit on the requests in flight, one breaker, and the cheapest path through
-the client that leaves it authentication, base_url and transport: bytes in, bytes out.
+It has one retry layer, one limit on the requests in flight and one breaker. It takes the cheapest
+path through the client that still uses its authentication, base_url and transport: bytes in, bytes
+out.
 """
 
 from __future__ import annotations

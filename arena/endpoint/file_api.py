@@ -136,7 +136,7 @@ class FileApi:
         return await self._patiently(ask)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a JSON body by POST, once: arena must not create a thing twice.
+        """Send a JSON body with POST, once: arena must not create a thing twice.
 
         Raises:
             TransientApiError: nobody knows whether it was made.

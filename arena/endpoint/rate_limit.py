@@ -1,7 +1,7 @@
 """Limit the requests in flight at an endpoint, and their rate, adaptively.
 
 Quick increase until the first cut, slow increase from then on, as TCP does it. Only a share of
-refusals cuts the limits and only a storm pauses everyone: to pause at every refusal costs nine
+refusals cuts the limits, and only a storm pauses everyone. To pause at every refusal costs nine
 tenths of the speed where refusals are mixed with other faults.
 """
 
@@ -85,9 +85,9 @@ class SlidingWindow:
 class ConcurrencyLimiter:
     """Lets so many calls through at once as the endpoint takes; use it as ``async with gate:``.
 
-    A call keeps its place while it waits for a retry, so that refused calls lower the pressure
-    by themselves; one that got no answer in time gives it back (`leave`) and takes it again
-    (`enter`) under the limit of then.
+    A call keeps its place while it waits for a retry, so refused calls lower the pressure by
+    themselves. A call without an answer in time gives its place back (`leave`) and takes it again
+    (`enter`) under the limit of that moment.
     """
 
     def __init__(self, settings: LimiterSettings, rate: Rate | None = None) -> None:
@@ -182,8 +182,8 @@ class ConcurrencyLimiter:
     def refused(self, retry_after_s: float | None = None, *, latency_s: float = 0.0) -> None:
         """Record a rate-limited call: cut the rate at several, and pause at a storm.
 
-        The rate is what endpoints limit; a limit on the requests in flight shows as one, too,
-        for both are the same but for the latency (Little's law).
+        Endpoints limit the rate. A limit on the requests in flight looks like one, because both are
+        the same but for the latency (Little's law).
         """
         now = self._clock()
         self._lately.note(True)

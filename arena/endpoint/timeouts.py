@@ -1,7 +1,7 @@
 """How long a call is waited for, given what the endpoint answers meanwhile.
 
-A server that works on one call at a time is not late with those that queue behind it, and to
-cancel what it computes only to ask again makes it do the same work twice.
+A server that works on one call at a time is not late with the calls that queue behind it. To cancel
+what it computes and ask again makes it do the same work twice.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Call:
     def left_s(self) -> float:
         """Return the seconds that are left to wait for it; 0 or less if it is late.
 
-        As many answers as were ahead of it may come first, and each restarts its time. Once
-        there were clearly more, the endpoint does not answer in turn, and this call is just late:
-        those sent at about the same time may arrive in another order.
+        As many answers as were ahead of it may come first, and each restarts its time. Once there
+        were clearly more, the endpoint does not answer in turn, and this call is just late. Calls
+        sent at about the same time may arrive in another order.
         """
         turns = self._turns
         if turns.ended - self._ended > self._ahead + turns.on_wire:

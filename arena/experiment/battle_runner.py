@@ -1,8 +1,8 @@
 """Judge one battle: by identical lists, by a reply already paid for, or by asking the judge.
 
-Verdicts arrive in any order. Each is written to the replies file the moment it is there, so
-that nothing paid for is lost. Battles are written in plan order by the caller, so that the log,
-and with it the online Elo, is the same however fast the single replies were.
+Verdicts arrive in any order. Each is written to the replies file the moment it is there, so that
+nothing paid for is lost. The caller writes battles in plan order. So the log and the online Elo are
+the same, however fast single replies were.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Judge a fixed set of old battles once more, to see whether the judge has changed since.
 
 The first check judges each of them twice, one after the other: how far these two differ is the
-judge's own noise. Each check has a log of its own, and asks the endpoint whatever a cache holds.
-`arena.auditing.drift` compares the logs.
+judge's own noise. Each check has a log of its own, and asks the endpoint even where a cache has the
+reply. `arena.auditing.drift` compares the logs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run will take, before anything is paid: battles, calls, tokens, dollars.
 
-Nothing is asked of any endpoint: every prompt that would be sent is rendered and measured, each
-different one once, and what the log or the cache of verdicts holds is left out.
+arena asks no endpoint. It renders and measures each different prompt that it would send, once. It
+leaves out what the log or the cache of verdicts holds.
 """
 
 from __future__ import annotations

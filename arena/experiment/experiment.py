@@ -186,7 +186,7 @@ class PreparedExperiment:
 
     @property
     def all_matchups(self) -> Iterator[Matchup]:
-        """Yield all pairs on all queries: the battles that may be in the log, whatever the plan.
+        """Yield all pairs on all queries: the battles that may be in the log under any plan.
 
         A sparse plan draws other pairs once a model joins or leaves. Which pairs it draws does not
         depend on verdicts, so those of an earlier draw are as good, and stay.

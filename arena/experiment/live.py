@@ -132,7 +132,7 @@ def with_remedy(experiment: Experiment, options: BattleOptions) -> Iterator[None
         source = shlex.quote(str(experiment.source))
         again = (
             f"nothing judged is lost; `arena check {source}` tries every model and judge; "
-            f"once mended, go on with: {options.command(experiment)}"
+            f"once repaired, go on with: {options.command(experiment)}"
         )
         raise FatalApiError(error.reason, f"{error.detail}; {again}") from None
     except (ArenaError, OSError):
@@ -224,8 +224,8 @@ async def _session(
         )
         stack.enter_context(log)
         budgets.begin(log)
-        # On the way out, in this order: no call is sent any more, then what was paid and led to no
-        # battle is written, then the log is closed.
+        # On the way out no more calls are sent. Then what was paid and led to no battle is written,
+        # and the log is closed.
         stack.callback(budgets.settle, log)
         stop = stack.enter_context(stopping(reporter))
         stack.callback(asyncio.create_task(_halt(stop, judges)).cancel)
@@ -292,9 +292,9 @@ class _Jobs:
 def _settled_objects_uncollected() -> Iterator[None]:
     """Keep the garbage collector from walking what is loaded already, for as long as this lasts.
 
-    Corpus, runs and modules stay to the end of a run; to walk them again and again takes a tenth
-    of the time of a quick call. A program that keeps objects of its own from the collector goes on
-    to do so.
+    Corpus, runs and modules stay to the end of a run. To walk them again and again takes a tenth of
+    the time of a quick call. A program that keeps objects of its own from the collector goes on to
+    do so.
     """
     if gc.get_freeze_count():
         yield
@@ -378,10 +378,10 @@ WINDOW: Final = 20_000
 
 
 class InOrder:
-    """Pass results on in the order of their positions, in whatever order they come in.
+    """Pass results on in the order of their positions, in any order of arrival.
 
-    A result that waits behind a battle without one is lost to the log when the run is killed, but
-    its reply is on disk: the run that resumes writes it where an undisturbed run would have.
+    A result that waits behind a battle without one is not in the log when the run is killed. Its
+    reply is on disk, so the run that resumes writes it in the same place.
     """
 
     def __init__(self, emit: Callable[[BattleResult], None], *, window: int = WINDOW) -> None:

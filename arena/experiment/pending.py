@@ -81,7 +81,7 @@ def pending(  # noqa: PLR0913, the plan, the log, and what is known beside it
 ) -> Iterator[Pending]:
     """Yield the battles that are not in the log, in plan order, and what each of them needs.
 
-    A battle is looked up only when it is taken, so a caller that settles one battle before it takes
+    A battle is looked up only when it is taken. So a caller that judges each battle before it takes
     the next finds what the earlier ones left in the log and in ``asked``.
 
     Args:

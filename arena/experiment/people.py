@@ -135,9 +135,9 @@ Documents = dict[tuple[str, str, str], Answer]
 def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
     """Return the answers of known probability: of several people on one item their mean.
 
-    Who cannot tell, or skips, does not answer. What is missing is taken to be missing at random
-    within a data set and kind of item: probabilities are multiplied by the share of answers there,
-    weighted by the items that each stands for.
+    Who cannot tell, or skips, does not answer. Missing answers count as missing at random within a
+    data set and kind of item. Probabilities are multiplied by the share of answers there, weighted
+    by the items that each stands for.
     """
     by_item: dict[Item, list[Label]] = defaultdict(list)
     for label in labels:

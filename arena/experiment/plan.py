@@ -36,9 +36,9 @@ def plan_matchups(
 ) -> Iterator[Matchup]:
     """Yield every matchup, lazily and in playing order.
 
-    Data sets take turns query by query, so that a run cut short has seen all of them. The
-    battles of one query stay together, and within it those that show the same first list:
-    their prompts then share the longest prefix, which endpoints with a prompt cache bill less.
+    Data sets take turns query by query, so that a run cut short has seen all of them. The battles
+    of one query stay together, and within it those that show the same first list. Their prompts
+    then share the longest prefix, which endpoints with a prompt cache bill less.
 
     Args:
         models: names, in any order.
@@ -109,10 +109,10 @@ def ring_pairs(n_models: int, n_pairs: int) -> list[tuple[int, int]]:
     """Return which places of a ring of models meet: neighbours first, then the next but one, ...
 
     With n_pairs = n_models every model meets its two neighbours, with twice as many the next but
-    one on either side too. What is left over after whole circles takes every second pair of the
-    next circle first, so that no model plays more than one pair more than another (two, where
-    pairs at a distance form several odd circles). The places are drawn at random for each query,
-    so that all pairs are equally likely.
+    one on either side too. The rest after whole circles takes every second pair of the next circle
+    first. So no model plays more than one pair more than another (two, where pairs at a distance
+    form several odd circles). The places are drawn at random for each query, so that all pairs are
+    equally likely.
 
     A model that joins the ring parts two neighbours and moves no others: of each circle all pairs
     but those that it stands between stay. More pairs begin with the same ones.

@@ -31,8 +31,8 @@ AS_NARROW: Final = 1.1
 """A plan whose intervals are up to so many times as wide counts as equally exact."""
 
 RATINGS_SPREAD: Final[Mapping[Reads, float]] = {"lists": 1.0, "documents": 1.2}
-"""How far the same systems are apart by each kind of judge (docs/evidence.md): battles that follow
-from grades have less chance in them, so that the same interval tells more models apart."""
+"""How far apart each kind of judge places the same systems (docs/evidence.md). Battles that follow
+from grades have less chance in them, so the same interval tells more models apart."""
 
 MUCH_CHEAPER: Final = 0.75
 """A plan is worth naming if it costs at most this share of the present one."""

@@ -178,8 +178,8 @@ def with_logged_battles(prepared: PreparedExperiment, reporter: Reporter) -> Pre
     """Return a rejudged experiment that plays the battles of its origin's log, and no others.
 
     Battles whose query or lists are no longer those of the log are left out, and counted. With a
-    number of queries, those come first that a smaller sample of the arena.toml would have; what
-    is in the log already stays there.
+    number of queries, those come first that a smaller sample of the arena.toml would have. Battles
+    already in the log stay there.
 
     Raises:
         UsageError: no battle of the log can be judged again, or only by the judge that it has.

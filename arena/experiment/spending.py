@@ -60,13 +60,13 @@ def charges(
 ) -> dict[str, Charged]:
     """Return judge → what the logs say that it has cost.
 
-    Shards that run at the same time, perhaps on machines that see nothing of each other, hold a
-    common cap without talking: each may spend an equal part of it. So a shard is charged for its
-    own replies, and for its part of what was paid before there were shards.
+    Shards that run at the same time may be on machines that see nothing of each other. They hold a
+    common cap because each may spend an equal part of it. So a shard is charged for its own
+    replies, and for its part of what was paid before there were shards.
 
-    A run that was killed has paid for more than its replies show: for grades whose battle was not
-    finished, and perhaps for calls that were on the wire. So a log costs what its replies, its
-    grades or its claims come to, whichever is the most.
+    A run that was killed has paid for more than its replies show: for grades whose battle is not
+    finished, and perhaps for calls in flight. So a log costs what its replies, its grades or its
+    claims come to, whichever is the most.
 
     Args:
         folder: the experiment's.

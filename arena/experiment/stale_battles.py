@@ -74,8 +74,8 @@ def planned_ids(
 ) -> tuple[IdSet, int]:
     """Return the ids of all battles that may be in the log, and how many a shard plays.
 
-    Of a sparse plan all pairs may be: which of them it draws depends on the models, and battles
-    that an earlier draw has paid for are as good.
+    Of a sparse plan all pairs may be in the log. Which pairs it draws depends on the models, and
+    battles that an earlier draw has paid for are as good.
     """
     battle_ids, n_of_shard = IdSet(), 0
     for battle_id, _, _ in planned(prepared.all_matchups, prepared.lists, judges):

@@ -128,7 +128,7 @@ SHOWN_EVERY_S: Final = 0.1
 class LiveStats:
     """Keeps count of the battles in the log, and of this run's failures.
 
-    The ratings are those of a replay of the log, to the last bit: they see the same battles, in
+    The ratings equal those of a replay of the log, to the last bit. Both see the same battles, in
     the same order, through the same updater. Battles of a panel count one by one.
 
     Args:

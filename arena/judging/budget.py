@@ -148,11 +148,11 @@ class Budget:
         """Reserve money for a call, as soon as enough is left.
 
         Args:
-            price: of the call; asked again whenever it has waited, as more may be known by then,
-                and with ``anew=True`` where other processes may have found out more.
+            price: of the call; asked again after each wait, because more may be known by then; with
+                ``refresh=True`` where other processes may have found out more.
 
         Raises:
-            BudgetSpentError: this would pass the cap, whatever becomes of the calls in flight.
+            BudgetSpentError: this would pass the cap, even if the calls in flight cost nothing.
         """
         now = price()
         if not self._tight(now) and not self._line.locked():
@@ -175,7 +175,7 @@ class Budget:
             else:
                 turn = await stack.enter_async_context(AsyncExitStack())
                 await turn.enter_async_context(self._turn())
-                tight = self._tight(now := price(anew=True))
+                tight = self._tight(now := price(refresh=True))
                 if not any(cap.in_flight for cap in tight):
                     break
                 await turn.aclose()  # judges of this process share a cap, too

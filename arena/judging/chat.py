@@ -161,9 +161,9 @@ class Chat:
         value = self.readable(reply, read)
         # What a job brought of whole battles is in the log of its experiment alone.
         if self._cache and (self._delivered is None or self._form.labels):
-            # Not before the caller's own log has it: a run that is killed in between must
-            # find what it paid for there, with its price, and not as a gift of the cache.
-            # A single document's grade is in no log yet, so it is written at once.
+            # Only once the caller's own log has it. A run that is killed in between must find what
+            # it paid for there, with its price, and not as free in the cache. A single document's
+            # grade is in no log yet, so it is written at once.
             loop, later = asyncio.get_running_loop(), self._form.schema is not None
             loop.call_soon(functools.partial(self._cache.put, key, reply, later=later))
             if later:

@@ -87,9 +87,9 @@ def control_inputs(  # noqa: PLR0913, the data, and how much of it
 ) -> list[JudgeInput]:
     """Return matchups whose first list obviously wins; `run_gate` shows them in both orders.
 
-    The first list holds the query's relevant documents, best first, or where it has no qrels the
-    top documents that most models agree on; the second holds another query's, none of which any
-    model shows for this one. Both lists are equally long.
+    The first list holds the query's relevant documents, best first. Where the query has no qrels,
+    it holds the top documents that most models agree on. The second list holds another query's,
+    none of which any model shows for this one. Both lists are equally long.
 
     Args:
         datasets: by name.

@@ -1,8 +1,8 @@
 """Keep the facts about endpoints beside an experiment: no run pays to find them again.
 
-One small JSON file, shared by all runs and shards of a folder: for each model at each endpoint, by
-a hash, a table of facts for each subject. It holds nothing that the endpoint would not teach anew,
-so it may be deleted, and a damaged one counts as empty.
+One small JSON file is shared by all runs and shards of a folder. For each model at each endpoint,
+by a hash, it has a table of facts for each subject. It holds nothing that the endpoint would not
+teach again, so it may be deleted, and a damaged one counts as empty.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Learned:
     def change(self, endpoint: str, subject: str, change: Callable[[Facts], Facts]) -> Facts:
         """Replace what is known about a subject by what ``change`` makes of it.
 
-        The file is read anew and locked meanwhile, so that nothing is lost that another shard
-        found out. Where it cannot be written a run goes on, and the next one learns anew.
+        The file is read again and locked meanwhile, so that nothing is lost that another shard
+        found out. Where it cannot be written a run goes on, and the next one learns it again.
 
         Returns:
             What is known now.
@@ -85,7 +85,7 @@ class Learned:
 
     def _complain(self, what: str) -> None:
         if not self._broken:
-            _log.warning("%s: %s; what it held is learned anew", self._path, what)
+            _log.warning("%s: %s; what it held is learned again", self._path, what)
         self._broken = True
 
 

@@ -1,9 +1,10 @@
 """Bound and measure the cost of chat calls, by what an endpoint reports.
 
-The most that a call can cost is set aside before it is sent: a token for each byte of the request,
-and a reply as long as the limit that is sent. But many endpoints ignore such a limit, or count a
-model's thoughts beside it. So a limit is trusted only once an endpoint has kept to it often enough,
-and as long as it always did; until then, and where none can be sent, a reply may be far longer.
+arena reserves the most that a call can cost before it sends it: a token for each byte of the
+request, and a reply as long as the limit sent. But many endpoints ignore such a limit, or count a
+model's thoughts beside it. So arena trusts a limit only once an endpoint has kept to it often
+enough, and as long as it always did. Until then, and where none can be sent, a reply may be far
+longer.
 """
 
 from __future__ import annotations
@@ -117,15 +118,15 @@ class Meter:
         """
         return ChatFare(self, limit)
 
-    def price(self, n_bytes: int, limit: int | None, *, anew: bool = False) -> Price:
+    def price(self, n_bytes: int, limit: int | None, *, refresh: bool = False) -> Price:
         """Return what an attempt may cost.
 
         Args:
             n_bytes: of the request.
             limit: on the tokens of the reply; None for none.
-            anew: look first at what other processes have found out.
+            refresh: look first at what other processes have found out.
         """
-        if anew:
+        if refresh:
             self.habits = self.habits.joined(_habits(self._learned.facts(self._endpoint, _SUBJECT)))
         known, most_input, most_output = (
             self.habits,
@@ -144,8 +145,8 @@ class Meter:
     def batch_usd(self, n_bytes: int, limit: int | None) -> float:
         """Return what a request in a batch job may cost at the usual price.
 
-        All of a job is set aside at once and for a day, so a limit is taken as kept unless one was
-        not, and tokens are counted as in the requests before.
+        All of a job is reserved at once and for a day. So a limit counts as kept unless one was
+        not, and tokens count as in the requests before.
         """
         free = limit is None or self.habits.beyond
         n_output = self._most_output(None) if free else limit or 0

@@ -131,7 +131,7 @@ def _winner(reply: ChatReply) -> tuple[Side, None]:
 LETTERS: Final[Mapping[str, Side]] = {"a": "first", "b": "second", "t": "tie"}
 TIE_MARGIN: Final = 0.1
 """Below it, moving five hundredths of probability from one side to the other would turn the
-verdict: less than what the exchange of the two lists moves in most judges."""
+verdict. Swapping the two lists moves more than that in most judges."""
 
 
 def letter_judge(config: JudgeConfig, prompt: Prompt, chat: Chat) -> RequestJudge:

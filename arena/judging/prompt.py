@@ -1,8 +1,8 @@
 """Prompt templates: load and check one, and put a query and what was found before a judge.
 
-Retrieved text is data, not instruction. Each document stands in a fence whose code is a hash
-of the query and of the document itself, so no text can hold its own closing tag; whatever looks
-like a tag is defused on top of that.
+Retrieved text is data, not instruction. Each document stands in a fence. Its code is a hash of the
+query and of the document itself, so no text can hold its own closing tag. Text that looks like a
+tag is defused on top of that.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def qrels_judge(
 ) -> Judge:
     """Return a judge that knows the relevance grades and compares the DCG of the two lists.
 
-    DCG = Σ max(grade, 0) / log2(rank + 1) over the first ``top_k`` ranks, the gain of
-    trec_eval's nDCG (Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418); the ideal
-    is the same for both lists, so the comparison is that of nDCG.
+    DCG = Σ max(grade, 0) / log2(rank + 1) over the first ``top_k`` ranks, the gain of trec_eval's
+    nDCG (Järvelin and Kekäläinen 2002, doi:10.1145/582415.582418). The ideal is the same for both
+    lists, so the comparison is that of nDCG.
 
     Args:
         qrels: dataset → its relevance grades.

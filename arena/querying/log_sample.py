@@ -2,7 +2,7 @@
 
 The queries are cut at the thirds of the traffic: the few that make up the first third of all
 searches are the head, the many of the last third the tail. Each part gives equally many queries, if
-it has them. Within a part each query is drawn with the same probability, which is kept, so that
+it has them. Within a part each query is drawn with the same probability. arena stores it, so that
 results can be weighted back to the traffic or to the queries (Horvitz and Thompson 1952,
 doi:10.1080/01621459.1952.10483446).
 """

@@ -156,8 +156,8 @@ class QueryLog:
     ) -> Iterator[tuple[int, list[str]]]:
         """Yield line and cells of each record after the header, which ends on line ``number``.
 
-        Many exports quote nothing. A record that is no CSV is its first line without any quoting,
-        and the lines that its quotation mark would take in are read again.
+        Many exports quote nothing. A record that is no CSV is its first line without any quoting.
+        The lines that its quotation mark would take in are read again.
         """
         again: deque[str] = deque()
         while True:

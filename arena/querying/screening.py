@@ -30,7 +30,7 @@ COPIED: Final = 95.0
 """Similarity, up to 100, of a query to the stretch of its document that is most like it."""
 
 SAME: Final = 90.0
-"""Similarity, up to 100, of two queries that ask the same, whatever the order of their words."""
+"""Similarity, up to 100, of two queries that ask the same, with words in any order."""
 
 SAME_LONG_WORDS: Final = 95.0
 """And of their words of more than three letters: "do" and "can" may differ, tench and perch not."""

@@ -147,7 +147,7 @@ def read_winners(
 
 
 def read_swapped(table: BattleTable) -> Mask:
-    """Return where the log says that model_b's list was the one shown first.
+    """Return where the log says that model_b's list was shown first.
 
     Raises:
         DataError: a flag that is neither true nor false.
@@ -237,8 +237,8 @@ def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
 def read_placed(tables: Sequence[BattleTable]) -> Mask | None:
     """Return where a judge saw one list first; None if no log of ours says anything.
 
-    Nobody was shown a list first where both were the same, or where the judge is of a kind that
-    grades documents one by one, or knows their grades.
+    No list counts as shown first where both were the same. The same holds for judges that grade
+    documents one by one, or know their grades.
     """
     identical = read_identical(tables)
     if identical is None:

@@ -418,7 +418,7 @@ def parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 
 
 def _parquet(path: Path, header: Sequence[str]) -> str:
-    """Return SQL for a Parquet file whose columns are k0, k1 ..., whatever their names."""
+    """Return SQL for a Parquet file, with its columns renamed to k0, k1 ..."""
     columns = ", ".join(f"k{place}" for place in range(len(header)))
     return f"read_parquet({sql_file(path)}, hive_partitioning = false) AS t({columns})"
 

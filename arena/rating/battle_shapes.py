@@ -1,9 +1,9 @@
 """Recognize battle logs made elsewhere: which columns name the models, and what tells the winner.
 
 Columns are found by the words of their names, not by the name of a benchmark. Two columns whose
-names differ in their side alone (``agent_a`` and ``agent_b``) name the models; one column, two or
-three flags, two scores, or the verdicts of several games tell the winner. What could be read in two
-ways is refused.
+names differ in their side alone (``agent_a`` and ``agent_b``) name the models. The winner is in one
+column, in two or three flags, in two scores, or in the verdicts of several games. What could be
+read in two ways is refused.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def _is_empty(column: Column) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names for an error's one line, whatever is in them."""
+    """Return names for an error's one line; they may hold any text."""
     shown = [name if name.isprintable() and len(name) <= 40 else repr(name[:40]) for name in names]
     more = len(names) - _MOST_NAMES
     return ", ".join(shown[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,7 +1,7 @@
 """Battles as integer codes, from any logs: our own, or anything with model_a, model_b, winner.
 
-What is odd in a log is either an error that names file and line, or kept and reported in
-`Battles.notes`; nothing is silently dropped, merged or turned into a tie.
+A row that is odd is an error that names file and line, or arena keeps it and reports it in
+`Battles.notes`. arena never drops a row, merges it or turns it into a tie silently.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ def assemble(
     kept = np.flatnonzero(~(repeated | same))
     several = len(tables) > 1 and all(table.ids for table in tables)
     if several:
-        # No order of play joins the logs of shards: the order of the ids is the same wherever
-        # and whenever each of them was played, and as good as drawn by lot.
+        # No order of play joins the logs of shards. The order of the ids does not depend on when or
+        # where a shard was played, and is as good as random.
         names = [name for table in tables for name in table.ids]
         kept = np.array(sorted(kept.tolist(), key=names.__getitem__), np.intp)
     battles = coded.take(kept) if several or len(kept) < len(coded) else coded

@@ -25,8 +25,8 @@ from arena.rating.likelihood import Parameters, maximise, regularized
 Singles = npt.NDArray[np.float32]
 
 _MAX_GROUPS = 800
-"""More queries than this are pooled at random, those of a large data set first, which leaves the
-variance as it is and makes its estimate little noisier than a thousand draws do."""
+"""More queries than this are pooled at random, those of a large data set first. The variance stays
+the same. Its estimate gets little noisier than a thousand draws make it."""
 
 _TABLE_CELLS = 40_000_000
 """Queries times pairs held at once, 160 MB: large pools are resampled in fewer groups."""
@@ -53,10 +53,10 @@ class _Tables:
 def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -> Floats:
     """Draw ``n`` Bayesian bootstrap refits of theta, (n, m), each centred.
 
-    Each query gets an Exp(1) weight (Rubin 1981, doi:10.1214/aos/1176345338), so no draw loses
-    a pair and every draw is finite; weights have the same mean in each data set, as these are
-    not drawn themselves. A prior of the fit is drawn again too, and its guard for sparse data is
-    in the draws. Refits are chord steps with the Hessian of ``fit``, and full Newton where fifty
+    Each query gets an Exp(1) weight (Rubin 1981, doi:10.1214/aos/1176345338), so no draw loses a
+    pair and every draw is finite. Weights have the same mean in each data set, because data sets
+    themselves are not drawn. A prior of the fit is drawn again too, and its guard for sparse data
+    is in the draws. Refits are chord steps with the Hessian of ``fit``, and full Newton where fifty
     of them are not enough.
 
     Raises:

@@ -77,7 +77,7 @@ def fit(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) 
             Where the design cannot tell it from them, it is left out and
             ``position_fitted`` says so.
         prior: precision of a normal prior on each rating, in logits⁻²; above 0 it makes every
-            rating finite, whatever the battles.
+            rating finite, even without a win or a loss.
 
     Raises:
         DisconnectedError: without a prior, if wins and ties do not connect all models both ways.

@@ -1,7 +1,7 @@
 """Battles as integer codes, and the counts that every rating model needs of them.
 
-For all models here the counts of (pair, position, outcome) are sufficient: one pass over the
-battles, and what follows no longer depends on how many there were.
+For all models here the counts of (pair, position, outcome) are sufficient. They take one pass over
+the battles, and later steps do not depend on the number of battles.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Counts:
 class DisconnectedError(UsageError):
     """Wins and ties do not connect the models both ways, so some ratings would be infinite.
 
-    ``groups`` are the strongly connected parts of the win graph, those that reach the most
-    models first; within a group ratings exist, between groups they do not.
+    ``groups`` are the strongly connected parts of the win graph, those that reach the most models
+    first. Ratings exist within a group, but not between groups.
     """
 
     def __init__(

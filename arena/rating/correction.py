@@ -1,10 +1,10 @@
 """A table's ratings, corrected by people's labels.
 
 Labels of battles correct the ratings as `arena.rating.prediction_powered` says. Grades of documents
-are on the scale of DCG. They are brought to that of the ratings by one factor, Elo points for a
-unit of DCG: the least-squares slope of the judge's ratings on its own mean DCG; the rating is the
-judge's plus the factor times people's DCG minus the judge's. A judge of lists has no DCG: then the
-rating is people's DCG times the factor that gives it the spread of the judge's ratings.
+are on the scale of DCG. One factor converts them to the scale of the ratings, in Elo points for a
+unit of DCG. It is the least-squares slope of the judge's ratings on its own mean DCG. The rating is
+then the judge's plus the factor times people's DCG minus the judge's. A judge of lists has no DCG:
+then the rating is people's DCG times the factor that gives it the spread of the judge's ratings.
 """
 
 from __future__ import annotations

@@ -244,8 +244,8 @@ def shrunk_grades(
 def grade_rectifiers(documents: GradedDocuments) -> Floats:
     """Return Σ_u A_u r (g_people − g_judge − c) of each query, (n_queries, m).
 
-    c, the weighted mean of the differences, changes nothing on average: the weights of a query
-    sum to the same for all models, but a constant difference would look like noise.
+    c, the weighted mean of the differences, changes nothing on average: the weights of a query sum
+    to the same for all models. Without it a constant difference would look like noise.
     """
     known = documents.labelled
     apart = np.where(known, documents.people - documents.judge, 0.0)

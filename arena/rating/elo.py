@@ -1,7 +1,7 @@
 """Online Elo, its spread over battle orders, and wins, losses and ties.
 
-Elo is constant-step stochastic gradient ascent on the Bradley-Terry likelihood: it never
-settles, so the order of a log alone moves a K = 32 rating by tens of points. That is what
+Elo is constant-step stochastic gradient ascent on the Bradley-Terry likelihood, so it never
+settles. The order of a log alone moves a K = 32 rating by tens of points. That is what
 `elo_order_samples` measures; `arena.rating.bradley_terry` gives ratings without an order.
 
 Source: A. Elo, *The Rating of Chessplayers, Past and Present* (1978); on the order of battles,
@@ -38,8 +38,8 @@ _CODES: Mapping[str, int] = {"model_a": MODEL_A, "model_b": MODEL_B, "tie": TIE}
 _AS_LOGGED = slice(None)
 
 _MEMORIES = 5.0
-"""After so many times the battles that Elo remembers, e⁻⁵ of where it started is left, and less
-than a hundredth of a percent of its variance."""
+"""After so many times the battles that Elo remembers, e⁻⁵ of the start is left. That is less than a
+hundredth of a percent of its variance."""
 
 _LEAST_CURVATURE = 0.1
 """p(1 − p) of a battle won nine times in ten: more lopsided ones are remembered longer."""
@@ -147,9 +147,9 @@ def elo_order_samples(
     """Return ratings after the same battles in other orders, each data set by itself.
 
     Each battle of a model shrinks what came before it by about K·p(1 − p)/174. Of a long log each
-    permutation therefore replays only as many battles, drawn without replacement, as it takes to
-    forget where it starts, which is where another such draw ended. With random orders the standard
-    deviation is about √(K·s/2), s = 400/ln 10, however long the log.
+    permutation therefore replays only as many battles as it takes to forget the start. They are
+    drawn without replacement. The start is where another such draw ended. With random orders the
+    standard deviation is about √(K·s/2), s = 400/ln 10, however long the log.
 
     Args:
         datasets: the battles of each data set, all with the same models.

@@ -1,15 +1,15 @@
 """How wide intervals will be that a plan leads to, before anything is judged.
 
 A verdict y on models i and j, which the ratings expect to be p, is off by r = y − p for two
-reasons. Models do better or worse on a query than on average: by u, with variance σ² for each model
-and query, which moves r by p(1−p)(u_i − u_j). The rest has the variance φ p(1−p); verdicts on the
+reasons. Models do better or worse on a query than on average, by u with variance σ² for each model
+and query. This moves r by p(1−p)(u_i − u_j). The rest has the variance φ p(1−p); verdicts on the
 same two lists in both orders share ψ of it. So the scores of a query have the covariance
 
     B_q = σ² A_q² + N_q
 
-with A_q the Laplacian of its battles with weights p(1−p), and N_q that of its pairs with weights φ
-p(1−p), or 2(φ + ψ) p(1−p) where both orders are played. The ratings have V = A⁺ (Σ B_q) A⁺ with
-A = Σ A_q, and the same guard for sparse data and Student's t as a leaderboard's
+A_q is the Laplacian of its battles with weights p(1−p). N_q is that of its pairs with weights φ
+p(1−p), or 2(φ + ψ) p(1−p) where both orders are played. The ratings have V = A⁺ (Σ B_q) A⁺ with A =
+Σ A_q, and the same guard for sparse data and Student's t as a leaderboard's
 (`arena.rating.sandwich`). Where all pairs play in one order and all models are equal, that is the
 formula Var = (σ² + 4φ/m)(1 − 1/m)/Q.
 """

@@ -120,8 +120,8 @@ def position_identifiable(battles: Floats) -> bool:
     """Return whether the position term can be told from the ratings.
 
     It cannot if some θ has θ_first − θ_second = 1 on every pair that was played, and 0 where no
-    list was shown first: two models always in the same order, or one half of the pool always
-    first against the other half.
+    list was shown first. Examples are two models always in the same order, and one half of the pool
+    always first against the other half.
     """
     first = (battles[0] > 0).astype(np.float64)
     played = (battles > 0).astype(np.float64).sum(axis=0)

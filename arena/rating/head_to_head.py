@@ -53,8 +53,8 @@ class Difference:
     def change(self, tolerance: float = 0.0) -> Change:
         """Return whether B is surely worse than A by more than ``tolerance`` Elo points.
 
-        It may be asked after every battle: a B that is not worse is called so in at most
-        1 − `level` of all runs, however often one looks.
+        You may ask after every battle. However often you look, at most 1 − `level` of all runs
+        call a B worse that is not.
         """
         if self.most < -tolerance:
             return "worse"

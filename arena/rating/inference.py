@@ -5,8 +5,8 @@ itself, `arena.rating.sandwich`: they go by the queries that it rests on.
 
 `may_be_best` is asked again and again while battles come in. It is successive elimination
 (Even-Dar, Mannor and Mansour 2006, *JMLR* 7, 1079-1105): a model that is surely worse than another
-one is dropped and plays no more. m − 1 one-sided comparisons share the level, not m(m−1)/2: to lose
-the best model, its own bound against some rival has to fail. The bounds hold at all moments at once
+one is dropped. The level is shared by m − 1 one-sided comparisons, not by m(m−1)/2. The best model
+is lost only if its own bound against some rival fails. The bounds hold at all moments at once
 (`sequence_width`).
 """
 
@@ -96,10 +96,10 @@ def from_sandwich(fit: Fit, *, level: float) -> Certainty:
 def from_draws(fit: Fit, draws: Floats, *, level: float) -> Certainty:
     """Return the certainty by Bayesian bootstrap draws of theta, (n, m).
 
-    Draws of few queries spread too little, and normal ones would want Student's t: so what each
-    percentile is away from the mean draw is stretched by the ratio of the two (after Hesterberg
-    2015, arXiv:1411.5279), for each comparison by the queries that it rests on. P(better) is the
-    share of draws, taken for a normal one and made Student's in the same way.
+    Draws of few queries spread too little, and normal ones would need Student's t. So the distance
+    of each percentile from the mean draw is stretched by the ratio of the two (after Hesterberg
+    2015, arXiv:1411.5279). Each comparison is stretched by the queries that it rests on. P(better)
+    is the share of draws, taken for a normal one and made Student's in the same way.
     """
     m, tail = draws.shape[1], tail_of(level)
     known = fit.contrasts
@@ -153,11 +153,11 @@ def _p_better(fit: Fit, beyond: Floats) -> Floats:
 def _surely_better(fit: Fit, beyond: Floats, level: float) -> tuple[NDArray[np.bool_], float]:
     """Return who is surely better than whom, all pairs at once, and the tail left for others.
 
-    Each difference by its own Student's t, the largest against the level shared out over all
-    pairs, the next over those that are left, until one fails (Holm 1979, *Scandinavian Journal
-    of Statistics* 6, 65-70): right however the differences hang together, which few queries
-    cannot tell. Ranks that leave out all sure differences are those of Mogstad, Romano, Shaikh
-    and Wilhelm (2024, doi:10.1093/restud/rdad006).
+    Each difference is tested by its own Student's t. The largest has the level shared over all
+    pairs, the next that shared over those left, until one fails (Holm 1979, *Scandinavian Journal
+    of Statistics* 6, 65-70). This needs no assumption on how the differences depend on each other.
+    Ranks that leave out all sure differences are those of Mogstad, Romano, Shaikh and Wilhelm
+    (2024, doi:10.1093/restud/rdad006).
     """
     difference, pairs = _differences(fit.theta), np.triu_indices(len(fit.theta), 1)
     order, n = np.argsort(beyond, kind="stable"), len(beyond)
@@ -196,14 +196,14 @@ _STEPS = 20
 def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: float) -> Floats:
     """Return how many queries in all would separate each pair of models, (n_pairs,); inf if equal.
 
-    Two ratings separate when they differ by c standard errors, and the standard error is now
-    s√(Q/Q') after Q' queries, so that with probability `POWER`, if they differ by d as it seems,
+    Two ratings separate when they differ by c standard errors. After Q' queries the standard error
+    is s√(Q/Q'). If the ratings differ by d, as it seems, they separate with probability `POWER` for
 
         Q' = Q ((c + z_power) s / d)²
 
-    which is the usual formula for the size of a sample (Chow, Shao and Wang 2008, *Sample Size
-    Calculations in Clinical Research*, chapter 3) with the c of all differences at once in place
-    of z. c falls with Q' as Student's t does, whose degrees of freedom grow as the queries do.
+    This is the usual formula for the size of a sample (Chow, Shao and Wang 2008, *Sample Size
+    Calculations in Clinical Research*, chapter 3) with the c of all differences at once in place of
+    z. c falls with Q' as Student's t does. Its degrees of freedom grow with the queries.
 
     Args:
         fit: ratings and their clustered covariance, of at least two queries.
@@ -264,9 +264,9 @@ def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
 def all_separated(fit: Fit, *, level: float = 0.95) -> bool:
     """Return whether each model is surely better than the next one in the ranking.
 
-    Who is next to whom is read from the same data, so the level is shared out over all pairs
-    (Bonferroni): the whole order is right with probability ``level``, at whatever moment this
-    first says so. Of queries those count that a difference rests on.
+    The same data tell which models are neighbours, so all pairs share the level (Bonferroni). The
+    whole order is right with probability ``level``, at the first moment at which this is true. Of
+    queries those count that a difference rests on.
     """
     m = len(fit.theta)
     order = np.argsort(-fit.theta)

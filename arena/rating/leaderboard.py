@@ -55,9 +55,9 @@ def build_leaderboard(
 ) -> Leaderboard:
     """Rate battles, per data set and overall.
 
-    Overall, Elo, metrics and latency are unweighted means over the data sets that have them,
-    wins, losses and ties are sums, and the rating is one fit in which data sets weigh the same.
-    Where no finite rating exists the rows have none, are ranked by Elo, and a note says why.
+    Overall, Elo, metrics and latency are unweighted means over the data sets that have them. Wins,
+    losses and ties are sums. The rating is one fit in which all data sets weigh the same. Where no
+    finite rating exists the rows have none, are ranked by Elo, and a note says why.
 
     Raises:
         UsageError: settings out of range, no battles, an unknown judge, or impossible

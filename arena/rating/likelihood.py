@@ -1,8 +1,8 @@
 """Maximum likelihood for paired outcomes: Newton's method on counts.
 
-A rating model is an `OutcomeRule`: how likely a win, a tie and a loss are at a margin
-d = θ_first − θ_second + γ, perhaps with one tie parameter. Everything else (the position term
-γ, priors, step halving) is the same for all of them and lives here.
+A rating model is an `OutcomeRule`: how likely a win, a tie and a loss are at a margin d = θ_first −
+θ_second + γ. It may have one tie parameter. Everything else (the position term γ, priors, step
+halving) is the same for all of them and lives here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Differences between models in a metric, paired by query, with intervals.
 
 Two models answer the same queries, so the difference is taken query by query. Its mean has
-Student's t interval with n - 1 degrees of freedom, which holds its level on metrics of rankings at
-the usual numbers of queries (Urbano, Lima and Hanjalic 2019, doi:10.1145/3331184.3331259; Smucker,
-Allan and Carterette 2007, doi:10.1145/1321440.1321528). Over several data sets the difference is
-the mean of theirs, with the degrees of freedom of Welch (1947, doi:10.1093/biomet/34.1-2.28).
+Student's t interval with n - 1 degrees of freedom. The interval holds its level on metrics of
+rankings at usual numbers of queries (Urbano, Lima and Hanjalic 2019, doi:10.1145/3331184.3331259;
+Smucker, Allan and Carterette 2007, doi:10.1145/1321440.1321528). Over several data sets the
+difference is the mean of theirs, with the degrees of freedom of Welch (1947,
+doi:10.1093/biomet/34.1-2.28).
 
 The best model is chosen by the same figures, so any pair might have been shown. All pairs of models
 and all metrics share the level (Bonferroni; Carterette 2012, doi:10.1145/2094072.2094076).

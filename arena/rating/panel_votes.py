@@ -1,7 +1,7 @@
 """From verdicts to the battles that are rated: one judge's, or a panel's votes.
 
-A matchup that several judges judged is one battle, not several: its judges read the same two
-lists, so counting each of them would only look like more evidence.
+A matchup that several judges judged is one battle, not several. Its judges read the same two lists,
+so counting each of them would only look like more evidence.
 """
 
 from __future__ import annotations

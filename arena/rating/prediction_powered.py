@@ -2,10 +2,10 @@
 
 With r = 1/π where people were asked (π the probability of being asked) and 0 elsewhere, query q has
 the score Σ_b {r (y_people − p) + λ (1 − r)(y_judge − p)} x, x = e_first − e_second. As E r = 1, its
-mean is the score of people's verdicts on all battles, whatever the judge says and whatever λ is.
-λ is chosen for the smallest variance: a useless judge gets 0. Prediction-powered inference:
-Angelopoulos et al. 2023, arXiv:2301.09633 and arXiv:2311.01453; for ratings of models Boyeau et
-al. 2024, arXiv:2403.07008; the variance is clustered by query here.
+mean is the score of people's verdicts on all battles, for any judge and any λ. λ is chosen for the
+smallest variance: a useless judge gets 0. Prediction-powered inference: Angelopoulos et al. 2023,
+arXiv:2301.09633 and arXiv:2311.01453; for ratings of models Boyeau et al. 2024, arXiv:2403.07008;
+the variance is clustered by query here.
 """
 
 from __future__ import annotations
@@ -157,10 +157,10 @@ def prediction_powered(
         one_step: take one Newton step in any case.
         small_sample: allow in the variance for λ and ratings that the same few labels chose. Each
             query gets the λ that all others choose (cross-fitting, Chernozhukov et al. 2018,
-            arXiv:1608.00060), and each score is divided by the root of what its query's own pull
-            on the ratings leaves of it (CR2; Bell and McCaffrey 2002, Survey Methodology 28).
-            A λ within one standard error of 0 is 0: the one-standard-error rule of Breiman et al.
-            1984, *Classification and Regression Trees*.
+            arXiv:1608.00060). Each score is divided by the root of what its query's own pull on the
+            ratings leaves of it (CR2; Bell and McCaffrey 2002, Survey Methodology 28). A λ within
+            one standard error of 0 is 0: the one-standard-error rule of Breiman et al. 1984,
+            *Classification and Regression Trees*.
 
     Raises:
         ValueError: the judge's ratings are not finite.

@@ -4,8 +4,8 @@ Battles on one query are not independent: they share how well each model happens
 The sandwich adds up their scores within a query before it squares them.
 
 A difference of two ratings may rest on few of many queries: those of a small data set that weighs
-as much as a large one, those that a late model was played on. The number of queries of the whole
-log says nothing of it; the information on this difference that each single query holds does.
+as much as a large one, or those of a late model. The number of queries of the whole log says
+nothing of it; the information on this difference that each single query holds does.
 """
 
 from __future__ import annotations
@@ -141,9 +141,9 @@ def effective_queries(
 ) -> tuple[Floats, Floats, Floats]:
     """Return each comparison's variance by design, its effective queries, and Σ information.
 
-    With e_q = Σ w² p(1−p)(xᵀA c)² over the battles of query q, what the query would add to the
-    variance of comparison c if verdicts were independent, these are (Σ e_q)² / Σ e_q² (Kish 1965,
-    *Survey Sampling*): the number itself where all queries hold as much.
+    e_q = Σ w² p(1−p)(xᵀA c)² over the battles of query q is what the query would add to the
+    variance of comparison c if verdicts were independent. The effective queries are (Σ e_q)² / Σ
+    e_q² (Kish 1965, *Survey Sampling*): their number itself where all queries hold as much.
     """
     total, expected, squares = np.zeros((3, *bread.shape))
     for some in information:
@@ -171,15 +171,15 @@ def sandwich(
 ) -> Covariances:
     """Return the covariance of all parameters, clustered by query.
 
-    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_q g_q g_qᵀ over the score vectors
-    g_q of the queries, less the mean score of their data set (Liang and Zeger 1986,
+    V = A⁻¹ B A⁻¹ with A the Hessian (priors included) and B = Σ_q g_q g_qᵀ. The g_q are the score
+    vectors of the queries, less the mean score of their data set (Liang and Zeger 1986,
     doi:10.1093/biomet/73.1.13; data sets are strata, Binder 1983, doi:10.2307/1402588). The
     correction for few queries is in ``contrasts``: it is another one for each comparison. Two
-    guards keep sparse data from looking certain. Without a prior each model is given one more
-    query's worth of the model's own variance, B + D^−½ S D^−½ with D the number of queries of each
-    model and S = Σ w² p(1−p) x xᵀ: nothing where there are many, honest where there is one. With a
-    prior V is never narrower than the posterior, since a model that only wins shows no variance to
-    measure.
+    guards keep sparse data from looking certain. Without a prior each model gets one more query's
+    worth of the model's own variance: B + D^−½ S D^−½. D is the number of queries of each model,
+    and S = Σ w² p(1−p) x xᵀ. This adds nothing where there are many queries, and much where there
+    is one. With a prior V is never narrower than the posterior, since a model that only wins shows
+    no variance to measure.
     """
     slopes = layout.slopes(rule, beta)
     hessian = layout.hessian(slopes)

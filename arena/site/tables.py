@@ -23,7 +23,7 @@ def table_rows(rows: Sequence[Row]) -> list[TableRow]:
     """Return the rows of one table as in leaderboard.json, with null for unknown values.
 
     Beside them: how many models the table has, whether a model may be the best, and its place by
-    Elo, win rate, nDCG@10 and mean latency, 1 the best, equal values sharing a place.
+    Elo, win rate, nDCG@10 and mean latency. The first place is 1, and equal values share a place.
     """
     ranks: dict[str, Sequence[int | None]] = {
         "elo_rank": _ranks(rows, lambda row: row.elo),

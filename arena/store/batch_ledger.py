@@ -1,8 +1,8 @@
 """batches.jsonl: every step of every batch job, on disk before the next step is taken.
 
-A chunk of requests is recorded before it is uploaded, the upload before a job is created from
-it, the job once the provider has named it, and its end once its results are in the log. After
-a crash between any two of them the next run knows what may have happened, and asks.
+A chunk of requests is recorded before it is uploaded, and the upload before a job is created from
+it. The job is recorded once the provider has named it, and its end once its results are in the log.
+After a crash between any two of them the next run knows what may have happened, and asks.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``replies.jsonl`` is the record of what was paid for, written the moment a verdict arrives;
 ``battles.jsonl`` follows in plan order; ``failures.jsonl`` holds what could not be judged. Every
-record is handed to the system at once, so killing the process loses none, and to the disk within
-a second, so neither does a power cut (group commit: one fsync for up to 256 records).
+record is handed to the system at once, so killing the process loses none. It reaches the disk
+within a second, so a power cut loses at most that (group commit: one fsync for up to 256 records).
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class BattleLog:
             try:
                 self.flush()
             except LogError as error:
-                # The next record is refused: nobody must believe that this one is safe.
+                # The next record is refused: no caller may take this one for safe.
                 self._broken = error
                 return
 

@@ -1,9 +1,9 @@
 """The most that a run may have spent, on disk before each call is sent.
 
-What a reply has cost stands in the log from the moment it arrives. What was on the wire when a
-process was killed stands nowhere, and may be billed all the same; so before a call is sent, the
-sum that the log would show if every call under way cost the most that it can is written here. The
-file is there while a run is under way, or after one that was killed.
+What a reply has cost stands in the log from the moment it arrives. A call in flight when a process
+is killed is in no log, and may be billed. So before each call arena writes here what the log would
+show if all calls in flight cost the most that they can. The file is there while a run is under way,
+or after one that was killed.
 """
 
 from __future__ import annotations

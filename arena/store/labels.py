@@ -4,9 +4,9 @@ The file is append-only. A line is a label, an undo of an earlier label, or a no
 which is labelled already was drawn again. A line holds the item's place in the order of its draw,
 so the probability of every label follows from the file alone.
 
-Items are drawn by bottom-k sampling with permanent random numbers. Each item has a uniform number
-u and a size; the order is that of rank = u / size. Given the ranks of all others, one of the first
-k items is among them with probability min(1, size · tau), where tau is the rank of item k + 1.
+Items are drawn by bottom-k sampling with permanent random numbers. Each item has a uniform number u
+and a size; the order is that of rank = u / size. Given the ranks of all others, one of the first k
+items is among them with probability min(1, size · tau). Here tau is the rank of item k + 1.
 
 Source: Cohen and Kaplan 2007, https://doi.org/10.1145/1281100.1281133 (rank conditioning);
 Duffield, Lund and Thorup 2007, https://doi.org/10.1145/1314690.1314696 (priority sampling).
@@ -135,8 +135,8 @@ def read_label_lines(folder: Path) -> list[LabelLine]:
 def labels_of(lines: Iterable[LabelLine]) -> tuple[Label, ...]:
     """Return the labels that stand after all lines, with their probabilities.
 
-    Several draws over the same random numbers, such as before and after a model was added, ask
-    about an item if any of them does, so its probability is the highest of theirs.
+    There may be several draws over the same random numbers, such as before and after a model was
+    added. They ask about an item if any of them does, so its probability is the highest of theirs.
     """
     lines = list(lines)
     standing = standing_lines(lines)

@@ -27,7 +27,7 @@ def set_aside(folder: Path, planned: Container[str]) -> int:
     Raises:
         LogError: another process writes a log that they are in, or superseded.jsonl cannot be
             written.
-        WriteError: the log cannot be written anew; it is as it was.
+        WriteError: the log cannot be written again; it is as it was.
         DataError: a line of the log is damaged.
     """
     files = Folder(folder)
