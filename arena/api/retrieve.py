@@ -141,18 +141,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
     if callable(model):
         rank = _rank_by_callable(model, name, data, returns, encode_queries)
         called = _config({"provider": "bm25", "name": name or _name_of(model)}, None).name
-        with reporter(quiet=not progress).stage(
-            f"{data.name}: {called}", _steps(data, query_ids)
-        ) as stage:
-            run, stats = ranked_run(
-                rank,
-                called,
-                data,
-                query_ids,
-                depth=depth,
-                progress=lambda done, _: stage.update(done),
-            )
-        return ModelRun(run, data, stats)
+        return _called(rank, called, data, query_ids, depth, reporter(quiet=not progress))
     if returns is not None or encode_queries is not None:
         raise UsageError("retrieve: returns and encode_queries are about a callable")
     bases = _bases(base)
@@ -176,6 +165,22 @@ def retrieve(  # noqa: PLR0913  all but two are options
             lambda done, _: stage.update(done),
         )
     return ModelRun(run, data, stats, config)
+
+
+def _called(  # noqa: PLR0913, PLR0917  what a run is made of
+    rank: Callable[[Job], tuple[Rankings, RetrievalStats]],
+    name: str,
+    data: Dataset,
+    query_ids: Sequence[str],
+    depth: int,
+    telling: Reporter,
+) -> ModelRun:
+    """Return the run of a callable."""
+    with telling.stage(f"{data.name}: {name}", _steps(data, query_ids)) as stage:
+        run, stats = ranked_run(
+            rank, name, data, query_ids, depth=depth, progress=lambda done, _: stage.update(done)
+        )
+    return ModelRun(run, data, stats)
 
 
 def _with_passages(

@@ -168,43 +168,25 @@ def battle(  # noqa: PLR0913  one parameter per option
     from arena.experiment.summary import BattleOptions  # noqa: PLC0415
     from arena.store.shards import WHOLE, parse_shard  # noqa: PLC0415
 
-    part = parse_shard(shard) if shard else WHOLE
-    rule = _stopping_rule(until, until_width, within)
-    if rule and (limit is not None or shard is not None):
-        raise UsageError("--until looks at whole rounds: no --limit or --shard with it")
-    if rule and dry_run and not rule.best:
-        raise UsageError(
-            "--dry-run forecasts the whole plan, or --until best; "
-            "give it without --until separated and --until-width"
-        )
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
         raise UsageError("--wait, --poll, --give-up and --max-tokens are for --batch; add it")
     options = BattleOptions(
         limit=limit,
         max_usd=max_usd,
-        shard=part,
+        shard=parse_shard(shard) if shard else WHOLE,
         gate=not no_gate,
-        until=rule,
+        until=_stopping_rule(until, until_width, within),
         rejudging=_rejudging(judge_with, judge_prices, queries),
         drift=drift,
         cluster=cluster,
     )
+    _check_rounds(options, dry_run=dry_run)
     _check_cluster(options, batch=batch)
     if drift is not None:
-        if batch or report or rule or judge_with or limit is not None or shard is not None:
-            raise UsageError(
-                "--drift judges its own battles live; of the other options it takes --max-usd, "
-                "--dry-run and --quiet"
-            )
+        _check_alone(options, batch=batch, report=report)
         _check_drift(config, options, reporter(quiet=quiet), dry_run=dry_run)
-        return
-    if dry_run:
-        if report:
-            raise UsageError("--dry-run plays nothing that --report could show; give one of them")
-        if limit is not None or shard is not None:
-            raise UsageError(
-                "--dry-run estimates the whole plan; give it without --limit and --shard"
-            )
+    elif dry_run:
+        _check_whole_plan(options, report=report)
         _dry_run(config, options, reporter(quiet=quiet), batch=batch)
     elif batch:
         from arena.batch.battle import BatchOptions  # noqa: PLC0415
@@ -214,6 +196,38 @@ def battle(  # noqa: PLR0913  one parameter per option
         _battle(config, reporter(quiet=quiet), options, jobs, report=report)
     else:
         _battle(config, reporter(quiet=quiet), options, report=report)
+
+
+def _is_part(options: BattleOptions) -> bool:
+    """Return whether a run has --limit or --shard."""
+    return options.limit is not None or options.shard.name is not None
+
+
+def _check_rounds(options: BattleOptions, *, dry_run: bool) -> None:
+    rule = options.until
+    if rule and _is_part(options):
+        raise UsageError("--until looks at whole rounds: no --limit or --shard with it")
+    if rule and dry_run and not rule.best:
+        raise UsageError(
+            "--dry-run forecasts the whole plan, or --until best; "
+            "give it without --until separated and --until-width"
+        )
+
+
+def _check_alone(options: BattleOptions, *, batch: bool, report: bool) -> None:
+    """Check that --drift has no option of another kind of run."""
+    if batch or report or options.until or options.rejudging or _is_part(options):
+        raise UsageError(
+            "--drift judges its own battles live; of the other options it takes --max-usd, "
+            "--dry-run and --quiet"
+        )
+
+
+def _check_whole_plan(options: BattleOptions, *, report: bool) -> None:
+    if report:
+        raise UsageError("--dry-run plays nothing that --report could show; give one of them")
+    if _is_part(options):
+        raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
 
 
 def _check_drift(

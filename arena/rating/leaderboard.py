@@ -30,12 +30,14 @@ from arena.rating.leaderboard_notes import (
     thin_notes,
 )
 from arena.rating.leaderboard_records import (
+    Correction,
     Facts,
     Leaderboard,
     Measured,
     ModelFacts,
     MoreQueries,
     Pair,
+    PositionAdvantage,
     RatingSettings,
     Row,
     aggregate,
@@ -75,12 +77,7 @@ def build_leaderboard(
     overall = judged = _overall(rated, samples, battles, settings)
     correction = None
     if people is not None:
-        from arena.rating.correction import correct_ratings  # noqa: PLC0415 - few have labels
-
-        weight = dataset_weights(battles) if len(tables) > 1 else None
-        overall, correction = correct_ratings(
-            judged, battles, people, settings, how=correct, weight=weight
-        )
+        overall, correction = _corrected(judged, battles, people, settings, correct)
         notes += [*people.notes, *overall.notes[len(judged.notes) :]]
         if len(tables) == 1:
             tables = dict.fromkeys(tables, overall.rows)
@@ -112,11 +109,7 @@ def build_leaderboard(
             battles_per_query=len(battles) / n_queries,
             usd_per_battle=_price(verdicts, len(battles)),
         ),
-        position_by_dataset={
-            name: advantage
-            for name, table in rated.items()
-            if (advantage := position_advantage(table.fit, settings)) is not None
-        },
+        position_by_dataset=_position_advantages(rated, settings),
         correction=correction,
         rates=facts.rates,
         usage=facts.usage,
@@ -127,6 +120,29 @@ def build_leaderboard(
             level=settings.level,
         ),
     )
+
+
+def _corrected(
+    judged: Rated,
+    battles: Battles,
+    people: PeoplesLabels,
+    settings: RatingSettings,
+    how: Correct,
+) -> tuple[Rated, Correction | None]:
+    """Return the overall table with the ratings that people's labels correct."""
+    from arena.rating.correction import correct_ratings  # noqa: PLC0415 - few have labels
+
+    n_datasets = int(np.count_nonzero(np.bincount(battles.dataset)))
+    weight = dataset_weights(battles) if n_datasets > 1 else None
+    return correct_ratings(judged, battles, people, settings, how=how, weight=weight)
+
+
+def _position_advantages(
+    rated: Mapping[str, Rated], settings: RatingSettings
+) -> dict[str, PositionAdvantage]:
+    """Return data set → the advantage of being shown first, where it is fitted."""
+    fitted = {name: position_advantage(table.fit, settings) for name, table in rated.items()}
+    return {name: advantage for name, advantage in fitted.items() if advantage is not None}
 
 
 def as_rated(verdicts: Battles, settings: RatingSettings) -> Battles:
