@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from click import Command, Group, Option
@@ -50,10 +51,10 @@ def test_the_docstring_of_a_function_begins_with_a_verb() -> None:
     assert [f"{place}: {text.split()[0]}" for place, text in texts if not VERB.match(text)] == []
 
 
-def test_docstrings_have_short_sentences_without_archaic_words() -> None:
-    texts = list(strings())
+def test_docstrings_and_comments_have_short_sentences_without_archaic_words() -> None:
+    texts = [*strings(), *comments()]
 
-    assert len(texts) > 3000
+    assert len(texts) > 4000
     sentences = [(place, each) for place, text in texts for each in sentences_of(prose_of(text))]
     assert [
         each for each in sentences if n_words(each[1]) > LONGEST or ARCHAIC.search(each[1])
@@ -70,6 +71,21 @@ def strings() -> Iterator[tuple[str, str]]:
                 and isinstance(node.value.value, str)
             ):
                 yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", node.value.value
+
+
+def comments() -> Iterator[tuple[str, str]]:
+    """Yield where each comment is and its text: of fields, and of lines that follow each other."""
+    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
+        lines = path.read_text("utf-8").splitlines()
+        place = path.relative_to(REPOSITORY)
+        for number, line in enumerate(lines, 1):
+            if field := re.search(r"\S  #: (.*)", line):
+                yield f"{place}:{number}", field[1]
+        marked = [re.fullmatch(r" *#:? (?!noqa)(.*)", line) for line in lines]
+        for alike, block in groupby(enumerate(marked, 1), lambda each: each[1] is not None):
+            if alike:
+                texts = [(number, found[1]) for number, found in block if found]
+                yield f"{place}:{texts[0][0]}", " ".join(line for _, line in texts)
 
 
 def prose_of(docstring: str) -> str:

@@ -1,4 +1,4 @@
-"""Cut the documents of a corpus into passages, in several ways beside each other.
+"""Hold a corpus and the passages that models cut its documents into, in several ways.
 
 A passage of document ``d`` has the id ``d§w200.3``: the way it is cut, and its number. A document
 that is one passage as it is keeps its own id, so that no judge is paid to compare it with itself.

@@ -1,4 +1,4 @@
-"""Split texts into passages: Markdown at its headings, other text at sentences and lines.
+"""Split texts into passages (chunks): Markdown at headings, other text at sentences and lines.
 
 The semantic-text-splitter package cuts at the largest unit (section, paragraph, sentence, word)
 whose parts fit. A passage therefore begins and ends at the author's own boundaries.

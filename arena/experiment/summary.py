@@ -96,8 +96,8 @@ class Summary:
         )
         if self.estimated_usd:
             spent += (
-                f"; {dollars(self.estimated_usd)} of this run are an estimate, the most that calls "
-                "may have cost whose tokens the endpoint does not tell, or whose replies were lost"
+                f"; {dollars(self.estimated_usd)} of this run are an estimate: the most that calls "
+                "may have cost whose replies were lost, or whose tokens the endpoint does not tell"
             )
         told = self.options.max_usd
         if told is not None and math.isclose(told, error.max_usd * parts):

@@ -271,7 +271,7 @@ class ChatFare:
                 if reservation.usd and reservation.cost_usd is None:
                     meter.log_once(
                         "lost",
-                        "a call got no usable reply, and may be billed all the same; such a call "
+                        "a call got no usable reply, but may still be billed; such a call "
                         f"counts as the most that it may cost ({dollars(reservation.usd)})",
                     )
 

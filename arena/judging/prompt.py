@@ -260,8 +260,8 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
 
 _TAG = re.compile(r"[<＜](?=\s*+(?:/\s*+)?(?:document|query)\b)", re.IGNORECASE)
 
-# Controls of C0 and C1 except tab and newline, lone surrogates, marks that reorder text on screen,
-# and the invisible tag characters that can hide instructions.
+# Controls of C0 and C1 except tab and newline, lone surrogates, and marks that reorder text on
+# screen. Also the invisible tag characters, which can hide instructions.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
 )
