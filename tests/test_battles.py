@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import tempfile
 
 import duckdb
 import numpy as np
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
 from arena.errors import ArenaError, DataError, UsageError
-from arena.rating import battle_columns, battle_duckdb, battle_readers
+from arena.rating import battle_columns, battle_duckdb, battle_order, battle_readers
+from arena.rating import battles as battles_module
 from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
 from arena.rating.battles import from_frame, load_aliases, load_battles
 
@@ -308,6 +310,54 @@ def test_logs_of_an_experiment_are_merged_by_id(tmp_path):
     assert any("1 lines repeat the id" in note for note in battles.notes)
 
 
+hex_ids = st.builds("{:016x}{:016x}".format, st.integers(0, 3), st.sampled_from([0, 7, 2**63]))
+"""Ids as arena gives them, many of which repeat, or have the first half in common."""
+
+
+@given(
+    logs=st.lists(
+        st.lists(st.tuples(hex_ids, st.sampled_from("qr")), min_size=1), min_size=2, max_size=3
+    )
+)
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_ids_as_numbers_give_the_battles_that_ids_as_texts_give(tmp_path_factory, logs):
+    folder = tmp_path_factory.mktemp("logs")
+    for number, log in enumerate(logs):
+        rows = [ours(name, query_id=query) for name, query in log]
+        jsonl(folder / f"battles-{number}.jsonl", rows)
+    jsonl(folder / "failures.jsonl", [{"id": "0" * 32}, {"id": "z"}, {"id": f"{7:032x}"}])
+
+    def read(size, order_of):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(battle_readers, "_FAST_BYTES", size)
+            patch.setattr(battle_order.IdOrder, "of", order_of)
+            battles = load_battles([folder])
+        words = [battles.query_ids[code] for code in battles.query_id]
+        return words, battles.notes, battles.failures
+
+    by_texts = read(sys.maxsize, lambda tables: None)
+
+    assert read(1, battle_order.IdOrder.of) == by_texts
+    assert read(sys.maxsize, battle_order.IdOrder.of) == by_texts
+
+
+def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path, monkeypatch):
+    names = [f"{7919 * number % 997:032x}" for number in range(100)]
+    for start in (0, 50):
+        rows = [ours(name, query_id=name) for name in names[start : start + 50]]
+        jsonl(tmp_path / f"battles-{start}.jsonl", rows)
+    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(battles_module, "_by_id", None)
+
+    battles = load_battles([tmp_path])
+
+    assert [battles.query_ids[code] for code in battles.query_id] == sorted(names)
+
+
 def test_ids_of_foreign_logs_mean_nothing(tmp_path):
     path = jsonl(tmp_path / "log.jsonl", [row(id="q1"), row(id="q1", b="c1")])
 
@@ -562,6 +612,18 @@ def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):
             with pytest.raises(duckdb.Error):
                 connection.execute(refused)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log.jsonl", "other.jsonl"]
+
+
+def test_what_does_not_fit_into_memory_is_in_a_temporary_folder_meanwhile(tmp_path, monkeypatch):
+    path = jsonl(tmp_path / "log.jsonl", [row()])
+    monkeypatch.setattr(battle_duckdb, "_MEMORY", "20MB")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    with battle_duckdb.connected(path) as connection:
+        connection.execute("CREATE TEMP TABLE t AS SELECT hash(i) AS h FROM range(6_000_000) r(i)")
+        assert len(list(tmp_path.iterdir())) == 2
+        assert connection.execute("SELECT count(h) FROM t").fetchall() == [(6_000_000,)]
+    assert [each.name for each in tmp_path.iterdir()] == ["log.jsonl"]
 
 
 def test_an_unfinished_last_line_of_our_log_is_skipped_and_reported(tmp_path):

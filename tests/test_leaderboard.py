@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
+from arena.rating import blocks, elo
 from arena.rating.battles import from_frame, load_battles
 from arena.rating.elo import elo_ratings
 from arena.rating.leaderboard import build_leaderboard
@@ -392,6 +393,29 @@ def test_models_are_rated_alike_whatever_they_are_called(frame, random):
         frozenset(map(back.get, key)) if isinstance(key, frozenset) else back[key]: value
         for key, value in figures(other).items()
     } == approximately(expected)
+
+
+@settings(max_examples=8, deadline=None)
+@given(frame=frames(), size=st.integers(1, 9))
+@pytest.mark.parametrize("method", ["bt", "davidson"])
+def test_battles_taken_in_blocks_are_rated_as_battles_taken_at_once(method, frame, size):
+    frame = frame.assign(
+        dataset=["even" if query[-1] in "024" else "odd" for query in frame.query_id]
+    )
+    chosen = RatingSettings(method=method, n_permutations=3)
+
+    at_once = build_leaderboard(from_frame(frame), settings=chosen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", size)
+        patch.setattr(elo, "_LISTED", size)
+        in_blocks = build_leaderboard(from_frame(frame), settings=chosen)
+
+    assert in_blocks.notes == at_once.notes
+    elos = ([(row.model, row.elo) for row in board.overall] for board in (in_blocks, at_once))
+    assert len({frozenset(each) for each in elos}) == 1
+    if all(pair.p_better is not None for pair in at_once.pairs):
+        known, expected = figures(in_blocks), figures(at_once)
+        assert known == {key: pytest.approx(value, abs=1e-7) for key, value in expected.items()}
 
 
 @LAWS

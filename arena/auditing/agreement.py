@@ -214,7 +214,7 @@ def by_side(
     if np.isnan(table).all():
         return None
     first, second = (
-        table[battles.dataset * m + side, battles.query_id]
+        table[battles.dataset.astype(np.intp) * m + side, battles.query_id]
         for side in (battles.model_a, battles.model_b)
     )
     return first, second

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.errors import DataError
+from arena.rating.battle_order import IdOrder
 from arena.rating.battle_table import BattleTable, Column, UniqueIds
+from arena.rating.blocks import count_codes
 
-Codes = NDArray[np.int32]
+Codes = NDArray[np.signedinteger[Any]]
+"""Of the smallest type that holds them: take a larger one before you multiply them."""
+
 Mask = NDArray[np.bool_]
 
 MODEL_A, MODEL_B, TIE = 0, 1, 2
@@ -257,35 +261,54 @@ def _has_places(table: BattleTable) -> Mask:
     return found
 
 
-def read_repeated_ids(tables: Sequence[BattleTable], matchups: NDArray[np.int64]) -> Mask:
+def read_repeated_ids(
+    tables: Sequence[BattleTable], matchups: Sequence[Codes], order: IdOrder | None
+) -> Mask:
     """Return where our own logs repeat a battle already read.
 
     Args:
         tables: all logs.
-        matchups: (n_rows, m) what each row is about: a row about something else than the one
-            whose id it has is a battle of its own, whoever wrote the log.
+        matchups: codes that together say what each row is about, (n_rows,) each: a row about
+            something else than the one whose id it has is a battle of its own, whoever wrote
+            the log.
+        order: of the rows by id, if all have one that arena gave.
 
     Raises:
         DataError: a line of our own log has no id.
     """
-    repeated = np.zeros(len(matchups), np.bool_)
+    repeated = np.zeros(len(matchups[0]), np.bool_)
+    again, first = _same_ids(tables) if order is None else order.repeated()
+    same = [codes[again] == codes[first] for codes in matchups]
+    repeated[again] = np.logical_and.reduce(same)
+    return repeated
+
+
+def _same_ids(tables: Sequence[BattleTable]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows with the id of an earlier row, and the first row of that id.
+
+    Raises:
+        DataError: a line of our own log has no id.
+    """
+    again, first = list[int](), list[int]()
     own = [table for table in tables if table.ids]
     if len(own) == 1 and isinstance(own[0].ids, UniqueIds):
-        return repeated
+        return np.array(again, np.intp), np.array(first, np.intp)
     for table in own:
         odd = [not isinstance(name, str | int) or name == "" for name in table.ids]
         if any(odd):
             given = table.ids[odd.index(True)]
             raise _error(table, np.array(odd), "id", given, "remove or correct the line")
     if len(battle_ids(own)) < sum(len(table.ids) for table in own):
-        first: dict[Any, int] = {}
+        row_of: dict[Any, int] = {}
         start = 0
         for table in tables:
             for row, battle_id in enumerate(table.ids, start):
-                before = first.setdefault(battle_id, row)
-                repeated[row] = before != row and (matchups[row] == matchups[before]).all()
+                before = row_of.setdefault(battle_id, row)
+                if before != row:
+                    again.append(row)
+                    first.append(before)
             start += table.n_rows
-    return repeated
+    return np.array(again, np.intp), np.array(first, np.intp)
 
 
 def battle_ids(tables: Sequence[BattleTable]) -> set[Any]:
@@ -308,7 +331,7 @@ def refuse_self_battles(table: BattleTable, same: Mask) -> None:
 
 def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
     """Put columns of words end to end, coded by the sorted list of the words that occur."""
-    used = [np.bincount(c.codes, minlength=len(c.distinct)) > 0 for c in columns]
+    used = [count_codes(c.codes, len(c.distinct)) > 0 for c in columns]
     occurring = {
         word
         for column, mask in zip(columns, used, strict=True)
@@ -318,7 +341,8 @@ def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
     words = tuple(sorted(occurring))
     place = {word: code for code, word in enumerate(words)}
     # A value that no row uses has no place; its entry is never read.
-    codes = [np.array([place.get(v, 0) for v in c.distinct], np.int32)[c.codes] for c in columns]
+    kind = np.min_scalar_type(-max(len(words), 1))
+    codes = [np.array([place.get(v, 0) for v in c.distinct], kind)[c.codes] for c in columns]
     return np.concatenate(codes), words
 
 

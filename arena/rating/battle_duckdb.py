@@ -11,10 +11,11 @@ import glob
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,18 @@ from arena.rating.battle_table import (
     PROBS,
     REQUIRED,
     Column,
+    HexIds,
     UniqueIds,
     hashable,
     is_query_text,
 )
+from arena.rating.blocks import blocks
 
 if TYPE_CHECKING:
     import duckdb
 
 _MEMORY = "2GB"
-"""DuckDB holds no more; a file that needs more is read by the row loop."""
+"""DuckDB holds no more; what needs more is in a temporary file meanwhile."""
 
 _MOST_THREADS = 8
 
@@ -104,25 +107,35 @@ def read_parts(
         return None
 
 
-def connected(path: Path) -> duckdb.DuckDBPyConnection:
-    """Return a connection that can read this one file, write none, and load no extension."""
+@contextmanager
+def connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that can read this one file and load no extension.
+
+    It writes into a temporary folder of its own alone, what does not fit into its memory.
+    """
     import duckdb  # noqa: PLC0415
 
-    connection = duckdb.connect(
-        config={
-            "threads": str(min(len(_processors()), _MOST_THREADS)),
-            "memory_limit": _MEMORY,
-            "temp_directory": "",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "allow_community_extensions": "false",
-        }
-    )
-    both = ", ".join(sql_text(each) for each in (str(path), glob.escape(str(path))))
-    connection.execute(f"SET allowed_paths = [{both}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
+    with ExitStack() as stack:
+        folder = ""
+        with suppress(OSError):  # where nothing can be written, memory has to do
+            folder = stack.enter_context(TemporaryDirectory(prefix="arena-"))
+        connection = stack.enter_context(
+            duckdb.connect(
+                config={
+                    "threads": str(min(len(_processors()), _MOST_THREADS)),
+                    "memory_limit": _MEMORY,
+                    "temp_directory": folder,
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                    "allow_community_extensions": "false",
+                }
+            )
+        )
+        both = ", ".join(sql_text(each) for each in (str(path), glob.escape(str(path))))
+        connection.execute(f"SET allowed_paths = [{both}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
 def _processors() -> Sequence[int]:
@@ -280,7 +293,9 @@ def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -
         _DoubtError: one is a list or an object.
     """
     first = np.full(len(values), len(codes), np.intp)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # the last to be assigned stays
+    for block in reversed([*blocks(len(codes))]):
+        rows = np.arange(block.start, block.stop)
+        first[codes[block][::-1]] = rows[::-1]  # the last to be assigned stays
     occurring = [place for place in np.argsort(first).tolist() if first[place] < len(codes)]
     cells = [values[place] for place in occurring]
     if is_query_text(name):
@@ -288,7 +303,7 @@ def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -
     elif any(isinstance(cell, list | dict) for cell in cells):
         raise _DoubtError
     index: dict[Any, int] = {}
-    of_value = np.zeros(len(values), np.int32)
+    of_value = np.zeros(len(values), np.min_scalar_type(-len(values)))
     of_value[occurring] = [index.setdefault(cell, len(index)) for cell in cells]
     return Column(of_value[codes], tuple(index))
 
@@ -327,15 +342,21 @@ def _ids(path: Path, source: Source, hashes: NDArray[np.uint64]) -> Sequence[str
     return UniqueIds(n_rows, lambda: _read_ids(path, source, n_rows))
 
 
-def _read_ids(path: Path, source: Source, n_rows: int) -> list[str]:
+def _read_ids(path: Path, source: Source, n_rows: int) -> Sequence[str]:
     """Return the ids of the first rows: a log that is being written may have more by now."""
     import duckdb  # noqa: PLC0415
 
+    digits = f"regexp_extract({source.ids}, '^\"?([0-9a-f]{{32}})\"?$', 1)"
+    high, low = (f"try_cast('0x' || {digits}[{half}] AS UBIGINT)" for half in ("1:16", "17:32"))
+    rows = f"FROM {source.rows} LIMIT {n_rows}"
     try:
         with connected(path) as connection:
-            query = f"SELECT {source.ids} FROM {source.rows} LIMIT {n_rows}"  # noqa: S608
-            texts = [text for (text,) in connection.execute(query).fetchall()]
-            ids = source.values("id", texts)
+            keys = [*connection.execute(f"SELECT {high}, {low} {rows}").fetchnumpy().values()]
+            if not np.ma.is_masked(keys[0]):
+                ids: Sequence[str] = HexIds(*map(np.asarray, keys))
+            else:
+                texts = connection.execute(f"SELECT {source.ids} {rows}").fetchall()
+                ids = source.values("id", [text for (text,) in texts])
     except (duckdb.Error, _DoubtError):
         ids = []
     if len(ids) < n_rows:

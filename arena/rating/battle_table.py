@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, overload
 
@@ -40,6 +41,8 @@ _QUERY_ID = re.compile(
 _QUERY_TEXT = re.compile(
     r"(user[\W_]*)?(query|question|prompt|instruction|topic)([\W_]*text)?", re.IGNORECASE
 )
+_HEX_ID = re.compile("[0-9a-f]{32}")
+_HALF = 16
 _MOST_NAMES = 20
 """Of the columns that an error lists."""
 
@@ -52,16 +55,16 @@ class OtherColumnsError(DataError):
 class Column:
     """One column, each distinct value held once."""
 
-    codes: NDArray[np.int32]  #: (n_rows,), indices into distinct
+    codes: NDArray[np.integer[Any]]  #: (n_rows,), indices into distinct
     distinct: tuple[Any, ...]  #: as written in the file; None where the cell is missing
 
 
 class UniqueIds(Sequence[str]):
     """The ids of a log that arena wrote, known to differ; the file is read for them when needed."""
 
-    def __init__(self, n_rows: int, read: Callable[[], list[str]]) -> None:
+    def __init__(self, n_rows: int, read: Callable[[], Sequence[str]]) -> None:
         self._n_rows, self._read = n_rows, read
-        self._ids: list[str] | None = None
+        self._ids: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self._n_rows
@@ -71,15 +74,54 @@ class UniqueIds(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[str]: ...
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return self._all()[index]
+        return self.known[index]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
+        return iter(self.known)
 
-    def _all(self) -> list[str]:
+    @property
+    def known(self) -> Sequence[str]:
+        """Return the ids as they were read: `HexIds` where they all are such."""
         if self._ids is None:
             self._ids = self._read()
         return self._ids
+
+
+class HexIds(Sequence[str]):
+    """Ids of 32 hexadecimal digits, as arena gives them, in 16 bytes each."""
+
+    def __init__(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> None:
+        self.keys = high, low
+        """The numbers that each half of the digits writes, (n,) each."""
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        high, low = self.keys
+        if isinstance(index, slice):
+            return HexIds(high[index], low[index])
+        return f"{high[index]:016x}{low[index]:016x}"
+
+    def among(self, names: AbstractSet[Any]) -> set[str]:
+        """Return those of the names that are ids of these."""
+        wanted = [name for name in names if isinstance(name, str) and _HEX_ID.fullmatch(name)]
+        first = np.array([int(name[:_HALF], 16) for name in wanted], np.uint64)
+        return {self[row] for row in np.flatnonzero(np.isin(self.keys[0], first)).tolist()} & names
+
+
+def hex_ids(ids: Sequence[Any]) -> HexIds | None:
+    """Return ids as `HexIds`; None where one is something else."""
+    if isinstance(ids, HexIds):
+        return ids
+    if not all(isinstance(name, str) and _HEX_ID.fullmatch(name) for name in ids):
+        return None
+    halves = np.frombuffer(bytes.fromhex("".join(ids)), ">u8").astype(np.uint64)
+    return HexIds(halves[::2], halves[1::2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from arena.rating.battle_columns import (
     TIE,
     Codes,
     Mask,
-    battle_ids,
     merge,
     read_costs,
     read_identical,
@@ -39,8 +37,10 @@ from arena.rating.battle_columns import (
     refuse_self_battles,
     renumbered,
 )
+from arena.rating.battle_order import IdOrder
 from arena.rating.battle_readers import read_table, table_from_frame
-from arena.rating.battle_table import BattleTable
+from arena.rating.battle_table import BattleTable, HexIds, UniqueIds
+from arena.rating.blocks import count_codes
 from arena.store.folder import Folder
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 NO_DATASET = "all"
 """The data set of battles whose log names none."""
+
+_MOST_COUNTED = 1 << 28
+"""Counts of so many codes take 2 GB."""
 
 _SMALL = 1 << 16
 """Of so many codes the counts are an array that costs nothing."""
@@ -81,12 +84,15 @@ class Battles:
     @property
     def n_queries(self) -> int:
         """Return how many query clusters the battles fall into."""
-        return int(np.count_nonzero(np.bincount(self.query)))
+        present = np.zeros(int(self.query.max(initial=-1)) + 1, np.bool_)
+        present[self.query] = True
+        return int(np.count_nonzero(present))
 
     @property
     def present_judges(self) -> tuple[str, ...]:
         """Return the judges of these very battles; ``judges`` may hold more."""
-        return tuple(self.judges[code] for code in np.flatnonzero(np.bincount(self.judge)))
+        counts = count_codes(self.judge, len(self.judges))
+        return tuple(self.judges[code] for code in np.flatnonzero(counts))
 
     def only(self, dataset: int) -> Battles:
         """Return the battles of one data set, in log order, under the same codes."""
@@ -193,20 +199,19 @@ def assemble(
     """
     _check_aliases(aliases)
     coded, known = _coded(tables, aliases)
+    several = len(tables) > 1 and all(table.ids for table in tables)
+    order = IdOrder.of(tables) if several else None
     low, high = (side(coded.model_a, coded.model_b) for side in (np.minimum, np.maximum))
-    about = np.stack([coded.query, low, high], axis=1)
-    repeated = read_repeated_ids(tables, about)
+    repeated = read_repeated_ids(tables, (coded.query, low, high), order)
     same = coded.model_a == coded.model_b
     ends = np.cumsum([table.n_rows for table in tables])
     for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
         refuse_self_battles(table, part)
     kept = np.flatnonzero(~(repeated | same))
-    several = len(tables) > 1 and all(table.ids for table in tables)
     if several:
         # No order of play joins the logs of shards. The order of the ids does not depend on when or
         # where a shard was played, and is as good as random.
-        names = [name for table in tables for name in table.ids]
-        kept = np.array(sorted(kept.tolist(), key=names.__getitem__), np.intp)
+        kept = _by_id(tables, kept) if order is None else order.rows[~(repeated | same)[order.rows]]
     battles = coded.take(kept) if several or len(kept) < len(coded) else coded
     if not len(battles):
         raise UsageError("every battle is of a model against itself; check names and aliases")
@@ -216,8 +221,12 @@ def assemble(
         *battle_notes(battles, known[kept]),
         *(["Elo in canonical order of several logs, by battle id"] if several else []),
     ]
-    judged = battle_ids(tables) if failures else set()
-    return replace(battles, failures=_unjudged(failures, judged), notes=tuple(notes)), kept
+    return replace(battles, failures=_unjudged(failures, tables), notes=tuple(notes)), kept
+
+
+def _by_id(tables: Sequence[BattleTable], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    names = [name for table in tables for name in table.ids]
+    return np.array(sorted(rows.tolist(), key=names.__getitem__), np.intp)
 
 
 def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
@@ -243,7 +252,7 @@ def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[B
         judges=judges,
         model_a=np.where(swapped, right, left),
         model_b=np.where(swapped, left, right),
-        winner=np.where(swapped & (winner != TIE), 1 - winner, winner).astype(np.int8),
+        winner=np.where(swapped & (winner != TIE), 1 - winner, winner),
         dataset=dataset,
         query=renumbered(cluster, n_clusters + n_unknown),
         judge=judge,
@@ -266,7 +275,7 @@ def judge_kinds(folder: Path) -> dict[str, str]:
         return {}  # whoever needs the manifest says what is wrong with it
 
 
-def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
+def _unjudged(files: Sequence[Path], tables: Sequence[BattleTable]) -> int:
     """Return how many matchups are in the failures files and have still no battle."""
     failed = set()
     for file in files:
@@ -281,7 +290,10 @@ def _unjudged(files: Sequence[Path], judged: AbstractSet[Any]) -> int:
                 failed.add(orjson.loads(line)["id"])
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 raise DataError(file, number, "not a failure with an id") from None
-    return len(failed - judged)
+    for table in tables if failed else ():
+        ids = table.ids.known if isinstance(table.ids, UniqueIds) else table.ids
+        failed -= ids.among(failed) if isinstance(ids, HexIds) else failed.intersection(ids)
+    return len(failed)
 
 
 def loading_notes(
@@ -324,10 +336,11 @@ def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
         )
     m, n_judges = len(battles.models), len(battles.judges)
     n_ordered = int(battles.query.max(initial=0) + 1) * m * m
-    sides = (battles.query, battles.model_a, battles.model_b)
-    query, first, second = (codes[known].astype(np.int64) for codes in sides)
-    ordered = (query * m + first) * m + second
-    by_judge = ordered * n_judges + battles.judge[known]
+    by_judge = battles.query.astype(np.int64)
+    for size, codes in ((m, battles.model_a), (m, battles.model_b), (n_judges, battles.judge)):
+        by_judge *= size
+        by_judge += codes
+    by_judge = by_judge if known.all() else by_judge[known]
     by_judge, n_each = _occurring(by_judge, n_ordered * n_judges)
     ordered, _ = _occurring(by_judge // n_judges, n_ordered)
     again = int((n_each - 1).sum())
@@ -346,7 +359,7 @@ def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
 
 def _occurring(codes: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the codes below ``size`` that occur, in order, and how often each does."""
-    if size <= max(8 * len(codes), _SMALL):
+    if size <= max(min(8 * len(codes), _MOST_COUNTED), _SMALL):
         counts = np.bincount(codes, minlength=size)
         present = np.flatnonzero(counts)
         return present, counts[present]

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from arena.errors import UsageError
+from arena.rating.blocks import blocks
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
+Ints = npt.NDArray[np.signedinteger[Any]]
 _SHOWN = 6
 """How many groups, and members of a group, an error message lists."""
 
@@ -44,10 +46,11 @@ class Comparisons:
     def pair(self) -> Ints:
         """Return the code of a battle's ordered pair: first * n_models + second, layers by m²."""
         m = self.n_models
-        first, second = (np.asarray(side, dtype=np.intp) for side in (self.first, self.second))
-        pair = first * m + second
+        pair = np.array(self.first, np.min_scalar_type(-self.n_layers * m * m))
+        pair *= m
+        pair += np.asarray(self.second).astype(pair.dtype)
         if self.placed is not None and self.n_layers > 1:
-            pair += m * m * ~self.placed
+            pair[~self.placed] += m * m
         return pair
 
 
@@ -164,7 +167,11 @@ def mean_one(weight: Floats | None) -> Floats | None:
 
 def sums_by_code(code: Ints, weight: Floats | None, size: int) -> Floats:
     """Return the total weight per code from 0 to size - 1; the number of each without weights."""
-    return np.bincount(code, weights=weight, minlength=size).astype(np.float64, copy=False)
+    sums = np.zeros(size)
+    for block in blocks(len(code)):
+        part = None if weight is None else weight[block]
+        sums += np.bincount(code[block], weights=part, minlength=size)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

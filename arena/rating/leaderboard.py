@@ -17,6 +17,7 @@ from arena.data.metrics import Metrics
 from arena.errors import UsageError
 from arena.rating.battle_columns import TIE
 from arena.rating.battles import Battles
+from arena.rating.blocks import count_codes
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
 from arena.rating.inference import queries_to_separate, query_shares
@@ -162,7 +163,7 @@ def _rate_datasets(
 
     The data sets of the samples stand in the order of the tables.
     """
-    codes = np.flatnonzero(np.bincount(battles.dataset)).tolist()
+    codes = np.flatnonzero(count_codes(battles.dataset, len(battles.datasets))).tolist()
     parts = {code: battles.only(code) for code in codes}
     samples = _order_samples(parts, settings)
     rated = {}
@@ -282,9 +283,10 @@ def _with_spread(
 
 def dataset_weights(battles: Battles) -> NDArray[np.float64]:
     """Return a weight per battle: every data set weighs the same, and the mean weight is 1."""
-    counts = np.bincount(battles.dataset)
+    counts = count_codes(battles.dataset, len(battles.datasets))
     n_datasets = np.count_nonzero(counts)
-    return len(battles) / (n_datasets * counts[battles.dataset].astype(np.float64))
+    of_dataset = len(battles) / (n_datasets * np.maximum(counts, 1).astype(np.float64))
+    return of_dataset[battles.dataset]
 
 
 def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:

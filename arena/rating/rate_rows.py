@@ -83,15 +83,15 @@ def comparisons_of(
 ) -> Comparisons:
     """Return the battles with models as codes, which are places in ``models``."""
     place = {model: code for code, model in enumerate(models)}
-    code = np.array([place.get(model, -1) for model in battles.models])
+    code = np.array([place.get(model, -1) for model in battles.models], np.int32)
     return Comparisons(
         first=code[battles.model_a],
         second=code[battles.model_b],
         score=first_scores(battles),
-        cluster=battles.query.astype(np.intp),
+        cluster=battles.query,
         n_models=len(models),
         weight=weight,
-        stratum=battles.dataset.astype(np.intp),
+        stratum=battles.dataset,
         placed=battles.placed,
     )
 

@@ -16,7 +16,9 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from arena.rating.blocks import blocks
 from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, clusters, sums_by_code
 from arena.rating.likelihood import Derivatives, OutcomeRule, Parameters, regularized
 
@@ -46,6 +48,13 @@ class Rows:
     margin: Floats  #: ∂ℓ/∂d, times the weight
     tie: Floats | None  #: ∂ℓ/∂η, times the weight
     weight: Floats | None
+
+    def take(self, part: slice | Ints) -> Rows:
+        """Return some of the battles, with the queries counted as before."""
+        tie = None if self.tie is None else self.tie[part]
+        weight = None if self.weight is None else self.weight[part]
+        both, query = (self.first[part], self.second[part]), self.query[part]
+        return Rows(*both, self.pair[part], query, self.n_queries, self.margin[part], tie, weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +131,19 @@ def informations(rows: Rows, layout: Parameters, cells: Floats) -> Iterator[Floa
     """
     most = int(np.clip(_MODELS_CUBED // layout.n_models**3, _LEAST_GROUPS, _MOST_GROUPS))
     groups = min(rows.n_queries, most)
-    group = rows.query % groups
-    squared = None if rows.weight is None else rows.weight**2
     step = max(_BLOCK_CELLS // cells.size, 1)
     for start in range(0, groups, step):
         size = min(step, groups - start)
-        code, weight = group * cells.size + rows.pair, squared
-        if size < groups:
-            here = np.flatnonzero((group >= start) & (group < start + size))
-            code = code[here] - start * cells.size
-            weight = None if squared is None else squared[here]
-        sums = sums_by_code(code, weight, size * cells.size).reshape(size, *cells.shape)
-        yield layout.information(sums * cells)
+        sums = np.zeros(size * cells.size)
+        for block in blocks(len(rows.query)):
+            group = rows.query[block] % groups - start
+            code = group * cells.size + rows.pair[block]
+            weight = None if rows.weight is None else rows.weight[block] ** 2
+            if size < groups:
+                here = np.flatnonzero((group >= 0) & (group < size))
+                code, weight = code[here], None if weight is None else weight[here]
+            sums += np.bincount(code, weight, sums.size)
+        yield layout.information(sums.reshape(size, *cells.shape) * cells)
 
 
 def effective_queries(
@@ -281,25 +291,47 @@ def score_outer(rows: Rows, layout: Parameters) -> tuple[Floats, Floats]:
     outer, total, queries = np.zeros((layout.size, layout.size)), 0.0, np.zeros(layout.size)
     m = layout.n_models
     for part, query, n in _blocks(rows, m):
-        first, second = query * m + rows.first[part], query * m + rows.second[part]
-        margin = rows.margin[part]
-        g = sums_by_code(first, margin, n * m) - sums_by_code(second, margin, n * m)
-        columns = [g.reshape(n, m)]
-        if layout.position:
-            placed = margin if layout.n_layers == 1 else margin * (rows.pair[part] < m * m)
-            columns.append(sums_by_code(query, placed, n)[:, None])
-        if rows.tie is not None:
-            columns.append(sums_by_code(query, rows.tie[part], n)[:, None])
-        scores = np.hstack(columns)
+        scores, seen = _query_scores(rows.take(part), query, n, layout)
         outer += scores.T @ scores
         total = total + scores.sum(axis=0)
-        seen = np.zeros(n * m, dtype=bool)
-        seen[first] = seen[second] = True
-        queries[:m] += seen.reshape(n, m).sum(axis=0)
+        queries[:m] += seen.sum(axis=0)
     queries[m:] = rows.n_queries
     if rows.n_queries > 1:
         outer -= np.outer(total, total) / rows.n_queries
     return outer, queries
+
+
+def _query_scores(
+    rows: Rows, query: Ints, n_queries: int, layout: Parameters
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the score vector of each query, and which models it touches, (n_queries, m).
+
+    Args:
+        rows: the battles of these queries.
+        query: of each battle, counted from 0.
+        n_queries: so many.
+        layout: of the parameters.
+    """
+    m = layout.n_models
+    won, lost = np.zeros((2, n_queries * m))
+    placed, tied = np.zeros((2, n_queries))
+    seen = np.zeros(n_queries * m, np.bool_)
+    for block in blocks(len(query)):
+        code, margin = query[block], rows.margin[block]
+        sides = (side[block].astype(np.intp) for side in (rows.first, rows.second))
+        first, second = (code * m + side for side in sides)
+        won += np.bincount(first, margin, won.size)
+        lost += np.bincount(second, margin, lost.size)
+        seen[first] = seen[second] = True
+        if layout.position:
+            counts = margin if layout.n_layers == 1 else margin * (rows.pair[block] < m * m)
+            placed += np.bincount(code, counts, n_queries)
+        if rows.tie is not None:
+            tied += np.bincount(code, rows.tie[block], n_queries)
+    columns = [(won - lost).reshape(n_queries, m)]
+    columns += [placed[:, None]] if layout.position else []
+    columns += [] if rows.tie is None else [tied[:, None]]
+    return np.hstack(columns), seen.reshape(n_queries, m)
 
 
 def _by_dataset(
@@ -307,23 +339,14 @@ def _by_dataset(
 ) -> Iterator[Rows]:
     """Yield the battles of each data set."""
     queries = clusters(comparisons)
-    first, second = (np.asarray(s, dtype=np.intp) for s in (comparisons.first, comparisons.second))
+    first, second = map(np.asarray, (comparisons.first, comparisons.second))
     whole = Rows(first, second, counts.pair, queries.code, queries.n, margin, tie, counts.weight)
     if len(queries.sizes) == 1:
         yield whole
         return
     for start, size in zip(queries.starts, queries.sizes, strict=False):
-        part = np.flatnonzero((queries.code >= start) & (queries.code < start + size))
-        yield Rows(
-            first[part],
-            second[part],
-            counts.pair[part],
-            queries.code[part] - start,
-            size,
-            margin[part],
-            None if tie is None else tie[part],
-            None if counts.weight is None else counts.weight[part],
-        )
+        own = whole.take(np.flatnonzero((queries.code >= start) & (queries.code < start + size)))
+        yield replace(own, query=own.query - start, n_queries=size)
 
 
 def _blocks(rows: Rows, n_models: int) -> Iterator[tuple[slice | Ints, Ints, int]]:
