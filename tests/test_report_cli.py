@@ -48,6 +48,18 @@ def test_report_prints_the_first_page_and_says_the_rest_on_stderr(tmp_path: Path
     assert Path(told.stdout.strip()).is_file()
 
 
+def test_a_site_of_the_first_battle_knows_data_sets_that_are_not_played_yet(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    second = '[[datasets]]\nname = "more"\npath = "data"\n[[models]]'
+    config.write_text(config.read_text().replace("[[models]]", second, 1))
+    play(config, limit=1)
+
+    told = arena("report", tmp_path / "runs" / "x")
+
+    assert told.exit_code == 0, told.output
+    assert told.stderr.startswith("site: 1 of 72 battles judged")
+
+
 def test_report_writes_where_it_is_told_to(tmp_path: Path) -> None:
     play(write_experiment(tmp_path))
 

@@ -204,8 +204,8 @@ def by_side(
     column_of = {query_id: code for code, query_id in enumerate(battles.query_ids)}
     table = np.full((len(battles.datasets) * m, len(column_of)), np.nan)
     for (dataset, model), shown in evidence.lists.items():
-        if model not in battles.models:
-            continue
+        if dataset not in battles.datasets or model not in battles.models:
+            continue  # no battle of it yet
         row = battles.datasets.index(dataset) * m + battles.models.index(model)
         for query_id, shown_list in shown.items():
             value = shown_list.ndcg if figure == "ndcg" else shown_list.words
