@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from experiments import QUIET, logged, play, write_experiment
+from experiments import QUIET, llm, logged, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,7 +177,7 @@ def test_of_equally_good_weights_the_most_equal_are_taken() -> None:
 def test_tuning_on_too_few_graded_queries_is_refused_with_the_remedy() -> None:
     same = split("a", [*HELD_OUT[:9], *RATED], right=True)
 
-    with pytest.raises(UsageError, match=r"needs 10 or more .* and there are 9; set queries"):
+    with pytest.raises(UsageError, match=r"needs 10 or more .* and tiny has 9; set queries"):
         fused([run("left", same), run("right", same)], qrels=GRADES, queries=RATED, weights="tuned")
 
 
@@ -339,14 +339,40 @@ def test_a_fusion_is_made_again_only_when_it_or_a_member_changes(tmp_path: Path)
     assert before["hybrid"] != after["hybrid"]
 
 
-def test_the_sample_that_is_too_large_to_tune_is_refused_before_any_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "status"), [(["battle"], 2), (["battle", "--dry-run"], 2), (["check"], 1)]
+)
+@pytest.mark.parametrize(
+    ("graded", "message"),
+    [
+        (60, "docs has 5; set queries in [experiment] lower, or give weights"),
+        (0, "docs has 0; give weights"),
+    ],
+)
+def test_weights_that_cannot_be_tuned_are_refused_before_any_model_ranks(
+    tmp_path: Path, command: list[str], status: int, graded: int, message: str
+) -> None:
     config = hybrid_experiment(tmp_path, settings="queries = 55", more='weights = "tuned"')
+    config.write_text(config.read_text().replace('kind = "qrels"', llm("http://127.0.0.1:9/v1")))
+    qrels = tmp_path / "data" / "qrels" / "test.tsv"
+    qrels.write_text("\n".join(qrels.read_text().splitlines()[:graded]))
 
-    done = CliRunner().invoke(main, ["battle", str(config)])
+    done = CliRunner().invoke(main, [*command, str(config)])
 
-    assert done.exit_code == 2, done.output
-    assert "set queries in [experiment] lower, or give weights" in done.output
+    assert done.exit_code == status, done.output
+    assert message in " ".join(done.output.split())
+    assert not list(tmp_path.glob("runs/*/retrieval/*/*"))
     assert "Traceback" not in done.output
+
+
+def test_weights_are_tuned_on_grades_below_one() -> None:
+    same = split("a", [*HELD_OUT, *RATED], right=True)
+    halves = {q: {doc: grade / 2 for doc, grade in row.items()} for q, row in GRADES.items()}
+    runs = [run("left", same), run("right", same)]
+
+    _, stats = fused(runs, qrels=halves, queries=RATED, weights="tuned")
+
+    assert "weights tuned on 20 held-out queries" in stats.notes[0]
 
 
 def test_a_notebook_fuses_runs_and_tunes_on_queries_that_it_leaves_out(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from arena.checking.rows import Row, failed
 from arena.config import Config
 from arena.data.load import load_dataset
 from arena.errors import UsageError
-from arena.experiment.experiment import open_experiment
+from arena.experiment.experiment import open_experiment, sampled_queries
 from arena.progress import Reporter, Stage
 from arena.records import Dataset
 
@@ -77,8 +77,13 @@ def check(
     """
     experiment = open_experiment(path)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        top_k = experiment.config.experiment.top_k
-        means = Means(experiment.source.parent, Path(cache), timeout_s, top_k)
+        means = Means(
+            experiment.source.parent,
+            Path(cache),
+            timeout_s,
+            experiment.config.experiment.top_k,
+            sample=lambda dataset: sampled_queries(dataset, experiment.config)[0],
+        )
         heard = {dataset.name: _Heard() for dataset in experiment.config.datasets if data}
         trials = _trials(experiment.config, means, heard)
         _wait(trials, heard, reporter, timeout_s)

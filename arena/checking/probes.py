@@ -27,6 +27,7 @@ from arena.errors import ApiError, UnjudgedError, UsageError
 from arena.judging.open import endpoint_of, open_judge, prompt_name
 from arena.judging.prompt import load_prompt
 from arena.records import Dataset, Document, JudgeInput, Query, Verdict
+from arena.retrieval.fuse import refuse_untunable
 from arena.retrieval.rerank import open_reranker
 from arena.retrieval.rerankers import Candidates
 from arena.retrieval.retrieve import retrieve
@@ -66,6 +67,8 @@ class Means:
     cache: Path  #: an empty folder, thrown away afterwards
     timeout_s: float  #: for each reply
     top_k: int = 5  #: documents that a judge is shown of each list
+    sample: Callable[[Dataset], Sequence[str]] = lambda dataset: tuple(dataset.queries)
+    """Returns the queries of a data set that the experiment takes."""
     here: threading.Lock = field(default_factory=threading.Lock)  #: held by one local model at most
 
 
@@ -86,9 +89,7 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
     if model.command is not None:
         return _try_command(model, datasets, means)
     if model.fuse is not None:
-        return Row(
-            model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(model.fuse)} do",)
-        )
+        return _try_fusion(model, model.fuse, datasets, means)
     # Several local models at once might not fit into memory, though each of them does.
     with means.here if _runs_here(model) else nullcontext():
         if model.rerank is not None:
@@ -97,6 +98,14 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
             _, stats = retrieve(model, _TINY, ["q"], cache=means.cache)
             return Row(model.name, "bm25", "ok", latency_ms=_first(stats.latency_ms))
         return _try_embedder(model)
+
+
+def _try_fusion(
+    model: ModelConfig, members: Sequence[str], datasets: Datasets, means: Means
+) -> Row:
+    for dataset in datasets() or () if model.weights == "tuned" else ():
+        refuse_untunable(model, dataset, means.sample(dataset))
+    return Row(model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(members)} do",))
 
 
 def kind_of(model: ModelConfig) -> str:

@@ -20,6 +20,7 @@ from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter
 from arena.progress import reporter as new_reporter
 from arena.records import Dataset, Matchup, Run
+from arena.retrieval.fuse import refuse_untunable
 from arena.store.folder import Folder
 
 _WHOLE_FILE: Final = 10_000_000
@@ -99,7 +100,8 @@ def load_data(config: Config, reporter: Reporter | None = None) -> ExperimentDat
 
     Raises:
         DataError: a data set cannot be read, naming file and line.
-        UsageError: the qrels judge is asked for, and a data set has no qrels.
+        UsageError: the qrels judge is asked for, and a data set has no qrels; or weights are to be
+            tuned, and too few graded queries are outside the sample.
     """
     datasets = {
         dataset.name: _with_passages(load_dataset(dataset, reporter), dataset, config, reporter)
@@ -109,13 +111,25 @@ def load_data(config: Config, reporter: Reporter | None = None) -> ExperimentDat
     notes = []
     for name, dataset in datasets.items():
         notes += [f"{name}: {note}" for note in dataset.notes]
-        by_qrels = any(judge.kind == "qrels" for judge in config.judges)
-        eligible = _with_qrels(dataset) if by_qrels else dataset
-        if left_out := len(dataset.queries) - len(eligible.queries):
+        queries[name], left_out = sampled_queries(dataset, config)
+        if left_out:
             notes.append(f"{name}: {left_out} queries have no relevant document and were left out")
-        settings = config.experiment
-        queries[name] = sample_queries(eligible, settings.queries, settings.seed)
+        for model in config.models:
+            refuse_untunable(model, dataset, queries[name])
     return ExperimentData(datasets, queries, tuple(notes))
+
+
+def sampled_queries(dataset: Dataset, config: Config) -> tuple[tuple[str, ...], int]:
+    """Return the queries of an experiment, and how many its qrels judge could not judge.
+
+    Raises:
+        UsageError: the qrels judge is asked for, and the data set has no qrels.
+    """
+    by_qrels = any(judge.kind == "qrels" for judge in config.judges)
+    eligible = _with_qrels(dataset) if by_qrels else dataset
+    settings = config.experiment
+    sampled = sample_queries(eligible, settings.queries, settings.seed)
+    return sampled, len(dataset.queries) - len(eligible.queries)
 
 
 def _with_passages(

@@ -63,6 +63,7 @@ def rank_by_fusion(
             f"the runs that are given: {names}"
         )
     notes: tuple[str, ...] = ()
+    refuse_untunable(model, dataset, job.queries)
     if model.weights == "tuned":
         qrels = qrels_by_parent(dataset.qrels, dataset.corpus)
         held_out = {query_id: qrels[query_id] for query_id in qrels if query_id not in job.queries}
@@ -113,6 +114,42 @@ def merged(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str
     return sorted(sums.items(), key=lambda place: (-place[1], place[0]))
 
 
+def graded_queries(qrels: Qrels) -> tuple[str, ...]:
+    """Return the queries with a grade above 0, on which weights can be tuned."""
+    return tuple(
+        query_id for query_id, grades in qrels.items() if max(grades.values(), default=0) > 0
+    )
+
+
+def refuse_untunable(model: ModelConfig, dataset: Dataset, sampled: Sequence[str]) -> None:
+    """Refuse to tune on a data set with too few graded queries outside the sample.
+
+    arena asks before it embeds anything: each member would rank the sample first, at its price.
+
+    Raises:
+        UsageError: fewer than `FEWEST_HELD_OUT` are left.
+    """
+    if model.weights == "tuned":
+        graded = frozenset(graded_queries(dataset.qrels)) & dataset.queries.keys()
+        refuse_too_few(model, dataset.name, len(graded.difference(sampled)), len(graded))
+
+
+def refuse_too_few(model: ModelConfig, dataset: str, n_held_out: int, n_graded: int) -> None:
+    """Refuse fewer held-out queries than tell anything about weights.
+
+    Raises:
+        UsageError: there are fewer than `FEWEST_HELD_OUT`.
+    """
+    if n_held_out >= FEWEST_HELD_OUT:
+        return
+    lower = n_graded >= FEWEST_HELD_OUT
+    raise UsageError(
+        f'{model.name}: weights = "tuned" needs {FEWEST_HELD_OUT} or more queries with relevance '
+        f"grades outside the experiment, and {dataset} has {n_held_out}; "
+        f"{'set queries in [experiment] lower, or ' if lower else ''}give weights"
+    )
+
+
 def tune_weights(
     model: ModelConfig,
     members: Sequence[Run],
@@ -135,16 +172,10 @@ def tune_weights(
     """
     query_ids = [
         query_id
-        for query_id, grades in held_out.items()
-        if any(grade >= 1 for grade in grades.values())
-        and any(query_id in run.rankings for run in members)
+        for query_id in graded_queries(held_out)
+        if any(query_id in run.rankings for run in members)
     ]
-    if len(query_ids) < FEWEST_HELD_OUT:
-        raise UsageError(
-            f'{model.name}: weights = "tuned" needs {FEWEST_HELD_OUT} or more queries with '
-            f"relevance grades outside the experiment, and there are {len(query_ids)}; set queries "
-            "in [experiment] lower, or give weights"
-        )
+    refuse_too_few(model, members[0].dataset, len(query_ids), len(query_ids))
     scores = {
         query_id: [member_scores(model, run.rankings.get(query_id, ())) for run in members]
         for query_id in query_ids
