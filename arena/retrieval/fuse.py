@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -121,7 +121,7 @@ def graded_queries(qrels: Qrels) -> tuple[str, ...]:
     )
 
 
-def refuse_untunable(model: ModelConfig, dataset: Dataset, sampled: Sequence[str]) -> None:
+def refuse_untunable(model: ModelConfig, dataset: Dataset, sampled: Iterable[str]) -> None:
     """Refuse to tune on a data set with too few graded queries outside the sample.
 
     arena asks before it embeds anything: each member would rank the sample first, at its price.
