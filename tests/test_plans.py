@@ -264,6 +264,21 @@ def test_the_log_is_the_pilot_of_plans_whose_judge_reads_the_same(tmp_path: Path
     assert all(one == other for one, other in others), "the log has no verdict on two lists"
 
 
+def test_a_panel_of_both_kinds_keeps_its_pointwise_judge_in_plans_of_lists(tmp_path: Path) -> None:
+    both = llm("http://127.0.0.1:9/v1") + '[[judges]]\nname = "grader"\nkind = "pointwise"\n'
+    both += llm("http://127.0.0.1:9/v1")
+    config = write_experiment(tmp_path, judge=both, rankings=FIVE)
+    config.write_text(config.read_text().replace("[judge]", "[[judges]]", 1))
+
+    found = dry_run(config)
+
+    assert found.plans
+    calls = {str(each.option): each.n_calls for each in found.plans.plans}
+    pairwise, grader = (judge.n_calls for judge in found.judges)
+    assert calls["all pairs, both orders"] == pairwise + grader
+    assert calls["all pairs, one order"] == pairwise / 2 + grader
+
+
 def test_by_batch_all_plans_cost_half(tmp_path: Path) -> None:
     config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"), rankings=FIVE)
 
@@ -306,6 +321,7 @@ def table(left_usd: float | None, *plans: tuple[str, float, float]) -> PlanTable
             (("all", 10.0, 30.0), ("sparse", 1.0, 40.0), ("grades", 2.0, 32.0)),
             'plan = "grades", top_k = 3 is expected to reach ±32 Elo at 20% of the cost',
         ),
+        (None, (("all", 0.0, 30.0), ("grades", 2.0, 32.0)), "your plan has nothing left to pay"),
         (None, (("grades", 2.0, 32.0), ("all", 10.0, 30.0)), "no plan here is as exact as yours"),
         (
             1.0,

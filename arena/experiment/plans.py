@@ -141,6 +141,9 @@ class PlanTable:
                 f"with the {dollars(self.left_usd)} that are left, take {best.option.settings}, "
                 f"queries = {n:,}: about ±{best.half_width_elo:.0f} Elo."
             )
+        more = "for intervals half as wide, take four times as many queries."
+        if present.cost == 0:
+            return f"your plan has nothing left to pay; {more}"
         as_narrow = AS_NARROW * present.relative_width
         best = self._cheapest([present, *self.plans], as_narrow)
         if best.cost <= MUCH_CHEAPER * present.cost:
@@ -149,10 +152,7 @@ class PlanTable:
                 f"{best.option.settings} is expected to reach ±{best.half_width_elo:.0f} Elo at "
                 f"{share:.0%} of the cost of your plan."
             )
-        return (
-            "no plan here is as exact as yours for much less; for intervals half as wide, take "
-            "four times as many queries."
-        )
+        return f"no plan here is as exact as yours for much less; {more}"
 
     def _cheapest(
         self, plans: Sequence[PlanEstimate], as_narrow: float | None = None
@@ -250,8 +250,11 @@ def options(prepared: PreparedExperiment) -> Iterator[PlanOption]:
 def with_plan(prepared: PreparedExperiment, option: PlanOption) -> PreparedExperiment | None:
     """Return the experiment with another plan; None if it cannot have the judges for it."""
     config, experiment = prepared.config, prepared.experiment
-    kind = "pointwise" if option.plan == "grades" else "pairwise"
-    judges = tuple(_of_kind(judge, kind) for judge in config.judges)
+    judges = config.judges
+    if option.plan == "grades":
+        judges = tuple(_of_kind(judge, "pointwise") for judge in judges)
+    elif all(judge.kind != "pairwise" for judge in judges):  # else its pointwise judges stay so
+        judges = tuple(_of_kind(judge, "pairwise") for judge in judges)
     settings = config.experiment.model_copy(
         update={
             "plan": None,
