@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from experiments import fair_grader, llm, play, write_experiment
-from loopback import LoopbackServer
+from loopback import LoopbackServer, verdict
 from test_plans import FIVE
 from test_until import write
 
@@ -161,6 +161,41 @@ def test_a_log_is_the_pilot_of_a_search(tmp_path: Path) -> None:
     play(config, until=rule)
     assert np.mean(decided) > 0.5
     assert (tmp_path / "runs/x/battles.jsonl").read_text().count("\n") < 100 * 6
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_search_on_queries_with_a_part_of_their_pairs_forecasts_the_others(
+    tmp_path: Path, *, cached: bool
+) -> None:
+    config = write(tmp_path, dict.fromkeys("abcd", 0.5), n_queries=40)
+    with (tmp_path / "data" / "corpus.jsonl").open("a") as corpus:
+        for model in "abcd":  # each finds other documents, so no two battles are one request
+            rows = [(f"{model}-q{i:03}", f"q{i:03}") for i in range(40)]
+            corpus.writelines(f'{{"_id": "{doc}", "text": "{doc}"}}\n' for doc, _ in rows)
+            lines = "".join(f"{query} Q0 {doc} 1 1.0 {model}\n" for doc, query in rows)
+            (tmp_path / f"{model}.trec").write_text(lines)
+    with LoopbackServer(lambda request, attempt: verdict("tie")) as server:
+        whole = config.read_text().replace('kind = "qrels"', llm(server.base_url))
+        sparse = whole.replace("[experiment]", "[experiment]\npairs_per_query = 4")
+        config.write_text(whole if cached else sparse)
+        play(config)
+        if cached:  # the log of the sparse plan, and all other replies in the cache
+            (tmp_path / "runs" / "x" / "battles.jsonl").unlink()
+            (tmp_path / "runs" / "x" / "replies.jsonl").unlink()
+            config.write_text(sparse)
+            play(config)
+        config.write_text(whole)
+
+        estimate = dry_run(config, BattleOptions(until=StoppingRule(best=True)))
+        n_before = len(server.requests)
+        play(config, until=StoppingRule(best=True))
+
+    assert estimate.search
+    (forecast,) = estimate.search.forecasts
+    calls = [each.calls for each in forecast.outcomes]
+    assert forecast.assumption == "by the 40 queries in the log"
+    assert estimate.n_calls == len(server.requests) - n_before == (0 if cached else 40 * 4)
+    assert max(calls) == pytest.approx(estimate.n_calls, rel=0.1)
 
 
 def test_documents_that_only_dropped_models_found_cost_nothing_more(tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ def with_plans(
             reads_lists=judge.kind == "pairwise",
             is_llm=judge.kind != "qrels",
             usd_per_call=judge.usd_per_call,
+            n_calls=judge.n_calls,
         )
         for judge in present.judges
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ SPREADS: Final = (
 )
 """Standard deviations of ratings in Elo, and of what they are (docs/evidence.md)."""
 
+_ROUNDING: Final = 1e-6
+"""What a sum of shares may be off by."""
+
 _SAMPLED: Final = 40
 """Queries whose lists tell how many calls a query takes."""
 
@@ -42,6 +46,7 @@ class JudgePrice:
     reads_lists: bool  #: a call a battle; else a call a document
     is_llm: bool
     usd_per_call: float | None  #: None where the config has no prices
+    n_calls: int | None = None  #: what is left of the whole plan; None: nothing is paid for yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +108,14 @@ def forecast_search(
     option = present_option(prepared)
     spread = pilot.spread_for(option.reads) if pilot else PUBLIC[option.reads]
     n_played = pilot.n_queries if pilot else 0
+    n_complete = pilot.n_complete if pilot else 0.0
     n_queries = sum(map(len, prepared.data.queries.values()))
     rules = SearchRules(
         spread=spread,
         n_orders=2 if settings.orders == "both" else 1,
         pairs_per_query=settings.pairs_per_query if prepared.is_sparse else None,
         queries_per_round=ROUND * len(prepared.data.queries),
-        n_queries=max(n_queries - n_played, 0),
+        n_queries=max(math.ceil(n_queries - n_complete - _ROUNDING), 0),
         within=rule.within_elo / ELO_PER_LOGIT,
     )
     if pilot:
@@ -119,7 +125,7 @@ def forecast_search(
             (f"if ratings spread by {sd:.0f} Elo (sd), {of}", _prior(sd, len(_names(prepared))))
             for sd, of in SPREADS
         ]
-    costs = QueryCosts(prepared, judges)
+    costs = QueryCosts(prepared, judges, n_queries=rules.n_queries)
     # A simulation takes time with the cube of the models; a tenth is told by thirty as well.
     n_simulations = int(np.clip(SIMULATIONS * 20**2 // len(_names(prepared)) ** 2, 30, SIMULATIONS))
     priced = all(judge.usd_per_call is not None for judge in judges if judge.is_llm)
@@ -144,9 +150,13 @@ class QueryCosts:
     Args:
         prepared: the experiment; its lists tell which battles need a call.
         judges: what their calls are.
+        n_queries: that are left to play. All models on all of them take at most the calls that are
+            left of the whole plan, because some of them may be paid for.
     """
 
-    def __init__(self, prepared: PreparedExperiment, judges: Sequence[JudgePrice]) -> None:
+    def __init__(
+        self, prepared: PreparedExperiment, judges: Sequence[JudgePrice], *, n_queries: int = 0
+    ) -> None:
         self._judges = [judge for judge in judges if judge.is_llm]
         settings = prepared.config.experiment
         self._n_orders = 2 if settings.orders == "both" else 1
@@ -170,18 +180,27 @@ class QueryCosts:
         self._shown = np.concatenate(
             [np.array(each, np.bool_).reshape(-1, len(names)) for each in shown]
         )
+        whole = [n * n_queries for n in self._calls(np.ones(len(names), np.bool_))]
+        self._unpaid = [
+            min(judge.n_calls / n, 1.0) if judge.n_calls is not None and n else 1.0
+            for judge, n in zip(self._judges, whole, strict=True)
+        ]
 
     def __call__(self, alive: Mask) -> tuple[float, float]:
         """Return calls and dollars of a query on which these models play."""
+        each = [n * share for n, share in zip(self._calls(alive), self._unpaid, strict=True)]
+        usd = [n * (judge.usd_per_call or 0.0) for n, judge in zip(each, self._judges, strict=True)]
+        return sum(each), sum(usd)
+
+    def _calls(self, alive: Mask) -> list[float]:
+        """Return the calls of each judge on such a query, if none is paid for."""
         a = int(alive.sum())
         n_pairs = a * (a - 1) / 2
         share = min(self._pairs or n_pairs, n_pairs) / n_pairs if n_pairs else 0.0
         battles = self._differ[np.ix_(alive, alive)].sum() / 2 / self._n_queries
         battles *= share * self._n_orders
         documents = float(self._shown[:, alive].any(axis=1).sum()) / self._n_queries
-        each = [battles if judge.reads_lists else documents for judge in self._judges]
-        usd = [n * (judge.usd_per_call or 0.0) for n, judge in zip(each, self._judges, strict=True)]
-        return sum(each), sum(usd)
+        return [battles if judge.reads_lists else documents for judge in self._judges]
 
 
 def _known(pilot: Pilot) -> Known:
