@@ -38,7 +38,8 @@ class Pilot:
     fit: Fit  #: the ratings of the experiment's models, with a prior, so that all are finite
     battles: Floats  #: between each two of them, symmetric, (m, m)
     n_queries: int
-    n_complete: float  #: the share of its plan that each query has played, added up over queries
+    n_battles: Floats  #: of each query, (n_queries,)
+    n_playing: Floats  #: models that play on each query, (n_queries,)
 
     def spread_for(self, reads: Reads) -> Spread:
         """Return the spread of such a judge's verdicts: the log's, or that of public logs."""
@@ -73,29 +74,22 @@ def pilot_of(battles: Battles | None, models: Sequence[str]) -> Pilot | None:
         fitted,
         between + between.T,
         battles.n_queries,
-        float(played_shares(prepared, battles).sum()),
+        np.bincount(battles.query, minlength=battles.n_queries).astype(np.float64),
+        _n_playing(battles, models),
     )
 
 
-def played_shares(prepared: PreparedExperiment, battles: Battles) -> Floats:
-    """Return for each query of a log which share of the plan's battles is played, (n_queries,).
+def _n_playing(battles: Battles, models: Sequence[str]) -> Floats:
+    """Return how many models play on each query, (n_queries,).
 
     A model that played on other queries only was dropped by a search, and plays no more. A model
     without any battle is new, and plays on these queries too.
     """
-    settings = prepared.config.experiment
-    m, n_queries = len(battles.models), battles.n_queries
-    there = np.zeros((n_queries, m), np.bool_)
+    there = np.zeros((battles.n_queries, len(battles.models)), np.bool_)
     there[battles.query, battles.model_a] = there[battles.query, battles.model_b] = True
-    playing = {battles.models[code] for code in np.flatnonzero(there.any(axis=0))}
-    n_new = sum(model.name not in playing for model in prepared.config.models)
-    n_models = there.sum(axis=1) + n_new
-    n_pairs = n_models * (n_models - 1) / 2
-    if prepared.is_sparse and settings.pairs_per_query is not None:
-        n_pairs = np.minimum(n_pairs, settings.pairs_per_query)
-    planned = n_pairs * (2 if settings.orders == "both" else 1)
-    played = np.bincount(battles.query, minlength=n_queries)
-    return np.asarray(np.minimum(played / planned, 1.0), np.float64)
+    known = {battles.models[code] for code in np.flatnonzero(there.any(axis=0))}
+    n_new = sum(model not in known for model in models)
+    return np.asarray(there.sum(axis=1) + n_new, np.float64)
 
 
 def _of_models(battles: Battles, models: Sequence[str]) -> Battles | None:

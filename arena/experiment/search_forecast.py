@@ -108,7 +108,7 @@ def forecast_search(
     option = present_option(prepared)
     spread = pilot.spread_for(option.reads) if pilot else PUBLIC[option.reads]
     n_played = pilot.n_queries if pilot else 0
-    n_complete = pilot.n_complete if pilot else 0.0
+    n_complete = _n_complete(prepared, pilot) if pilot else 0.0
     n_queries = sum(map(len, prepared.data.queries.values()))
     rules = SearchRules(
         spread=spread,
@@ -214,6 +214,16 @@ def _known(pilot: Pilot) -> Known:
     prior = information + fitted.prior * np.eye(len(p))
     scores = prior @ covariance @ prior
     return Known(fitted.theta, covariance, information, scores, pilot.n_queries)
+
+
+def _n_complete(prepared: PreparedExperiment, pilot: Pilot) -> float:
+    """Return the share of its battles that each query has played, added up over queries."""
+    settings = prepared.config.experiment
+    planned = pilot.n_playing * (pilot.n_playing - 1) / 2
+    if prepared.is_sparse and settings.pairs_per_query is not None:
+        planned = np.minimum(planned, settings.pairs_per_query)
+    n_orders = 2 if settings.orders == "both" else 1
+    return float(np.minimum(pilot.n_battles / (planned * n_orders), 1.0).sum())
 
 
 def _prior(sd_elo: float, m: int) -> Known:
