@@ -150,8 +150,8 @@ class QueryCosts:
     Args:
         prepared: the experiment; its lists tell which battles need a call.
         judges: what their calls are.
-        n_queries: that are left to play. All models on all of them take at most the calls that are
-            left of the whole plan, because some of them may be paid for.
+        n_queries: that are left to play. They take at most the calls that are left of the plan,
+            because some may be paid for.
     """
 
     def __init__(
