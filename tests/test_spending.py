@@ -310,7 +310,7 @@ def test_an_endpoint_that_does_not_tell_its_tokens_cannot_spend_past_the_cap(
     assert all(line["estimated"] and line["cost_usd"] > most_usd for line in lines)
     assert all(line["estimated"] for line in battles if line["source"] == "judge")
     assert paid(tmp_path) <= 0.2
-    with pytest.raises(IncompleteError, match="are an estimate, the most that calls may have cost"):
+    with pytest.raises(IncompleteError, match="are an estimate: the most that calls may have cost"):
         summary.check()
 
 
