@@ -79,6 +79,8 @@ class DataError(UsageError):
     def __init__(self, path: Path | str, line: int | None, what: str, remedy: str = "") -> None:
         self.path = str(path)
         self.line = line
+        self.what = what
+        self.remedy = remedy
         where = self.path if line is None else f"{self.path}:{line}"
         super().__init__(f"{where}: {what}" + (f"; {remedy}" if remedy else ""))
 

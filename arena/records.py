@@ -50,7 +50,7 @@ class Document:
 class Partition:
     """One file of a corpus that is in several files."""
 
-    path: str  #: where this machine reads it
+    path: str  #: of the file, or its address in an object store
     content: str  #: hash of the ids, titles and texts in it, in any order
     n_documents: int
 

@@ -42,6 +42,7 @@ HEAVY = {
     "matplotlib",
     "dask",
     "distributed",
+    "fsspec",
     "openai",
     "pandas",
     "onnxruntime",

@@ -133,6 +133,8 @@ def _addressed(source: str | Path, settings: Mapping[str, Any]) -> dict[str, Any
     prefix, _, rest = str(source).partition(":")
     if isinstance(source, str) and prefix in _PREFIXES and rest:
         return {prefix: rest} if prefix == "hf" else {prefix: rest, "name": rest}
+    if "://" in str(source):
+        return {"path": str(source)}
     folder = Path(source).expanduser()
     if not folder.is_dir():
         raise UsageError(

@@ -213,6 +213,8 @@ class _Tasks:
 
 
 def _absolute(partition: Partition) -> Partition:
+    if "://" in partition.path:
+        return partition
     return replace(partition, path=str(Path(partition.path).resolve()))
 
 
@@ -223,7 +225,7 @@ def _has_gpu(client: Client) -> bool:
 
 def _look(model: ModelConfig, path: str) -> dict[str, str]:
     """Return what is wrong with this worker."""
-    if not Path(path).is_file():
+    if "://" not in path and not Path(path).is_file():
         return {path: "problem: sees no such file; all workers need the corpus under one path"}
     try:
         if model.provider in PRESETS:

@@ -5,13 +5,28 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PlainValidator, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
 
+from arena.config.secrets import secret_in_address
 from arena.config.section import File, FileName, Section
 
 PublicName = Literal["arcd", "msmarco", "fiqa", "scifact", "norquad", "dbpedia"]
 """The public sets of the published leaderboards; `arena.data.public` has their addresses."""
+
+
+def _folder_or_address(value: object) -> Path | str:
+    if isinstance(value, str):
+        return value if "://" in value else Path(value)
+    if isinstance(value, Path):
+        return value
+    raise PydanticCustomError("path_type", "should be a path")
+
+
+Place = Annotated[Path | str, PlainValidator(_folder_or_address)]
+"""A folder, or the address of one in an object store, which stays text: ``s3://bucket/folder``."""
 
 SOURCES: Final = ("path", "builtin", "hf", "public", "documents")
 """The keys of sources; a data set has exactly one of them."""
@@ -30,8 +45,9 @@ class DatasetConfig(Section):
     """``[[datasets]]``: one corpus with its queries, from exactly one of five sources."""
 
     name: FileName
-    path: File | None = None
-    """Folder with corpus.jsonl or corpus-*, queries.jsonl and, if any, qrels/test.tsv."""
+    path: Place | None = None
+    """Folder with corpus.jsonl or corpus-*, queries.jsonl and, if any, qrels/test.tsv; also the
+    address of such a folder in an object store."""
     builtin: Literal["python"] | None = None
     """``python``: the docstrings of the running Python's standard library."""
     hf: str | None = None
@@ -75,6 +91,8 @@ class DatasetConfig(Section):
                 'documents have no queries; add queries = "queries.txt", or '
                 'queries = "queries/queries.jsonl" for those that `arena queries` writes'
             )
+        if isinstance(self.path, str):
+            _check_address(self.path)
         for command in self.readers.values():
             _check_reader(command)
         return self
@@ -98,13 +116,23 @@ class DatasetConfig(Section):
         update: dict[str, Path | str] = {
             key: folder / path.expanduser()
             for key in ("path", "documents", "queries", "qrels")
-            if (path := getattr(self, key)) is not None
+            if isinstance(path := getattr(self, key), Path)
         }
         if self.hf is not None and (local := folder / Path(self.hf).expanduser()).is_dir():
             update["hf"] = str(local)
         copy = self.model_copy(update=update)
         copy._folder = folder  # noqa: SLF001  of the same class
         return copy
+
+
+def _check_address(url: str) -> None:
+    secret = "a password" if "@" in urlsplit(url).netloc else secret_in_address(url)
+    if secret:
+        raise ValueError(
+            f"path has {secret} in it; keys come from the environment, such as AWS_PROFILE"
+        )
+    if not urlsplit(url).netloc and not urlsplit(url).path.strip("/"):
+        raise ValueError(f"path = {url!r} names no folder; expected s3://bucket/folder")
 
 
 def _check_reader(command: str) -> None:

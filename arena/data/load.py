@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
@@ -57,7 +58,12 @@ def _from_source(
     if config.builtin is not None:
         return replace(python_docs(), name=config.name)
     if config.path is not None:
-        return load_beir(config.path, config.name, split=None if corpus_alone else config.split)
+        split = None if corpus_alone else config.split
+        if isinstance(config.path, Path):
+            return load_beir(config.path, config.name, split=split)
+        from arena.data.remote import load_remote  # noqa: PLC0415
+
+        return load_remote(config.path, config.name, split=split, reporter=reporter)
     if config.hf is not None:
         from arena.data.huggingface import HfSource, load_hf  # noqa: PLC0415
 

@@ -45,6 +45,15 @@ def partition_rows(path: Path, remedy: str = "", notes: list[str] | None = None)
         yield from json_rows(path, remedy, notes)
 
 
+def _local(path: str) -> Path:
+    """Return this machine's file of a path, or its copy of an address in an object store."""
+    if "://" not in path:
+        return Path(path)
+    from arena.data.object_store import copied  # noqa: PLC0415
+
+    return copied(path)
+
+
 def read_partition(partition: Partition) -> Mapping[str, Document]:
     """Read the documents of one partition.
 
@@ -52,7 +61,7 @@ def read_partition(partition: Partition) -> Mapping[str, Document]:
         DataError: the file cannot be read, or no longer holds what it held.
         UsageError: as `partition_rows`.
     """
-    path = Path(partition.path)
+    path = _local(partition.path)
     missing = "every worker needs the corpus under the same path, on a disk that all share"
     corpus = collect(documents(partition_rows(path, missing)), path)
     if corpus_hash(corpus) != partition.content:
