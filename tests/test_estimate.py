@@ -13,6 +13,7 @@ from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_exper
 from loopback import LoopbackServer
 
 from arena.config import JudgeConfig
+from arena.errors import DataError
 from arena.experiment.live import dry_run
 from arena.experiment.speed import seconds_per_answer, time_left
 from arena.experiment.summary import BattleOptions
@@ -61,6 +62,37 @@ def test_a_judge_with_battles_in_the_log_is_expected_to_pass_no_controls(tmp_pat
     left = dry_run(config).judges[0]
 
     assert (left.n_controls, left.n_unplayed) == (0, N_BATTLES - 3)
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"id": "cut of'])
+def test_a_log_that_has_only_begun_or_ends_in_half_a_line_is_estimated(
+    tmp_path: Path, tail: bytes
+) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        none_yet = dry_run(config)
+        play(config, limit=3)
+        log = tmp_path / "runs" / "x" / "battles.jsonl"
+        whole = dry_run(config)
+        judged = log.read_bytes()
+        log.write_bytes(judged + tail)
+        cut = dry_run(config)
+        log.write_bytes(tail)
+        begun = dry_run(config)
+
+    assert cut.n_unplayed == whole.n_unplayed == none_yet.n_unplayed - 3
+    assert begun.n_unplayed == none_yet.n_unplayed
+
+
+def test_a_damaged_line_of_the_log_is_named_by_a_dry_run(tmp_path: Path) -> None:
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(tmp_path, judge=llm(server.base_url))
+        play(config, limit=3)
+        log = tmp_path / "runs" / "x" / "battles.jsonl"
+        log.write_bytes(log.read_bytes().replace(b'"winner":', b'"victor":', 1))
+
+        with pytest.raises(DataError, match=r"battles.jsonl:1: not a line of this log"):
+            dry_run(config)
 
 
 def test_a_pointwise_judge_is_asked_about_each_document_once(tmp_path: Path) -> None:
