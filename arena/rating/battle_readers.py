@@ -30,14 +30,12 @@ from arena.rating.battle_duckdb import (
     Source,
     json_values,
     learn,
-    parquet_header,
-    parquet_rows,
-    parquet_source,
     read_parts,
     sql_file,
     sql_name,
     sql_text,
 )
+from arena.rating.battle_parquet import parquet_header, parquet_rows, parquet_source
 from arena.rating.battle_rows import (
     begins_as_array,
     read_json_file,

@@ -19,7 +19,7 @@ from arena.data.csv_file import csv_records
 from arena.data.rows import opened
 from arena.errors import DataError
 from arena.json_text import parse_json
-from arena.rating.battle_duckdb import parquet_header, parquet_rows
+from arena.rating.battle_parquet import parquet_header, parquet_rows
 from arena.rating.battle_shapes import NO_VERDICT, Shape, find_shape, flat
 from arena.rating.battle_table import (
     HINT,
