@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import platform
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from arena import optional
 from arena.config.cluster import ClusterConfig
 from arena.errors import ClusterError, UsageError
 from arena.progress import Reporter
-from arena.terminal import one_line
+from arena.signals import interrupts_held_back, terminated_as_interrupted
+from arena.terminal import count, one_line
 from arena.version import __version__
 
 if TYPE_CHECKING:
@@ -54,19 +57,50 @@ def open_cluster(
     dask = importlib.import_module("dask")
     wanted = _wanted(setting, config)
     # A task that kills its worker is tried on a few others; one that fails is not tried again.
-    with dask.config.set({"distributed.scheduler.allowed-failures": 5}), ExitStack() as stack:
-        client, n_wanted = _client(distributed, wanted, stack)
+    allowed = dask.config.set({"distributed.scheduler.allowed-failures": 5})
+    with allowed, _quiet(), ExitStack() as stack:
+        with terminated_as_interrupted(), interrupts_held_back():
+            client, n_wanted = _client(distributed, wanted, stack)
         try:
-            client.wait_for_workers(n_wanted, timeout=_WAIT_S)
+            with terminated_as_interrupted():
+                client.wait_for_workers(n_wanted, timeout=_WAIT_S)
+                n_workers = len(workers_of(client))
         except TimeoutError:
-            n_there = len(client.scheduler_info()["workers"])
+            n_there = len(workers_of(client))
             raise ClusterError(
                 f"{n_there} of {n_wanted} workers came within {_WAIT_S:.0f} s; start them, or ask "
                 "for fewer"
             ) from None
-        n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        reporter.log(f"cluster: {n_workers} workers; dashboard: {client.dashboard_link}")
+        except (OSError, RuntimeError) as error:
+            raise lost(error, "run the same command again") from None
+        workers = count(n_workers, "worker")
+        reporter.log(f"cluster: {workers}; dashboard: {client.dashboard_link}")
         yield Cluster(client, n_workers)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Dask logs and warns about off the screen; arena tells what matters itself."""
+    from distributed.utils import silence_logging_cmgr  # noqa: PLC0415
+    from distributed.versions import VersionMismatchWarning  # noqa: PLC0415
+
+    with silence_logging_cmgr(logging.CRITICAL), warnings.catch_warnings():
+        warnings.simplefilter("ignore", VersionMismatchWarning)
+        yield
+
+
+def workers_of(client: Client) -> set[str]:
+    """Return the addresses of the workers that the scheduler knows."""
+    return set(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def lost(error: Exception, remedy: str) -> ClusterError:
+    """Return the error of a cluster that answers no more, in one line."""
+    from distributed.client import FutureCancelledError  # noqa: PLC0415
+
+    if isinstance(error, FutureCancelledError | OSError):
+        return ClusterError(f"the connection to the scheduler is lost; {remedy}")
+    return ClusterError(f"{one_line(f'{type(error).__name__}: {error}')}; {remedy}")
 
 
 def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> None:
@@ -98,7 +132,8 @@ def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> No
 
 def _seen(look: Callable[[], Mapping[str, str]]) -> dict[str, str]:
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"arena": __version__, "Python": python, **look()}
+    dask = importlib.import_module("distributed").__version__
+    return {"arena": __version__, "Python": python, "Dask": dask, **look()}
 
 
 def _wanted(setting: str | None, config: ClusterConfig | None) -> ClusterConfig | int | None:
@@ -123,7 +158,12 @@ def _client(
     """Return the client, and how many workers to wait for."""
     if not isinstance(wanted, ClusterConfig):
         local = stack.enter_context(
-            distributed.LocalCluster(n_workers=wanted, threads_per_worker=1, dashboard_address=":0")
+            distributed.LocalCluster(
+                n_workers=wanted,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                silence_logs=logging.CRITICAL,
+            )
         )
         n_workers = len(local.workers)
         return stack.enter_context(distributed.Client(local)), n_workers

@@ -8,92 +8,48 @@ Then it rates all logs together.
 
 from __future__ import annotations
 
-import asyncio
-import os
+import re
 import secrets
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from arena.cluster.connect import Cluster, check_workers
+from arena.cluster.connect import Cluster, check_workers, lost, workers_of
 from arena.cluster.retrieve import ClusterRanker
-from arena.config import JudgeConfig
-from arena.digest import digest
-from arena.endpoint.address import find_key
+from arena.cluster.worker import ShardEnd, ShardTask, content_of, look, play_shard
 from arena.endpoint.client import run
-from arena.errors import (
-    ArenaError,
-    ClusterError,
-    FatalApiError,
-    IncompleteError,
-    LogError,
-    UnforeseenError,
-)
-from arena.experiment.experiment import (
-    PreparedExperiment,
-    load_data,
-    load_prompts,
-    open_experiment,
-    prepare,
-)
+from arena.errors import ArenaError, ClusterError, FatalApiError
+from arena.experiment.experiment import PreparedExperiment, open_experiment
 from arena.experiment.live import open_prepared, play_prepared, with_remedy
-from arena.experiment.runs import run_specs, stored_run
 from arena.experiment.summary import BattleOptions, Summary
-from arena.judging.open import endpoint_of
 from arena.progress import Reporter, Stage
 from arena.progress import reporter as new_reporter
+from arena.signals import terminated_as_interrupted
+from arena.store.append import locked_log
 from arena.store.folder import Folder
 from arena.store.shards import Shard, parse_shard
-from arena.terminal import one_line
+from arena.terminal import count
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Worker
+    from distributed import Client, Future
 
 _PER_WORKER: Final = 4
 """Shards for each worker, so that a slow one holds up no others for long."""
 
-_LOOK_S: Final = 0.5
-"""How often a task looks whether it is to stop, and tells how far it is."""
-
-_LOCKED_S: Final = 120.0
-"""Longest wait for the log of a shard whose earlier task is not over yet."""
-
-_ALONE: Final = Lock()
-"""Held by the one task that judges in this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardTask:
-    """What a worker needs to play one shard."""
-
-    source: str  #: the arena.toml, under a path that all workers see
-    content: str  #: the hash of the arena.toml and its prompts
-    shard: Shard
-    max_usd: float | None
-    gate: bool  #: whether judges must have passed their controls
-    topic: str  #: where the task tells how far it is
-    n_at_once: int  #: shards that are played at the same time, which divide rpm and tpm
-
-
-@dataclass(frozen=True, slots=True)
-class ShardEnd:
-    """How a shard ended; errors of arena are told in words, as not all of them can travel."""
-
-    shard: Shard
-    n_judged: int = 0
-    error: str = ""
-    fatal: bool = False  #: no other shard would fare better
+_DRAIN_S: Final = 600.0
+"""Longest wait for tasks that finish their calls under way."""
 
 
 def battle_on_cluster(
     path: Path, reporter: Reporter, options: BattleOptions, cluster: Cluster
 ) -> Summary:
     """Judge every planned battle that is not in a log yet, on all workers of a cluster.
+
+    Ctrl-C finishes the calls under way, as on one machine; a second one leaves at once.
 
     Args:
         path: the arena.toml, or its folder.
@@ -106,81 +62,82 @@ def battle_on_cluster(
         ClusterError: a worker differs from this process, or the cluster is lost. What was judged
             is in the logs.
     """
-    experiment = open_experiment(path)
-    check_workers(cluster, partial(_look, str(experiment.source.resolve())))
+    # Paths are part of what identifies a run; so all processes write them alike.
+    experiment = open_experiment(path.absolute())
+    check_workers(cluster, partial(look, str(experiment.source)))
     with with_remedy(experiment, options):
         prepared = open_prepared(experiment, reporter, options, ClusterRanker(cluster))
         # Judges prove themselves once, and the manifest is there before the first shard begins.
-        run(play_prepared(prepared, reporter, replace(options, limit=0)))
-        ended = _play_shards(prepared, reporter, options, cluster)
-        for end in ended:
-            if end.fatal:
-                raise FatalApiError("cluster", f"shard {end.shard.name}: {end.error}")
-            if end.error:
-                reporter.log(f"note: shard {end.shard.name}: {end.error}")
-        return run(play_prepared(prepared, reporter, options))
+        nothing = replace(options, limit=0)
+        begun = run(play_prepared(prepared, _Lines(reporter), nothing))
+        if begun.interrupted or begun.capped or begun.n_judged == begun.n_planned:
+            return replace(begun, options=options)
+        stopped = _play_shards(prepared, reporter, options, cluster, n_before=begun.n_judged)
+        summary = run(play_prepared(prepared, reporter, nothing if stopped else options))
+    unfinished = stopped and summary.n_judged < summary.n_planned
+    return replace(summary, options=options, interrupted=summary.interrupted or unfinished)
 
 
 def _play_shards(
-    prepared: PreparedExperiment, reporter: Reporter, options: BattleOptions, cluster: Cluster
-) -> list[ShardEnd]:
-    experiment = prepared.experiment
-    topic = f"arena-{experiment.config.experiment.name}-{secrets.token_hex(4)}"
-    source = experiment.source.resolve()
-    count = _n_shards(prepared, cluster)
-    tasks = [
-        ShardTask(
-            str(source),
-            _content(source),
-            Shard(number, count),
-            options.max_usd,
-            options.gate,
-            topic,
-            min(count, cluster.n_workers),
-        )
-        for number in range(1, count + 1)
-    ]
-    n_battles = prepared.n_matchups * len(experiment.config.judges)
+    prepared: PreparedExperiment,
+    reporter: Reporter,
+    options: BattleOptions,
+    cluster: Cluster,
+    *,
+    n_before: int,
+) -> bool:
+    """Play all shards to their end; return whether Ctrl-C has stopped them."""
+    files = Folder(prepared.experiment.folder)
+    tasks = _tasks(prepared, options, cluster)
+    locks = [files.log(task.shard).lock for task in tasks]
+    n_battles = prepared.n_matchups * len(prepared.config.judges)
+    title = f"battles on {count(cluster.n_workers, 'worker')}"
     with (
-        reporter.stage(f"battles on {cluster.n_workers} workers", n_battles) as stage,
-        _told(cluster.client, topic, reporter, stage),
+        locked_log(files.log().lock),  # no other run begins meanwhile
+        terminated_as_interrupted(),
+        reporter.stage(title, n_battles) as stage,
+        _Board(cluster.client, tasks[0].topic, reporter, stage, n_before).shown() as board,
     ):
         futures = [
-            cluster.client.submit(play_shard, task, pure=False, key=f"{topic}-{task.shard.name}")
-            for task in tasks
+            cluster.client.submit(play_shard, task, pure=False, key=task.key) for task in tasks
         ]
-        return _ended(cluster.client, futures, topic, prepared, options)
+        try:
+            for end in _ends(futures):
+                board.take(end)
+        except KeyboardInterrupt:
+            reporter.log(
+                "stopping: finishing the calls under way; press Ctrl-C again to exit at once"
+            )
+            with suppress(KeyboardInterrupt):
+                _stop(cluster.client, futures, locks)
+            return True
+        except ArenaError:
+            _stop(cluster.client, futures, locks)
+            raise
+        # A worker that the scheduler believes dead may judge on: its battles are not for others.
+        _wait_for_writers(locks)
+    return False
 
 
-def _ended(
-    client: Client,
-    futures: list[Future],
-    topic: str,
-    prepared: PreparedExperiment,
-    options: BattleOptions,
-) -> list[ShardEnd]:
-    from distributed import Event, as_completed  # noqa: PLC0415
-
-    ended: list[ShardEnd] = []
-    try:
-        for _, end in as_completed(futures, with_results=True):
-            ended.append(end)
-            if end.fatal:
-                Event(topic, client=client).set()
-    except KeyboardInterrupt:
-        with suppress(Exception):
-            Event(topic, client=client).set()
-            client.gather(futures, errors="skip")
-        again = options.command(prepared.experiment)
-        raise IncompleteError(f"stopped; go on with: {again}") from None
-    except ArenaError:
-        raise
-    except Exception as error:  # noqa: BLE001  a worker, or the scheduler, is gone
-        what = one_line(f"{type(error).__name__}: {error}")
-        raise ClusterError(
-            f"{what}; nothing judged is lost, and the same command goes on"
-        ) from None
-    return ended
+def _tasks(
+    prepared: PreparedExperiment, options: BattleOptions, cluster: Cluster
+) -> list[ShardTask]:
+    experiment = prepared.experiment
+    source = experiment.source
+    n_shards = _n_shards(prepared, cluster)
+    topic = f"arena-{experiment.config.experiment.name}-{secrets.token_hex(4)}"
+    return [
+        ShardTask(
+            source=str(source),
+            content=content_of(source),
+            shard=Shard(number, n_shards),
+            max_usd=options.max_usd,
+            gate=options.gate,
+            topic=topic,
+            n_at_once=min(n_shards, cluster.n_workers),
+        )
+        for number in range(1, n_shards + 1)
+    ]
 
 
 def _n_shards(prepared: PreparedExperiment, cluster: Cluster) -> int:
@@ -188,194 +145,128 @@ def _n_shards(prepared: PreparedExperiment, cluster: Cluster) -> int:
     section = prepared.config.cluster
     if section is not None and section.shards is not None:
         return section.shards
-    names = [log.suffix.removeprefix("-") for log in Folder(prepared.experiment.folder).logs()]
-    before = [parse_shard(name.replace("of", "/")).count for name in names if name]
+    suffixes = [log.suffix for log in Folder(prepared.experiment.folder).logs()]
+    found = [re.fullmatch(r"-(\d+)of(\d+)", suffix) for suffix in suffixes]
+    before = [parse_shard(f"{name[1]}/{name[2]}").count for name in found if name]
     return max(before, default=_PER_WORKER * cluster.n_workers)
 
 
-@contextmanager
-def _told(client: Client, topic: str, reporter: Reporter, stage: Stage) -> Iterator[None]:
-    """Show what the tasks tell."""
-    done: dict[str, int] = {}
-
-    def hear(event: tuple[float, Mapping[str, Any]]) -> None:
-        message = event[1]
-        if "line" in message:
-            reporter.log(f"{message['shard']}: {message['line']}")
-        else:
-            done[message["shard"]] = message["done"]
-            stage.update(sum(done.values()))
-
-    client.subscribe_topic(topic, hear)
-    try:
-        yield
-    finally:
-        with suppress(Exception):  # the scheduler may be gone
-            client.unsubscribe_topic(topic)
-
-
-def play_shard(task: ShardTask) -> ShardEnd:
-    """Play one shard in a worker; return how it ended."""
-    from distributed import get_worker  # noqa: PLC0415
-
-    worker = get_worker()
-    with _ALONE:
-        try:
-            prepared = _prepared(task.source, task.content, task.n_at_once)
-            options = BattleOptions(max_usd=task.max_usd, shard=task.shard, gate=task.gate)
-            teller = _Teller(worker, task)
-            summary = _played(prepared, teller, options, partial(_stopping, worker, task))
-        except FatalApiError as error:
-            return ShardEnd(task.shard, error=one_line(str(error)), fatal=True)
-        except ArenaError as error:
-            return ShardEnd(task.shard, error=one_line(str(error)))
-        except Exception as error:  # noqa: BLE001  told in one line, with its place
-            return ShardEnd(task.shard, error=one_line(str(UnforeseenError(error))))
-    return ShardEnd(task.shard, summary.n_judged)
-
-
-def _played(
-    prepared: PreparedExperiment,
-    teller: _Teller,
-    options: BattleOptions,
-    stopping: Callable[[Reporter], Any],
-) -> Summary:
-    """Play a shard; wait for its log where a task that was cancelled still writes it."""
-    until = time.monotonic() + _LOCKED_S
-    while True:
-        try:
-            return run(play_prepared(prepared, teller, options, stopping=stopping))
-        except LogError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_LOOK_S)
-
-
-_KEPT: dict[tuple[str, str, int], PreparedExperiment] = {}
-"""The experiment that this process has loaded."""
-
-
-def _prepared(source: str, content: str, n_at_once: int) -> PreparedExperiment:
-    """Return an experiment whose runs are on the disk, loaded once in this process.
+def _ends(futures: Sequence[Future]) -> Iterator[ShardEnd]:
+    """Yield how each shard ended, as they end.
 
     Raises:
-        ClusterError: a file differs from the driver's, or a run is not there.
+        FatalApiError: an endpoint refuses every request.
+        ClusterError: a worker differs, a shard ends its workers, or the scheduler is lost.
     """
-    key = (source, content, n_at_once)
-    if key not in _KEPT:
-        if _content(Path(source)) != content:
-            raise ClusterError(f"{source} has changed since the run began; start it again")
-        experiment = open_experiment(Path(source))
-        judges = tuple(_slowed(judge, n_at_once) for judge in experiment.config.judges)
-        config = experiment.config.model_copy(update={"judges": judges})
-        experiment = replace(experiment, config=config)
-        data = load_data(config, new_reporter(quiet=True))
-        runs = []
-        for name, dataset in data.datasets.items():
-            for wanted in run_specs(experiment, dataset, data.queries[name]):
-                if (found := stored_run(wanted)) is None:
-                    raise ClusterError(
-                        f"{wanted.path}: is not the run that this worker's packages and data "
-                        "would give; let it see the same files and versions"
-                    )
-                runs.append(found)
-        _KEPT.clear()
-        _KEPT[key] = prepare(experiment, data, runs, load_prompts(experiment))
-    return _KEPT[key]
+    from distributed import KilledWorker, as_completed  # noqa: PLC0415
+
+    for future in as_completed(futures):
+        try:
+            end = future.result()
+        except KilledWorker as error:
+            shard = error.task.rpartition("-")[2]
+            raise ClusterError(
+                f"shard {shard} ended {count(error.allowed_failures + 1, 'worker')} in turn, the "
+                f"last of them {error.last_worker.address}, whose log may tell why (often too "
+                "little memory); nothing judged is lost, and the same command goes on"
+            ) from None
+        except Exception as error:  # noqa: BLE001  the scheduler, or a worker that cannot read a task
+            raise lost(error, "nothing judged is lost, and the same command goes on") from None
+        if end.fatal and end.reason:
+            raise FatalApiError(end.reason, end.error)
+        if end.fatal:
+            raise ClusterError(f"shard {end.shard.name}: {end.error}")
+        yield end
 
 
-def _slowed(judge: JudgeConfig, n_at_once: int) -> JudgeConfig:
-    """Return a judge with its part of the requests and tokens a minute."""
-    parts = {
-        name: max(1, limit // n_at_once)
-        for name, limit in (("rpm", judge.rpm), ("tpm", judge.tpm))
-        if limit is not None
-    }
-    return judge.model_copy(update=parts)
+def _stop(client: Client, futures: Sequence[Future], locks: Sequence[Path]) -> None:
+    """Stop all tasks, and wait until none writes a log any more."""
+    with suppress(Exception):  # the scheduler may be gone, and its workers with it
+        client.cancel(list(futures))
+        _wait_for_writers(locks)
 
 
-def _content(source: Path) -> str:
-    """Return the hash of an arena.toml and of the prompts beside it."""
-    prompts = sorted((source.parent / "prompts").glob("*.md"))
-    return digest(*(path.read_bytes() for path in (source, *prompts))).hex()
+def _wait_for_writers(locks: Sequence[Path]) -> None:
+    """Wait until no process writes the log of a shard.
+
+    Raises:
+        LogError: one still does after a long time.
+    """
+    for lock in locks:
+        with locked_log(lock, wait_s=_DRAIN_S):
+            pass
 
 
-def _look(source: str) -> dict[str, str]:
-    """Return what has to be the same in every worker, and what is wrong with this one."""
-    path = Path(source)
-    if not path.is_file():
-        return {source: "problem: sees no such file; all workers need the experiment's folder"}
-    try:
-        for judge in open_experiment(path).config.judges:
-            if judge.kind != "qrels":
-                find_key(endpoint_of(judge))
-        folder = path.parent / "runs"
-        folder.mkdir(exist_ok=True)
-    except (ArenaError, OSError) as error:
-        return {source: f"problem: {one_line(str(error))}"}
-    if not os.access(folder, os.W_OK):
-        return {source: f"problem: cannot write in {folder}"}
-    return {source: _content(path)}
+class _Lines:
+    """A `Reporter` that shows lines and no stages."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.log = reporter.log
+        self.stage = new_reporter(quiet=True).stage
 
 
-class _Teller:
-    """A `Reporter` of a task: the driver shows what it sends."""
+class _Board:
+    """Shows what the tasks and the scheduler tell, in one stage."""
 
-    def __init__(self, worker: Worker, task: ShardTask) -> None:
-        self._worker = worker
-        self._topic = task.topic
-        self._shard = f"shard {task.shard.name}"
-        self._next_at = 0.0
-
-    def log(self, line: str) -> None:
-        """Send a line."""
-        self._worker.log_event(self._topic, {"shard": self._shard, "line": line})
+    def __init__(
+        self, client: Client, topic: str, reporter: Reporter, stage: Stage, n_before: int
+    ) -> None:
+        self._client = client
+        self._topic = topic
+        self._reporter = reporter
+        self._stage = stage
+        self._n_before = n_before
+        self._lock = Lock()  # the client hears in a thread of its own
+        self._new: dict[str, int] = {}  # shard → battles that this run has judged
+        self._first: dict[str, int] = {}  # shard → those in its log when the run began
+        self._workers = workers_of(client)
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[Stage]:
-        """Yield a stage that sends how many battles are done, twice a second at most."""
-        del title, total
-        yield self
-        self._next_at = 0.0
-
-    def update(self, done: int, detail: str = "") -> None:
-        """Send how many battles are done."""
-        del detail
-        if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + _LOOK_S
-            self._worker.log_event(self._topic, {"shard": self._shard, "done": done})
-
-
-@contextmanager
-def _stopping(worker: Worker, task: ShardTask, reporter: Reporter) -> Iterator[asyncio.Event]:
-    """Yield an event that is set when the driver says so, or is gone."""
-    del reporter
-    stop = asyncio.Event()
-    watching = asyncio.create_task(_watch(worker, task, stop))
-    try:
-        yield stop
-    finally:
-        watching.cancel()
-
-
-async def _watch(worker: Worker, task: ShardTask, stop: asyncio.Event) -> None:
-    from distributed import Event, get_client  # noqa: PLC0415
-
-    key = f"{task.topic}-{task.shard.name}"
-
-    def is_over() -> bool:
-        state = worker.state.tasks.get(key)
-        if state is None or state.state != "executing":
-            return True  # cancelled, as is what nobody waits for any more
-        return bool(Event(task.topic, client=client).is_set())
-
-    client = await asyncio.to_thread(get_client, worker.scheduler.address)
-    while True:
+    def shown(self) -> Iterator[_Board]:
+        """Show them for as long as this lasts."""
+        self._stage.update(self._n_before)
+        topics = {self._topic: self._hear_task, "all": self._hear_scheduler}
+        for topic, hear in topics.items():
+            self._client.subscribe_topic(topic, hear)
         try:
-            over = await asyncio.to_thread(is_over)
-        except Exception:  # noqa: BLE001  the scheduler is gone
-            over = True
-        if over:
-            stop.set()
-            return
-        await asyncio.sleep(_LOOK_S)
+            yield self
+        finally:
+            for topic in topics:
+                with suppress(Exception):  # the scheduler may be gone
+                    self._client.unsubscribe_topic(topic)
+
+    def take(self, end: ShardEnd) -> None:
+        """Show how a shard ended."""
+        if end.error:
+            self._reporter.log(f"note: shard {end.shard.name}: {end.error}")
+        else:
+            self._count(str(end.shard.name), end.n_before, end.n_judged)
+
+    def _count(self, shard: str, n_before: int, n_done: int) -> None:
+        with self._lock:
+            # The task of a worker that died has judged some before the next one began.
+            self._first[shard] = min(n_before, self._first.get(shard, n_before))
+            self._new[shard] = max(n_done - self._first[shard], self._new.get(shard, 0))
+            self._stage.update(self._n_before + sum(self._new.values()))
+
+    def _hear_task(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        message = event[1]
+        if "line" in message:
+            self._reporter.log(f"shard {message['shard']}: {message['line']}")
+        else:
+            self._count(message["shard"], message["before"], message["done"])
+
+    def _hear_scheduler(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        message = event[1]
+        worker = message.get("worker", "")
+        if message.get("action") == "add-worker":
+            self._workers.add(worker)
+        elif message.get("action") == "remove-worker":
+            self._workers.discard(worker)
+            heirs = (
+                "others go on with its shards"
+                if self._workers
+                else "no worker is left, and arena waits for one; press Ctrl-C to stop"
+            )
+            if any(key.startswith(self._topic) for key in message.get("processing-tasks", ())):
+                self._reporter.log(f"note: worker {worker} is gone; {heirs}")

@@ -1,0 +1,256 @@
+"""What runs in a worker of the cluster: look at it, and play one shard of a plan."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from arena.config import JudgeConfig
+from arena.digest import digest
+from arena.endpoint.address import find_key
+from arena.endpoint.client import run
+from arena.errors import (
+    ArenaError,
+    ClusterError,
+    FatalApiError,
+    LogError,
+    UnforeseenError,
+)
+from arena.experiment.experiment import (
+    PreparedExperiment,
+    load_data,
+    load_prompts,
+    open_experiment,
+    prepare,
+)
+from arena.experiment.live import Stopping, play_prepared
+from arena.experiment.runs import run_specs, stored_run
+from arena.experiment.summary import BattleOptions, Summary
+from arena.judging.open import endpoint_of
+from arena.progress import Reporter, Stage
+from arena.progress import reporter as new_reporter
+from arena.store.shards import Shard
+from arena.terminal import one_line
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+_LOOK_S: Final = 0.5
+"""How often a task looks whether it is to stop, and tells how far it is."""
+
+_TOLD_PER_S: Final = 200
+"""Messages of all tasks together, at most: they pass through the one scheduler."""
+
+_LOCKED_S: Final = 120.0
+"""Longest wait for the log of a shard whose earlier task is not over yet."""
+
+_ALONE: Final = Lock()
+"""Held by the one task that judges in this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """What a worker needs to play one shard."""
+
+    source: str  #: the arena.toml, under a path that all workers see
+    content: str  #: the hash of the arena.toml and its prompts
+    shard: Shard
+    max_usd: float | None
+    gate: bool  #: whether judges must have passed their controls
+    topic: str  #: where the task tells how far it is
+    n_at_once: int  #: shards that are played at the same time, which divide rpm and tpm
+
+    @property
+    def key(self) -> str:
+        """Return the name of the task in the cluster."""
+        return f"{self.topic}-{self.shard.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEnd:
+    """How a shard ended; errors of arena are told in words, as not all of them can travel."""
+
+    shard: Shard
+    n_before: int = 0  #: battles of the shard that were in the log when the task began
+    n_judged: int = 0  #: those and the task's own
+    error: str = ""
+    fatal: bool = False  #: no other shard would fare better
+    reason: str = ""  #: of the endpoint that refuses every request
+
+
+def play_shard(task: ShardTask) -> ShardEnd:
+    """Play one shard in a worker; return how it ended."""
+    from distributed import get_worker  # noqa: PLC0415
+
+    worker = get_worker()
+    with _ALONE:
+        try:
+            prepared = _prepared(task.source, task.content, task.n_at_once)
+            options = BattleOptions(max_usd=task.max_usd, shard=task.shard, gate=task.gate)
+            teller = _Teller(worker, task)
+            summary = _played(prepared, teller, options, partial(_stopping, worker, task.key))
+        except FatalApiError as error:
+            return ShardEnd(
+                task.shard, error=one_line(error.detail), fatal=True, reason=error.reason
+            )
+        except ClusterError as error:
+            return ShardEnd(task.shard, error=one_line(str(error)), fatal=True)
+        except ArenaError as error:
+            return ShardEnd(task.shard, error=one_line(str(error)))
+        except Exception as error:  # noqa: BLE001  told in one line, with its place
+            return ShardEnd(task.shard, error=one_line(str(UnforeseenError(error))))
+    return ShardEnd(task.shard, teller.n_before or 0, summary.n_judged)
+
+
+def _played(
+    prepared: PreparedExperiment, teller: _Teller, options: BattleOptions, stopping: Stopping
+) -> Summary:
+    """Play a shard; wait for its log where a task that was cancelled still writes it."""
+    until = time.monotonic() + _LOCKED_S
+    while True:
+        try:
+            return run(play_prepared(prepared, teller, options, stopping=stopping))
+        except LogError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_S)
+
+
+_KEPT: dict[tuple[str, str, int], PreparedExperiment] = {}
+"""The experiment that this process has loaded."""
+
+
+def _prepared(source: str, content: str, n_at_once: int) -> PreparedExperiment:
+    """Return an experiment whose runs are on the disk, loaded once in this process.
+
+    Raises:
+        ClusterError: a file differs from the driver's, or a run is not there.
+    """
+    key = (source, content, n_at_once)
+    if key not in _KEPT:
+        if content_of(Path(source)) != content:
+            raise ClusterError(f"{source} has changed since the run began; start it again")
+        experiment = open_experiment(Path(source))
+        judges = tuple(_slowed(judge, n_at_once) for judge in experiment.config.judges)
+        config = experiment.config.model_copy(update={"judges": judges})
+        experiment = replace(experiment, config=config)
+        data = load_data(config, new_reporter(quiet=True))
+        runs = []
+        for name, dataset in data.datasets.items():
+            for wanted in run_specs(experiment, dataset, data.queries[name]):
+                if (found := stored_run(wanted)) is None:
+                    raise ClusterError(
+                        f"{wanted.path}: is not the run that this worker's packages and data "
+                        "would give; let it see the same files and versions"
+                    )
+                runs.append(found)
+        _KEPT.clear()
+        _KEPT[key] = prepare(experiment, data, runs, load_prompts(experiment))
+    return _KEPT[key]
+
+
+def _slowed(judge: JudgeConfig, n_at_once: int) -> JudgeConfig:
+    """Return a judge with its part of the requests and tokens a minute."""
+    parts = {
+        name: max(1, limit // n_at_once)
+        for name, limit in (("rpm", judge.rpm), ("tpm", judge.tpm))
+        if limit is not None
+    }
+    return judge.model_copy(update=parts)
+
+
+def content_of(source: Path) -> str:
+    """Return the hash of an arena.toml and of the prompts beside it."""
+    prompts = sorted((source.parent / "prompts").glob("*.md"))
+    return digest(*(path.read_bytes() for path in (source, *prompts))).hex()
+
+
+def look(source: str) -> dict[str, str]:
+    """Return what has to be the same in every worker, and what is wrong with this one."""
+    path = Path(source)
+    if not path.is_file():
+        return {source: "problem: sees no such file; all workers need the experiment's folder"}
+    try:
+        for judge in open_experiment(path).config.judges:
+            if judge.kind != "qrels":
+                find_key(endpoint_of(judge))
+        folder = path.parent / "runs"
+        folder.mkdir(exist_ok=True)
+    except (ArenaError, OSError) as error:
+        return {source: f"problem: {one_line(str(error))}"}
+    if not os.access(folder, os.W_OK):
+        return {source: f"problem: cannot write in {folder}"}
+    return {source: content_of(path)}
+
+
+class _Teller:
+    """A `Reporter` of a task: the driver shows what it sends."""
+
+    def __init__(self, worker: Worker, task: ShardTask) -> None:
+        self.n_before: int | None = None  #: battles in the log when the task began
+        self._worker = worker
+        self._topic = task.topic
+        self._shard = task.shard.name
+        self._every_s = max(_LOOK_S, task.n_at_once / _TOLD_PER_S)
+        self._next_at = 0.0
+
+    def log(self, line: str) -> None:
+        """Send a line."""
+        self._worker.log_event(self._topic, {"shard": self._shard, "line": line})
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        """Yield a stage that sends how many battles are done, now and then."""
+        if title == "battles":
+            yield self
+            return
+        with new_reporter(quiet=True).stage(title, total) as stage:
+            yield stage
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Send how many battles are done."""
+        del detail
+        if self.n_before is None:
+            self.n_before = done
+        if time.monotonic() >= self._next_at:
+            self._next_at = time.monotonic() + self._every_s
+            message = {"shard": self._shard, "before": self.n_before, "done": done}
+            self._worker.log_event(self._topic, message)
+
+
+@contextmanager
+def _stopping(worker: Worker, key: str, reporter: Reporter) -> Iterator[asyncio.Event]:
+    """Yield an event that is set when the driver has cancelled the task, or is gone."""
+    del reporter
+    stop = asyncio.Event()
+    if _is_over(worker, key):
+        stop.set()
+    watching = asyncio.create_task(_watch(worker, key, stop))
+    try:
+        yield stop
+    finally:
+        watching.cancel()
+
+
+async def _watch(worker: Worker, key: str, stop: asyncio.Event) -> None:
+    # The worker tells nobody when a task is cancelled, so the task has to look.
+    while not _is_over(worker, key):  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_S)
+    stop.set()
+
+
+def _is_over(worker: Worker, key: str) -> bool:
+    """Return whether nobody waits for a task, as its worker knows; nothing is asked for that."""
+    # A worker closes when it has lost its scheduler. One that retires works on until then.
+    if worker.status.name not in ("running", "paused", "closing_gracefully"):
+        return True
+    task = worker.state.tasks.get(key)
+    return task is None or task.state != "executing"

@@ -1,0 +1,271 @@
+"""A cluster that fails: workers, scheduler and driver die; nothing is lost or paid for twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from experiments import QUIET, llm, write_experiment
+from killing import named_verdict, names
+from loopback import Answer, LoopbackServer
+from programs import Program, start_arena
+from worker_killing import CONCURRENCY, RANKINGS, kill_workers
+
+from arena.cluster.connect import Cluster, check_workers, open_cluster
+from arena.cluster.judge import battle_on_cluster
+from arena.cluster.worker import ShardTask, look
+from arena.errors import ClusterError
+from arena.experiment.summary import BattleOptions
+from arena.store.log_lines import read_battles, read_replies
+
+pytest.importorskip("distributed", reason='needs the extra "cluster"')
+pytestmark = pytest.mark.xdist_group("cluster")
+
+N_BATTLES = 180
+HERE = os.getpid()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with open_cluster("local:2", None, QUIET) as two:
+        yield two
+
+
+@pytest.fixture
+def address(cluster: Cluster) -> str:
+    """The address of a scheduler with two workers."""
+    cluster.client.wait_for_workers(2, timeout=60)
+    return str(cluster.client.scheduler.address)
+
+
+def slow(request: dict[str, Any], attempt: int) -> Answer:
+    time.sleep(0.1)
+    return named_verdict(request, attempt)
+
+
+def write(folder: Path, server: LoopbackServer) -> Path:
+    judge = llm(server.base_url, f"concurrency = {CONCURRENCY}")
+    return write_experiment(folder, judge=judge, rankings=RANKINGS)
+
+
+def start(config: Path, where: str) -> Program:
+    environment = {"ARENA_CACHE": str(config.parent / "cache")}
+    return start_arena("battle", config, "--cluster", where, env=environment)
+
+
+def wait_for(server: LoopbackServer, n_requests: int, process: Any) -> None:
+    until = time.monotonic() + 60
+    while len(server.requests) < n_requests and process.poll() is None:
+        assert time.monotonic() < until, f"{len(server.requests)} of {n_requests} requests in 60 s"
+        time.sleep(0.005)
+
+
+def wait_for_calm(server: LoopbackServer) -> None:
+    """Wait until the tasks that nobody waits for any more have ended."""
+    seen, since = len(server.requests), time.monotonic()
+    until = since + 30
+    while time.monotonic() - since < 1.5 and time.monotonic() < until:
+        if server.in_flight or len(server.requests) != seen:
+            seen, since = len(server.requests), time.monotonic()
+        time.sleep(0.02)
+
+
+def battle_ids(config: Path) -> list[str]:
+    files = (config.parent / "runs" / "x").glob("battles*.jsonl")
+    return [battle.id for path in files for battle in read_battles(path)]
+
+
+def n_paid(config: Path) -> int:
+    files = (config.parent / "runs" / "x").glob("replies*.jsonl")
+    return sum(bool(reply.id) for path in files for reply in read_replies(path))
+
+
+def check_whole(config: Path, server: LoopbackServer, n_repeated: int) -> None:
+    """Each battle is in the logs once, and only calls that were on the wire were paid again."""
+    ids = battle_ids(config)
+    assert len(ids) == len(set(ids)) == N_BATTLES
+    assert len(set(names(server.requests))) == N_BATTLES
+    assert len(server.requests) <= N_BATTLES + n_repeated
+
+
+def check_lines(stderr: str) -> None:
+    assert "Traceback" not in stderr
+    assert "distributed." not in stderr
+
+
+def test_workers_killed_at_random_moments_lose_and_repeat_no_verdict(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    toll = kill_workers(tmp_path, cluster, 3, seed=1)
+
+    assert toll.kills == 3
+    assert toll.logged == toll.distinct == toll.n_battles
+    assert toll.asked <= toll.most_asked
+
+
+def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_waits_for_them(
+    tmp_path: Path, address: str
+) -> None:
+    with LoopbackServer(slow) as server:
+        config = write(tmp_path, server)
+        with start(config, address) as killed:
+            wait_for(server, 10, killed)
+            killed.send_signal(signal.SIGKILL)
+        with start(config, address) as process:
+            _, stderr = process.communicate()
+
+        assert process.returncode == 0, stderr
+        # The workers live on and finish their calls, so nothing at all is asked again.
+        check_whole(config, server, n_repeated=0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_finishes_the_calls_under_way_on_all_workers(
+    tmp_path: Path, address: str, number: signal.Signals
+) -> None:
+    with LoopbackServer(slow) as server:
+        config = write(tmp_path, server)
+        with start(config, address) as process:
+            wait_for(server, 10, process)
+            process.send_signal(number)
+            printed, stderr = process.communicate()
+        n_asked = len(server.requests)
+
+    assert process.returncode == 1
+    check_lines(stderr)
+    assert "stopping: finishing the calls under way; press Ctrl-C again" in stderr
+    assert f"go on with: arena battle {config} --cluster {address}" in stderr.splitlines()[-1]
+    assert "180 battles" not in printed
+    assert "Elo" in printed
+    assert n_paid(config) == n_asked == len(server.requests)
+
+
+def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_next_run_goes_on(
+    tmp_path: Path, address: str
+) -> None:
+    with LoopbackServer(slow) as server:
+        config = write(tmp_path, server)
+        command = [sys.executable, "-m", "arena", "battle", str(config), "--cluster", "local:2"]
+        environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
+        with subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            wait_for(server, 10, process)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            _, stderr = process.communicate(timeout=60)
+        assert n_paid(config) == len(server.requests)
+        with start(config, address) as again:
+            _, after = again.communicate()
+
+        check_whole(config, server, n_repeated=0)
+    assert (process.returncode, again.returncode) == (1, 0)
+    check_lines(stderr + after)
+    assert stderr.splitlines()[-1].startswith("error: stopped at")
+
+
+@contextmanager
+def dask(role: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ``dask scheduler`` or ``dask worker``."""
+    command = [sys.executable, "-m", "dask", role, *words]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    port = str(free_port())
+    where = f"tcp://127.0.0.1:{port}"
+    scheduler = ("scheduler", "--port", port, "--host", "127.0.0.1", "--no-dashboard")
+    worker = ("worker", where, "--nthreads", "1", "--no-dashboard", "--no-nanny")
+    with LoopbackServer(slow) as server, ExitStack() as stack:
+        config = write(tmp_path, server)
+        first = stack.enter_context(dask(*scheduler))
+        stack.enter_context(dask(*worker))
+        with start(config, where) as process:
+            wait_for(server, 10, process)
+            first.kill()
+            _, stderr = process.communicate()
+        wait_for_calm(server)
+        n_asked, n_kept = len(server.requests), n_paid(config)
+
+        stack.enter_context(dask(*scheduler))
+        stack.enter_context(dask(*worker))
+        with start(config, where) as again:
+            _, after = again.communicate()
+
+        assert process.returncode == 1
+        check_lines(stderr)
+        (line,) = [line for line in stderr.splitlines() if line.startswith("error:")]
+        assert "the connection to the scheduler is lost; nothing judged is lost" in line
+        assert n_asked < N_BATTLES, "the tasks stop by themselves"
+        assert again.returncode == 0, after
+        check_whole(config, server, n_repeated=n_asked - n_kept)
+
+
+def dies(task: ShardTask) -> None:
+    """Kill the worker, as too little memory does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_shard_that_always_ends_its_worker_is_one_line(
+    tmp_path: Path, cluster: Cluster, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.cluster.judge.play_shard", dies)
+    cluster.client.run_on_scheduler(_allow, 1)
+    with LoopbackServer(named_verdict) as server:
+        config = write(tmp_path, server)
+
+        with pytest.raises(ClusterError, match=r"shard \dof8 ended 2 workers in turn") as caught:
+            battle_on_cluster(config, QUIET, BattleOptions(cluster=address), cluster)
+
+    assert "\n" not in str(caught.value)
+    assert "the same command goes on" in str(caught.value)
+    assert server.requests == []
+    cluster.client.run_on_scheduler(_allow, 5)
+
+
+def _allow(n_failures: int, dask_scheduler: Any = None) -> None:
+    dask_scheduler.allowed_failures = n_failures
+
+
+def _another(what: str, pid: int) -> dict[str, str]:
+    return {} if os.getpid() == pid else {what: "0.1"}
+
+
+def _without_folder(source: str, pid: int) -> dict[str, str]:
+    return look(source if os.getpid() == pid else f"{source}.elsewhere")
+
+
+@pytest.mark.parametrize("what", ["arena", "Python", "Dask"])
+@pytest.mark.usefixtures("address")
+def test_a_worker_with_another_version_is_named(cluster: Cluster, what: str) -> None:
+    with pytest.raises(ClusterError, match=rf"worker tcp://\S+ has {what} 0\.1, and here it is"):
+        check_workers(cluster, partial(_another, what, HERE))
+
+
+@pytest.mark.usefixtures("address")
+def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path: Path, cluster: Cluster) -> None:
+    config = write_experiment(tmp_path)
+
+    with pytest.raises(ClusterError, match=r"worker tcp://\S+: sees no such file"):
+        check_workers(cluster, partial(_without_folder, str(config), HERE))
