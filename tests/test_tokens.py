@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from together import TORCH
 
+from arena.checking.probes import Means, try_model
 from arena.config import ModelConfig
 from arena.errors import DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
@@ -129,6 +130,19 @@ def test_a_sparse_encoder_scores_by_the_product_of_weights(splade: Path, tmp_pat
     assert scores(run, "q1") == pytest.approx(expected, rel=1e-4)
     assert stats.embedded == 6
     assert stats.bytes_per_vector
+
+
+@pytest.mark.parametrize("provider", ["splade", "colbert"])
+def test_a_check_tries_models_that_make_no_vectors(
+    provider: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(provider)
+    model = ModelConfig.model_validate({"name": "m", "provider": provider, "model": str(folder)})
+
+    row = try_model(model, lambda: None, Means(tmp_path, tmp_path / "cache", timeout_s=60.0))
+
+    assert (row.kind, row.outcome) == (provider, "ok")
+    assert row.latency_ms
 
 
 def test_late_interaction_scores_by_maxsim(colbert: Path, tmp_path: Path) -> None:

@@ -94,9 +94,9 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
     with means.here if _runs_here(model) else nullcontext():
         if model.rerank is not None:
             return _try_reranker(model)
-        if model.provider == "bm25":
+        if model.provider in ("bm25", "splade", "colbert"):  # these make no vectors to look at
             _, stats = retrieve(model, _TINY, ["q"], cache=means.cache)
-            return Row(model.name, "bm25", "ok", latency_ms=_first(stats.latency_ms))
+            return Row(model.name, kind_of(model), "ok", latency_ms=_first(stats.latency_ms))
         return _try_embedder(model)
 
 
