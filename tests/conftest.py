@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import together
+from hypothesis import settings
 from site_browser import browser, page, sites, visited  # noqa: F401 - fixtures of several modules
 
 from arena import redaction
+from arena.experiment import live
 
 # Every worker reads every test module, and tests start programs: keep what Python compiles.
 sys.dont_write_bytecode = False
@@ -28,6 +30,10 @@ if (
     and shutil.disk_usage(_MEMORY).free > 4 * 2**30
 ):
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+# How long an example takes says how busy the machine is, and nothing about the product.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -44,7 +50,7 @@ def _imports_uncollected() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "get_freeze_count", lambda: 1)
+        patch.setattr(live, "get_freeze_count", lambda: 1)
         yield
 
 

@@ -980,7 +980,7 @@ def test_a_damaged_ledger_is_named_with_its_line(tmp_path: Path, server: BatchSe
     st.integers(50, 120),
     st.integers(20, 60),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_chunks_keep_the_order_lose_nothing_and_are_as_large_as_every_limit_lets_them(
     sizes: list[tuple[int, int]], requests: int, n_bytes: int, tokens: int
 ) -> None:

@@ -724,7 +724,7 @@ def test_spellings_that_look_like_one_model_are_pointed_out(tmp_path):
 
 
 @given(st.binary(max_size=200), st.sampled_from(["jsonl", "csv", "parquet", "tsv"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_file_is_met_with_a_traceback(tmp_path_factory, content, suffix):
     path = tmp_path_factory.mktemp("any") / f"x.{suffix}"
     path.write_bytes(b"model_a,model_b,winner\n" + content if suffix == "csv" else content)
@@ -739,7 +739,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str
 
 
 @given(st.lists(st.tuples(names, names, st.sampled_from(["model_a", "model_b", "tie"]))))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_names_of_any_script_survive_every_kind_of_file(tmp_path_factory, rows):
     rows = [row(a.strip(), b.strip(), w) for a, b, w in rows if a.strip() != b.strip()]
     if not rows:

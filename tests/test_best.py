@@ -76,7 +76,7 @@ def test_a_leader_that_is_alone_is_no_further_from_the_best() -> None:
     assert shortfall(fitted, kept, n_at_start=2) == (0, 0.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.floats(-2, 2), min_size=2, max_size=6),
     st.integers(20, 60),

@@ -145,7 +145,7 @@ def test_paired_intervals_are_narrower_than_those_of_two_logs_that_share_no_quer
     assert half < 2 * 173.7 * np.sqrt(2) * float(alone.standard_error.min()) / 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=8))
 def test_kendalls_tau_is_that_of_scipy(pairs):
     first, second = np.array(pairs, float).T

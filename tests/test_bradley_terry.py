@@ -17,7 +17,7 @@ from arena.rating.bradley_terry import fit, to_elo
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.inference import from_sandwich, intervals
 
-LAWS = settings(max_examples=40, deadline=None)
+LAWS = settings(max_examples=40)
 
 
 def test_ratings_agree_with_evalica_choix_and_statsmodels():

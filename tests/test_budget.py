@@ -277,7 +277,7 @@ def test_a_cancelled_wait_leaves_nothing_behind():
     st.floats(0.01, 2),
     st.integers(1, 8),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_cap_is_passed_by_less_than_one_call(calls, cap, at_once):
     budget = Budget(cap)
 

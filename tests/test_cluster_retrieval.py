@@ -135,7 +135,7 @@ def job_of(rows: Sequence[Mapping[str, str]], queries: Mapping[str, str], depth:
     return Job(Passages(corpus), queries, depth, lambda _: None, lambda _: None)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.integers(0, 60), max_size=6).map(sorted),
     st.integers(0, 5),
@@ -168,7 +168,7 @@ ranking = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ranking, st.lists(st.integers(0, 2), min_size=12, max_size=12), st.integers(1, 6))
 def test_merging_partial_rankings_in_any_tree_is_sorting_the_whole(
     places: list[tuple[str, float]], parts: list[int], depth: int

@@ -30,7 +30,7 @@ def numbered(n: int) -> list[Document]:
     return [Document(f"d{number}", f"text {number}", "T") for number in range(n)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     fields=st.dictionaries(
         st.text(min_size=1, max_size=3), st.tuples(any_text, any_text), min_size=1, max_size=20

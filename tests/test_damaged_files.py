@@ -101,7 +101,7 @@ ODD = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_value_of_another_kind_anywhere_is_one_line(
     results: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -192,7 +192,7 @@ def test_few_grades_for_unknown_documents_are_kept_and_noted(tmp_path: Path) -> 
 weird = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(st.tuples(weird, weird), min_size=1, max_size=5))
 def test_text_of_any_script_loads_as_it_is(
     tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str]]
@@ -205,7 +205,7 @@ def test_text_of_any_script_loads_as_it_is(
     assert [(d.title, d.text) for d in dataset.corpus.values()] == texts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(noise=st.one_of(st.binary(max_size=60), weird.map(str.encode)))
 def test_noise_loads_or_is_refused_with_its_line(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes

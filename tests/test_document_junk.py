@@ -250,7 +250,7 @@ def test_repeated_marks_take_no_more_time_than_there_are_of_them(
     assert not cut.problem
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     units=st.lists(st.sampled_from([u for units in HARD.values() for u in units]), min_size=2),
     suffix=st.sampled_from([".html", ".md", ".txt"]),

@@ -348,7 +348,7 @@ ANY_TEXT = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=ANY_TEXT, markdown=st.booleans(), words=st.integers(20, 60))
 def test_every_word_is_in_one_passage_and_no_passage_is_too_long(
     *, text: str, markdown: bool, words: int

@@ -176,7 +176,7 @@ verdicts = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(verdicts)
 def test_the_p_value_is_the_share_of_all_choices_of_the_new_time(rows):
     times, query = np.array(rows, np.int8)[:, :3].T, np.array([row[3] for row in rows], np.intp)

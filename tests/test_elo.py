@@ -92,7 +92,7 @@ def test_records_are_the_golden_ones():
 
 
 @given(rows)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_replay_agrees_with_evalica(rows):
     import evalica
 
@@ -108,7 +108,7 @@ def test_replay_agrees_with_evalica(rows):
 
 
 @given(rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_replaying_a_log_gives_the_live_ratings_to_the_last_bit(rows):
     live = played(rows)
 
@@ -120,7 +120,7 @@ def test_replaying_a_log_gives_the_live_ratings_to_the_last_bit(rows):
 
 
 @given(rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_one_model_gains_another_loses(rows):
     ratings = played(rows).ratings
 
@@ -128,7 +128,7 @@ def test_what_one_model_gains_another_loses(rows):
 
 
 @given(rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_wins_total_losses_and_each_tie_is_of_two(rows):
     records = records_of(coded(rows))
 
@@ -138,7 +138,7 @@ def test_wins_total_losses_and_each_tie_is_of_two(rows):
 
 
 @given(rows, st.permutations(range(5)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_renaming_models_changes_nothing(rows, names):
     renamed = [(names[a], names[b], winner) for a, b, winner in rows]
 
@@ -217,7 +217,7 @@ def test_a_long_log_is_not_replayed_whole_for_its_spread():
 
 
 @given(st.lists(rows, min_size=1, max_size=3), st.sampled_from([1, 100, 10**6]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_each_sample_is_what_elo_gives_battle_by_battle_in_the_order_drawn(logs, most_codes):
     n_permutations, enough, seeds = 5, 20, [(3, place) for place in range(len(logs))]
 

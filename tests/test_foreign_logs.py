@@ -298,7 +298,7 @@ tables = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     tables,
     st.sampled_from(ENCODINGS),
@@ -333,7 +333,7 @@ VALID = {
 }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.sampled_from([*VALID, "log.parquet", "log.jsonl.gz", "log.csv.gz"]),
     st.sampled_from(ENCODINGS),
@@ -358,7 +358,7 @@ def test_a_damaged_file_is_one_line_and_never_a_traceback(tmp_path_factory, name
         assert "\n" not in str(error)  # noqa: PT017
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_table_of_anything_is_rated_or_refused_in_one_line(data):
     cells = st.one_of(

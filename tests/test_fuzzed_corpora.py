@@ -234,7 +234,7 @@ LINES = (
 FILES = st.lists(LINES, max_size=6).map(b"".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpus=st.just(GOOD["corpus.jsonl"]) | FILES, queries=FILES, qrels=FILES)
 @example(corpus=b'{"_id": "a", "text": "\x00"}', queries=b"", qrels=b"")
 @example(
@@ -269,7 +269,7 @@ PDF_PARTS = st.lists(st.integers(0, len(PDF)), min_size=2, max_size=2).map(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     content=st.binary(max_size=60) | FRAGMENTS | MARKS | PDF_PARTS,
     suffix=st.sampled_from([".md", ".txt", ".html", ".pdf"]),

@@ -379,7 +379,7 @@ def test_the_qrels_judge_is_no_llm():
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(1, 10))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_dcg_is_that_of_ir_measures(grades, top_k):
     import ir_measures
 

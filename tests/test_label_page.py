@@ -127,7 +127,7 @@ def test_probabilities_are_those_of_the_first_items_of_the_order(folder):
 
 
 @given(st.lists(st.floats(0.01, 5), min_size=3, max_size=7), st.integers(1, 2))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_the_weighted_sum_of_what_is_drawn_is_unbiased(sizes, k):
     items = {Item("document", "d", "q", str(i)): size for i, size in enumerate(sizes)}
     values = {item: 1.0 + 3 * size for item, size in items.items()}

@@ -336,7 +336,7 @@ def test_wins_total_losses_on_the_published_verdicts(shared_data, tmp_path):
     assert board.overall[0].model in {"voyage-4-large", "gemini-embedding-2-preview"}
 
 
-LAWS = settings(max_examples=25, deadline=None)
+LAWS = settings(max_examples=25)
 QUICK = RatingSettings(n_permutations=0)
 
 
@@ -395,7 +395,7 @@ def test_models_are_rated_alike_whatever_they_are_called(frame, random):
     } == approximately(expected)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(frame=frames(), size=st.integers(1, 9))
 @pytest.mark.parametrize("method", ["bt", "davidson"])
 def test_battles_taken_in_blocks_are_rated_as_battles_taken_at_once(method, frame, size):

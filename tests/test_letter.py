@@ -96,7 +96,7 @@ def test_a_lead_of_just_the_margin_wins():
 
 
 @given(st.tuples(*[st.floats(0, 1)] * 3).filter(lambda p: sum(p) > 0.01), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_exchanging_the_lists_exchanges_the_winner(raw, margin):
     first, second, tie = (p / sum(raw) for p in raw)
     mirrored = {"first": "second", "second": "first", "tie": "tie"}
@@ -170,7 +170,7 @@ LINES = st.lists(st.sampled_from(["Hm.", "So", "a", "B", "t", "A/B", "A B", "(A"
 
 
 @given(LINES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_letter_is_found_where_none_stands_alone_on_the_first_or_last_line(lines):
     ends = {lines[0], lines[-1]} if lines else set()
     alone = {"a": "a", "B": "b", "t": "t", "(A": "a"}
@@ -184,7 +184,7 @@ def test_no_letter_is_found_where_none_stands_alone_on_the_first_or_last_line(li
 
 
 @given(st.text(alphabet="ABTabt 0123.,:-\n<>/?*", max_size=20), st.sampled_from("abt"))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_stands_before_it_the_last_line_is_the_letter_or_nothing_is(before, letter):
     try:
         label = read_choice(ChatReply(f"{before}\n{letter}"), ("a", "b", "t")).label

@@ -317,7 +317,7 @@ def test_lsa_finds_what_a_document_means_by_other_words():
 words = st.text(alphabet="abc ", max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(words, min_size=1, max_size=8), st.integers(1, 6))
 def test_lsa_projects_on_the_best_axes_there_are(texts, dimensions):
     space = fit_lsa(texts, dimensions)

@@ -71,9 +71,7 @@ failures = st.builds(
 replies = st.builds(
     Reply, texts, texts, texts, st.sampled_from(["first", "second", "tie", None]), probs, usages
 )
-a_few = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+a_few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(

@@ -565,7 +565,7 @@ FORMS["floats"] = lambda code: (
 FORMS["scores"] = lambda code: {"rating_1": (3, 1, 2)[code], "rating_2": (1, 2, 2)[code]}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.sampled_from("pqr"), st.sampled_from("xyz"), st.integers(0, 2)), min_size=1
@@ -585,7 +585,7 @@ def test_words_flags_numbers_and_scores_of_the_same_outcomes_give_the_same_battl
         assert outcomes(load(folder, f"{name}.{form}", write(table))) == expected, name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_json_of_anything_is_rated_or_refused_in_one_line(tmp_path_factory, data):
     cells = st.one_of(

@@ -73,7 +73,7 @@ def test_what_is_measured_is_the_order_shown_even_where_scores_tie() -> None:
 doc_ids = st.sampled_from([f"d{number}" for number in range(15)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     scored=st.dictionaries(doc_ids, st.sampled_from([0.1, 0.2, 0.3, 0.9]), min_size=1),
     grades=st.dictionaries(doc_ids, st.integers(-1, 3)),

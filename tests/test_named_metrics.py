@@ -73,7 +73,7 @@ doc_ids = st.sampled_from([f"d{number}" for number in range(12)])
 fractions = st.sampled_from([-1, 0, 0.0625, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ranking=st.lists(doc_ids, unique=True),
     grades=st.dictionaries(doc_ids, st.one_of(fractions, st.integers(-1, 3)), min_size=1),
@@ -96,7 +96,7 @@ WHOLE = [name for name in NAMES if "0." not in name and "exp" not in name] + [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     rankings=st.lists(st.lists(doc_ids, unique=True, min_size=1), min_size=1, max_size=3),
     grades=st.dictionaries(doc_ids, st.integers(0, 3), min_size=1),

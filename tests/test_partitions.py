@@ -95,7 +95,7 @@ def test_a_partition_is_known_by_its_content_and_read_on_its_own(parts: Path) ->
     assert {p.content for p in moved} == {p.content for p in dataset.partitions}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 9), max_size=4).map(sorted))
 def test_a_corpus_cut_anywhere_stays_the_same(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[int]

@@ -22,16 +22,13 @@ from experiments import (
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
+from arena.experiment import live
 from arena.experiment.live import dry_run
 from arena.experiment.rate_files import rate_files
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_failures, read_replies
 
 N_BATTLES = 3 * 2 * len(QUERIES)
-
-
-COUNT_FROZEN = gc.get_freeze_count
-"""As Python has it: while tests run, there is another in its place."""
 
 
 def test_an_experiment_with_the_qrels_judge_ranks_the_models_as_their_lists_deserve(
@@ -50,7 +47,7 @@ def test_an_experiment_with_the_qrels_judge_ranks_the_models_as_their_lists_dese
 def test_a_run_keeps_from_the_collector_what_its_program_kept_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc, "get_freeze_count", COUNT_FROZEN)
+    monkeypatch.setattr(live, "get_freeze_count", gc.get_freeze_count)  # not the tests' own
     gc.freeze()
     play(write_experiment(tmp_path / "frozen"))
     assert gc.get_freeze_count() > 0

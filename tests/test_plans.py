@@ -53,7 +53,7 @@ def judged(plan: Design, rng: np.random.Generator, *, sd: float = 0.9) -> Compar
     between=st.floats(0, 2),
     within=st.floats(0.05, 1.5),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_all_pairs_of_equal_models_have_the_width_of_the_formula(
     n_queries: int, between: float, within: float
 ) -> None:

@@ -62,7 +62,7 @@ def test_better_documents_and_better_places_win(first, second, winner):
 
 
 @given(st.text("gfpxyz", max_size=5), st.text("gfpxyz", max_size=5))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_exchanging_the_lists_exchanges_the_winner_and_costs_nothing(first, second):
     mirrored = {"first": "second", "second": "first", "tie": "tie"}
 

@@ -453,7 +453,7 @@ tables = st.integers(1, 5).flatmap(
 
 
 @given(table=tables, seed=st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_and_form_of_a_reply_do_not_change_its_vectors(table: Any, seed: Any) -> None:
     data = [
         {"index": i, "embedding": as_base64(v) if seed.random() < 0.5 else v}
@@ -476,7 +476,7 @@ def test_order_and_form_of_a_reply_do_not_change_its_vectors(table: Any, seed: A
     ),
     max_leaves=8,
 ).filter(lambda found: isinstance(found, dict)))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_reply_of_any_shape_breaks_the_reader(reply: Any) -> None:
     for preset in PRESETS.values():
         try:

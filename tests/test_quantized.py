@@ -47,7 +47,7 @@ def search(precision, documents, queries, top_k):
     return index.search(queries, top_k)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(searches())
 def test_int8_ranks_by_the_middle_of_each_number_s_step(problem):
     documents, queries, top_k = problem
@@ -67,7 +67,7 @@ def test_int8_ranks_by_the_middle_of_each_number_s_step(problem):
         assert all(by_name[name] == pytest.approx(score, abs=2e-6) for name, score in ranking)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(searches())
 def test_binary_ranks_by_how_many_signs_differ(problem):
     documents, queries, top_k = problem
@@ -80,7 +80,7 @@ def test_binary_ranks_by_how_many_signs_differ(problem):
         assert ranking == ranked(scores, documents, query, top_k)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(searches())
 def test_float16_ranks_as_the_full_vectors_do_to_three_digits(problem):
     documents, queries, top_k = problem

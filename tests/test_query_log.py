@@ -615,7 +615,7 @@ def test_options_that_mean_nothing_together_are_refused(
     assert message in output
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.lists(
         st.tuples(st.text(max_size=30), st.text(max_size=6), st.text(max_size=12)), max_size=15

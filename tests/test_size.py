@@ -86,7 +86,7 @@ def test_corpus_of_equal_vectors_takes_no_more_memory_and_is_ordered_by_name() -
     assert found == [[("0", 1.0), ("1", 1.0), ("10", 1.0), ("100", 1.0), ("1000", 1.0)]] * 20
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kinds=st.lists(st.integers(0, 3), min_size=1, max_size=40),
     top_k=st.integers(1, 12),
@@ -119,7 +119,7 @@ def test_rows_on_the_disk_read_as_an_array(rows: set[int], start: int, n: int) -
     assert np.array_equal(on_disk[backwards], array[backwards])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     texts=st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=14),
     others=st.lists(st.text("abc", min_size=1, max_size=3), max_size=6),

@@ -43,7 +43,7 @@ def plan_of(models: list[str], n_queries: int, pairs: int | None, seed: int = 42
 
 
 @given(n_models=st.integers(2, 24), data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_ring_has_so_many_different_pairs_and_every_model_nearly_as_many(
     n_models: int, data: st.DataObject
 ) -> None:
@@ -62,7 +62,6 @@ def test_a_ring_has_so_many_different_pairs_and_every_model_nearly_as_many(
 
 
 @given(n_models=st.integers(3, 15), n_circles=st.integers(1, 3))
-@settings(deadline=None)
 def test_whole_circles_give_every_model_the_same_number_at_the_shortest_distances(
     n_models: int, n_circles: int
 ) -> None:
@@ -76,7 +75,6 @@ def test_whole_circles_give_every_model_the_same_number_at_the_shortest_distance
 
 
 @given(n_models=st.integers(2, 12), data=st.data())
-@settings(deadline=None)
 def test_more_pairs_begin_with_the_same_ones(n_models: int, data: st.DataObject) -> None:
     most = n_models * (n_models - 1) // 2
     few = data.draw(st.integers(1, most))
@@ -110,7 +108,7 @@ def test_a_sparse_plan_is_part_of_the_plan_of_all_pairs_with_the_same_first_plac
 
 
 @given(n_models=st.integers(2, 8), seed=st.integers(0, 50), shuffle=st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_sparse_plan_depends_on_names_and_seed_alone(n_models: int, seed: int, shuffle) -> None:
     models = [f"m{i}" for i in range(n_models)]
 
@@ -121,7 +119,7 @@ def test_a_sparse_plan_depends_on_names_and_seed_alone(n_models: int, seed: int,
 
 
 @given(n_models=st.integers(4, 10), seed=st.integers(0, 50))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_model_that_joins_parts_two_neighbours_and_no_others(n_models: int, seed: int) -> None:
     models = [f"m{i}" for i in range(n_models)]
 

@@ -60,7 +60,7 @@ def test_slopes_of_single_battles_sum_to_those_of_the_counts():
     assert tie_rows.sum() == pytest.approx(slopes.tie)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(comparisons=pools())
 def test_flipped_winners_negate_ratings(comparisons):
     before = fit_davidson(comparisons, prior=0.1) if decided(comparisons) else None

@@ -35,7 +35,7 @@ def order(ranking: tuple[ScoredDoc, ...]) -> list[str]:
     return [place.doc_id for place in ranking]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scored=st.fixed_dictionaries({"q1": rankings, "q2": rankings}))
 def test_run_reads_back_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, scored: dict[str, dict[str, float]]
@@ -108,7 +108,7 @@ def test_defect_of_a_run_is_an_error_that_names_the_line(
     assert message in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.lists(
         st.lists(

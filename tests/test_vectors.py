@@ -61,7 +61,7 @@ def only(cache: Path, name: str) -> Path:
 words = st.text(max_size=3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(calls=st.lists(st.lists(words, max_size=8), min_size=1, max_size=5))
 def test_cache_gives_what_the_embedder_gave_whatever_the_order_and_repeats(
     tmp_path_factory: pytest.TempPathFactory, calls: list[list[str]]
@@ -165,7 +165,7 @@ def test_row_whose_key_was_never_written_is_cut(tmp_path: Path) -> None:
     assert np.array_equal(stored.vectors, expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_flipped_byte_never_gives_a_wrong_vector(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -342,7 +342,7 @@ def test_torn_record_of_how_long_batches_took_is_cut(tmp_path: Path) -> None:
     assert store.texts_per_s(np.array([7])) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stored=st.lists(st.integers(0, 5)), wanted=st.lists(st.integers(0, 6)), data=st.data())
 def test_index_finds_the_last_row_even_where_half_of_two_digests_is_the_same(
     stored: list[int], wanted: list[int], data: st.DataObject

@@ -172,7 +172,7 @@ def test_both_orders_of_soft_scores_cancel_what_the_place_adds():
     assert ratings.position == pytest.approx(0.8, abs=0.01)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("12"), st.sampled_from("><="))))
 def test_a_panel_makes_no_more_battles_than_its_busiest_judge_and_loses_no_matchup(rows):
     panel = verdicts(" ".join(f"{j}q{q}ab{w}" for j, q, w in [("x", "1", ">"), *rows]))
@@ -184,7 +184,7 @@ def test_a_panel_makes_no_more_battles_than_its_busiest_judge_and_loses_no_match
     assert {q: int(np.sum(together.query == q)) for q in most} == most
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("123"), st.sampled_from("><=")), min_size=1))
 def test_a_panel_of_one_is_that_judge(rows):
     alone = verdicts(" ".join(f"xq{q}ab{w}" for q, w in rows))

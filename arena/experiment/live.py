@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from gc import collect, freeze, get_freeze_count, unfreeze
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -296,15 +296,15 @@ def _settled_objects_uncollected() -> Iterator[None]:
     the time of a quick call. A program that keeps objects of its own from the collector goes on to
     do so.
     """
-    if gc.get_freeze_count():
+    if get_freeze_count():
         yield
         return
-    gc.collect()
-    gc.freeze()
+    collect()
+    freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        unfreeze()
 
 
 def _workers(judges: Sequence[ConfiguredJudge]) -> int:
