@@ -681,6 +681,36 @@ def test_repeats_are_kept_and_counted_and_so_are_pairings_in_one_order(tmp_path)
     assert any("1 were judged in both orders and 1 in one" in note for note in battles.notes)
 
 
+@pytest.mark.parametrize("n_in_array", [0, 1 << 16])
+def test_repeats_and_pairings_are_those_that_a_count_by_hand_finds(n_in_array, monkeypatch):
+    rng = np.random.default_rng(4)
+    models = [f"m{code:02}" for code in range(12)]
+    pairs = [rng.choice(models[: rng.integers(2, 13)], 2, replace=False) for _ in range(60)]
+    queries = rng.integers(0, 9, 60).tolist()
+    judges = rng.choice(["x", "y"], 60).tolist()
+    rows = [
+        row(a, b, "tie", query_id=query, judge=judge)
+        for (a, b), query, judge in zip(pairs, queries, judges, strict=True)
+    ]
+    shown = [(*pair, query) for pair, query in zip(pairs, queries, strict=True)]
+    again = len(rows) - len({(*each, judge) for each, judge in zip(shown, judges, strict=True)})
+    pairings = {(min(a, b), max(a, b), query) for a, b, query in shown}
+    one = len([(a, b, q) for a, b, q in pairings if not {(a, b, q), (b, a, q)} <= {*shown}])
+    assert again > 1
+    assert 0 < one < len(pairings)
+    monkeypatch.setattr(battles_module, "_SMALL", n_in_array)
+
+    notes = from_frame(pd.DataFrame(rows)).notes
+
+    assert (
+        f"{again} battles repeat an earlier one (same query, models and order) and count" in notes
+    )
+    assert (
+        f"of {len(pairings)} pairings of two models on a query, {len(pairings) - one} "
+        f"were judged in both orders and {one} in one"
+    ) in notes
+
+
 def test_aliases_are_read_from_toml(tmp_path):
     path = tmp_path / "aliases.toml"
     path.write_text('"Bge M3 Deepinfra" = "bge-m3"\n"Voyage 3 5" = "voyage-3.5"\n')

@@ -6,6 +6,7 @@ A row that is odd is an error that names file and line, or arena keeps it and re
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 NO_DATASET = "all"
 """The data set of battles whose log names none."""
-
-_MOST_COUNTED = 1 << 28
-"""Counts of so many codes take 2 GB."""
 
 _SMALL = 1 << 16
 """Of so many codes the counts are an array that costs nothing."""
@@ -213,6 +211,7 @@ def assemble(
         # where a shard was played, and is as good as random.
         kept = _by_id(tables, kept) if order is None else order.rows[~(repeated | same)[order.rows]]
     battles = coded.take(kept) if several or len(kept) < len(coded) else coded
+    del coded, order  # they hold as much as the battles
     if not len(battles):
         raise UsageError("every battle is of a model against itself; check names and aliases")
     notes = [
@@ -334,34 +333,47 @@ def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
             f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
             "intervals are too narrow if queries were used more than once"
         )
+    again, n_pairings, one = _repeats(battles, known)
+    if again:
+        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
+    if one:
+        yield (
+            f"of {n_pairings:,} pairings of two models on a query, {n_pairings - one:,} "
+            f"were judged in both orders and {one:,} in one"
+        )
+
+
+def _repeats(battles: Battles, known: Mask) -> tuple[int, int, int]:
+    """Return how many battles repeat one, how many pairings there are, and in one order alone.
+
+    Args:
+        battles: any.
+        known: where their query_id is; the others are left out.
+    """
     m, n_judges = len(battles.models), len(battles.judges)
-    n_ordered = int(battles.query.max(initial=0) + 1) * m * m
+    shape = (int(battles.query.max(initial=0)) + 1, m, m, n_judges)
     by_judge = battles.query.astype(np.int64)
     for size, codes in ((m, battles.model_a), (m, battles.model_b), (n_judges, battles.judge)):
         by_judge *= size
         by_judge += codes
     by_judge = by_judge if known.all() else by_judge[known]
-    by_judge, n_each = _occurring(by_judge, n_ordered * n_judges)
-    ordered, _ = _occurring(by_judge // n_judges, n_ordered)
-    again = int((n_each - 1).sum())
-    if again:
-        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
-    query, first, second = ordered // m // m, ordered // m % m, ordered % m
+    if math.prod(shape) <= max(8 * len(by_judge), _SMALL):
+        seen = np.zeros(shape, np.bool_)
+        seen.reshape(-1)[by_judge] = True
+        n_different = int(np.count_nonzero(seen))
+        ordered: Mask = np.any(seen, axis=3)
+        n_ordered = int(np.count_nonzero(ordered))
+        both = int(np.count_nonzero(ordered & ordered.swapaxes(1, 2))) // 2
+        return len(by_judge) - n_different, n_ordered - both, n_ordered - 2 * both
+    different = _different(by_judge)
+    pair = _different(different // n_judges)
+    query, first, second = pair // m // m, pair // m % m, pair % m
     low, high = np.minimum(first, second), np.maximum(first, second)
-    _, orders = _occurring((query * m + low) * m + high, n_ordered)
-    one = int((orders == 1).sum())
-    if one:
-        yield (
-            f"of {orders.size:,} pairings of two models on a query, {orders.size - one:,} "
-            f"were judged in both orders and {one:,} in one"
-        )
+    n_pairings = len(_different((query * m + low) * m + high))
+    return len(by_judge) - len(different), n_pairings, 2 * n_pairings - len(pair)
 
 
-def _occurring(codes: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the codes below ``size`` that occur, in order, and how often each does."""
-    if size <= max(min(8 * len(codes), _MOST_COUNTED), _SMALL):
-        counts = np.bincount(codes, minlength=size)
-        present = np.flatnonzero(counts)
-        return present, counts[present]
+def _different(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the codes that occur, in order."""
     # Asked for counts, numpy sorts, which is ten times faster than the hashes it takes otherwise.
-    return np.unique(codes, return_counts=True)
+    return np.unique(codes, return_counts=True)[0]
