@@ -7,6 +7,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +25,13 @@ from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
 from arena.cli import main
+from arena.cluster import retrieve as task_module
 from arena.cluster.connect import Cluster, open_cluster
 from arena.cluster.judge import battle_on_cluster
 from arena.cluster.retrieve import ClusterRanker
 from arena.config import ModelConfig
 from arena.data.beir import load_beir
+from arena.data.remote import load_remote
 from arena.data.searchable_text import Passages
 from arena.errors import ApiError, ArenaError, ClusterError, DataError, FatalApiError
 from arena.experiment.live import retrieve as retrieve_experiment
@@ -366,6 +370,87 @@ def test_a_killed_worker_costs_its_partition_in_flight_alone(
     assert set(of_corpus) == {row["text"] for row in rows}
     # Batches that had come back are kept: at most those on the wire are sent again.
     assert len(of_corpus) <= len(rows) + 2 * 4
+
+
+SCHEDULER = """
+import time
+from distributed import LocalCluster
+cluster = LocalCluster(
+    n_workers=1, processes=False, protocol="tcp://", threads_per_worker=1, dashboard_address=":0"
+)
+print(cluster.scheduler_address, flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARENA_CACHE", cluster.client.submit(os.getenv, "ARENA_CACHE").result())
+    rows = [{"_id": f"d{n}", "title": "", "text": f"stone number {n}"} for n in range(48)]
+    parts = load_beir(write_data(tmp_path / "parts", rows, [*range(0, 49, 8)], 2), "tiny")
+    alone = subprocess.Popen(
+        [sys.executable, "-c", SCHEDULER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert alone.stdout is not None
+
+    def dying(request: dict[str, Any], attempt: int) -> Answer:
+        if "stone number 20" in request["input"]:
+            alone.kill()
+        return embed(request, attempt)
+
+    with alone, LoopbackServer(dying) as server:
+        model = endpoint_model(server)
+        with (
+            open_cluster(alone.stdout.readline().strip(), None, QUIET) as lost,
+            pytest.raises(ClusterError, match="the same command goes on from there") as raised,
+        ):
+            ranked(model, parts, tmp_path, lost)
+        sent = [text for request in server.requests for text in request.body["input"]]
+        server.requests.clear()
+        _, stats = ranked(model, parts, tmp_path, cluster)
+
+    assert "\n" not in str(raised.value)
+    assert "stone number 20" in sent
+    assert stats.embedded <= len(rows) - 8, "at least the first partition is kept"
+
+
+def test_local_models_run_where_workers_have_a_gpu(tmp_path: Path, cluster: Cluster) -> None:
+    parts = load_beir(write_data(tmp_path / "parts", rows_of(60), [*range(0, 61, 10)]), "tiny")
+    model = ModelConfig(name="on-gpu-alone", provider="wordllama")
+    with_gpu, _ = sorted(cluster.client.scheduler_info(n_workers=-1)["workers"])
+
+    async def announce(dask_worker: Any, n_gpus: int) -> None:
+        await dask_worker.set_resources(GPU=n_gpus)
+
+    cluster.client.run(announce, n_gpus=1, workers=[with_gpu])
+    try:
+        run, _ = ranked(model, parts, tmp_path, cluster)
+        loaded = cluster.client.run(loaded_models)
+    finally:
+        cluster.client.run(announce, n_gpus=0, workers=[with_gpu])
+
+    assert any(run.rankings.values())
+    assert [worker for worker, keys in loaded.items() if "on-gpu-alone" in keys] == [with_gpu]
+
+
+def loaded_models() -> str:
+    return " ".join(task_module._LOADED)
+
+
+def test_workers_copy_the_partitions_of_an_object_store(tmp_path: Path, cluster: Cluster) -> None:
+    folder = write_data(tmp_path / "store", rows_of(40), [0, 20, 40])
+    stored = load_remote(f"file://{folder}", "tiny")
+    model = ModelConfig(name="words", provider="bm25")
+
+    run, stats = ranked(model, stored, tmp_path, cluster)
+
+    assert [partition.path[:8] for partition in stored.partitions] == ["file:///"] * 2
+    assert run == ranked(model, load_beir(folder, "tiny"), tmp_path)[0]
+    assert stats.place == "2 partitions on 2 workers"
 
 
 def test_an_endpoint_that_refuses_ends_the_run_with_its_own_error(
