@@ -92,6 +92,21 @@ def test_the_overview_has_the_leaderboard_figure_by_figure(played: Path, site: P
     assert overview["texts_note"] is None
 
 
+def test_a_fusion_and_a_reranker_say_what_they_are(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path)
+    head, tail = config.read_text().split("[judge]")
+    fusion = '[[models]]\nname = "hybrid"\nfuse = ["strong", "weak"]\n'
+    config.write_text(f"{head}{fusion}[judge]{tail}")
+    play(config)
+
+    build_site(tmp_path / "runs" / "x", tmp_path / "site")
+
+    overview = data_of(tmp_path / "site", "site")
+    models = {model["name"]: model["provider"] for model in overview["models"]}
+    assert models["hybrid"] == "fusion"
+    assert models["strong"] is None
+
+
 def test_pairs_are_those_of_the_leaderboard_overall_and_by_data_set(
     played: Path, site: Path
 ) -> None:

@@ -157,14 +157,14 @@ def _metric_columns(comparison: Comparison) -> list[Column]:
     return [
         Column("metric", [metric.metric for metric in metrics], "name"),
         Column("queries", [f"{metric.queries:,}" for metric in metrics]),
-        Column("B - A", [f"{metric.difference:+.3f}" for metric in metrics]),
+        Column("B - A", [f"{metric.difference:+z.3f}" for metric in metrics]),
         Column("interval", [_bounds(metric.lower, metric.upper) for metric in metrics]),
         Column("", verdicts, "word"),
     ]
 
 
 def _bounds(lower: float | None, upper: float | None) -> str:
-    return "" if lower is None or upper is None else f"{lower:+.3f} to {upper:+.3f}"
+    return "" if lower is None or upper is None else f"{lower:+z.3f} to {upper:+z.3f}"
 
 
 def _interval(lower: float | None, upper: float | None) -> str:

@@ -164,7 +164,7 @@ def _differences(leaderboard: Leaderboard, on: Screen) -> tuple[str, Table]:
         each = behind.get((metric, model))
         if each is None:
             return ""
-        return f"{-each.difference:.3f}{_reach(each)}{'*' if each.is_sure else ' '}"
+        return f"{-each.difference:z.3f}{_reach(each)}{'*' if each.is_sure else ' '}"
 
     models = [row.model for row in leaderboard.overall]
     columns = [Column("", models, "name")]

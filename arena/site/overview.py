@@ -187,7 +187,7 @@ def _models(gathered: Gathered) -> Iterator[ModelInfo]:
             name=name,
             file=file,
             maker=own.get("maker"),
-            provider=own.get("provider"),
+            provider=_provided_by(own),
             license=own.get("license"),
             price=known_price(name, gathered.model_settings),
             release_date=own.get("release_date"),
@@ -195,6 +195,13 @@ def _models(gathered: Gathered) -> Iterator[ModelInfo]:
             about=own.get("about"),
             settings_text=settings_text({k: v for k, v in own.items() if k not in _SHOWN_APART}),
         )
+
+
+def _provided_by(section: Mapping[str, Any]) -> str | None:
+    """Return what ranks for a model: its provider, its reranker, or the fusion of others."""
+    if section.get("fuse"):
+        return "fusion"
+    return section.get("provider") or section.get("rerank")
 
 
 def _judges(gathered: Gathered) -> Iterator[JudgeInfo]:
