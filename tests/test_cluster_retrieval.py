@@ -398,7 +398,7 @@ def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
     assert alone.stdout is not None
 
     def dying(request: dict[str, Any], attempt: int) -> Answer:
-        if "stone number 20" in request["input"]:
+        if n_embedded(server) > 30:  # of 48, in partitions of 8, one at a time
             alone.kill()
         return embed(request, attempt)
 
@@ -409,12 +409,10 @@ def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
             pytest.raises(ClusterError, match="the same command goes on from there") as raised,
         ):
             ranked(model, parts, tmp_path, lost)
-        sent = [text for request in server.requests for text in request.body["input"]]
-        server.requests.clear()
+        server.answer = embed
         _, stats = ranked(model, parts, tmp_path, cluster)
 
     assert "\n" not in str(raised.value)
-    assert "stone number 20" in sent
     assert stats.embedded <= len(rows) - 8, "at least the first partition is kept"
 
 
