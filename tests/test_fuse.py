@@ -21,7 +21,8 @@ from arena.config.experiment import parse_config
 from arena.data.trec import read_stats
 from arena.errors import ConfigError, UsageError
 from arena.experiment.experiment import load_data, open_experiment
-from arena.experiment.runs import held_out_queries, retrieve_all, run_specs
+from arena.experiment.run_specs import held_out_queries, run_specs
+from arena.experiment.runs import retrieve_all
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 from arena.retrieval.fuse import merged, with_members
 from arena.retrieval.retrieve import retrieve

@@ -20,7 +20,7 @@ from arena.data.metrics import measure_run
 from arena.embedding.local.embedder import LocalEmbedder, local_embedder
 from arena.errors import DataError, UsageError
 from arena.experiment.experiment import Experiment
-from arena.experiment.runs import RunSpec
+from arena.experiment.run_specs import RunSpec
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
 

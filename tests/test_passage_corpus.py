@@ -29,7 +29,7 @@ from arena.data.passage_corpus import (
 from arena.data.splitting import count_words, split_text, split_words
 from arena.errors import ConfigError, DataError
 from arena.experiment.experiment import load_data, open_experiment
-from arena.experiment.runs import run_specs
+from arena.experiment.run_specs import run_specs
 from arena.judging.qrels import list_dcg
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.store.folder import Folder

@@ -32,7 +32,8 @@ from arena.experiment.experiment import (
     prepare,
 )
 from arena.experiment.live import Stopping, play_prepared
-from arena.experiment.runs import run_specs, stored_run
+from arena.experiment.run_specs import run_specs
+from arena.experiment.runs import stored_run
 from arena.experiment.summary import BattleOptions, Summary
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter, Stage

@@ -26,7 +26,8 @@ from arena.experiment.plans import (
     plan_table,
     present_option,
 )
-from arena.experiment.runs import RunSpec, held_out_queries, run_specs, stored_run
+from arena.experiment.run_specs import RunSpec, held_out_queries, run_specs
+from arena.experiment.runs import stored_run
 from arena.experiment.search_forecast import JudgePrice, SearchForecast, forecast_search
 from arena.experiment.speed import time_left
 from arena.experiment.stopping import StoppingRule
