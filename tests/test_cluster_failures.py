@@ -29,7 +29,7 @@ from arena.experiment.summary import BattleOptions
 from arena.store.log_lines import read_battles, read_replies
 
 pytest.importorskip("distributed", reason='needs the extra "cluster"')
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = pytest.mark.xdist_group("cluster failures")
 
 N_BATTLES = 180
 HERE = os.getpid()

@@ -257,6 +257,29 @@ def test_a_site_that_was_cut_short_is_finished_by_the_next_build(
     assert content(site) == content(build_site(folder, tmp_path / "undisturbed").parent)
 
 
+def test_a_log_that_grows_while_it_is_read_is_shown_whole_by_the_next_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(write_experiment(tmp_path), limit=20)
+    path = tmp_path / "runs" / "x"
+    whole = (path / "battles.jsonl").read_text().splitlines(keepends=True)
+    (path / "battles.jsonl").write_text("".join(whole[:10]))
+    (path / "leaderboard.json").unlink(missing_ok=True)
+
+    def read_then_grow(folder: Path) -> Log | None:
+        log = read_log(folder)
+        (path / "battles.jsonl").write_text("".join(whole))
+        write_leaderboard(rate_files([path]), path)  # as the run does at its end
+        return log
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "read_log", read_then_grow)
+        build_site(path, tmp_path / "site")
+    build_site(path, tmp_path / "site")
+
+    assert data_of(tmp_path / "site", "site")["state"]["judged"] == 20
+
+
 def test_a_shorter_log_leaves_nothing_of_the_longer_one_behind(
     played: Path, tmp_path: Path
 ) -> None:

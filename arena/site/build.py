@@ -63,10 +63,12 @@ def build_site(
     check_path(path)
     output = Output(Path(out) if out is not None else default_folder(path))
     read = functools.cache(functools.partial(read_log, path))
-    leaderboard = None
+    leaderboard, before = None, _rated_state(path)
     if path.is_dir() and log_files(path):
         leaderboard = current_leaderboard(path, read)  # before the version, which it is part of
     version = version_of(path)
+    if _rated_state(path) != before:
+        version = digest(version, "an older log").hex()  # so the next build leaves nothing alone
     first = output.folder / "index.html"
     if not (first.is_file() and output.holds(VERSION, version)):
         site = _write(gather(path, read(), leaderboard), version, output)
@@ -74,6 +76,13 @@ def build_site(
         if site.texts_note:
             log(f"note: {site.texts_note}")
     return first
+
+
+def _rated_state(path: Path) -> list[tuple[Path, int, int]]:
+    """Return what tells whether battles were written since."""
+    files = Folder(path).rated() if path.is_dir() else []
+    states = [(file, file.stat()) for file in files if file.exists()]
+    return [(file, state.st_mtime_ns, state.st_size) for file, state in states]
 
 
 def default_folder(path: Path) -> Path:
