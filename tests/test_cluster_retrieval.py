@@ -383,10 +383,16 @@ time.sleep(100)
 """
 
 
+def use_cache(folder: str) -> None:
+    os.environ["ARENA_CACHE"] = folder
+
+
 def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ARENA_CACHE", cluster.client.submit(os.getenv, "ARENA_CACHE").result())
+    # A worker that was started again has the environment of the test that ran then.
+    monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "of all workers"))
+    cluster.client.run(use_cache, os.environ["ARENA_CACHE"])
     rows = [{"_id": f"d{n}", "title": "", "text": f"stone number {n}"} for n in range(48)]
     parts = load_beir(write_data(tmp_path / "parts", rows, [*range(0, 49, 8)], 2), "tiny")
     alone = subprocess.Popen(
