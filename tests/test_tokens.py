@@ -14,7 +14,8 @@ from together import TORCH
 
 from arena.checking.probes import Means, try_model
 from arena.config import ModelConfig
-from arena.errors import DataError, UsageError
+from arena.embedding.local.token_models import TokenModel
+from arena.errors import ApiError, DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
 from arena.retrieval import tokens
 from arena.retrieval.retrieve import retrieve
@@ -263,6 +264,37 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"tiny: .* cannot be loaded"):
         rank("splade", tmp_path / "m", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        [],
+        [np.ones((2, 3), np.float32)] * 5,
+        [np.ones(3, np.float32)] * 4,
+        [np.ones((2, 0), np.float32)] * 4,
+        [np.full((2, 3), np.nan, np.float32)] * 4,
+        [np.ones((2, 3), np.float32), np.ones((2, 4), np.float32)] * 2,
+    ],
+)
+def test_vectors_that_are_none_are_refused_and_not_kept(
+    garbage: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = TokenModel({"model": "broken"}, lambda: lambda texts, role: garbage)
+    monkeypatch.setattr(tokens, "open_token_model", lambda model: broken)
+
+    with pytest.raises(ApiError, match="tiny: "):
+        rank("colbert", tmp_path, tmp_path)
+
+    with TokenStore(tmp_path / "cache", broken.settings, "document") as store:
+        assert len(store.missing(list(TEXTS.values()))) == len(TEXTS)
+
+
+def test_documents_without_any_word_are_found_by_no_query() -> None:
+    nothing = np.empty((0, 2), np.float32)
+
+    assert SparseBlock([nothing, nothing]).scores(nothing).tolist() == [0, 0]
+    assert LateBlock([nothing, nothing]).scores(nothing).tolist() == [0, 0]
 
 
 def test_settings_of_one_vector_mean_nothing_to_them() -> None:

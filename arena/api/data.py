@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from arena.api.sections import checked
 from arena.config import DatasetConfig
+from arena.config.section import checked
 from arena.data.corpus import collect
 from arena.data.load import load_dataset as load_configured
 from arena.data.partitions import partition_files

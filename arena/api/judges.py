@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
-from arena.api.sections import checked
 from arena.config import JudgeConfig
+from arena.config.section import checked
 from arena.digest import content_hash
 from arena.errors import UnjudgedError, UsageError
 from arena.records import Document, JudgeInput, JudgeKind, Probs, Query, Side, Verdict

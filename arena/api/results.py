@@ -13,7 +13,8 @@ from arena.auditing.between import Between as PlainBetween
 from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
 from arena.auditing.records import AuditMetric
-from arena.config.usage import parse_usage
+from arena.config.section import checked
+from arena.config.usage import UsageConfig
 from arena.errors import UsageError
 from arena.experiment.people import frame_labels, peoples_labels
 from arena.experiment.rate_files import experiment_facts, usage_of
@@ -114,7 +115,7 @@ class Leaderboard(PlainLeaderboard):
         if missing := [k for k in ("documents", "queries_per_month") if k not in settings]:
             remedy = "give cost(documents=1e6, queries_per_month=2e5)"
             raise UsageError(f"{' and '.join(missing)} unknown; {remedy}")
-        owned = ownership(self, parse_usage(settings, "cost"))
+        owned = ownership(self, checked(UsageConfig, settings, "cost"))
         return ModelCosts(owned.usage, owned.costs, owned.recommendation)
 
     def _rows(self, dataset: str | None) -> tuple[Row, ...]:

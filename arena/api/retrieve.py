@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.api.sections import checked
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
+from arena.config.section import checked
 from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
 from arena.data.passage_corpus import joined, qrels_by_parent, run_by_parent, with_passages

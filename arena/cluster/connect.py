@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from arena import optional
-from arena.config.cluster import ClusterConfig
+from arena.config.cluster import ADDRESS, ClusterConfig
 from arena.errors import ClusterError, UsageError
 from arena.progress import Reporter
 from arena.signals import interrupts_held_back, terminated_as_interrupted
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _LOCAL: Final = re.compile(r"local(?::(?P<workers>\d{1,4}))?")
-_ADDRESS: Final = re.compile(r"[a-z]+://\S+")
 _WAIT_S: Final = 60.0
 """Longest wait for the scheduler, and for the first worker."""
 
@@ -147,7 +146,7 @@ def _wanted(setting: str | None, config: ClusterConfig | None) -> ClusterConfig 
         if n_workers == "0":
             raise UsageError("--cluster local:0 has no workers; give local:2")
         return None if n_workers is None else int(n_workers)
-    if _ADDRESS.fullmatch(setting):
+    if ADDRESS.fullmatch(setting):
         return ClusterConfig(address=setting, workers=config.workers if config else None)
     raise UsageError(f"--cluster {setting}: expected local, local:N or tcp://host:8786")
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -98,11 +99,11 @@ def _play_shards(
         reporter.stage(title, n_battles) as stage,
         _Board(cluster.client, tasks[0].topic, reporter, stage, n_before).shown() as board,
     ):
-        futures = [
-            cluster.client.submit(play_shard, task, pure=False, key=task.key) for task in tasks
-        ]
+        futures: list[Future] = []
+        # Workers that come later take work as well, unless they would exceed a limit.
+        most = tasks[0].n_at_once if _is_limited(prepared) else len(tasks)
         try:
-            for end in _ends(futures):
+            for end in _ends(cluster.client, tasks, futures, most=most):
                 board.take(end)
         except KeyboardInterrupt:
             reporter.log(
@@ -134,7 +135,7 @@ def _tasks(
             max_usd=options.max_usd,
             gate=options.gate,
             topic=topic,
-            n_at_once=min(n_shards, cluster.n_workers),
+            n_at_once=_n_at_once(prepared, n_shards, cluster),
         )
         for number in range(1, n_shards + 1)
     ]
@@ -151,8 +152,27 @@ def _n_shards(prepared: PreparedExperiment, cluster: Cluster) -> int:
     return max(before, default=_PER_WORKER * cluster.n_workers)
 
 
-def _ends(futures: Sequence[Future]) -> Iterator[ShardEnd]:
-    """Yield how each shard ended, as they end.
+def _is_limited(prepared: PreparedExperiment) -> bool:
+    judges = prepared.config.judges
+    return any(limit is not None for judge in judges for limit in (judge.rpm, judge.tpm))
+
+
+def _n_at_once(prepared: PreparedExperiment, n_shards: int, cluster: Cluster) -> int:
+    """Return how many shards share rpm and tpm: each has a request a minute at least."""
+    limits = [judge.rpm for judge in prepared.config.judges if judge.rpm is not None]
+    return min([n_shards, cluster.n_workers, *limits])
+
+
+def _ends(
+    client: Client, tasks: Sequence[ShardTask], futures: list[Future], *, most: int
+) -> Iterator[ShardEnd]:
+    """Submit the tasks, and yield how each shard ended, as they end.
+
+    Args:
+        client: of the cluster.
+        tasks: of all shards.
+        futures: gets the future of each task that is submitted.
+        most: tasks that are submitted at the same time; the others wait until one has ended.
 
     Raises:
         FatalApiError: an endpoint refuses every request.
@@ -160,7 +180,19 @@ def _ends(futures: Sequence[Future]) -> Iterator[ShardEnd]:
     """
     from distributed import KilledWorker, as_completed  # noqa: PLC0415
 
-    for future in as_completed(futures):
+    waiting = iter(tasks)
+
+    def submit(n_tasks: int) -> list[Future]:
+        new = [
+            client.submit(play_shard, task, pure=False, key=task.key)
+            for task in islice(waiting, n_tasks)
+        ]
+        futures.extend(new)
+        return new
+
+    ended = as_completed(submit(most))
+    for future in ended:
+        ended.update(submit(1))
         try:
             end = future.result()
         except KilledWorker as error:

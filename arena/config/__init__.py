@@ -11,7 +11,7 @@ from arena.config.experiment import (
 )
 from arena.config.judges import UNPRICED, JudgeConfig
 from arena.config.models import ModelConfig, known_price, swept
-from arena.config.usage import UsageConfig, parse_usage
+from arena.config.usage import UsageConfig
 
 __all__ = [
     "RETRIEVAL_DEPTH",
@@ -25,7 +25,6 @@ __all__ = [
     "known_price",
     "load_config",
     "parse_config",
-    "parse_usage",
     "read_tree",
     "swept",
 ]

@@ -11,7 +11,8 @@ from arena.config.secrets import secret_field
 from arena.config.section import Section
 
 _FACTORY: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_ADDRESS: Final = re.compile(r"(?:tcp|tls|ucx|ws|wss)://[^\s/@]+")
+ADDRESS: Final = re.compile(r"(?:tcp|tls|ucx|ws|wss)://[^\s/@]+")
+"""A scheduler's address."""
 
 
 class ClusterConfig(Section):
@@ -32,7 +33,7 @@ class ClusterConfig(Section):
     def _one_cluster(self) -> Self:
         if (self.address is None) == (self.factory is None):
             raise ValueError('needs either address = "tcp://host:8786" or factory = "module:Class"')
-        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+        if self.address is not None and not ADDRESS.fullmatch(self.address):
             raise ValueError(f'address = "{self.address}" must be like tcp://host:8786')
         if self.factory is not None and not _FACTORY.fullmatch(self.factory):
             raise ValueError(

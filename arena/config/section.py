@@ -7,10 +7,10 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from arena.config.secrets import secret_in_address
+from arena.errors import ConfigError
 from arena.files import safe_filename
 from arena.redaction import keep_secret
 from arena.terminal import shortened
@@ -158,6 +159,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONGEST: Final = 80
 """Maximum characters of a value in an error."""
 
+S = TypeVar("S", bound=BaseModel)
+
 KnownKeys = Callable[[Sequence[int | str]], Sequence[str]]
 """The known keys of the section at a place of the file."""
 
@@ -176,6 +179,25 @@ def problem_lines(error: ValidationError, tree: Any, known_keys: KnownKeys) -> l
         where, what = _where(detail["loc"], tree), _problem(detail, known_keys)
         problems[where] = f"{problems[where]}, or {what}" if where in problems else what
     return [f"{where}: {what}" if where else what for where, what in problems.items()]
+
+
+def checked(kind: type[S], section: Mapping[str, Any], where: str) -> S:
+    """Check a section as if it stood in an arena.toml.
+
+    Args:
+        kind: which section it is.
+        section: its keys.
+        where: what errors name in place of a file.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    tree = dict(section)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = problem_lines(error, tree, lambda _: tuple(kind.model_fields))
+        raise ConfigError(where, lines) from None
 
 
 def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from arena.config.section import Section, Usd, problem_lines
-from arena.errors import ConfigError
+from arena.config.section import Section, Usd
 
 PRICE_PER_GB_MONTH: Final = 0.33
 """US dollars: the storage of a managed serverless vector database (Pinecone Standard, 2026).
@@ -39,21 +37,3 @@ class UsageConfig(Section):
     """US dollars for a gigabyte (10⁹ bytes) of vectors in a month."""
     price_per_hour: Usd | None = None
     """US dollars for an hour of the machine of your own models; default: not counted."""
-
-
-def parse_usage(settings: Mapping[str, Any], where: str) -> UsageConfig:
-    """Check settings as if they stood in ``[usage]``.
-
-    Args:
-        settings: key → value.
-        where: what an error names, such as a file or an option.
-
-    Raises:
-        ConfigError: naming every mistake.
-    """
-    tree = dict(settings)
-    try:
-        return UsageConfig.model_validate(tree)
-    except ValidationError as error:
-        lines = problem_lines(error, tree, lambda _: tuple(UsageConfig.model_fields))
-        raise ConfigError(where, lines) from None

@@ -85,16 +85,25 @@ def _records(
         raise DataError(path, before + reader.line_num + 1, what) from None
 
 
-def csv_layout(text: Iterable[str], names: Collection[str]) -> Layout:
-    """Return how a file is laid out, and leave the lines after the header's first one unread."""
-    before, first, separators = 0, "", SEPARATORS
-    for line in text:
+def first_line(lines: Iterable[str]) -> tuple[int, str, str]:
+    """Return the first line of a header, and leave the lines after it unread.
+
+    Returns:
+        The number of lines before it, the line itself, and the separators that it may have.
+    """
+    before, separators = 0, SEPARATORS
+    for line in lines:
         declared = declared_separator(line)
         if line.strip() and not declared:
-            first = line
-            break
+            return before, line, separators
         separators = declared or separators
         before += 1
+    return before, "", separators
+
+
+def csv_layout(text: Iterable[str], names: Collection[str]) -> Layout:
+    """Return how a file is laid out, and leave the lines after the header's first one unread."""
+    before, first, separators = first_line(text)
     return Layout(before, max(separators, key=lambda each: _known(first, each, names)), first)
 
 

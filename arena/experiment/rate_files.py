@@ -126,12 +126,15 @@ def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> Usag
             f"{' and '.join(missing)} unknown; add [usage] to arena.toml and run "
             f"`arena battle` again, or give {_LOAD_OPTIONS}"
         )
-    from arena.config.usage import parse_usage  # noqa: PLC0415 - pydantic takes time to import
+    # Importing pydantic takes time.
+    from arena.config.section import checked  # noqa: PLC0415
+    from arena.config.usage import UsageConfig  # noqa: PLC0415
     from arena.experiment.model_rates import passages_per_document  # noqa: PLC0415
 
     where = f"{Folder(known[0][1]).manifest}: [usage]" if known else "[usage]"
     cut = passages_per_document([d for m in manifests for d in m.get("datasets", {}).values()])
-    return parse_usage(({} if cut is None else {"passages_per_document": cut}) | settings, where)
+    cuts = {} if cut is None else {"passages_per_document": cut}
+    return checked(UsageConfig, cuts | settings, where)
 
 
 _LOAD: Final = {"documents", "queries_per_month"}

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from arena.data.csv_file import SEPARATORS, declared_separator
+from arena.data.csv_file import first_line
 from arena.data.rows import UNREADABLE, opened, unreadable
 from arena.errors import DataError, UsageError
 from arena.progress import Reporter
@@ -131,14 +131,7 @@ class QueryLog:
         self._check_columns(list(seen))
 
     def _table(self, lines: Iterator[str]) -> Iterator[Search]:
-        before, first, separators = 0, "", SEPARATORS
-        for line in lines:
-            declared = declared_separator(line)
-            if line.strip() and not declared:
-                first = line
-                break
-            separators = declared or separators
-            before += 1
+        before, first, separators = first_line(lines)
         header, separator = _header(first, separators)
         self.found = self._places({name: _plain(name) for name in header})
         self._check_columns(header)

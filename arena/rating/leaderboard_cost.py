@@ -96,7 +96,9 @@ def with_cost_block(leaderboard: Leaderboard, tree: Mapping[str, Any]) -> Leader
     """Return a leaderboard with what `cost_block` wrote; unchanged if it wrote nothing."""
     if "cost" not in tree:
         return leaderboard
-    from arena.config.usage import parse_usage  # noqa: PLC0415 - pydantic takes time to import
+    # Importing pydantic takes time.
+    from arena.config.section import checked  # noqa: PLC0415
+    from arena.config.usage import UsageConfig  # noqa: PLC0415
 
     block = tree["cost"]
     return replace(
@@ -105,6 +107,6 @@ def with_cost_block(leaderboard: Leaderboard, tree: Mapping[str, Any]) -> Leader
             model: Rates(**{**rates, "below": tuple(rates["below"])})
             for model, rates in block["rates"].items()
         },
-        usage=parse_usage(block["usage"], "leaderboard.json: cost.usage"),
+        usage=checked(UsageConfig, block["usage"], "leaderboard.json: cost.usage"),
         gaps=tuple(Gap(*gap) for gap in block["gaps"]),
     )

@@ -83,6 +83,7 @@ class _Encoder:
     def __init__(self, local: TokenModel) -> None:
         self.settings = local.settings
         self._local = local
+        self._width = 0
 
     @cached_property
     def _encode(self) -> EncodeTokens:
@@ -108,18 +109,25 @@ class _Encoder:
             began = time.perf_counter()
             vectors = encode(batch, role)
             seconds = time.perf_counter() - began
-            _check(vectors, len(batch))
+            _check(vectors, len(batch), self._width)
+            self._width = vectors[0].shape[1]
             store.put(batch, vectors, seconds, alone=alone)
             if job is not None:
                 job.embedded(len(texts) - len(missing) + first + len(batch))
         return len(missing)
 
 
-def _check(vectors: Sequence[NDArray[np.float32]], n_texts: int) -> None:
+def _check(vectors: Sequence[NDArray[np.float32]], n_texts: int, width: int) -> None:
     if len(vectors) != n_texts:
         raise ApiError("garbage", f"vectors of {len(vectors)} texts for {n_texts}")
-    if not all(np.isfinite(part).all() for part in vectors):
-        raise ApiError("garbage", "a vector holds NaN or an infinity")
+    for part in vectors:
+        if part.ndim != 2 or not part.shape[1]:
+            raise ApiError("garbage", f"vectors of shape {part.shape} for one text")
+        width = width or part.shape[1]
+        if part.shape[1] != width:
+            raise ApiError("garbage", f"{part.shape[1]} numbers in a vector, {width} in others")
+        if not np.isfinite(part).all():
+            raise ApiError("garbage", "a vector holds NaN or an infinity")
 
 
 def _blocks(job: Job, store: TokenStore) -> Iterator[tuple[list[str], list[NDArray[np.float32]]]]:

@@ -72,6 +72,9 @@ def open_token_model(model: ModelConfig) -> TokenModel:
         "files": files.identity,
         "transformers": version("transformers").partition(".")[0],
         **prompt_settings(prompts),
+        # An empty prefix of the arena.toml leaves out the model's own mark of a role.
+        "query_stated": model.query_prefix is not None,
+        "document_stated": model.document_prefix is not None,
     }
     if head is None:
         settings["sentence-transformers"] = version("sentence-transformers").partition(".")[0]
