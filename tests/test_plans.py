@@ -159,7 +159,7 @@ def test_what_differs_between_data_sets_is_no_difference_between_queries() -> No
 
 
 def rows_of(shown: str) -> dict[str, tuple[int, int, str, str]]:
-    pattern = r"^([* ]) (\S.*?) +([\d,]+) +([\d,]+) +(\S+) +(±\d+ Elo|–)$"
+    pattern = r"^([* ]) (\S.*?) +([\d,]+) +([\d,]+) +(\S+) +(±\d+ Elo|over 400 Elo|–)$"
     return {
         found[2]: (
             int(found[3].replace(",", "")),
@@ -320,6 +320,11 @@ def table(left_usd: float | None, *plans: tuple[str, float, float]) -> PlanTable
             None,
             (("all", 10.0, 30.0), ("sparse", 1.0, 40.0), ("grades", 2.0, 32.0)),
             'plan = "grades", top_k = 3 is expected to reach ±32 Elo at 20% of the cost',
+        ),
+        (
+            None,
+            (("all", 10.0, 1700.0), ("grades", 2.0, 900.0)),
+            "100 queries tell little by any plan",
         ),
         (None, (("all", 0.0, 30.0), ("grades", 2.0, 32.0)), "your plan has nothing left to pay"),
         (None, (("grades", 2.0, 32.0), ("all", 10.0, 30.0)), "no plan here is as exact as yours"),

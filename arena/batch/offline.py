@@ -47,13 +47,13 @@ def export(run: BatchRun, folder: Path, limits: Limits) -> list[Path]:
 
 
 def cut_requests(
-    run: BatchRun, todo: Unasked, ledger: Ledger, limits: Limits
+    run: BatchRun, unasked: Unasked, ledger: Ledger, limits: Limits
 ) -> Iterator[list[Request]]:
     """Yield the requests of each judge, cut into files; no file holds those of two judges."""
     for configured in run.by_fingerprint.values():
         if isinstance(configured.judge, RequestJudge):
             recall(configured.judge, ledger.jobs.values())
-            yield from cut(todo.requests(configured), limits)
+            yield from cut(unasked.requests(configured), limits)
 
 
 async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter) -> Collected:

@@ -101,31 +101,31 @@ async def submit(run: BatchRun, options: SubmitOptions, reporter: Reporter) -> S
         ) as judges:
             await check_judges(run.prepared, judges, log, gate, reporter)
         room = _Room(budgets, options, done, ledger.open_jobs)
-        todo = Unasked(run, log, cache, options)
+        unasked = Unasked(run, log, cache, options)
         # The judges that were asked: they know by now what their endpoint takes.
         for configured in judges:
             if isinstance(configured.judge, RequestJudge):
-                await _submit_for(configured, todo, room, ledger, reporter)
+                await _submit_for(configured, unasked, room, ledger, reporter)
     return done
 
 
 async def _submit_for(
-    configured: ConfiguredJudge, todo: Unasked, room: _Room, ledger: Ledger, reporter: Reporter
+    configured: ConfiguredJudge, unasked: Unasked, room: _Room, ledger: Ledger, reporter: Reporter
 ) -> None:
     """Finish the jobs of one judge that were begun, then submit what is left for it."""
     judge = request_judge(configured)
-    name = todo.run.experiment.config.experiment.name
+    name = unasked.run.experiment.config.experiment.name
     done, limits = room.done, room.options.limits
     async with FileApi(endpoint_of(configured.config)) as api:
         for job in ledger.open_jobs:
             if job.batch_id is None and job.fingerprint == judge.fingerprint:
                 started = await start(ledger, job, api, experiment=name)
                 if not started:  # its requests are free again
-                    todo.forget(job)
+                    unasked.forget(job)
                 end = "submitted" if started else "given up, for its file is gone:"
                 reporter.log(f"{end} {job.name}, begun earlier")
         recall(judge, ledger.jobs.values())
-        affordable = room.affordable(todo.requests(configured), configured)
+        affordable = room.affordable(unasked.requests(configured), configured)
         for chunk in cut(affordable, limits):
             job = record_chunk(ledger, chunk, configured)
             await start(ledger, job, api, experiment=name)

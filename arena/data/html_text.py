@@ -127,9 +127,9 @@ def _copy(root: Any, soup: Any) -> None:
         words.clear()
         soup.handle_data(text if n_open["pre"] else _BLANKS.sub(_blank, text))
 
-    todo: list[Any] = [root]  # nodes that come, and names of elements to end
-    while todo:
-        node = todo.pop()
+    waiting: list[Any] = [root]  # nodes that come, and names of elements to end
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, str):
             end_words()
             soup.handle_endtag(node)
@@ -137,7 +137,7 @@ def _copy(root: Any, soup: Any) -> None:
             n_open[node] -= 1
             continue
         if node is not root and node.next is not None:
-            todo.append(node.next)
+            waiting.append(node.next)
         if node.is_text_node:
             words.append(node.text_content or "")
         elif not node.is_element_node or _is_left_out(node):
@@ -149,9 +149,9 @@ def _copy(root: Any, soup: Any) -> None:
                 soup.handle_starttag(name, None, None, _attributes(node, name))
                 depth += 1
                 n_open[name] += 1
-                todo.append(name)
+                waiting.append(name)
             if node.first_child is not None:
-                todo.append(node.first_child)
+                waiting.append(node.first_child)
     end_words()
 
 

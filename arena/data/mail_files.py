@@ -88,11 +88,13 @@ def _texts(message: EmailMessage, depth: int) -> Iterator[tuple[str, bool]]:
 
 def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:
     """Yield the parts of a mail, but none of a mail within it."""
-    todo = [message]
-    while todo:
-        part = todo.pop()
+    waiting = [message]
+    while waiting:
+        part = waiting.pop()
         if part.get_content_maintype() == "multipart":
-            todo += reversed([each for each in part.iter_parts() if isinstance(each, EmailMessage)])
+            waiting += reversed(
+                [each for each in part.iter_parts() if isinstance(each, EmailMessage)]
+            )
         else:
             yield part
 

@@ -22,10 +22,13 @@ from arena.experiment.shown_lists import Lists
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.expected_width import Design, expected_half_widths
 from arena.records import Orders
-from arena.terminal import dollars
+from arena.terminal import count, dollars
 
 FEW_DOCUMENTS: Final = 3
 """The ranks whose grades say most for their calls (docs/evidence.md)."""
+
+MOST_ELO: Final = 400.0
+"""A half-width beyond which a rating says nothing: odds of ten to one either way."""
 
 AS_NARROW: Final = 1.1
 """A plan whose intervals are up to so many times as wide counts as equally exact."""
@@ -99,6 +102,14 @@ class PlanEstimate:
         return self.tokens if self.cost_usd is None else self.cost_usd
 
 
+def _told(half_width_elo: float) -> str:
+    if not math.isfinite(half_width_elo):
+        return "–"
+    return (
+        f"±{half_width_elo:.0f} Elo" if half_width_elo <= MOST_ELO else f"over {MOST_ELO:.0f} Elo"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PlanTable:
     """Plans side by side, the present one first."""
@@ -119,7 +130,7 @@ class PlanTable:
         for each in self.plans:
             name = f"{'*' if each.is_present else ' '} {each.option}"
             price = "unknown" if each.cost_usd is None else dollars(each.cost_usd)
-            half = f"±{each.half_width_elo:.0f} Elo" if math.isfinite(each.half_width_elo) else "–"
+            half = _told(each.half_width_elo)
             yield f"{name:<{width}}{each.n_calls:>10,}{each.tokens:>14,}{price:>10}   {half}"
         source = "public logs of LLM judges"
         if self.pilot:
@@ -141,6 +152,9 @@ class PlanTable:
                 f"with the {dollars(self.left_usd)} that are left, take {best.option.settings}, "
                 f"queries = {n:,}: about ±{best.half_width_elo:.0f} Elo."
             )
+        if min(each.half_width_elo for each in self.plans) > MOST_ELO:
+            queries = count(present.n_queries, "query", "queries")
+            return f"{queries} tell little by any plan; take 20 or more."
         more = "for intervals half as wide, take four times as many queries."
         if present.cost == 0:
             return f"your plan has nothing left to pay; {more}"

@@ -218,10 +218,12 @@ class Asking:
 
     async def all(self, documents: Sequence[Document], reporter: Reporter) -> None:
         """Ask about every document that has no reply yet."""
-        todo = [d for d in documents if self.chat.key(self.messages(d)) not in self.answers.known]
-        if not todo:
+        unanswered = [
+            d for d in documents if self.chat.key(self.messages(d)) not in self.answers.known
+        ]
+        if not unanswered:
             return
-        n_before = len(documents) - len(todo)
+        n_before = len(documents) - len(unanswered)
         with interruptible(reporter) as stop, reporter.stage("queries", len(documents)) as stage:
             halting = asyncio.create_task(self._halt(stop))
             n_done = n_before
@@ -237,8 +239,8 @@ class Asking:
             try:
                 async with self.api:
                     stage.update(n_before)
-                    workers = min(WORKERS, len(todo))
-                    await work_off(todo, settle, workers=workers, stop=stop)
+                    workers = min(WORKERS, len(unanswered))
+                    await work_off(unanswered, settle, workers=workers, stop=stop)
             finally:
                 halting.cancel()
 

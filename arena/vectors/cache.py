@@ -80,9 +80,9 @@ def embed_missing(
     with store.writing() as append:
         # Another process may have had its turn in between.
         missing = missing[store.find_sound(digests[missing]) < 0]
-        todo = Selected(texts, missing)
+        missing_texts = Selected(texts, missing)
         embedded = 0
-        for span, embedding in _batches(embedder, todo, store.role, alone=alone):
+        for span, embedding in _batches(embedder, missing_texts, store.role, alone=alone):
             batch = missing[span.start : span.stop]
             latency_ms = embedding.seconds * 1000 if alone else None
             append(digests[batch], embedding, lengths[batch], latency_ms)
