@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +17,11 @@ from loopback import Answer, LoopbackServer, error
 
 from arena.cli import main
 from arena.cluster.connect import Cluster, open_cluster
-from arena.cluster.judge import battle_on_cluster
+from arena.cluster.judge import _tasks, battle_on_cluster
 from arena.config.cluster import ClusterConfig
 from arena.errors import ArenaError, ClusterError, UsageError
+from arena.experiment.experiment import open_experiment
+from arena.experiment.live import open_prepared
 from arena.experiment.rate_files import rate_files
 from arena.experiment.summary import BattleOptions, Summary
 from arena.store.log_lines import read_battles
@@ -79,6 +82,42 @@ def test_a_relative_path_names_the_same_runs_on_all_workers(
 
     assert summary.n_judged == 36
     assert list((tmp_path / "here" / "runs" / "x").glob("battles-*of8.jsonl"))
+
+
+def test_shards_that_share_a_limit_take_turns_and_all_are_played(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    under_way: set[int] = set()
+    most = 0
+
+    def judge(request: dict[str, Any], attempt: int) -> Answer:
+        nonlocal most
+        under_way.add(threading.get_ident())
+        most = max(most, len(under_way))
+        try:
+            return fair_judge(request, attempt)
+        finally:
+            under_way.discard(threading.get_ident())
+
+    with LoopbackServer(judge) as server:
+        limits = "rpm = 600000\ntpm = 1000000000\nconcurrency = 1"
+        config = write_experiment(tmp_path, judge=llm(server.base_url, limits))
+        summary = on_cluster(config, cluster)
+
+    summary.check()
+    assert summary.n_judged == 36 == len(verdicts(tmp_path)) == len(server.requests)
+    assert len(list((tmp_path / "runs" / "x").glob("battles-*of8.jsonl"))) == 8
+    assert most <= 2, "one call of each worker, whichever shards they play"
+
+
+def test_no_more_shards_share_a_limit_than_it_has_requests_a_minute(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1", "rpm = 3"))
+    prepared = open_prepared(open_experiment(config), QUIET, BattleOptions())
+
+    tasks = _tasks(prepared, BattleOptions(), Cluster(cast("Any", None), 5))
+
+    assert len(tasks) == 20
+    assert {task.n_at_once for task in tasks} == {3}
 
 
 def test_a_common_cap_holds_for_all_shards_together(tmp_path: Path, cluster: Cluster) -> None:
@@ -162,6 +201,7 @@ def test_the_command_plays_on_a_cluster_that_it_starts(tmp_path: Path) -> None:
     [
         ("somewhere", "expected local, local:N or tcp://host:8786"),
         ("local:0", "give local:2"),
+        ("inproc://1.2.3.4/5", "expected local, local:N or tcp://host:8786"),
         ("", "names no cluster"),
     ],
 )
