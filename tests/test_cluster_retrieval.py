@@ -391,6 +391,7 @@ def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
     tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A worker that was started again has the environment of the test that ran then.
+    cluster.client.wait_for_workers(cluster.n_workers, timeout=60)
     monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "of all workers"))
     cluster.client.run(use_cache, os.environ["ARENA_CACHE"])
     rows = [{"_id": f"d{n}", "title": "", "text": f"stone number {n}"} for n in range(48)]

@@ -18,7 +18,8 @@ from loopback import LoopbackServer, embeddings
 
 import arena
 from arena.cli import main
-from arena.config import UsageConfig, parse_config, parse_usage
+from arena.config import UsageConfig, parse_config
+from arena.config.section import checked
 from arena.cost.formula import FREE, UNKNOWN, Cost, Rates, monthly_costs
 from arena.cost.recommend import Candidate, Gap, dollars, number, recommend, signed
 from arena.errors import ConfigError, DataError, UsageError
@@ -54,7 +55,7 @@ def cost(rates: Rates, usage: UsageConfig = LOAD) -> Cost:
 
 
 def used(**changes: float) -> UsageConfig:
-    return parse_usage(LOAD.model_dump() | changes, "test")
+    return checked(UsageConfig, LOAD.model_dump() | changes, "test")
 
 
 def rate(*words: object) -> Result:
@@ -64,7 +65,7 @@ def rate(*words: object) -> Result:
 def test_the_worked_example_of_the_page_is_what_the_formula_gives() -> None:
     usage = tomllib.loads(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0])["usage"]
 
-    example = cost(HOSTED, parse_usage(usage | {"passages_per_document": 3}, "page"))
+    example = cost(HOSTED, checked(UsageConfig, usage | {"passages_per_document": 3}, "page"))
 
     shown = dict(
         re.findall(r"^\| \**([a-z -]+?)\** \| .+ \| \**(\$[\d.]+)\** \|$", PAGE, re.MULTILINE)

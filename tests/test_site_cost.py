@@ -16,7 +16,8 @@ from browser import chromium, page_of
 from site_browser import until
 from sites import data_of
 
-from arena.config import UsageConfig, parse_usage
+from arena.config import UsageConfig
+from arena.config.section import checked
 from arena.cost.formula import Cost
 from arena.cost.recommend import dollars
 from arena.data.trec import write_stats
@@ -125,7 +126,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 
 def owned(board: Leaderboard, typed: dict[str, str]) -> Ownership:
     given = {key: NUMBERS.get(text) or float(text) for key, text in typed.items()}
-    return ownership(board, parse_usage(LOAD | given, "test"))
+    return ownership(board, checked(UsageConfig, LOAD | given, "test"))
 
 
 def cell(value: float | None) -> str:
@@ -201,7 +202,7 @@ def test_the_leaderboard_follows_the_load_and_sorts_by_it(page: Page, board: Lea
         .map((row) => [row.dataset.model, row.lastElementChild.textContent])"""
     rows = page.evaluate(script)
 
-    usage: UsageConfig = parse_usage({"documents": 90e6, "queries_per_month": 0}, "test")
+    usage: UsageConfig = checked(UsageConfig, {"documents": 90e6, "queries_per_month": 0}, "test")
     costs = ownership(board, usage).costs
     assert dict(rows) == {model: cell(cost.per_month) for model, cost in costs.items()}
     known = [costs[model].per_month for model, _ in rows if costs[model].per_month is not None]
