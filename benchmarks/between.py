@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from arena.auditing.between import build_between
 from arena.auditing.between_ratings import kendall_tau, rate_both
-from arena.rating.battles import Battles
+from arena.battles.load import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 
 Floats = NDArray[np.float64]

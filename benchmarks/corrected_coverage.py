@@ -25,15 +25,15 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.experiment.people import answers
+from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.load import Battles
 from arena.labelling.draw import Place, battle_sizes, draw_items
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battles import Battles
 from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
 from arena.rating.inference import student_quantile
 from arena.rating.label_estimates import Answer, LabelEstimate, PeoplesLabels, degrees_of_freedom
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.people import answers
 from arena.rating.prediction_powered import (
     LabelledBattles,
     judge_ratings,

@@ -21,12 +21,12 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
+from arena.battles.columns import TIE
+from arena.battles.load import Battles, load_battles
 from arena.cli import main as arena
 from arena.data.metrics import read_metrics
 from arena.experiment.live import battle
 from arena.progress import reporter
-from arena.rating.battle_columns import TIE
-from arena.rating.battles import Battles, load_battles
 from arena.rating.head_to_head import Change, head_to_head
 from arena.rating.inference import FIRST_LOOK
 from arena.store.folder import Folder

@@ -32,9 +32,9 @@ from human_truth import (
     worth,
 )
 
-from arena.experiment.pilot import PUBLIC, Reads
+from arena.battles.load import load_aliases, load_battles
+from arena.dry_run.pilot import PUBLIC, Reads
 from arena.experiment.plan import ring_pairs
-from arena.rating.battles import load_aliases, load_battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit, sigmoid
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of

@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from arena.rating.battle_columns import TIE
-from arena.rating.battles import Battles
+from arena.battles.columns import TIE
+from arena.battles.load import Battles
 from arena.rating.comparisons import Comparisons
 
 N_MODELS = 20

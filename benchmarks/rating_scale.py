@@ -24,8 +24,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
 import duckdb
 import numpy as np
 
-from arena.rating.battle_table import BattleTable, Column, HexIds
-from arena.rating.battles import assemble
+from arena.battles.load import assemble
+from arena.battles.table import BattleTable, Column, HexIds
 from arena.rating.leaderboard import build_leaderboard
 
 N_MODELS = 20

@@ -33,7 +33,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
 from rating_battles import N_MODELS, Forms, simulate, write_log, write_tables
 from rating_peers import peer_jobs
 
-from arena.rating.battles import load_battles
+from arena.battles.load import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import BradleyTerry, fit
 from arena.rating.comparisons import count

@@ -22,9 +22,9 @@ from itertools import combinations
 
 import numpy as np
 
+from arena.battles.columns import MODEL_A, MODEL_B
+from arena.battles.load import Battles
 from arena.experiment.plan import ring_pairs
-from arena.rating.battle_columns import MODEL_A, MODEL_B
-from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.head_to_head import head_to_head

@@ -37,7 +37,7 @@ _IMPORTED: Final = (
     "arena.commands.queries",
     "arena.commands.report",
     "arena.experiment.live",
-    "arena.experiment.rate_files",
+    "arena.rating.rate_files",
     "arena.site.watch",
     "aiohttp",
     "filelock",

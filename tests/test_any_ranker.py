@@ -18,10 +18,11 @@ from programs import start_arena
 
 from arena.config import load_config
 from arena.data.trec import read_stats
+from arena.dry_run.dry_runs import dry_run
 from arena.errors import ApiError, CommandError, FatalApiError
-from arena.experiment.live import dry_run, retrieve
-from arena.experiment.rate_files import rate_files
+from arena.experiment.live import retrieve
 from arena.progress import reporter
+from arena.rating.rate_files import rate_files
 from arena.records import RetrievalStats
 
 SEARCH = """

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from arena.battles import columns as battle_columns
+from arena.battles import duckdb_reader, order, readers
+from arena.battles import load as battles_module
+from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.load import from_frame, load_aliases, load_battles
 from arena.errors import ArenaError, DataError, UsageError
-from arena.rating import battle_columns, battle_duckdb, battle_order, battle_readers
-from arena.rating import battles as battles_module
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battles import from_frame, load_aliases, load_battles
 
 ALIASES = {
     "Bge M3 Deepinfra": "bge-m3",
@@ -204,7 +205,7 @@ def test_parquet_keeps_every_kind_of_cell_without_pyarrow(tmp_path, monkeypatch)
     for module in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)
 
-    table = battle_readers.read_table(tmp_path / "log.parquet")
+    table = readers.read_table(tmp_path / "log.parquet")
 
     read = {name: [c.distinct[code] for code in c.codes] for name, c in table.columns.items()}
     assert read == {
@@ -333,16 +334,16 @@ def test_ids_as_numbers_give_the_battles_that_ids_as_texts_give(tmp_path_factory
 
     def read(size, order_of):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(battle_readers, "_FAST_BYTES", size)
-            patch.setattr(battle_order.IdOrder, "of", order_of)
+            patch.setattr(readers, "_FAST_BYTES", size)
+            patch.setattr(order.IdOrder, "of", order_of)
             battles = load_battles([folder])
         words = [battles.query_ids[code] for code in battles.query_id]
         return words, battles.notes, battles.failures
 
     by_texts = read(sys.maxsize, lambda tables: None)
 
-    assert read(1, battle_order.IdOrder.of) == by_texts
-    assert read(sys.maxsize, battle_order.IdOrder.of) == by_texts
+    assert read(1, order.IdOrder.of) == by_texts
+    assert read(sys.maxsize, order.IdOrder.of) == by_texts
 
 
 def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path, monkeypatch):
@@ -350,7 +351,7 @@ def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path
     for start in (0, 50):
         rows = [ours(name, query_id=name) for name in names[start : start + 50]]
         jsonl(tmp_path / f"battles-{start}.jsonl", rows)
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
     monkeypatch.setattr(battles_module, "_by_id", None)
 
     battles = load_battles([tmp_path])
@@ -436,9 +437,9 @@ PROBS = {"first": 0.5, "second": 0.25, "tie": 0.25}
 def table_or_error(path, monkeypatch, from_size):
     """All that a file holds, or what is wrong with it."""
     with monkeypatch.context() as patch:
-        patch.setattr(battle_readers, "_FAST_BYTES", from_size)
+        patch.setattr(readers, "_FAST_BYTES", from_size)
         try:
-            table = battle_readers.read_table(path)
+            table = readers.read_table(path)
         except ArenaError as error:
             return str(error)
     columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
@@ -514,10 +515,10 @@ def test_a_large_table_is_read_without_the_row_loop(tmp_path, monkeypatch, pack)
     text = "\n".join(["sep=;", "model_a;model_b;winner;query_id;prompt", *rows])
     path = tmp_path / "large.csv"
     path.write_bytes(pack(text.encode()))
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
-    monkeypatch.setattr(battle_readers, "Coder", None)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "Coder", None)
 
-    table = battle_readers.read_table(path)
+    table = readers.read_table(path)
 
     assert table.columns["query_id"].distinct == (None, "NULL", "007")
     assert table.columns["model_a"].distinct == ("a\n1",)
@@ -530,7 +531,7 @@ def test_a_large_file_whose_compressed_end_is_missing_is_an_error(tmp_path, monk
         "log.jsonl": [json.dumps(row(x=i)) for i in range(9999)],
     }
     packed = gzip.compress("".join(f"{line}\n" for line in lines[name]).encode(), mtime=0)
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
 
     for missing in (1, 8, 20, len(packed) // 2):
         (tmp_path / name).write_bytes(packed[:-missing])
@@ -542,10 +543,10 @@ def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
     rows = [ours(f"x{i}", query_id=f"q{i % 3}", source="judge", cost_usd=0.1) for i in range(9)]
     own = jsonl(tmp_path / "own.jsonl", [{**each, "probs": PROBS} for each in rows])
     other = jsonl(tmp_path / "other.jsonl", [row(question=["a", i % 2], order=i) for i in range(9)])
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
-    monkeypatch.setattr(battle_readers, "_read_rows", None)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "_read_rows", None)
 
-    tables = [battle_readers.read_table(path) for path in (own, other)]
+    tables = [readers.read_table(path) for path in (own, other)]
 
     assert [table.n_rows for table in tables] == [9, 9]
     assert list(tables[0].ids) == [each["id"] for each in rows]
@@ -557,10 +558,10 @@ def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_pat
     rows = [ours(f"x{i}", source="judge") for i in range(9)]
     rows[-1] |= {"winner": "tie", "kind": "qrels", "probs": PROBS, "source": "identical"}
     path = jsonl(tmp_path / "battles.jsonl", rows)
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
-    monkeypatch.setattr(battle_readers, "_read_rows", None)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "_read_rows", None)
 
-    table = battle_readers.read_table(path)
+    table = readers.read_table(path)
 
     cells = {name: c.distinct[c.codes[-1]] for name, c in table.columns.items()}
     assert {**rows[-1], **cells} == rows[-1]
@@ -573,7 +574,7 @@ def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_pat
 def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", query_id="r"), ours("x")])
     jsonl(tmp_path / "failures.jsonl", [{"id": "y"}, {"id": "z"}])
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
 
     battles = load_battles([tmp_path])
 
@@ -585,8 +586,8 @@ def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
 
 def test_a_log_that_shrinks_before_its_ids_are_read_is_an_error(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y")])
-    monkeypatch.setattr(battle_readers, "_FAST_BYTES", 1)
-    ids = battle_readers.read_table(path).ids
+    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    ids = readers.read_table(path).ids
     jsonl(path, [ours("x")])
 
     with pytest.raises(DataError, match=r"battles\.jsonl: changed while arena read it"):
@@ -597,7 +598,7 @@ def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):
     path = jsonl(tmp_path / "log.jsonl", [row()])
     other = jsonl(tmp_path / "other.jsonl", [row()])
 
-    with battle_duckdb.connected(path) as connection:
+    with duckdb_reader.connected(path) as connection:
         assert connection.execute(f"SELECT * FROM read_text('{path}')").fetchall()
         for refused in (
             f"SELECT * FROM read_text('{other}')",
@@ -616,10 +617,10 @@ def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):
 
 def test_what_does_not_fit_into_memory_is_in_a_temporary_folder_meanwhile(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "log.jsonl", [row()])
-    monkeypatch.setattr(battle_duckdb, "_MEMORY", "20MB")
+    monkeypatch.setattr(duckdb_reader, "_MEMORY", "20MB")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    with battle_duckdb.connected(path) as connection:
+    with duckdb_reader.connected(path) as connection:
         connection.execute("CREATE TEMP TABLE t AS SELECT hash(i) AS h FROM range(6_000_000) r(i)")
         assert len(list(tmp_path.iterdir())) == 2
         assert connection.execute("SELECT count(h) FROM t").fetchall() == [(6_000_000,)]

@@ -19,9 +19,9 @@ from test_audit import log
 
 from arena.auditing.between import between, build_between
 from arena.auditing.between_ratings import kendall_tau, rate_both
+from arena.battles.load import from_frame
 from arena.cli import main
 from arena.errors import UsageError
-from arena.rating.battles import from_frame
 from arena.rating.influence import influences
 
 

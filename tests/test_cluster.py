@@ -22,8 +22,8 @@ from arena.config.cluster import ClusterConfig
 from arena.errors import ArenaError, ClusterError, UsageError
 from arena.experiment.experiment import open_experiment
 from arena.experiment.live import open_prepared
-from arena.experiment.rate_files import rate_files
 from arena.experiment.summary import BattleOptions, Summary
+from arena.rating.rate_files import rate_files
 from arena.store.log_lines import read_battles
 
 pytest.importorskip("distributed", reason='needs the extra "cluster"')

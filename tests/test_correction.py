@@ -17,16 +17,16 @@ from experiments import QUERIES, fair_grader, llm, play, write_experiment
 from loopback import LoopbackServer
 
 import arena
+from arena.battles.load import load_battles
 from arena.cli import main
 from arena.errors import UsageError
-from arena.experiment.people import answers
-from arena.experiment.rate_files import rate_files
-from arena.rating.battles import load_battles
 from arena.rating.label_estimates import Answer, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import from_json, to_json
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.leaderboard_table import render_leaderboard
+from arena.rating.people import answers
+from arena.rating.rate_files import rate_files
 from arena.store.labels import Label
 
 MODELS = ("alpha", "beta", "gamma", "delta")

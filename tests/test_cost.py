@@ -21,9 +21,9 @@ from arena.cli import main
 from arena.config import UsageConfig, parse_config
 from arena.config.section import checked
 from arena.cost.formula import FREE, UNKNOWN, Cost, Rates, monthly_costs
+from arena.cost.model_rates import Measurement, model_rates, passages_per_document
 from arena.cost.recommend import Candidate, Gap, dollars, number, recommend, signed
 from arena.errors import ConfigError, DataError, UsageError
-from arena.experiment.model_rates import Measurement, model_rates, passages_per_document
 from arena.rating.leaderboard_files import read_leaderboard
 from arena.records import RetrievalStats
 from arena.site.build import build_site
@@ -503,7 +503,7 @@ def test_the_gap_of_a_step_is_that_of_a_comparison_with_the_interval_of_all_pair
     settings = arena.RatingSettings(prior=1.0)
     board = arena.rate(experiment, settings=settings)
 
-    from arena.rating.battles import load_battles
+    from arena.battles.load import load_battles
     from arena.rating.head_to_head import head_to_head
 
     gap = board.gaps[0]

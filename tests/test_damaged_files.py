@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from arena.auditing.audit import audit
 from arena.errors import ArenaError
-from arena.experiment.rate_files import rate_files
+from arena.rating.rate_files import rate_files
 from arena.site.gather import gather
 from arena.site.log_columns import read_log
 from arena.site.overview import method_of

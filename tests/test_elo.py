@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.battles.load import Battles
 from arena.errors import UsageError
-from arena.rating.battles import Battles
 from arena.rating.elo import (
     Elo,
     EloSettings,

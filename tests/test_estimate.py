@@ -13,9 +13,9 @@ from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_exper
 from loopback import LoopbackServer
 
 from arena.config import JudgeConfig
+from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.speed import seconds_per_answer, time_left
 from arena.errors import DataError
-from arena.experiment.live import dry_run
-from arena.experiment.speed import seconds_per_answer, time_left
 from arena.experiment.summary import BattleOptions
 from arena.judging.tokens import ESTIMATED, find_tokenizer, tokens_per_character
 

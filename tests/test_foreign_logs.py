@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.load import Battles, from_frame, load_battles
 from arena.cli import main
 from arena.data.queries import query_id_of
 from arena.errors import ArenaError, DataError
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battles import Battles, from_frame, load_battles
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 

@@ -17,8 +17,8 @@ from rated import GOLDEN_BATTLES, SCORE
 from scipy import stats
 
 import arena
+from arena.battles.load import from_frame
 from arena.experiment.stopping import StoppingMonitor, StoppingRule
-from arena.rating.battles import from_frame
 from arena.rating.elo import elo_order_samples
 from arena.rating.leaderboard_records import Leaderboard, RatingSettings
 from arena.records import Battle

@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 from experiments import write_experiment
 from test_between import drawn
 
+from arena.battles.load import from_frame, load_battles
 from arena.cli import main
 from arena.comparing.compare import compare_groups
 from arena.comparing.groups import by_length, script_of
-from arena.rating.battles import from_frame, load_battles
 from arena.rating.head_to_head import Difference, QueryOutcome, head_to_head
 
 ELO = 400 / math.log(10)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.battles import blocks
+from arena.battles.load import from_frame, load_battles
 from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
-from arena.rating import blocks, elo
-from arena.rating.battles import from_frame, load_battles
+from arena.rating import elo
 from arena.rating.elo import elo_ratings
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json

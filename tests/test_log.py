@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arena.errors import DataError, LogError
-from arena.experiment.rate_files import rate_files
+from arena.rating.rate_files import rate_files
 from arena.records import Battle, Failure, Probs, Reply, Usage
 from arena.store.append import LineFile
 from arena.store.battle_log import BattleLog

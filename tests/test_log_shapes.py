@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import arena
+from arena.battles.columns import MODEL_A, TIE
+from arena.battles.load import Battles, from_frame, load_battles
 from arena.cli import main
 from arena.errors import ArenaError, DataError
-from arena.rating.battle_columns import MODEL_A, TIE
-from arena.rating.battles import Battles, from_frame, load_battles
 
 Rows = list[dict[str, Any]]
 

@@ -30,7 +30,6 @@ from arena.data.passage_corpus import PassageCorpus
 from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.live import battle
 from arena.experiment.named_metrics import measured
-from arena.experiment.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.experiment.summary import BattleOptions
 from arena.metric_names import parse_metric
 from arena.progress import reporter
@@ -38,6 +37,7 @@ from arena.rating.leaderboard_files import from_json
 from arena.rating.leaderboard_files import to_json as board_json
 from arena.rating.leaderboard_table import render_leaderboard
 from arena.rating.metric_differences import between, from_the_best
+from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.site.build import build_site
 from arena.terminal import Screen

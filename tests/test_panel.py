@@ -22,7 +22,7 @@ from experiments import (
 from loopback import Answer, LoopbackServer, chat, verdict
 
 from arena.errors import GateError, UsageError
-from arena.experiment.rate_files import rate_files
+from arena.rating.rate_files import rate_files
 from arena.store.log_lines import read_failures, read_replies
 
 N_BATTLES = 3 * 2 * len(QUERIES)

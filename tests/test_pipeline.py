@@ -21,10 +21,10 @@ from experiments import (
 )
 from loopback import Answer, LoopbackServer, chat, error, verdict
 
+from arena.dry_run.dry_runs import dry_run
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
 from arena.experiment import live
-from arena.experiment.live import dry_run
-from arena.experiment.rate_files import rate_files
+from arena.rating.rate_files import rate_files
 from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_failures, read_replies
 

@@ -13,8 +13,8 @@ from experiments import fair_grader, llm, log_lines, play, write_experiment
 from loopback import LoopbackServer
 from scipy.optimize import minimize
 
+from arena.battles.load import load_battles
 from arena.experiment.stopping import StoppingMonitor, StoppingRule
-from arena.rating.battles import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons

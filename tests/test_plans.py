@@ -16,15 +16,15 @@ from scipy.stats import t
 from test_until import write
 
 from arena.cli import main
-from arena.experiment.live import dry_run
+from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.plans import PlanEstimate, PlanOption, PlanTable
 from arena.experiment.plan import plan_matchups
-from arena.experiment.plans import PlanEstimate, PlanOption, PlanTable
-from arena.experiment.rate_files import rate_files
 from arena.experiment.summary import BattleOptions
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of
 from arena.rating.inference import intervals
+from arena.rating.rate_files import rate_files
 
 N_MODELS = 8
 THETA = np.linspace(-0.6, 0.6, N_MODELS)

@@ -17,13 +17,14 @@ from provider_cases import CASES, KEY, TEXTS, VECTORS, Case, as_base64, reply_to
 
 from arena.cli import main
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, Provider, ServerProvider
+from arena.dry_run.dry_runs import dry_run
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.prompts import known_prompts, role_prefixes
 from arena.embedding.providers import HOSTED, LOCAL, PRESETS, SERVERS, find_endpoint, request_fields
 from arena.embedding.wire_formats import OPENAI, BadReplyError, stack_vectors
 from arena.endpoint.retry import Retry
 from arena.errors import ApiError, FatalApiError, UsageError
-from arena.experiment.live import dry_run, retrieve
+from arena.experiment.live import retrieve
 from arena.experiment.summary import BattleOptions
 from arena.progress import reporter
 from arena.records import Role

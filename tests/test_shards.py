@@ -14,7 +14,7 @@ from loopback import Answer, LoopbackServer, verdict
 from programs import start_arena
 
 from arena.errors import IncompleteError, UsageError
-from arena.experiment.rate_files import rate_files
+from arena.rating.rate_files import rate_files
 from arena.store.shards import Shard, parse_shard
 
 RUN = Path("runs") / "x"

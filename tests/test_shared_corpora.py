@@ -10,8 +10,8 @@ import pytest
 from ir_measures import R, nDCG
 
 from arena.experiment.live import battle
-from arena.experiment.rate_files import rate_files
 from arena.progress import reporter
+from arena.rating.rate_files import rate_files
 
 CORPORA = ("msmarco", "dbpedia", "arcd")
 

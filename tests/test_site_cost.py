@@ -21,10 +21,10 @@ from arena.config.section import checked
 from arena.cost.formula import Cost
 from arena.cost.recommend import dollars
 from arena.data.trec import write_stats
-from arena.experiment.rate_files import rate_files
 from arena.files import safe_filename
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_records import Leaderboard
+from arena.rating.rate_files import rate_files
 from arena.records import RetrievalStats
 from arena.site.build import build_site
 

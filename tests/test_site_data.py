@@ -20,12 +20,12 @@ from loopback import LoopbackServer
 from sites import battles_of, content, data_of, uneven_judge
 
 from arena.auditing.audit import audit
+from arena.battles.load import Battles, load_battles
 from arena.data.metrics import Latency
 from arena.errors import DataError, UsageError, WriteError
-from arena.experiment.rate_files import rate_files, write_leaderboard
-from arena.rating.battles import Battles, load_battles
 from arena.rating.leaderboard_files import read_leaderboard
 from arena.rating.leaderboard_records import Row
+from arena.rating.rate_files import rate_files, write_leaderboard
 from arena.records import Record, RetrievalStats
 from arena.site import build as building
 from arena.site.build import build_site

@@ -16,8 +16,8 @@ from loopback import LoopbackServer, verdict
 from test_until import write
 
 from arena.config import load_config
+from arena.dry_run.dry_runs import dry_run
 from arena.errors import ConfigError
-from arena.experiment.live import dry_run
 from arena.experiment.plan import count_matchups, plan_matchups, ring_pairs
 from arena.experiment.rejudge import Rejudging
 from arena.experiment.stopping import StoppingRule

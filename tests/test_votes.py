@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arena.battles.load import Battles, from_frame
 from arena.errors import UsageError
-from arena.rating.battles import Battles, from_frame
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.panel_votes import combine, first_scores, only_judge

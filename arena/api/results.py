@@ -13,19 +13,19 @@ from arena.auditing.between import Between as PlainBetween
 from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
 from arena.auditing.records import AuditMetric
+from arena.battles.load import from_frame, load_aliases, load_battles
 from arena.config.section import checked
 from arena.config.usage import UsageConfig
 from arena.errors import UsageError
-from arena.experiment.people import frame_labels, peoples_labels
-from arena.experiment.rate_files import experiment_facts, usage_of
 from arena.optional import needed
-from arena.rating.battles import from_frame, load_aliases, load_battles
 from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings, Row
+from arena.rating.people import frame_labels, peoples_labels
+from arena.rating.rate_files import experiment_facts, usage_of
 from arena.store.folder import Folder
 from arena.terminal import printable
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arena.battles.load import Battles, from_frame
 from arena.errors import UsageError
-from arena.experiment.people import frame_labels
-from arena.rating.battles import Battles, from_frame
 from arena.rating.elo import EloSettings, elo_ratings, records_of
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.people import frame_labels
 
 if TYPE_CHECKING:
     import pandas as pd

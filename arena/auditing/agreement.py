@@ -21,7 +21,7 @@ from arena.auditing.estimates import (
 )
 from arena.auditing.evidence import QRELS, AuditInput
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
-from arena.rating.battles import Battles
+from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard
 
 Signs = NDArray[np.int8]

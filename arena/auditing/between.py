@@ -26,8 +26,8 @@ from arena.auditing.between_ratings import (
 )
 from arena.auditing.records import AuditMetric, Estimate
 from arena.auditing.trust import ENOUGH_QUERIES
+from arena.battles.load import Battles, from_frame, load_aliases, load_battles
 from arena.errors import UsageError
-from arena.rating.battles import Battles, from_frame, load_aliases, load_battles
 from arena.rating.leaderboard import as_rated
 from arena.rating.leaderboard_records import RatingSettings
 from arena.terminal import count, dollars

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.auditing.records import AuditMetric, Estimate, Part, missing
+from arena.battles.load import Battles
 from arena.rating import bradley_terry
-from arena.rating.battles import Battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import ELO_PER_LOGIT, to_elo
 from arena.rating.comparisons import (

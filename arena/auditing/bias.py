@@ -12,8 +12,8 @@ from arena.auditing.estimates import share, shares
 from arena.auditing.evidence import AuditInput
 from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Part, missing, of_hundred
-from arena.rating.battle_columns import MODEL_A, TIE
-from arena.rating.battles import Battles
+from arena.battles.columns import MODEL_A, TIE
+from arena.battles.load import Battles
 
 _MUCH_LONGER = 1.5
 """From this ratio of words on, the difference in length is large."""

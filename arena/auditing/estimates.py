@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from arena.auditing.records import Estimate, Part
-from arena.rating.battles import Battles
+from arena.battles.load import Battles
 
 Floats = NDArray[np.float64]
 LEVEL = 0.95

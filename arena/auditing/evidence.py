@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.load import Battles, from_frame, load_battles
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
-from arena.experiment.people import frame_labels, labels_in_frame, peoples_labels
-from arena.rating.battles import Battles, from_frame, load_battles
 from arena.rating.label_estimates import PeoplesLabels
+from arena.rating.people import frame_labels, labels_in_frame, peoples_labels
 from arena.records import Failure
 from arena.store.folder import Folder
 from arena.store.labels import Label, read_labels

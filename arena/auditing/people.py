@@ -23,9 +23,9 @@ from arena.auditing.estimates import (
 )
 from arena.auditing.evidence import AuditInput
 from arena.auditing.records import AuditMetric, missing, of_hundred
+from arena.battles.columns import MODEL_A, TIE
+from arena.battles.load import NO_DATASET, Battles
 from arena.errors import UsageError
-from arena.rating.battle_columns import MODEL_A, TIE
-from arena.rating.battles import NO_DATASET, Battles
 from arena.store.labels import Item, Label
 
 _PEOPLE: Names = (

@@ -17,8 +17,8 @@ from arena.auditing.records import (
     missing,
     of_hundred,
 )
-from arena.rating.battle_columns import MODEL_A, TIE
-from arena.rating.battles import Battles
+from arena.battles.columns import MODEL_A, TIE
+from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard
 
 Ints = NDArray[np.intp]

@@ -198,7 +198,7 @@ def _note_of_successor(command: str) -> None:
 def _finish(done: Collected) -> None:
     """Rate what is in the log, then complain of what is not."""
     from arena.commands.rate import show, written  # noqa: PLC0415
-    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
+    from arena.rating.rate_files import rate_files  # noqa: PLC0415
 
     folder = done.experiment.folder
     if done.n_judged:

@@ -235,10 +235,11 @@ def _check_drift(
 ) -> None:
     """Judge old battles once more, and print whether the judge has changed."""
     from arena.auditing import drift  # noqa: PLC0415
-    from arena.experiment.drift import check_drift, estimate_drift  # noqa: PLC0415
+    from arena.dry_run.dry_runs import dry_run_drift  # noqa: PLC0415
+    from arena.experiment.drift import check_drift  # noqa: PLC0415
 
     if dry_run:
-        echo_lines(estimate_drift(config, progress, options).lines())
+        echo_lines(dry_run_drift(config, progress, options).lines())
         return
     summary = check_drift(config, progress, options)
     summary.check()
@@ -251,10 +252,10 @@ def _check_drift(
 def _dry_run(config: Path, options: BattleOptions, progress: Reporter, *, batch: bool) -> None:
     """Print what a run would take, live or by batch jobs."""
     from arena.batch.jobs import BATCH_DISCOUNT  # noqa: PLC0415
-    from arena.experiment import live  # noqa: PLC0415
+    from arena.dry_run import dry_runs  # noqa: PLC0415
 
     share = BATCH_DISCOUNT if batch else None
-    echo_lines(live.dry_run(config, options, progress, batch_share=share).lines())
+    echo_lines(dry_runs.dry_run(config, options, progress, batch_share=share).lines())
 
 
 @click.command()
@@ -356,7 +357,7 @@ def _judge_and_rate(
     jobs: BatchOptions | None,
 ) -> None:
     from arena.experiment import live  # noqa: PLC0415
-    from arena.experiment.rate_files import last_leaderboard  # noqa: PLC0415
+    from arena.rating.rate_files import last_leaderboard  # noqa: PLC0415
 
     before = last_leaderboard(folder)  # now: a site that is kept up to date rates the log too
     if jobs is None:
@@ -399,8 +400,8 @@ def _on_cluster(config: Path, progress: Reporter, options: BattleOptions) -> Sum
 
 def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_judged: int) -> None:
     """Rate the log, show the leaderboard, and say what has changed since the last one."""
-    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
     from arena.rating.leaderboard_notes import describe_moves  # noqa: PLC0415
+    from arena.rating.rate_files import rate_files  # noqa: PLC0415
 
     if not n_judged:
         return

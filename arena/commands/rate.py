@@ -149,9 +149,9 @@ def rate(  # noqa: PLR0913  one parameter per option
     # numpy reads this variable when it is imported. More threads do not help on such small
     # matrices, and without them several processes can read a large log.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from arena.experiment.rate_files import rate_files  # noqa: PLC0415
     from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415
     from arena.rating.leaderboard_table import Shown  # noqa: PLC0415
+    from arena.rating.rate_files import rate_files  # noqa: PLC0415
 
     load = {key: options.pop(key) for key in USAGE}
     usage = {key: value for key, value in load.items() if value is not None}
@@ -180,7 +180,7 @@ def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
     Raises:
         WriteError: the folder is read-only, or the disk full.
     """
-    from arena.experiment.rate_files import write_leaderboard  # noqa: PLC0415
+    from arena.rating.rate_files import write_leaderboard  # noqa: PLC0415
 
     failure: WriteError | None = None
     try:

@@ -11,12 +11,12 @@ import numpy as np
 
 from arena.auditing.estimates import share
 from arena.auditing.records import Estimate
+from arena.battles.load import Battles, load_aliases, load_battles
 from arena.comparing.groups import Groups, Query, groups_of_texts, read_groups
-from arena.experiment.rate_files import experiment_facts
-from arena.rating.battles import Battles, load_aliases, load_battles
 from arena.rating.head_to_head import HeadToHead, QueryOutcome, head_to_head
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.metric_differences import MetricDifference, between
+from arena.rating.rate_files import experiment_facts
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
 from arena.store.texts import read_shown

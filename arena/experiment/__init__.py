@@ -1,1 +1,1 @@
-"""One arena.toml from plan to leaderboard: data, runs, live judging, budgets, estimate."""
+"""One arena.toml from plan to log: data, runs, live judging, budgets, stopping, rejudging."""

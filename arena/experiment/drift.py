@@ -20,7 +20,6 @@ from arena.data.json_files import read_kept
 from arena.digest import digest
 from arena.endpoint.client import run
 from arena.errors import IncompleteError, UsageError
-from arena.experiment.estimate import Estimate, JudgeEstimate, estimate
 from arena.experiment.experiment import (
     Experiment,
     Origin,
@@ -32,7 +31,6 @@ from arena.experiment.experiment import (
 )
 from arena.experiment.judges import closed_judges
 from arena.experiment.live import play_prepared
-from arena.experiment.paid_replies import open_paid_replies
 from arena.experiment.pending import planned
 from arena.experiment.rejudge import LoggedBattles
 from arena.experiment.runs import retrieve_all
@@ -60,17 +58,17 @@ def check_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Summa
         IncompleteError: the budget is spent between the two times of the baseline.
         FatalApiError, LogError: as `arena.experiment.live.battle`.
     """
-    whole, matchups = _prepared(path, options, reporter)
+    whole, matchups = prepare_drift(path, options, reporter)
     files = Folder(whole.experiment.folder)
     _keep(files, matchups)
-    number = _next_number(whole, matchups)
+    number = next_number(whole, matchups)
     options = replace(options, gate=False)  # the judge has passed it, or was let through
-    summary = run(play_prepared(_check(whole, matchups, number), reporter, options))
+    summary = run(play_prepared(prepare_check(whole, matchups, number), reporter, options))
     is_over = summary.capped is None and not summary.interrupted
     if number > 1 or not is_over:
         return summary
     paid = spent_usd(files.drift_check(1))
-    second = _check(whole, matchups, 2)
+    second = prepare_check(whole, matchups, 2)
     config, rest = _less(second.config, paid), None
     if options.max_usd is not None:
         rest = options.max_usd - sum(paid.values())
@@ -81,29 +79,14 @@ def check_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Summa
     return run(play_prepared(second, reporter, replace(options, max_usd=rest)))
 
 
-def estimate_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Estimate:
-    """Return what `check_drift` would take; no judge is asked anything.
-
-    Raises:
-        UsageError: as `check_drift`.
-    """
-    whole, matchups = _prepared(path, options, reporter)
-    number = _next_number(whole, matchups)
-    judges: list[JudgeEstimate] = []
-    for time in (number,) if number > 1 else (1, 2):
-        prepared = _check(whole, matchups, time)
-        with open_paid_replies(prepared.experiment.folder, prepared.experiment.folder) as paid:
-            found = estimate(prepared, closed_judges(prepared), paid, gate=False)
-        words = {1: "first time", 2: "second time"} if number == 1 else {}
-        judges += [replace(each, judge=f"{each.judge}, {words.get(time, time)}") for each in found]
-    budgets = open_budgets(whole.config, whole.experiment.folder, max_usd=options.max_usd)
-    return Estimate(judges, max_usd=budgets.whole.max_usd)
-
-
-def _prepared(
+def prepare_drift(
     path: Path, options: BattleOptions, reporter: Reporter
 ) -> tuple[PreparedExperiment, Matchups]:
-    """Return the experiment with its judges that are models, and the fixed set of matchups."""
+    """Return the experiment with its judges that are models, and the fixed set of matchups.
+
+    Raises:
+        UsageError: there is no log, no judge is a model, or the log is another judge's.
+    """
     experiment = open_experiment(path)
     files = Folder(experiment.folder)
     if not files.is_experiment:
@@ -174,7 +157,7 @@ def _kept(path: Path) -> Matchups:
     return frozenset(Matchup(*row) for row in rows if len(row) == 4)
 
 
-def _check(whole: PreparedExperiment, matchups: Matchups, number: int) -> PreparedExperiment:
+def prepare_check(whole: PreparedExperiment, matchups: Matchups, number: int) -> PreparedExperiment:
     """Return the experiment of one check."""
     base = whole.experiment
     origin = Origin(base, base.source, read_tree(base.source), bypasses_cache=True)
@@ -183,7 +166,7 @@ def _check(whole: PreparedExperiment, matchups: Matchups, number: int) -> Prepar
     return replace(whole, experiment=experiment, plays=matchups.__contains__)
 
 
-def _next_number(whole: PreparedExperiment, matchups: Matchups) -> int:
+def next_number(whole: PreparedExperiment, matchups: Matchups) -> int:
     """Return the number of the check to play: the last one if it is not over, else a new one."""
     folders = Folder(whole.experiment.folder).drift_checks()
     if not folders:
@@ -196,7 +179,7 @@ def _next_number(whole: PreparedExperiment, matchups: Matchups) -> int:
     for path in files.all_failures():
         for name, _ in failure_ids(path):
             judged.add(name)
-    prepared = _check(whole, matchups, last)
+    prepared = prepare_check(whole, matchups, last)
     judges = [configured.judge for configured in closed_judges(prepared)]
     names = (name for name, _, _ in planned(prepared.matchups, prepared.lists, judges))
     return last + 1 if all(name in judged for name in names) else last

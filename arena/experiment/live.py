@@ -18,7 +18,6 @@ from arena.endpoint.client import run
 from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
 from arena.experiment.battle_runner import BattleResult, BattleRunner
-from arena.experiment.estimate import Estimate, estimate, stored_or_placeholder_runs, with_plans
 from arena.experiment.experiment import (
     Experiment,
     ExperimentData,
@@ -26,21 +25,18 @@ from arena.experiment.experiment import (
     load_data,
     load_prompts,
     open_experiment,
-    prepare,
 )
 from arena.experiment.gate_controls import check_judges
-from arena.experiment.judges import ConfiguredJudge, closed_judges, open_judges
-from arena.experiment.paid_replies import open_paid_replies
+from arena.experiment.judges import ConfiguredJudge, open_judges
 from arena.experiment.pending import Pending, pending
 from arena.experiment.plan import turns
-from arena.experiment.rejudge import open_asked, prepare_battles, with_logged_battles
+from arena.experiment.rejudge import open_asked, prepare_battles
 from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import Budgets, open_budgets
 from arena.experiment.stale_battles import open_log
 from arena.experiment.stopping import StoppingMonitor, in_rounds
 from arena.experiment.summary import BattleOptions, LiveStats, Summary
-from arena.files import cache_folder
-from arena.progress import Reporter, reporter
+from arena.progress import Reporter
 from arena.records import Battle
 from arena.retrieval.partitioned import PartitionRanker
 from arena.retrieval.table import Retrieved
@@ -69,7 +65,7 @@ def retrieve(
         ApiError: an embedding endpoint failed.
     """
     experiment = open_experiment(path)
-    data = _load(experiment, reporter)
+    data = load_noted_data(experiment, reporter)
     runs = retrieve_all(experiment, data, reporter, ranker)
     files = Folder(experiment.folder)
     return [
@@ -120,7 +116,9 @@ def open_prepared(
     prompts = load_prompts(experiment)  # a missing template is found before an hour of embedding
     # So are missing prices.
     open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    return prepare_battles(experiment, _load(experiment, reporter), prompts, reporter, ranker)
+    return prepare_battles(
+        experiment, load_noted_data(experiment, reporter), prompts, reporter, ranker
+    )
 
 
 @contextmanager
@@ -332,41 +330,8 @@ def _count(stats: LiveStats, monitor: StoppingMonitor | None, battle: Battle) ->
         monitor.count(battle)
 
 
-def dry_run(
-    path: Path,
-    options: BattleOptions | None = None,
-    progress: Reporter | None = None,
-    *,
-    batch_share: float | None = None,
-) -> Estimate:
-    """Return what `battle` would take; no endpoint is asked anything.
-
-    Args:
-        path: the arena.toml.
-        options: of the run.
-        progress: where progress is shown; nowhere where absent.
-        batch_share: what share of the usual price a batch job costs; None for a live run.
-
-    Raises:
-        UsageError: the config or a data file has a mistake.
-    """
-    options, progress = options or BattleOptions(), progress or reporter(quiet=True)
-    experiment = open_asked(path, options.rejudging)
-    prompts = load_prompts(experiment)
-    budgets = open_budgets(experiment.config, experiment.folder, max_usd=options.max_usd)
-    data = _load(experiment, progress)
-    runs, unretrieved = stored_or_placeholder_runs(experiment.retrieved, data)
-    prepared = with_logged_battles(prepare(experiment, data, runs, prompts), progress)
-    with open_paid_replies(experiment.folder, cache_folder()) as paid:
-        budgets.charge(paid.costs)
-        judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
-        if batch_share is not None:
-            judges = tuple(judge.by_batch(batch_share) for judge in judges)
-        found = Estimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
-        return with_plans(prepared, found, paid, rule=options.until, share=batch_share or 1.0)
-
-
-def _load(experiment: Experiment, reporter: Reporter) -> ExperimentData:
+def load_noted_data(experiment: Experiment, reporter: Reporter) -> ExperimentData:
+    """Return the data sets of an experiment, and log what is to be noted of them."""
     data = load_data(experiment.retrieved.config, reporter)
     for note in data.notes:
         reporter.log(f"note: {note}")

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from arena.battles.load import assemble, judge_kinds
+from arena.battles.own_log import read_own_log
 from arena.judging.reply_cache import VerdictCache
-from arena.rating.battles import assemble, judge_kinds
-from arena.rating.own_log import read_own_log
 from arena.records import Reply
 from arena.store.battle_log import ReplyIndex
 from arena.store.folder import Folder

@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any, Final
 
 from arena.data.load import load_corpus
+from arena.dry_run.speed import time_left
 from arena.endpoint.client import Api, run
 from arena.endpoint.concurrency import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnjudgedError, UsageError
-from arena.experiment.speed import time_left
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Messages

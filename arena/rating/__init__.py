@@ -1,1 +1,1 @@
-"""From battles to a leaderboard: loading, Elo, Bradley-Terry, uncertainty, tables."""
+"""From battles to a leaderboard: Elo, Bradley-Terry, uncertainty, people's labels, tables."""

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from arena.battles.blocks import blocks
 from arena.errors import UsageError
-from arena.rating.blocks import blocks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.signedinteger[Any]]

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from arena.battles.load import Battles
 from arena.errors import UsageError
-from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT, sigmoid, to_elo
 from arena.rating.comparisons import Floats, Ints
 from arena.rating.document_grades import (

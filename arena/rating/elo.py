@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from arena.battles.blocks import blocks, count_codes
+from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.load import Battles
 from arena.errors import UsageError
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battles import Battles
-from arena.rating.blocks import blocks, count_codes
 from arena.records import Record, Winner
 
 SCALE = 400.0

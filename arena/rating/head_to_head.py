@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.columns import MODEL_A, MODEL_B
+from arena.battles.load import Battles
 from arena.errors import UsageError
 from arena.rating import bradley_terry
-from arena.rating.battle_columns import MODEL_A, MODEL_B
-from arena.rating.battles import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.comparisons import Comparisons, DisconnectedError, clusters
 from arena.rating.fit import Fit

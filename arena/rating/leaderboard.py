@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.blocks import count_codes
+from arena.battles.columns import TIE
+from arena.battles.load import Battles
 from arena.cost.recommend import Gap
 from arena.data.metrics import Metrics
 from arena.errors import UsageError
-from arena.rating.battle_columns import TIE
-from arena.rating.battles import Battles
-from arena.rating.blocks import count_codes
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
 from arena.rating.inference import queries_to_separate, query_shares

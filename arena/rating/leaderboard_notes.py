@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from arena.rating.battles import Battles
+from arena.battles.load import Battles
 from arena.rating.leaderboard_records import (
     Correction,
     Facts,

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.load import Battles
 from arena.errors import UsageError
-from arena.rating.battle_columns import MODEL_A, MODEL_B, TIE
-from arena.rating.battles import Battles
 from arena.terminal import count, listing
 
 _SUM_TOLERANCE = 0.01

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.load import Battles
 from arena.errors import UsageError
 from arena.rating import bradley_terry
-from arena.rating.battles import Battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit_davidson, to_elo
 from arena.rating.comparisons import Comparisons, DisconnectedError

@@ -11,9 +11,9 @@ from typing import Any, Final
 from arena.auditing.report import to_json as audit_json
 from arena.digest import digest
 from arena.errors import UsageError, WriteError
-from arena.experiment.rate_files import write_leaderboard
 from arena.files import write_atomically
 from arena.rating.leaderboard_cost import cost_inputs, ownership
+from arena.rating.rate_files import write_leaderboard
 from arena.site import data_files as chunks
 from arena.site.data_files import hold_against, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather

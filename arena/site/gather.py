@@ -13,8 +13,8 @@ from arena.auditing.evidence import read_evidence
 from arena.auditing.records import Audit
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError, WriteError
-from arena.experiment.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.rating.leaderboard_records import Leaderboard
+from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.records import RetrievalStats
 from arena.site.data_files import Lists
 from arena.site.log_columns import Log, count_failures

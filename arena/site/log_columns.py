@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.battles.load import Battles, assemble, judge_kinds, load_battles
+from arena.battles.own_log import read_own_log
+from arena.battles.table import OWN, Coder
 from arena.data.rows import unreadable
-from arena.rating.battle_table import OWN, Coder
-from arena.rating.battles import Battles, assemble, judge_kinds, load_battles
-from arena.rating.own_log import read_own_log
 from arena.records import Battle
 from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+from arena.battles.load import Battles
 from arena.config import ExperimentConfig, known_price
-from arena.rating.battles import Battles
 from arena.rating.elo import head_to_head
 from arena.rating.leaderboard import as_rated
 from arena.rating.leaderboard_notes import separation_lines, summary_lines

@@ -11,25 +11,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from arena.data.searchable_text import passage
-from arena.embedding.providers import HOSTED, PRESETS
-from arena.experiment.bill import Bill
-from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
-from arena.experiment.gate_controls import controls
-from arena.experiment.judges import ConfiguredJudge
-from arena.experiment.paid_replies import PaidReplies
-from arena.experiment.pending import pending
-from arena.experiment.pilot import Pilot, pilot_of
-from arena.experiment.plans import (
+from arena.dry_run.bill import Bill
+from arena.dry_run.pilot import Pilot, pilot_of
+from arena.dry_run.plans import (
     PlanEstimate,
     PlanTable,
     expected_elo,
     plan_table,
     present_option,
 )
+from arena.dry_run.search_forecast import JudgePrice, SearchForecast, forecast_search
+from arena.dry_run.speed import time_left
+from arena.embedding.providers import HOSTED, PRESETS
+from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
+from arena.experiment.gate_controls import controls
+from arena.experiment.judges import ConfiguredJudge
+from arena.experiment.paid_replies import PaidReplies
+from arena.experiment.pending import pending
 from arena.experiment.run_specs import RunSpec, held_out_queries, run_specs
 from arena.experiment.runs import stored_run
-from arena.experiment.search_forecast import JudgePrice, SearchForecast, forecast_search
-from arena.experiment.speed import time_left
 from arena.experiment.stopping import StoppingRule
 from arena.judging.tokens import ESTIMATED
 from arena.records import Run, ScoredDoc

@@ -1,7 +1,7 @@
 """Battle files of any make, read once into columns of integer codes.
 
 JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all become a
-`BattleTable`; what the columns mean is decided in `arena.rating.battles`.
+`BattleTable`; what the columns mean is decided in `arena.battles.load`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.data.csv_file import csv_layout, csv_records
-from arena.data.rows import UNREADABLE, compression, opened, unreadable
-from arena.errors import DataError, UsageError
-from arena.json_text import parse_json
-from arena.rating.battle_duckdb import (
+from arena.battles.duckdb_reader import (
     Source,
     json_values,
     learn,
@@ -35,15 +31,16 @@ from arena.rating.battle_duckdb import (
     sql_name,
     sql_text,
 )
-from arena.rating.battle_parquet import parquet_header, parquet_rows, parquet_source
-from arena.rating.battle_rows import (
+from arena.battles.own_log import line_of_row, unfinished
+from arena.battles.parquet import parquet_header, parquet_rows, parquet_source
+from arena.battles.rows import (
     begins_as_array,
     read_json_file,
     read_rows,
     rows_of_frame,
     table_of_rows,
 )
-from arena.rating.battle_table import (
+from arena.battles.table import (
     HINT,
     OPTIONAL,
     OWN,
@@ -61,7 +58,10 @@ from arena.rating.battle_table import (
     is_query_text,
     query_columns,
 )
-from arena.rating.own_log import line_of_row, unfinished
+from arena.data.csv_file import csv_layout, csv_records
+from arena.data.rows import UNREADABLE, compression, opened, unreadable
+from arena.errors import DataError, UsageError
+from arena.json_text import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd

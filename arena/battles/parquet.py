@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from arena.battles.duckdb_reader import Source, connected, sql_file
 from arena.errors import DataError
-from arena.rating.battle_duckdb import Source, connected, sql_file
 
 _FETCHED_ROWS: Final = 1 << 10
 

@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from arena.config import JudgeConfig
+from arena.dry_run.bill import Bill, CalledBefore
+from arena.dry_run.pilot import PUBLIC, Pilot, Reads
 from arena.errors import UsageError
-from arena.experiment.bill import Bill, CalledBefore
 from arena.experiment.experiment import PreparedExperiment, load_prompts
 from arena.experiment.judges import closed_judges
 from arena.experiment.pending import LogView, pending
-from arena.experiment.pilot import PUBLIC, Pilot, Reads
 from arena.experiment.plan import Turn, turns
 from arena.experiment.shown_lists import Lists
 from arena.rating.bradley_terry import ELO_PER_LOGIT

@@ -18,10 +18,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.data.rows import unreadable
-from arena.errors import DataError, UsageError
-from arena.files import parse_toml
-from arena.rating.battle_columns import (
+from arena.battles.blocks import count_codes
+from arena.battles.columns import (
     TIE,
     Codes,
     Mask,
@@ -38,10 +36,12 @@ from arena.rating.battle_columns import (
     refuse_self_battles,
     renumbered,
 )
-from arena.rating.battle_order import IdOrder
-from arena.rating.battle_readers import read_table, table_from_frame
-from arena.rating.battle_table import BattleTable, HexIds, UniqueIds
-from arena.rating.blocks import count_codes
+from arena.battles.order import IdOrder
+from arena.battles.readers import read_table, table_from_frame
+from arena.battles.table import BattleTable, HexIds, UniqueIds
+from arena.data.rows import unreadable
+from arena.errors import DataError, UsageError
+from arena.files import parse_toml
 from arena.store.folder import Folder
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
         paths: experiment folders (their ``battles*.jsonl``), or JSON, JSONL, CSV, TSV, Parquet
             files with columns model_a, model_b, winner and, if they like, dataset, query_id,
             judge, and order_swapped or swapped (true: model_b was shown first; arena swaps the
-            row back); or with the columns of others, as `arena.rating.battle_shapes` knows them.
+            row back); or with the columns of others, as `arena.battles.foreign_shapes` knows them.
         aliases: spelling → model, for models that go by several names.
 
     Raises:

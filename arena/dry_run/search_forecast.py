@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from arena.dry_run.pilot import PUBLIC, Pilot
+from arena.dry_run.plans import present_option
 from arena.experiment.experiment import PreparedExperiment
-from arena.experiment.pilot import PUBLIC, Pilot
-from arena.experiment.plans import present_option
 from arena.experiment.stopping import ROUND, StoppingRule
 from arena.rating.bradley_terry import ELO_PER_LOGIT, sigmoid
 from arena.rating.comparisons import Floats

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
+from arena.battles.table import BattleTable, Coder
 from arena.data.rows import opened
-from arena.rating.battle_table import BattleTable, Coder
 from arena.records import Battle
 from arena.store.log_lines import finished_lines, parsed_line
 
@@ -25,7 +25,7 @@ _CHUNK_ROWS: Final = 1 << 14
 def read_own_log(
     file: Path, taken: Callable[[Sequence[Battle]], None] | None = None
 ) -> BattleTable | None:
-    """Return what ratings read in a log, as `arena.rating.battle_readers` would.
+    """Return what ratings read in a log, as `arena.battles.readers` would.
 
     Args:
         file: the log.

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from arena.json_text import parse_json
-from arena.rating.battle_table import HINT, OPTIONAL, REQUIRED, listed, query_columns
-from arena.rating.battle_words import (
+from arena.battles.foreign_words import (
     ANSWER,
     DATASET,
     GAME,
@@ -46,6 +44,8 @@ from arena.rating.battle_words import (
     sided,
     words_of,
 )
+from arena.battles.table import HINT, OPTIONAL, REQUIRED, listed, query_columns
+from arena.json_text import parse_json
 
 Cells = dict[str, Any]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.blocks import count_codes
+from arena.battles.order import IdOrder
+from arena.battles.table import BattleTable, Column, UniqueIds
 from arena.errors import DataError
-from arena.rating.battle_order import IdOrder
-from arena.rating.battle_table import BattleTable, Column, UniqueIds
-from arena.rating.blocks import count_codes
 
 Codes = NDArray[np.signedinteger[Any]]
 """Of the smallest type that holds them: take a larger one before you multiply them."""

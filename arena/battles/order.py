@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.rating.battle_table import BattleTable, HexIds, UniqueIds, hex_ids
+from arena.battles.table import BattleTable, HexIds, UniqueIds, hex_ids
 
 
 @dataclass(frozen=True, slots=True)

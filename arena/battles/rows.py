@@ -1,7 +1,7 @@
 """Read battle files of any make row by row, where their columns are not named as arena's.
 
 JSON arrays, and objects that hold one, are read here too. What the columns mean is decided in
-`arena.rating.battle_shapes`.
+`arena.battles.foreign_shapes`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from arena.data.csv_file import csv_records
-from arena.data.rows import opened
-from arena.errors import DataError
-from arena.json_text import parse_json
-from arena.rating.battle_parquet import parquet_header, parquet_rows
-from arena.rating.battle_shapes import NO_VERDICT, Shape, find_shape, flat
-from arena.rating.battle_table import (
+from arena.battles.foreign_shapes import NO_VERDICT, Shape, find_shape, flat
+from arena.battles.foreign_words import Row, ShapeError, tells_outcome
+from arena.battles.parquet import parquet_header, parquet_rows
+from arena.battles.table import (
     HINT,
     OPTIONAL,
     OWN,
@@ -35,7 +32,10 @@ from arena.rating.battle_table import (
     listed,
     query_columns,
 )
-from arena.rating.battle_words import Row, ShapeError, tells_outcome
+from arena.data.csv_file import csv_records
+from arena.data.rows import opened
+from arena.errors import DataError
+from arena.json_text import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd

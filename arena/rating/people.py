@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from arena.battles.load import NO_DATASET
 from arena.data.trec import run_lines
 from arena.errors import DataError, UsageError
-from arena.rating.battles import NO_DATASET
 from arena.rating.label_estimates import Answer, PeoplesLabels
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels

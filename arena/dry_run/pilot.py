@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from arena.rating.battles import Battles
+from arena.battles.load import Battles
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons, Floats
 from arena.rating.expected_width import Spread, spread_of

@@ -21,9 +21,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.errors import DataError
-from arena.json_text import parse_json
-from arena.rating.battle_table import (
+from arena.battles.blocks import blocks
+from arena.battles.table import (
     PROBS,
     REQUIRED,
     Column,
@@ -32,7 +31,8 @@ from arena.rating.battle_table import (
     hashable,
     is_query_text,
 )
-from arena.rating.blocks import blocks
+from arena.errors import DataError
+from arena.json_text import parse_json
 
 if TYPE_CHECKING:
     import duckdb

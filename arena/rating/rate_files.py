@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from arena.battles.load import Battles, from_frame, load_aliases, load_battles
 from arena.cost.formula import Rates
 from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError
-from arena.experiment.people import peoples_labels
-from arena.rating.battles import Battles, from_frame, load_aliases, load_battles
 from arena.rating.label_estimates import Correct
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
@@ -25,6 +24,7 @@ from arena.rating.leaderboard_records import (
     figures_of,
 )
 from arena.rating.metric_differences import Values
+from arena.rating.people import peoples_labels
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import clicked_datasets, read_manifest
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from arena.config.usage import UsageConfig
-    from arena.experiment.model_rates import Measurement
+    from arena.cost.model_rates import Measurement
 
 
 def rate(
@@ -129,7 +129,7 @@ def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> Usag
     # Importing pydantic takes time.
     from arena.config.section import checked  # noqa: PLC0415
     from arena.config.usage import UsageConfig  # noqa: PLC0415
-    from arena.experiment.model_rates import passages_per_document  # noqa: PLC0415
+    from arena.cost.model_rates import passages_per_document  # noqa: PLC0415
 
     where = f"{Folder(known[0][1]).manifest}: [usage]" if known else "[usage]"
     cut = passages_per_document([d for m in manifests for d in m.get("datasets", {}).values()])
@@ -165,7 +165,7 @@ def experiment_facts(folders: Sequence[Path]) -> Facts:
     rates: dict[str, Rates] = {}
     measured: dict[tuple[str, str], Measured] = {}
     from arena.config import known_price  # noqa: PLC0415
-    from arena.experiment.model_rates import model_rates  # noqa: PLC0415
+    from arena.cost.model_rates import model_rates  # noqa: PLC0415
 
     llm_judges = False
     from_clicks: set[str] = set()
@@ -191,7 +191,7 @@ def _measurement(
     run: tuple[Mapping[str, Any], str],
     stats: RetrievalStats,
 ) -> Measurement:
-    from arena.experiment.model_rates import Measurement  # noqa: PLC0415
+    from arena.cost.model_rates import Measurement  # noqa: PLC0415
 
     model, dataset = run
     base = model.get("base", model.get("over"))

@@ -1,0 +1,1 @@
+"""Battle logs of any make, read into columns of integer codes."""
