@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from arena.config import experiment, known_price, load_config, parse_config
+from arena.config.experiment import _sections
+from arena.config.unknown_keys import SAME
 from arena.errors import ConfigError
 from arena.files import safe_filename
 from arena.store.folder import Folder
@@ -79,6 +81,43 @@ def test_an_unknown_key_suggests_the_nearest_known_one() -> None:
     found = problems(judge={"kind": "qrels", "documentwords": 100})
 
     assert found == ("judge.documentwords: unknown key; did you mean document_words?",)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "advice"),
+    [
+        ("models", "chunk_size", "did you mean passage_words?"),
+        ("models", "chunkOverlap", "did you mean overlap?"),
+        ("models", "passage-words", "did you mean passage_words?"),
+        ("models", "top_k", "it belongs to [experiment]"),
+        ("datasets", "chunk_size", "did you mean passage_words?"),
+        ("experiment", "chunk_size", "did you mean passage_words of [[datasets]] or [[models]]?"),
+        ("experiment", "max_usd", "it belongs to [judge]"),
+        ("experiment", "qqq", "known: name, seed, top_k,"),
+        ("judge", "endpoint", "did you mean base_url?"),
+        ("judge", "api_key", "did you mean api_key_env?"),
+    ],
+)
+def test_an_unknown_key_suggests_what_arena_calls_the_same(
+    section: str, key: str, advice: str
+) -> None:
+    added = {key: 100}
+    sections = {
+        "models": {"models": [{"name": "a", "provider": "bm25"} | added]},
+        "datasets": {"datasets": [{"name": "d", "path": "p"} | added]},
+        "experiment": {"experiment": {"name": "x"} | added},
+        "judge": {"judge": {"kind": "qrels"} | added},
+    }
+
+    (found, *_) = problems(**sections[section])
+
+    assert f".{key}: unknown key; {advice}" in found
+
+
+def test_each_key_that_is_suggested_for_another_word_is_one_of_an_arena_toml() -> None:
+    keys = {key for section in _sections().values() for key in section}
+
+    assert keys > SAME.keys()
 
 
 def test_every_mistake_of_a_file_is_reported_together() -> None:

@@ -294,7 +294,7 @@ def parse_config(tree: dict[str, Any], path: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(path, problem_lines(error, tree, _known_keys)) from None
+        raise ConfigError(path, problem_lines(error, tree, _known_keys, _sections())) from None
     return _anchored(config, path.parent)
 
 
@@ -333,6 +333,16 @@ def _way_back(model: ModelConfig, models: Mapping[str, ModelConfig]) -> str | No
 def _known_keys(location: Sequence[int | str]) -> Sequence[str]:
     section = _SECTIONS.get(location[0], Config) if location else Config
     return tuple(section.model_fields)
+
+
+def _sections() -> dict[str, Sequence[str]]:
+    """Return the heading of each section with its keys; the two of judges are one."""
+    listed = {"datasets", "models"}
+    return {
+        f"[[{name}]]" if name in listed else f"[{name}]": tuple(section.model_fields)
+        for name, section in _SECTIONS.items()
+        if name != "judges"
+    }
 
 
 _SECTIONS: Final[Mapping[int | str, type[BaseModel]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import os
 import re
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from arena.config.secrets import secret_in_address
+from arena.config.unknown_keys import remedy
 from arena.errors import ConfigError
 from arena.files import safe_filename
 from arena.redaction import keep_secret
@@ -165,18 +165,24 @@ KnownKeys = Callable[[Sequence[int | str]], Sequence[str]]
 """The known keys of the section at a place of the file."""
 
 
-def problem_lines(error: ValidationError, tree: Any, known_keys: KnownKeys) -> list[str]:
+def problem_lines(
+    error: ValidationError,
+    tree: Any,
+    known_keys: KnownKeys,
+    sections: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
     """Return each mistake as ``where: what; remedy``, one line for each key.
 
     Args:
         error: what pydantic found.
         tree: the parsed file.
         known_keys: for suggestions where a key is unknown.
+        sections: the heading of each section of the file → its keys, for the same.
     """
     # pydantic reports a mistake of a union (`"auto"` or a number) once per member.
     problems: dict[str, str] = {}
     for detail in error.errors():
-        where, what = _where(detail["loc"], tree), _problem(detail, known_keys)
+        where, what = _where(detail["loc"], tree), _problem(detail, known_keys, sections or {})
         problems[where] = f"{problems[where]}, or {what}" if where in problems else what
     return [f"{where}: {what}" if where else what for where, what in problems.items()]
 
@@ -200,14 +206,13 @@ def checked(kind: type[S], section: Mapping[str, Any], where: str) -> S:
         raise ConfigError(where, lines) from None
 
 
-def _problem(detail: ErrorDetails, known_keys: KnownKeys) -> str:
+def _problem(
+    detail: ErrorDetails, known_keys: KnownKeys, sections: Mapping[str, Sequence[str]]
+) -> str:
     """Return one mistake as `what; remedy`."""
     if detail["type"] == "extra_forbidden":
         key = str(detail["loc"][-1])
-        known = known_keys(detail["loc"][:-1])
-        near = difflib.get_close_matches(key, known, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        return f"unknown key; {remedy}"
+        return f"unknown key; {remedy(key, known_keys(detail['loc'][:-1]), sections)}"
     if detail["type"] == "missing":
         return "missing"
     if detail["type"] == "string_pattern_mismatch":
