@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import errno
+import functools
 import os
 import re
 import sqlite3
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -62,6 +64,8 @@ def write_atomically(path: Path, chunks: Iterable[bytes], *, sync: bool = True) 
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in _leftovers(path.parent.resolve()).pop(path.name, ()):
+            leftover.unlink(missing_ok=True)
         try:
             with unfinished.open("wb") as file:
                 file.writelines(chunks)
@@ -73,6 +77,25 @@ def write_atomically(path: Path, chunks: Iterable[bytes], *, sync: bool = True) 
             unfinished.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(path, error) from None
+
+
+_LEFT_OVER_S: Final = 3600.0
+"""Age from which an unfinished file is that of a process that was killed, here or elsewhere."""
+
+
+@functools.cache
+def _leftovers(folder: Path) -> dict[str, list[Path]]:
+    """Return the unfinished files that killed processes left in a folder: name → files.
+
+    A folder may have many files, so a process looks once.
+    """
+    found: dict[str, list[Path]] = {}
+    for entry in os.scandir(folder):
+        match = re.fullmatch(r"(.+)\.\d+\.tmp", entry.name)
+        with suppress(FileNotFoundError):  # another process finishes it right now
+            if match and time.time() - entry.stat().st_mtime > _LEFT_OVER_S:
+                found.setdefault(match[1], []).append(Path(entry.path))
+    return found
 
 
 @contextmanager

@@ -173,3 +173,15 @@ def test_vectors_are_brought_to_the_disk_meanwhile(
         growing._sync.result(timeout=30)
 
         assert disk.left(path) == b"one"
+
+
+def test_what_a_killed_process_left_unfinished_goes_with_the_next_writing(tmp_path: Path) -> None:
+    old, other, young = (tmp_path / name for name in ("x.41.tmp", "notes.41.tmp", "x.42.tmp"))
+    for path in (old, other, young):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+
+    write_atomically(tmp_path / "x", [b"whole"])
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.41.tmp", "x", "x.42.tmp"]
