@@ -763,3 +763,22 @@ def test_a_leaderboard_of_a_log_that_has_grown_meanwhile_is_not_kept(
 
     assert not kept_meanwhile
     assert (folder / "leaderboard.json").exists()
+
+
+def test_a_leaderboard_of_older_code_is_rated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(write_experiment(tmp_path))
+    folder = tmp_path / "runs" / "x"
+    file = folder / "leaderboard.json"
+    current_leaderboard(folder, partial(read_log, folder))
+    older = file.read_text().replace('"tied_with_first"', '"was_not_there"')
+    file.write_text(older)
+
+    current_leaderboard(folder, partial(read_log, folder))
+    kept = file.read_text()
+    monkeypatch.setattr("arena.site.gather._newest_code", lambda: file.stat().st_mtime_ns + 1)
+    current_leaderboard(folder, partial(read_log, folder))
+
+    assert kept == older
+    assert '"tied_with_first"' in file.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def check_path(path: Path) -> None:
 
 
 def current_leaderboard(path: Path, log: Callable[[], Log | None]) -> Leaderboard:
-    """Return an experiment's leaderboard on disk, or a new one if the log has grown since.
+    """Return an experiment's leaderboard on disk, or a new one if the log or arena is newer.
 
     Args:
         path: an experiment's folder; a new leaderboard is written as `arena rate` writes it.
@@ -125,7 +126,8 @@ def current_leaderboard(path: Path, log: Callable[[], Log | None]) -> Leaderboar
     folder = Folder(path)
     newest = _newest_change(folder)
     file = folder.leaderboard
-    if file.is_file() and file.stat().st_mtime_ns >= newest and (kept := last_leaderboard(path)):
+    is_current = file.is_file() and file.stat().st_mtime_ns >= max(newest, _newest_code())
+    if is_current and (kept := last_leaderboard(path)):
         return kept
     leaderboard = _rate(path, log())
     if _newest_change(folder) != newest:
@@ -138,6 +140,13 @@ def current_leaderboard(path: Path, log: Callable[[], Log | None]) -> Leaderboar
 def _newest_change(folder: Folder) -> int:
     """Return when a file that ratings are made of was last changed, in nanoseconds."""
     return max(file.stat().st_mtime_ns for file in folder.rated())
+
+
+@functools.cache
+def _newest_code() -> int:
+    """Return when arena was installed or last changed, in nanoseconds."""
+    package = Path(__file__).parents[1]
+    return max(file.stat().st_mtime_ns for file in package.rglob("*.py"))
 
 
 def _leaderboard(path: Path, log: Log, leaderboard: Leaderboard | None) -> Leaderboard:
