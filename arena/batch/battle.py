@@ -189,6 +189,7 @@ async def _submit(
             reporter,
         )
         summary.n_requests += submitted.n_requests
+        summary.n_planned, summary.n_judged = submitted.n_planned, submitted.n_judged
         summary.halted = submitted.halted
         summary.jobs = open_jobs(run)
         if summary.jobs:

@@ -31,9 +31,10 @@ from arena.judging.judge import RequestJudge
 from arena.judging.open import endpoint_of
 from arena.judging.reply_cache import VerdictCache
 from arena.progress import Reporter
-from arena.records import Matchup, now
+from arena.records import Battle, Matchup, now
 from arena.store.batch_ledger import Job, Ledger, names_of, read_jobs, under_way
 from arena.store.battle_log import BattleLog
+from arena.store.shards import WHOLE, Shard
 from arena.terminal import dollars
 
 BYTES_PER_TOKEN: Final = 3
@@ -62,6 +63,13 @@ class Submitted:
     n_jobs: int = 0
     at_most_usd: float = 0.0
     halted: str = ""  #: why something was left out; empty where nothing was
+    n_planned: int = 0  #: battles of this shard, of all judges
+    n_judged: int = 0  #: of them in the log
+    shard: Shard = WHOLE  #: the part of the plan that counts
+
+    def count(self, battle: Battle) -> None:
+        """Count a battle of the log, if it belongs to this shard."""
+        self.n_judged += self.shard.holds(battle.id)
 
     def check(self) -> None:
         """Raise an error for what was left out.
@@ -86,9 +94,9 @@ async def submit(run: BatchRun, options: SubmitOptions, reporter: Reporter) -> S
     """
     experiment, shard = run.experiment, run.shard
     folder = experiment.folder
-    done = Submitted(experiment)
+    done = Submitted(experiment, shard=shard)
     with ExitStack() as stack:
-        log, _ = run.open_log(reporter)
+        log, done.n_planned = run.open_log(reporter, seen=done.count)
         stack.enter_context(log)
         ledger = stack.enter_context(Ledger(folder, shard))
         cache = stack.enter_context(VerdictCache(cache_folder()))
