@@ -22,6 +22,7 @@ Each class builds its own one-line message: what, where, the value, the remedy.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,9 +94,10 @@ class WriteError(ArenaError):
     """A file that arena cannot write, because of a full disk or permissions."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
+        self.reason = f"{path}: cannot be written: {error.strerror}"
+        self.is_forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         super().__init__(
-            f"{path}: cannot be written: {error.strerror}; free the disk or the permissions, "
-            "then run the same command again"
+            f"{self.reason}; free the disk or the permissions, then run the same command again"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from itertools import combinations, permutations
@@ -15,6 +16,7 @@ from rated import GOLDEN_BATTLES
 
 import arena as package
 from arena.cli import main
+from arena.errors import WriteError
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.leaderboard_files import read_leaderboard
 
@@ -385,6 +387,27 @@ def test_a_leaderboard_that_cannot_be_written_is_printed_first(tmp_path, options
     assert (kept.exit_code, kept.stdout) == (1, bare.stdout)
     (line,) = kept.stderr.splitlines()
     assert line.startswith(f"error: {folder / 'leaderboard.json'}: cannot be written: ")
+
+
+def test_a_read_only_experiment_can_be_rated(tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    log(folder, fair(6)).rename(folder / "battles.csv")
+    rows = pd.read_csv(folder / "battles.csv").to_json(orient="records", lines=True)
+    (folder / "battles.jsonl").write_text(rows)
+
+    def write(*_: object) -> None:
+        raise WriteError(folder / "leaderboard.json", OSError(errno.EROFS, "Read-only file system"))
+
+    monkeypatch.setattr("arena.rating.rate_files.write_leaderboard", write)
+    default, asked = arena("rate", folder), arena("rate", folder, "--output", folder)
+
+    assert (default.exit_code, asked.exit_code) == (0, 1)
+    assert default.stdout == asked.stdout == arena("rate", folder / "battles.jsonl").stdout
+    assert default.stderr == (
+        f"note: {folder}/leaderboard.json: cannot be written: Read-only file system; "
+        "--output FOLDER writes elsewhere\n"
+    )
 
 
 def test_an_output_folder_below_a_file_is_said_after_the_leaderboard(tmp_path):

@@ -12,7 +12,7 @@ import click
 
 from arena.commands.options import ALIASES, AS_JSON, Amount, Quantity
 from arena.errors import WriteError
-from arena.terminal import printable_json
+from arena.terminal import printable, printable_json
 
 if TYPE_CHECKING:
     from arena.rating.label_estimates import Correct
@@ -119,7 +119,8 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write leaderboard.csv and .json here.  [default: the experiment's folder]",
+    help="Write leaderboard.csv and .json here.  "
+    "[default: the experiment's folder, unless it is read-only]",
 )
 def rate(  # noqa: PLR0913  one parameter per option
     paths: Sequence[Path],
@@ -161,7 +162,7 @@ def rate(  # noqa: PLR0913  one parameter per option
         paths, aliases=aliases, settings=settings, correct=correct, usage=usage if cost else None
     )
     folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
-    with written(leaderboard, folder):
+    with written(leaderboard, folder, asked_for=output is not None):
         shown = Shown(by_dataset=by_dataset, matrix=matrix, cost=cost)
         show(leaderboard, as_json=as_json, shown=shown)
 
@@ -174,11 +175,19 @@ USAGE: Final = (
 
 
 @contextmanager
-def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
+def written(
+    leaderboard: Leaderboard, folder: Path | None, *, asked_for: bool = True
+) -> Iterator[None]:
     """Write a leaderboard, but let the block show it first if the write fails.
 
+    Args:
+        leaderboard: what to write.
+        folder: where to; None writes nothing.
+        asked_for: whether it is an error if the folder is read-only. It is only a note where
+            somebody rates another's experiment.
+
     Raises:
-        WriteError: the folder is read-only, or the disk full.
+        WriteError: the folder cannot be written, or the disk is full.
     """
     from arena.rating.rate_files import write_leaderboard  # noqa: PLC0415
 
@@ -189,8 +198,11 @@ def written(leaderboard: Leaderboard, folder: Path | None) -> Iterator[None]:
     except WriteError as error:
         failure = error
     yield
-    if failure is not None:
+    if failure is None:
+        return
+    if asked_for or not failure.is_forbidden:
         raise failure
+    click.echo(f"note: {printable(failure.reason)}; --output FOLDER writes elsewhere", err=True)
 
 
 def show(leaderboard: Leaderboard, *, as_json: bool, shown: Shown | None = None) -> None:
