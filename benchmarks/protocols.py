@@ -27,7 +27,7 @@ from arena.experiment.shown_lists import Lists, same_lists
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import load_prompt
-from arena.judging.tokens import find_tokenizer
+from arena.judging.token_count import find_tokenizer
 from arena.records import Matchup, Orders, Run
 from arena.retrieval.retrieve import retrieve
 

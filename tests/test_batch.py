@@ -36,8 +36,8 @@ from arena.batch import offline
 from arena.batch import submit as batch
 from arena.batch.batch_run import open_batch_run
 from arena.batch.jobs import Poll, is_overdue
+from arena.batch.judge_results import Collected
 from arena.batch.requests import Limits, Request, cut, request_line
-from arena.batch.settle import Collected
 from arena.batch.submit import SubmitOptions
 from arena.cli import main
 from arena.config import load_config
@@ -53,9 +53,9 @@ from arena.errors import (
 )
 from arena.experiment.spending import open_budgets
 from arena.records import now
-from arena.store.append import LineFile
 from arena.store.batch_ledger import Job, read_jobs
 from arena.store.battle_log import BattleLog
+from arena.store.locked_file import LineFile
 from arena.store.log_lines import read_replies
 from arena.store.shards import Shard
 

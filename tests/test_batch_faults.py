@@ -20,8 +20,8 @@ from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replie
 
 from arena.batch import jobs
 from arena.batch.batch_run import open_batch_run
+from arena.batch.judge_results import Collected
 from arena.batch.results import Results
-from arena.batch.settle import Collected
 from arena.endpoint import file_api as files
 from arena.errors import ApiError, IncompleteError, UnjudgedError
 from arena.judging.chat_reply import ChatReply

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from arena.config.datasets import DatasetConfig
-from arena.data.document_files import READERS
+from arena.data.documents.files import READERS
 from arena.data.public import PUBLIC
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text("utf-8")

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from pdf_file import pdf
 
 from arena.cli import main
-from arena.data.documents import load_documents
-from arena.data.reader_processes import Cutter
+from arena.data.documents.load import load_documents
+from arena.data.documents.reader_processes import Cutter
 from arena.errors import UsageError
 from arena.files import cache_folder
 from arena.progress import Plain
@@ -29,7 +29,7 @@ LOAD = """
 import sys
 from pathlib import Path
 from arena.data.corpus import corpus_hash
-from arena.data.documents import load_documents
+from arena.data.documents.load import load_documents
 print(corpus_hash(load_documents(Path(sys.argv[1]), "d", passage_words=200).corpus))
 """
 
@@ -59,7 +59,7 @@ def docs(tmp_path: Path) -> Path:
 @pytest.fixture
 def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process reads all files: each of them takes time to start."""
-    monkeypatch.setattr("arena.data.document_passages._n_processors", lambda: 1)
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_another_length_kind_or_reader_is_cut_anew(
     (docs / "e.md").write_bytes((docs / "b.html").read_bytes())
     load(docs)
     load(docs, words=20)
-    monkeypatch.setattr("arena.data.file_passages._readers", lambda: b"other")
+    monkeypatch.setattr("arena.data.documents.file_passages._readers", lambda: b"other")
     load(docs)
 
     assert cuts[(docs / "a.md").read_bytes()] == 3
@@ -152,11 +152,11 @@ def test_another_length_kind_or_reader_is_cut_anew(
 
 
 def test_what_is_kept_is_kept_for_these_readers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from arena.data.file_passages import _readers
+    from arena.data.documents.file_passages import _readers
 
     here = _readers()
     _readers.cache_clear()
-    monkeypatch.setattr("arena.data.file_passages._version", lambda _: "99")
+    monkeypatch.setattr("arena.data.documents.file_passages._version", lambda _: "99")
     there = _readers()
     _readers.cache_clear()
 
@@ -266,7 +266,7 @@ def test_a_file_that_breaks_its_reader_costs_that_file_alone(  # noqa: PLR0913, 
     problem: str,
     kept: int,
 ) -> None:
-    monkeypatch.setattr("arena.data.reader_processes.BASE_S", 1.0)
+    monkeypatch.setattr("arena.data.documents.reader_processes.BASE_S", 1.0)
     poison("pypdfium2", code)
 
     dataset = load(docs)
@@ -286,7 +286,7 @@ def test_a_file_that_may_not_be_read_is_named(docs: Path, monkeypatch: pytest.Mo
             raise PermissionError(13, "Permission denied")
         return opened(path, *flags, **options)
 
-    monkeypatch.setattr("arena.data.document_passages.os.open", refused)
+    monkeypatch.setattr("arena.data.documents.passages.os.open", refused)
 
     assert "a.md (cannot be read: Permission denied)" in load(docs).notes[0]
 
@@ -295,7 +295,7 @@ def test_a_file_that_may_not_be_read_is_named(docs: Path, monkeypatch: pytest.Mo
 def test_a_file_that_is_too_large_is_named_and_not_read(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.data.document_passages.LARGEST", 2**20)
+    monkeypatch.setattr("arena.data.documents.passages.LARGEST", 2**20)
     with (docs / "huge.txt").open("wb") as file:
         file.truncate(2**20 + 1)
 
@@ -307,10 +307,10 @@ def test_progress_is_told_in_files_and_only_where_it_takes_long(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[str] = []
-    monkeypatch.setattr("arena.data.document_passages._SILENT_S", 3600.0)
+    monkeypatch.setattr("arena.data.documents.passages._SILENT_S", 3600.0)
     load_documents(docs, "d", passage_words=200, progress=Plain(lines.append))
     assert not lines
-    monkeypatch.setattr("arena.data.document_passages._SILENT_S", 0.0)
+    monkeypatch.setattr("arena.data.documents.passages._SILENT_S", 0.0)
     (docs / "a.md").write_text("changed")
 
     load_documents(docs, "d", passage_words=200, progress=Plain(lines.append))
@@ -333,8 +333,8 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
     docs: Path, poison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison("pypdfium2", SLOW_PDF)
-    monkeypatch.setattr("arena.data.document_passages._n_processors", lambda: 1)
-    monkeypatch.setattr("arena.data.document_passages._SILENT_S", 0.0)
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
+    monkeypatch.setattr("arena.data.documents.passages._SILENT_S", 0.0)
     for number in range(12):
         (docs / f"{number}.pdf").write_bytes(pdf([[f"Page {number}."]]))
     (docs.parent / "q.txt").write_text("which text?\n")

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arena.data.document_files import read_text
-from arena.data.documents import load_documents
-from arena.data.file_passages import cut_file, unpacked
-from arena.data.file_text import UnreadableError
-from arena.data.reader_processes import Cutter
+from arena.data.documents.file_passages import cut_file, unpacked
+from arena.data.documents.file_text import UnreadableError
+from arena.data.documents.files import read_text
+from arena.data.documents.load import load_documents
+from arena.data.documents.reader_processes import Cutter
 
 BYTES = random.Random(4).randbytes(30_000)
 PICTURE = base64.b64encode(BYTES).decode()
@@ -230,9 +230,9 @@ HARD = {
 def cutter() -> Iterator[Cutter]:
     with pytest.MonkeyPatch.context() as patch, Cutter() as cutter:
         patch.setattr(
-            "arena.data.reader_processes.BASE_S", 15.0
+            "arena.data.documents.reader_processes.BASE_S", 15.0
         )  # of computing, whatever else runs
-        patch.setattr("arena.data.reader_processes.PER_MB_S", 0.0)
+        patch.setattr("arena.data.documents.reader_processes.PER_MB_S", 0.0)
         yield cutter
 
 

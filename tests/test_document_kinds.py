@@ -24,12 +24,12 @@ from office_makers import (
 from pdf_file import pdf
 
 from arena.config.datasets import DatasetConfig
-from arena.data.documents import load_documents
-from arena.data.file_passages import cut_file, packed
+from arena.data.documents.file_passages import cut_file, packed
+from arena.data.documents.load import load_documents
+from arena.data.documents.reader_commands import ReaderCommands
+from arena.data.documents.reader_processes import Cutter
+from arena.data.documents.splitting import count_words
 from arena.data.load import load_dataset
-from arena.data.reader_commands import ReaderCommands
-from arena.data.reader_processes import Cutter
-from arena.data.splitting import count_words
 from arena.errors import UsageError
 from arena.records import Dataset
 from arena.site.secrets import publishable
@@ -40,7 +40,7 @@ PICTURE = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAAAUA" * 4000
 @pytest.fixture(autouse=True)
 def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process reads all files: each of them takes time to start."""
-    monkeypatch.setattr("arena.data.document_passages._n_processors", lambda: 1)
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
 
 
 @pytest.fixture
@@ -489,8 +489,8 @@ def test_a_command_may_replace_a_reader_of_arena(tmp_path: Path) -> None:
 def test_a_command_that_fails_costs_that_file_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, problem: str
 ) -> None:
-    monkeypatch.setattr("arena.data.reader_commands.LONGEST_S", 1.0)
-    monkeypatch.setattr("arena.data.reader_commands.MOST_BYTES", 2**20)
+    monkeypatch.setattr("arena.data.documents.reader_commands.LONGEST_S", 1.0)
+    monkeypatch.setattr("arena.data.documents.reader_commands.MOST_BYTES", 2**20)
     (tmp_path / "a.xyz").write_text("x")
     (tmp_path / "b.md").write_text("good")
     script = tmp_path.parent / f"{tmp_path.name}.py"

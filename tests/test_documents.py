@@ -14,9 +14,9 @@ from pdf_file import pdf
 
 from arena.config.datasets import DatasetConfig
 from arena.data.corpus import corpus_hash
-from arena.data.documents import load_documents
+from arena.data.documents.load import load_documents
+from arena.data.documents.splitting import count_words, split_text
 from arena.data.load import load_dataset
-from arena.data.splitting import count_words, split_text
 from arena.errors import DataError, UsageError
 from arena.records import Dataset
 

@@ -13,9 +13,9 @@ import pytest
 from arena.errors import LogError, WriteError
 from arena.files import write_atomically
 from arena.records import Battle
-from arena.store.append import LineFile
 from arena.store.batch_ledger import Job, Ledger
 from arena.store.battle_log import BattleLog
+from arena.store.locked_file import LineFile
 from arena.store.superseded import set_aside
 from arena.vectors import store as vector_files
 from arena.vectors.store import Growing

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arena.battles import blocks
+from arena.battles import row_blocks
 from arena.battles.load import from_frame, load_battles
 from arena.data.metrics import Latency, Metrics
 from arena.errors import DataError, UsageError
@@ -407,7 +407,7 @@ def test_battles_taken_in_blocks_are_rated_as_battles_taken_at_once(method, fram
 
     at_once = build_leaderboard(from_frame(frame), settings=chosen)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "BLOCK", size)
+        patch.setattr(row_blocks, "BLOCK", size)
         patch.setattr(elo, "_LISTED", size)
         in_blocks = build_leaderboard(from_frame(frame), settings=chosen)
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from arena.errors import DataError, LogError
 from arena.rating.rate_files import rate_files
 from arena.records import Battle, Failure, Probs, Reply, Usage
-from arena.store.append import LineFile
 from arena.store.battle_log import BattleLog
 from arena.store.id_index import CompactIndex, IdSet
+from arena.store.locked_file import LineFile
 from arena.store.log_lines import read_battles, read_failures, read_replies
 from arena.store.shards import Shard
 

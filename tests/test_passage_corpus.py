@@ -18,6 +18,7 @@ from arena.cli import main
 from arena.config import Config, ModelConfig
 from arena.config.experiment import parse_config
 from arena.config.models import Cutting
+from arena.data.documents.splitting import count_words, split_text, split_words
 from arena.data.metrics import measure_run
 from arena.data.passage_corpus import (
     PassageCorpus,
@@ -26,7 +27,6 @@ from arena.data.passage_corpus import (
     run_by_parent,
     with_passages,
 )
-from arena.data.splitting import count_words, split_text, split_words
 from arena.errors import ConfigError, DataError
 from arena.experiment.experiment import load_data, open_experiment
 from arena.experiment.run_specs import run_specs

@@ -25,8 +25,8 @@ from arena.querying.log_counts import Counted
 from arena.querying.log_sample import PARTS, draw, shares
 from arena.querying.personal_data import masked
 from arena.querying.query_log import QueryLog, Search
-from arena.querying.respelling import normal_form, respelt, spellings
 from arena.querying.settings import GenerationOptions
+from arena.querying.spelling_variants import normal_form, respelt, spellings
 
 QUIET = reporter(quiet=True)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"

@@ -17,9 +17,9 @@ from arena.config import ModelConfig
 from arena.embedding.local.token_models import TokenModel
 from arena.errors import ApiError, DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
-from arena.retrieval import tokens
+from arena.retrieval import sparse_and_late_interaction as tokens
 from arena.retrieval.retrieve import retrieve
-from arena.retrieval.tokens import LateBlock, SparseBlock
+from arena.retrieval.sparse_and_late_interaction import LateBlock, SparseBlock
 from arena.vectors.token_store import TokenStore
 
 pytestmark = TORCH

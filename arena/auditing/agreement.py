@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.auditing.audit_input import QRELS, AuditInput
 from arena.auditing.estimates import (
     Floats,
     alpha_sums,
@@ -19,7 +20,6 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.evidence import QRELS, AuditInput
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
 from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from arena.auditing.agreement import panel_figures, qrels_figures, rank_figures
+from arena.auditing.audit_input import QRELS, AuditInput, frame_evidence, read_evidence, with_labels
 from arena.auditing.bias import failure_figure, length_figure, tie_figures, transitivity_figure
-from arena.auditing.evidence import QRELS, AuditInput, frame_evidence, read_evidence, with_labels
 from arena.auditing.people import among_figures, labelled_rows, people_figures
 from arena.auditing.people_bias import BattleBias, bias_figures, grade_bias, length_bias_figure
 from arena.auditing.people_grades import error_figure, grade_figures, graded_labels

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.auditing.agreement import by_side
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import share, shares
-from arena.auditing.evidence import AuditInput
 from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Part, missing, of_hundred
 from arena.battles.columns import MODEL_A, TIE

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arena.auditing.agreement import Names, Signs, agreement_figures, first_won
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import (
     Floats,
     ac1_sums,
@@ -21,7 +22,6 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.evidence import AuditInput
 from arena.auditing.records import AuditMetric, missing, of_hundred
 from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import NO_DATASET, Battles

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from arena.auditing.agreement import by_side
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import LEVEL, Floats, coefficient, mean, sums_by_cluster
-from arena.auditing.evidence import AuditInput
 from arena.auditing.people import LabelledRows
 from arena.auditing.records import AuditMetric, Estimate, Part, missing
 from arena.rating.comparisons import Ints

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import (
     LEVEL,
     Floats,
@@ -16,7 +17,6 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.evidence import AuditInput
 from arena.auditing.people import shared_figures, standing_for
 from arena.auditing.records import AuditMetric, Estimate, missing, of_hundred
 from arena.rating.leaderboard_records import Correction

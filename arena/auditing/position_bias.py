@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import parts_by, share
-from arena.auditing.evidence import AuditInput
 from arena.auditing.records import (
     BY_QUERY_ID,
     FLIP_RATE,

@@ -14,7 +14,7 @@ from typing import Final
 from arena.batch.batch_run import BatchRun
 from arena.batch.collect import collect, open_jobs, wait
 from arena.batch.jobs import Poll
-from arena.batch.settle import Collected
+from arena.batch.judge_results import Collected
 from arena.batch.submit import SubmitOptions, submit
 from arena.errors import IncompleteError
 from arena.experiment.pending import planned

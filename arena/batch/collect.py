@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from arena.batch.batch_run import BatchRun
-from arena.batch.deliveries import Deliveries, Delivery
+from arena.batch.delivered_replies import Deliveries, Delivery
 from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
+from arena.batch.judge_results import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.results import Results
-from arena.batch.settle import Booked, Collected, Settlement, settle_killed_run
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, FatalApiError, UsageError
 from arena.judging.judge import RequestJudge

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from arena.batch.batch_run import BatchRun
-from arena.batch.deliveries import Deliveries, Delivery
+from arena.batch.delivered_replies import Deliveries, Delivery
+from arena.batch.judge_results import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.requests import Limits, Request, cut, write_chunk
 from arena.batch.results import Results
-from arena.batch.settle import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.submit import SubmitOptions, Unasked, recall
 from arena.errors import DataError, UsageError
 from arena.files import cache_folder

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.blocks import count_codes
 from arena.battles.order import IdOrder
+from arena.battles.row_blocks import count_codes
 from arena.battles.table import BattleTable, Column, UniqueIds
 from arena.errors import DataError
 

@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.blocks import blocks
+from arena.battles.row_blocks import blocks
 from arena.battles.table import (
     PROBS,
     REQUIRED,

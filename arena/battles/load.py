@@ -18,7 +18,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.blocks import count_codes
 from arena.battles.columns import (
     TIE,
     Codes,
@@ -38,6 +37,7 @@ from arena.battles.columns import (
 )
 from arena.battles.order import IdOrder
 from arena.battles.readers import read_table, table_from_frame
+from arena.battles.row_blocks import count_codes
 from arena.battles.table import BattleTable, HexIds, UniqueIds
 from arena.data.rows import unreadable
 from arena.errors import DataError, UsageError

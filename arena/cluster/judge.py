@@ -30,8 +30,8 @@ from arena.experiment.summary import BattleOptions, Summary
 from arena.progress import Reporter, Stage
 from arena.progress import reporter as new_reporter
 from arena.signals import terminated_as_interrupted
-from arena.store.append import locked_log
 from arena.store.folder import Folder
+from arena.store.locked_file import locked_log
 from arena.store.shards import Shard, parse_shard
 from arena.terminal import count
 

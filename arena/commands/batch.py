@@ -13,7 +13,7 @@ from arena.progress import reporter
 from arena.terminal import dollars
 
 if TYPE_CHECKING:
-    from arena.batch.settle import Collected
+    from arena.batch.judge_results import Collected
 
 REQUESTS = click.option(
     "--max-requests",

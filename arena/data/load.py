@@ -81,8 +81,8 @@ def _from_source(
             corpus_alone=corpus_alone,
         )
     if config.documents is not None:
-        from arena.data.documents import load_documents  # noqa: PLC0415
-        from arena.data.reader_commands import ReaderCommands  # noqa: PLC0415
+        from arena.data.documents.load import load_documents  # noqa: PLC0415
+        from arena.data.documents.reader_commands import ReaderCommands  # noqa: PLC0415
 
         return load_documents(
             config.documents,

@@ -14,11 +14,11 @@ from typing import Final
 
 from arena.config.models import Cutting, Splitter
 from arena.data.corpus import collect, corpus_hash, documents_of
-from arena.data.document_files import OF_RECORDS, READERS, WITHOUT_HEADINGS
-from arena.data.file_passages import Cut, packed, text_key
-from arena.data.passage_cache import CutCache
+from arena.data.documents.file_passages import Cut, packed, text_key
+from arena.data.documents.files import OF_RECORDS, READERS, WITHOUT_HEADINGS
+from arena.data.documents.passage_cache import CutCache
+from arena.data.documents.splitting import Passage, count_words, split_text, split_words
 from arena.data.rows import Row
-from arena.data.splitting import Passage, count_words, split_text, split_words
 from arena.errors import DataError
 from arena.progress import Reporter
 from arena.records import Dataset, Document, Qrels, Run, ScoredDoc

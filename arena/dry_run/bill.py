@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from arena.experiment.judges import ConfiguredJudge
-from arena.judging.tokens import TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
+from arena.judging.token_count import TOKENS_PER_MESSAGE, find_tokenizer, tokens_per_character
 from arena.records import JudgeInput
 from arena.store.id_index import IdSet
 

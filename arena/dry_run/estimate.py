@@ -31,7 +31,7 @@ from arena.experiment.pending import pending
 from arena.experiment.run_specs import RunSpec, held_out_queries, run_specs
 from arena.experiment.runs import stored_run
 from arena.experiment.stopping import StoppingRule
-from arena.judging.tokens import ESTIMATED
+from arena.judging.token_count import ESTIMATED
 from arena.records import Run, ScoredDoc
 from arena.store.batch_ledger import under_way
 from arena.terminal import dollars

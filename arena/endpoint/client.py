@@ -25,12 +25,12 @@ from arena.endpoint.address import (
     key_place,
     shown,
 )
-from arena.endpoint.apart import run_apart, run_here
-from arena.endpoint.fare import UNCOUNTED, Bill, Fare
+from arena.endpoint.attempt_cost import UNCOUNTED, Bill, Fare
 from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
 from arena.endpoint.outage import CircuitBreaker
 from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
 from arena.endpoint.retry import Retry
+from arena.endpoint.run_coroutine import run_apart, run_here
 from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.json_text import read_json, token_count

@@ -12,10 +12,10 @@ import orjson
 
 from arena.config import DatasetConfig, swept
 from arena.config.toml_text import toml_text
-from arena.data import file_passages as cut
 from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus import corpus_hash
-from arena.data.document_files import OF_RECORDS
+from arena.data.documents import file_passages as cut
+from arena.data.documents.files import OF_RECORDS
 from arena.files import parse_toml, write_atomically
 from arena.records import Dataset, now
 from arena.store.folder import Folder

@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from arena.config import JudgeConfig
-from arena.endpoint.fare import Bill
+from arena.endpoint.attempt_cost import Bill
 from arena.json_text import token_count
 from arena.judging.budget import Budget, Price, Reservation
 from arena.judging.learned import Facts, Learned
@@ -252,7 +252,7 @@ class Meter:
 
 
 class ChatFare:
-    """Pays for one request of a chat model; see `arena.endpoint.fare.Fare`."""
+    """Pays for one request of a chat model; see `arena.endpoint.attempt_cost.Fare`."""
 
     def __init__(self, meter: Meter, limit: int | None) -> None:
         self.usage = Usage()
@@ -262,7 +262,7 @@ class ChatFare:
 
     @asynccontextmanager
     async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
-        """Yield the bill of an attempt; see `arena.endpoint.fare.Fare`."""
+        """Yield the bill of an attempt; see `arena.endpoint.attempt_cost.Fare`."""
         meter = self._meter
         async with meter.budget.hold(partial(meter.price, n_bytes, self._limit)) as reservation:
             try:

@@ -21,8 +21,8 @@ from arena.errors import DataError, UsageError
 from arena.files import write_atomically
 from arena.judging.budget import Budget
 from arena.querying.screening import Screened
-from arena.store.append import LineFile, locked_log
 from arena.store.claims import Claims, read_claims
+from arena.store.locked_file import LineFile, locked_log
 from arena.store.log_lines import is_cost
 
 QUERIES: Final = "queries.jsonl"

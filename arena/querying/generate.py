@@ -26,7 +26,7 @@ from arena.judging.chat_reply import ChatReply
 from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of
 from arena.judging.prompt import render_for_queries
-from arena.judging.tokens import TOKENS_PER_MESSAGE, find_tokenizer
+from arena.judging.token_count import TOKENS_PER_MESSAGE, find_tokenizer
 from arena.progress import Reporter
 from arena.querying.files import (
     LEARNED,

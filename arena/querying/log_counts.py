@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from arena.errors import WriteError
-from arena.querying.respelling import normal_form, respelt, spellings
+from arena.querying.spelling_variants import normal_form, respelt, spellings
 
 _AT_ONCE: Final = 20_000
 """Rows that are counted in memory before they go to the file."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from arena.battles.blocks import blocks
+from arena.battles.row_blocks import blocks
 from arena.errors import UsageError
 
 Floats = npt.NDArray[np.float64]

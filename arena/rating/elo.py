@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from arena.battles.blocks import blocks, count_codes
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
+from arena.battles.row_blocks import blocks, count_codes
 from arena.errors import UsageError
 from arena.records import Record, Winner
 

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.blocks import count_codes
 from arena.battles.columns import TIE
 from arena.battles.load import Battles
+from arena.battles.row_blocks import count_codes
 from arena.cost.recommend import Gap
 from arena.data.metrics import Metrics
 from arena.errors import UsageError

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from arena.battles.blocks import blocks
+from arena.battles.row_blocks import blocks
 from arena.rating.comparisons import Comparisons, Counts, Floats, Ints, clusters, sums_by_code
 from arena.rating.likelihood import Derivatives, OutcomeRule, Parameters, regularized
 

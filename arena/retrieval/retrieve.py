@@ -192,7 +192,7 @@ def _ranked(
     if model.provider == "bm25":
         return _by_words(job, model)
     if model.provider in ("splade", "colbert"):
-        from arena.retrieval.tokens import rank_by_tokens  # noqa: PLC0415
+        from arena.retrieval.sparse_and_late_interaction import rank_by_tokens  # noqa: PLC0415
 
         return rank_by_tokens(job, model, cache=cache)
     with open_embedder(model, dataset.corpus) as embedder:

@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.auditing.agreement import first_won, ndcg_difference
-from arena.auditing.evidence import AuditInput
+from arena.auditing.audit_input import AuditInput
 from arena.auditing.position_bias import swapped
 from arena.battles.columns import MODEL_A, MODEL_B
 from arena.battles.load import Battles

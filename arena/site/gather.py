@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arena.auditing.audit import build_audit
-from arena.auditing.evidence import read_evidence
+from arena.auditing.audit_input import read_evidence
 from arena.auditing.records import Audit
 from arena.data.trec import read_stats
 from arena.errors import DataError, UsageError, WriteError

@@ -17,8 +17,8 @@ import orjson
 
 from arena.errors import DataError
 from arena.records import now
-from arena.store.append import LineFile
 from arena.store.folder import Folder
+from arena.store.locked_file import LineFile
 from arena.store.shards import WHOLE, Shard
 
 _REMEDY: Final = "restore it; deleting it forgets jobs that are paid for"

@@ -19,9 +19,9 @@ import orjson
 
 from arena.errors import LogError
 from arena.records import Battle, Failure, Reply
-from arena.store.append import LineFile, locked_log, sync_names
 from arena.store.folder import Folder
 from arena.store.id_index import CompactIndex, IdSet
+from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import ReplyPlace, parse_battles, parse_reply, reply_places, row
 from arena.store.shards import WHOLE, Shard
 from arena.store.superseded import set_aside

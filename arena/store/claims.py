@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 
 from arena.errors import DataError
-from arena.store.append import unwritable
+from arena.store.locked_file import unwritable
 from arena.store.log_lines import is_cost
 
 

@@ -10,9 +10,9 @@ import orjson
 
 from arena.errors import DataError
 from arena.records import Grade
-from arena.store.append import LineFile
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
+from arena.store.locked_file import LineFile
 from arena.store.shards import WHOLE, Shard
 
 _KEY: Final = ("dataset", "query_id", "doc_id", "judge", "prompt")

@@ -24,8 +24,8 @@ from typing import Any, Final, Literal
 import orjson
 
 from arena.errors import DataError
-from arena.store.append import LineFile, locked_log, sync_names
 from arena.store.folder import Folder
+from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import finished_lines, parsed_line
 
 LOCK_WAIT_S: Final = 10.0

@@ -6,8 +6,8 @@ from collections.abc import Container
 from pathlib import Path
 
 from arena.files import write_atomically
-from arena.store.append import LineFile, locked_log, sync_names
 from arena.store.folder import Folder, LogFiles
+from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import battle_lines
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from arena.data.splitting import markdown_blocks
+from arena.data.documents.splitting import markdown_blocks
 
 _LINK_TARGET: Final = 500
 """Characters above which what a link points to is data, and no address."""

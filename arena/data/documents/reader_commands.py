@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Lock, Timer
 from typing import IO, Final
 
-from arena.data.file_text import UnreadableError
+from arena.data.documents.file_text import UnreadableError
 from arena.digest import digest
 from arena.errors import UsageError
 from arena.terminal import one_line

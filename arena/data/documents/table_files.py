@@ -18,8 +18,8 @@ from statistics import median
 from typing import Any, Final
 
 from arena.data.csv_file import LONGEST_CELL, SEPARATORS, declared_separator
-from arena.data.file_text import FileText, Record, UnreadableError, decoded
-from arena.data.office_files import check_encryption
+from arena.data.documents.file_text import FileText, Record, UnreadableError, decoded
+from arena.data.documents.office_files import check_encryption
 from arena.optional import needed
 from arena.terminal import one_line
 

@@ -18,7 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import IO, Final, Self
 
-from arena.data.file_passages import Cut, cut_file, packed
+from arena.data.documents.file_passages import Cut, cut_file, packed
 from arena.errors import UsageError
 
 BASE_S: Final = 30.0
@@ -35,7 +35,7 @@ _LENGTH: Final = struct.Struct("<Q")
 
 _CHILD: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from arena.data.reader_processes import serve; serve()"
+    "from arena.data.documents.reader_processes import serve; serve()"
 )
 
 _TOO_LARGE: Final = "takes more memory than a document may; cut it into several files"

@@ -10,9 +10,9 @@ import functools
 import re
 from typing import Any, Final
 
-from arena.data.cleaning import without_data
-from arena.data.file_text import FileText, decoded
-from arena.data.html_text import page_text
+from arena.data.documents.cleaning import without_data
+from arena.data.documents.file_text import FileText, decoded
+from arena.data.documents.html_text import page_text
 from arena.optional import needed
 
 _TARGET = re.compile(r"\s*<[^<>]*>\s*\Z")

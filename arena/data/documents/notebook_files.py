@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from arena.data.cleaning import without_data, without_marks
-from arena.data.file_text import FileText, UnreadableError, decoded
+from arena.data.documents.cleaning import without_data, without_marks
+from arena.data.documents.file_text import FileText, UnreadableError, decoded
 
 _PRINTED: Final = 5000
 """Characters of one result above which the rest is left out: a log, and no text."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from arena.data.cleaning import without_data, without_marks
-from arena.data.file_text import FileText, UnreadableError
+from arena.data.documents.cleaning import without_data, without_marks
+from arena.data.documents.file_text import FileText, UnreadableError
 from arena.optional import needed
 from arena.terminal import one_line
 

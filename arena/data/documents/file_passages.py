@@ -13,22 +13,22 @@ from typing import Final
 
 import orjson
 
-from arena.data import cleaning as junk
-from arena.data import (
-    csv_file,
-    document_files,
+from arena.data import csv_file
+from arena.data.documents import (
+    cleaning,
     file_text,
+    files,
     html_text,
     mail_files,
     notebook_files,
     office_files,
     rst_files,
+    splitting,
     table_files,
 )
-from arena.data import splitting as split
-from arena.data.document_files import read_text
-from arena.data.file_text import FileText, Record, UnreadableError
-from arena.data.splitting import Passage, count_words, split_text
+from arena.data.documents.file_text import FileText, Record, UnreadableError
+from arena.data.documents.files import read_text
+from arena.data.documents.splitting import Passage, count_words, split_text
 from arena.digest import digest
 
 PACKAGES: Final = (
@@ -46,15 +46,15 @@ PACKAGES: Final = (
 
 _MODULES: Final = (
     csv_file,
-    document_files,
+    files,
     file_text,
     html_text,
-    junk,
+    cleaning,
     mail_files,
     notebook_files,
     office_files,
     rst_files,
-    split,
+    splitting,
     table_files,
 )
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
@@ -75,7 +75,7 @@ def cut_file(raw: bytes, suffix: str, words: int) -> Cut:
 
     Args:
         raw: all of it.
-        suffix: what its name ends in, one of `arena.data.document_files.READERS`.
+        suffix: what its name ends in, one of `arena.data.documents.files.READERS`.
         words: the most words of a passage.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from arena.batch.batch_run import BatchRun
-from arena.batch.deliveries import Deliveries, Delivery
+from arena.batch.delivered_replies import Deliveries, Delivery
 from arena.batch.requests import calls_of
 from arena.errors import IncompleteError, UnjudgedError
 from arena.experiment.battle_runner import BattleRunner

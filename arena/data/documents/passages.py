@@ -15,12 +15,12 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Final, Self
 
-from arena.data.document_files import READERS
-from arena.data.file_passages import Cut, cut_key, packed, unpacked
-from arena.data.file_text import UnreadableError
-from arena.data.passage_cache import CutCache
-from arena.data.reader_commands import ReaderCommands
-from arena.data.reader_processes import Cutter
+from arena.data.documents.file_passages import Cut, cut_key, packed, unpacked
+from arena.data.documents.file_text import UnreadableError
+from arena.data.documents.files import READERS
+from arena.data.documents.passage_cache import CutCache
+from arena.data.documents.reader_commands import ReaderCommands
+from arena.data.documents.reader_processes import Cutter
 from arena.digest import digest
 from arena.progress import Reporter, Stage
 
@@ -56,7 +56,7 @@ def cut_all(
     only if it changed. An unreadable file has a problem instead of passages.
 
     Args:
-        paths: the files, of kinds that `arena.data.document_files.READERS` names or a command
+        paths: the files, of kinds that `arena.data.documents.files.READERS` names or a command
             reads.
         words: the most words of a passage.
         reporter: told how many files are done, if it takes long.

@@ -18,10 +18,10 @@ from typing import Final
 from urllib.parse import quote
 
 from arena.data.corpus import collect
-from arena.data.document_files import READERS
-from arena.data.document_passages import cut_all
-from arena.data.file_passages import Cut
-from arena.data.reader_commands import ReaderCommands
+from arena.data.documents.file_passages import Cut
+from arena.data.documents.files import READERS
+from arena.data.documents.passages import cut_all
+from arena.data.documents.reader_commands import ReaderCommands
 from arena.data.rows import Row
 from arena.errors import DataError
 from arena.progress import Reporter, reporter
@@ -48,7 +48,7 @@ def load_documents(  # noqa: PLR0913  four of them are options
     """Cut the documents of a folder into passages; the data set has no queries yet.
 
     Args:
-        folder: of files that `arena.data.document_files.READERS` names, at any depth.
+        folder: of files that `arena.data.documents.files.READERS` names, at any depth.
         name: what configs, runs and battles call the data set.
         passage_words: the most words of a passage.
         leave_out: files in it that are no documents, such as the queries.

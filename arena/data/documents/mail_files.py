@@ -12,8 +12,8 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Final
 
-from arena.data.file_text import FileText, Record, UnreadableError
-from arena.data.html_text import page_text
+from arena.data.documents.file_text import FileText, Record, UnreadableError
+from arena.data.documents.html_text import page_text
 
 _DEEP: Final = 5
 """Mails within each other that are read."""

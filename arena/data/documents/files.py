@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from arena.data.cleaning import without_data, without_marks
-from arena.data.file_text import FileText, Record, UnreadableError, decoded
-from arena.data.html_text import page_text
-from arena.data.mail_files import read_mail, read_mailbox
-from arena.data.notebook_files import read_notebook
-from arena.data.office_files import SUFFIXES as OFFICE
-from arena.data.office_files import read_office
-from arena.data.rst_files import read_rst
-from arena.data.table_files import read_csv, read_workbook
+from arena.data.documents.cleaning import without_data, without_marks
+from arena.data.documents.file_text import FileText, Record, UnreadableError, decoded
+from arena.data.documents.html_text import page_text
+from arena.data.documents.mail_files import read_mail, read_mailbox
+from arena.data.documents.notebook_files import read_notebook
+from arena.data.documents.office_files import SUFFIXES as OFFICE
+from arena.data.documents.office_files import read_office
+from arena.data.documents.rst_files import read_rst
+from arena.data.documents.table_files import read_csv, read_workbook
 from arena.optional import needed
 
 _FRONT_MATTER = re.compile(

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from arena.data.cleaning import is_sign
+from arena.data.documents.cleaning import is_sign
 from arena.optional import needed
 
 

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import Final, Self
 
-from arena.data.file_passages import Cut, unpacked
+from arena.data.documents.file_passages import Cut, unpacked
 from arena.files import cache_folder, open_database
 
 _log = logging.getLogger(__name__)

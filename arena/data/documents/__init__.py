@@ -1,0 +1,1 @@
+"""Files of any kind, cut into the passages that models search."""
