@@ -24,10 +24,8 @@ from office_makers import (
 from pdf_file import pdf
 
 from arena.config.datasets import DatasetConfig
-from arena.data.documents.file_passages import cut_file, packed
 from arena.data.documents.load import load_documents
 from arena.data.documents.reader_commands import ReaderCommands
-from arena.data.documents.reader_processes import Cutter
 from arena.data.documents.splitting import count_words
 from arena.data.load import load_dataset
 from arena.errors import UsageError
@@ -37,20 +35,7 @@ from arena.site.secrets import publishable
 PICTURE = "data:image/png;base64," + "iVBORw0KGgoAAAANSUhEUgAAAAUA" * 4000
 
 
-@pytest.fixture(autouse=True)
-def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process reads all files: each of them takes time to start."""
-    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut harmless files without a process of their own, which takes time to start."""
-
-    def cut(_: Cutter, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
-        return packed(cut_file(raw, suffix, words)), True
-
-    monkeypatch.setattr(Cutter, "cut", cut)
+pytestmark = pytest.mark.usefixtures("one_reader")
 
 
 def load(folder: Path, files: dict[str, bytes | str], words: int = 200) -> Dataset:
@@ -64,7 +49,6 @@ def passages(dataset: Dataset) -> list[tuple[str, str]]:
     return [(document.title, document.text) for document in dataset.corpus.values()]
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_word_file_keeps_headings_lists_and_tables_in_their_order(tmp_path: Path) -> None:
     file = docx(
         paragraph("Leave", "Heading1"),
@@ -86,7 +70,6 @@ def test_a_word_file_keeps_headings_lists_and_tables_in_their_order(tmp_path: Pa
     ]
 
 
-@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("name", "file", "expected"),
     [
@@ -113,7 +96,6 @@ def test_slides_letters_and_books_become_markdown(
 FAQ = [["Question", "Answer"], ["How?", "So."], ["", ""], ["Why?", ""]]
 
 
-@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("name", "file", "title"),
     [
@@ -134,7 +116,6 @@ def test_a_row_of_a_table_is_a_passage_that_names_its_columns(
     ]
 
 
-@pytest.mark.usefixtures("in_process")
 def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
     rows = [
         ["Prices of 2026"],
@@ -151,7 +132,6 @@ def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("table", "rows"),
     [
@@ -167,7 +147,6 @@ def test_no_row_of_an_odd_table_is_lost(tmp_path: Path, table: str, rows: list[s
     assert [text for _, text in passages(load(tmp_path, {"a.csv": table}))] == rows
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_row_longer_than_a_passage_is_cut_and_each_part_names_its_column(tmp_path: Path) -> None:
     answer = " ".join(f"word{n}." for n in range(100))
 
@@ -181,7 +160,6 @@ def test_a_row_longer_than_a_passage_is_cut_and_each_part_names_its_column(tmp_p
     assert " ".join(line.removeprefix("Answer: ") for line in lines) == answer
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_notebook_keeps_its_words_its_code_and_what_it_prints(tmp_path: Path) -> None:
     picture = {"data": {"image/png": PICTURE.partition(",")[2], "text/plain": "<Figure>"}}
     bar = {"output_type": "stream", "text": ["10%\r", "100%\r\n", "\x1b[31mdone\x1b[0m\n"]}
@@ -272,7 +250,6 @@ def mail(subject: str, text: str, html: str = "") -> EmailMessage:
     return message
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_mail_is_its_plain_text_with_the_mails_within_and_attachments_by_name(
     tmp_path: Path,
 ) -> None:
@@ -291,7 +268,6 @@ def test_a_mail_is_its_plain_text_with_the_mails_within_and_attachments_by_name(
     ]
 
 
-@pytest.mark.usefixtures("in_process")
 def test_each_mail_of_a_mailbox_has_passages_of_its_own(tmp_path: Path) -> None:
     page = EmailMessage()
     page["Subject"] = "News"
@@ -306,7 +282,6 @@ def test_each_mail_of_a_mailbox_has_passages_of_its_own(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     "form", ["![chart]({})", "<img alt='chart' src='{}'>", "![chart][1]\n\n[1]: {}"]
 )

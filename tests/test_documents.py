@@ -60,6 +60,9 @@ PAGE = """<!doctype html><html><head><meta charset="utf-8"><title>Travel
 <footer>© 2024</footer></body></html>"""
 
 
+pytestmark = pytest.mark.usefixtures("one_reader")
+
+
 def load(folder: Path, words: int = 200) -> Dataset:
     return load_documents(folder, "docs", passage_words=words)
 
@@ -160,11 +163,11 @@ def test_a_pdf_is_read_across_its_pages(tmp_path: Path) -> None:
     assert list(dataset.corpus) == ["leave.PDF#1"]
 
 
-def test_pdf_files_are_read_by_several_threads_at_once(tmp_path: Path) -> None:
+def test_pdf_files_are_read_by_several_threads_at_once(own_readers: None, tmp_path: Path) -> None:
     write(tmp_path, {f"{i}.pdf": pdf([[f"Page {j}."] for j in range(15)]) for i in range(5)})
 
-    with ThreadPoolExecutor(4) as threads:
-        corpora = list(threads.map(lambda _: load(tmp_path).corpus, range(4)))
+    with ThreadPoolExecutor(2) as threads:
+        corpora = list(threads.map(lambda _: load(tmp_path).corpus, range(2)))
 
     assert all(corpus_hash(corpus) == corpus_hash(corpora[0]) for corpus in corpora)
 
@@ -320,7 +323,7 @@ def test_a_page_that_declares_an_odd_encoding_breaks_nothing(tmp_path: Path, cha
 
 
 def test_a_missing_package_is_named_with_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_readers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = 'raise ModuleNotFoundError(name="semantic_text_splitter")'
     write(tmp_path, {"docs/a.md": "Text.", "packages/semantic_text_splitter.py": missing})
