@@ -16,6 +16,7 @@ from loopback import LoopbackServer, chat, verdict
 
 from arena.cli import main
 from arena.config import load_config
+from arena.terminal import dollars, duration
 
 COMMANDS = sorted(main.commands)
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -227,6 +228,7 @@ def test_an_unknown_outcome_is_an_error_with_its_line(tmp_path: Path) -> None:
         (["rate", "missing"], "missing"),
         (["battle", "--limit", "0"], "--limit"),
         (["battle", "--dry-run", "--limit", "3"], "without --limit"),
+        (["battle", "--json"], "--json is for --dry-run"),
         (["battle", "--dry-run", "--shard", "1/2"], "without --limit and --shard"),
         (["battle", "--shard", "3/2"], "expected i/n"),
         (["battle", "--max-usd", "0"], "--max-usd"),
@@ -322,6 +324,28 @@ def test_a_dry_run_shows_calls_tokens_price_and_time(tmp_path: Path) -> None:
     assert re.search(r"judge calls +36\b", shown)
     assert re.search(r"price +\$0\.\d\d", shown)
     assert re.search(r"time +0:\d\d", shown)
+
+
+def test_a_dry_run_as_json_has_the_numbers_of_the_text(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"))
+    options = ("battle", config, "--dry-run", "--until", "best")
+
+    shown, tree = arena(*options).stdout, json.loads(arena(*options, "--json").stdout)
+
+    (judge,), plans, search = tree["judges"], tree["plans"]["options"], tree["search"]
+    assert (tree["calls"], judge["calls"], tree["battles"]) == (36, 36, 36)
+    assert f"tokens in    {tree['input_tokens']:>12,}" in shown
+    assert f"price        {dollars(tree['cost_usd']):>12}" in shown
+    assert f"time         {duration(judge['seconds']):>12}  {judge['seconds_by']}" in shown
+    assert f"advice: {tree['plans']['advice']}" in shown
+    assert [plan["is_present"] for plan in plans] == [True] + [False] * (len(plans) - 1)
+    assert all(f"{plan['calls']:>10,}{plan['tokens']:>14,}" in shown for plan in plans)
+    assert search["option"] == "--until best"
+    for forecast in search["forecasts"]:
+        calls = forecast["calls"]
+        assert f"{forecast['assumption']}: {round(calls['p10']):,}" in shown
+        assert f"{round(calls['p90']):,} calls" in shown
+        assert f"decided in {forecast['decided']:.0%}" in shown
 
 
 def test_retrieve_prints_what_each_run_took_and_as_json_where_it_is(tmp_path: Path) -> None:

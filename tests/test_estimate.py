@@ -160,7 +160,7 @@ def write_replies(folder: Path, name: str, every_s: float, n: int, *, pause_s: f
 @pytest.mark.parametrize(
     ("settings", "replies", "said"),
     [
-        ({"base_url": "https://host.example/v1"}, None, "0:31  if a call takes 2 s; 64 calls at"),
+        ({"base_url": "https://host.example/v1"}, None, "0:32  if a call takes 2 s; 64 calls at"),
         ({"base_url": "http://localhost:1/v1"}, None, "16:40  if a call takes 2 s; 2 calls at"),
         ({"concurrency": 1}, None, "33:20  if a call takes 2 s; one call at a time"),
         ({"rpm": 10}, None, "1:40:00  rpm = 10"),
@@ -170,8 +170,8 @@ def write_replies(folder: Path, name: str, every_s: float, n: int, *, pause_s: f
         ({"concurrency": 8}, (0.05, 300, 3600), "0:50  0.05 s a call, as measured"),
         ({"kind": "pointwise"}, (2.0, 30, 0), "33:20  2 s a call, as measured"),
         ({"rpm": 1}, (2.0, 30, 0), "16:40:00  rpm = 1"),
-        ({}, (20.0, 3, 0), "0:31  if a call takes 2 s"),
-        ({"name": "another"}, (20.0, 30, 0), "0:31  if a call takes 2 s"),
+        ({}, (20.0, 3, 0), "0:32  if a call takes 2 s"),
+        ({"name": "another"}, (20.0, 30, 0), "0:32  if a call takes 2 s"),
     ],
 )
 def test_the_time_is_that_of_the_last_run_or_of_what_the_config_allows(
@@ -183,7 +183,7 @@ def test_the_time_is_that_of_the_last_run_or_of_what_the_config_allows(
         name = "grades" if config.kind == "pointwise" else "replies"
         write_replies(tmp_path, name, every_s, n, pause_s=pause_s)
 
-    assert time_left(config, tmp_path, 1000, 3_000_000).strip().startswith(said)
+    assert str(time_left(config, tmp_path, 1000, 3_000_000)).strip().startswith(said)
 
 
 def test_a_damaged_record_measures_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from arena.commands.options import (
 )
 from arena.errors import UsageError
 from arena.progress import Reporter, reporter
+from arena.terminal import printable_json
 
 if TYPE_CHECKING:
     from arena.batch.battle import BatchOptions
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     help="Print the estimated calls, tokens and cost, and those of other plans; make no requests. "
     "With --until best: a range for the search.",
 )
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Judge at most so many battles in this run."
 )
@@ -135,6 +137,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     drift: int | None,
     cluster: str | None,
     dry_run: bool,
+    as_json: bool,
     no_gate: bool,
     batch: bool,
     waits: bool,
@@ -154,6 +157,7 @@ def battle(  # noqa: PLR0913  one parameter per option
     Example:
       arena battle --dry-run
       arena battle --dry-run --until best --within 20
+      arena battle --dry-run --json
       arena battle handbook/arena.toml --limit 100
       arena battle handbook/arena.toml --max-usd 5
       arena battle handbook/arena.toml --shard 2/8
@@ -170,6 +174,8 @@ def battle(  # noqa: PLR0913  one parameter per option
 
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
         raise UsageError("--wait, --poll, --give-up and --max-tokens are for --batch; add it")
+    if as_json and not dry_run:
+        raise UsageError("--json is for --dry-run; `arena rate --json` prints the leaderboard")
     options = BattleOptions(
         limit=limit,
         max_usd=max_usd,
@@ -184,10 +190,12 @@ def battle(  # noqa: PLR0913  one parameter per option
     _check_cluster(options, batch=batch)
     if drift is not None:
         _check_alone(options, batch=batch, report=report)
-        _check_drift(config, options, reporter(quiet=quiet), dry_run=dry_run)
     elif dry_run:
         _check_whole_plan(options, report=report)
-        _dry_run(config, options, reporter(quiet=quiet), batch=batch)
+    if dry_run:
+        _dry_run(config, options, reporter(quiet=quiet), batch=batch, as_json=as_json)
+    elif drift is not None:
+        _check_drift(config, options, reporter(quiet=quiet))
     elif batch:
         from arena.batch.battle import BatchOptions  # noqa: PLC0415
         from arena.batch.jobs import poll_from  # noqa: PLC0415
@@ -230,17 +238,11 @@ def _check_whole_plan(options: BattleOptions, *, report: bool) -> None:
         raise UsageError("--dry-run estimates the whole plan; give it without --limit and --shard")
 
 
-def _check_drift(
-    config: Path, options: BattleOptions, progress: Reporter, *, dry_run: bool
-) -> None:
+def _check_drift(config: Path, options: BattleOptions, progress: Reporter) -> None:
     """Judge old battles once more, and print whether the judge has changed."""
     from arena.auditing import drift  # noqa: PLC0415
-    from arena.dry_run.dry_runs import dry_run_drift  # noqa: PLC0415
     from arena.experiment.drift import check_drift  # noqa: PLC0415
 
-    if dry_run:
-        echo_lines(dry_run_drift(config, progress, options).lines())
-        return
     summary = check_drift(config, progress, options)
     summary.check()
     checks = drift.drift(summary.experiment.retrieved.folder)
@@ -249,13 +251,23 @@ def _check_drift(
         sys.exit(1)
 
 
-def _dry_run(config: Path, options: BattleOptions, progress: Reporter, *, batch: bool) -> None:
-    """Print what a run would take, live or by batch jobs."""
+def _dry_run(
+    config: Path, options: BattleOptions, progress: Reporter, *, batch: bool, as_json: bool
+) -> None:
+    """Print what a run would take: live, by batch jobs, or to check for drift."""
     from arena.batch.jobs import BATCH_DISCOUNT  # noqa: PLC0415
     from arena.dry_run import dry_runs  # noqa: PLC0415
+    from arena.dry_run.estimate_json import to_json  # noqa: PLC0415
 
-    share = BATCH_DISCOUNT if batch else None
-    echo_lines(dry_runs.dry_run(config, options, progress, batch_share=share).lines())
+    if options.drift is not None:
+        estimate = dry_runs.dry_run_drift(config, progress, options)
+    else:
+        share = BATCH_DISCOUNT if batch else None
+        estimate = dry_runs.dry_run(config, options, progress, batch_share=share)
+    if as_json:
+        click.echo(printable_json(to_json(estimate)))
+    else:
+        echo_lines(estimate.lines())
 
 
 @click.command()

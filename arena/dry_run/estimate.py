@@ -21,7 +21,7 @@ from arena.dry_run.plans import (
     present_option,
 )
 from arena.dry_run.search_forecast import JudgePrice, SearchForecast, forecast_search
-from arena.dry_run.speed import time_left
+from arena.dry_run.speed import TimeLeft, time_left
 from arena.embedding.providers import HOSTED, PRESETS
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment
 from arena.experiment.gate_controls import controls
@@ -52,8 +52,8 @@ class JudgeEstimate:
     input_tokens: int
     output_tokens: int
     cost_usd: float | None  #: of the calls; None where the config has no prices
+    time: TimeLeft  #: about how long the calls take
     tokenizer: str = ESTIMATED.name  #: how tokens were counted
-    time: str = ""  #: about how long the calls take, and why
 
     def by_batch(self, share: float) -> JudgeEstimate:
         """Return the same work as batch jobs; controls are asked live, but hardly count.
@@ -63,8 +63,7 @@ class JudgeEstimate:
         """
         cost_usd = None if self.cost_usd is None else self.cost_usd * share
         why = f"at most, as batch jobs; they cost {share:.0%} of the configured prices"
-        time = f"{'24 h':>12}  {why}"
-        return replace(self, cost_usd=cost_usd, time=time)
+        return replace(self, cost_usd=cost_usd, time=TimeLeft(24 * 3600, why))
 
     @property
     def usd_per_call(self) -> float | None:

@@ -57,15 +57,19 @@ class Forecast:
     outcomes: Sequence[Outcome]
     priced: bool
 
+    @property
+    def decided(self) -> float:
+        """Return the share of the simulations that end before the queries do."""
+        return sum(each.decided for each in self.outcomes) / len(self.outcomes)
+
     def line(self) -> str:
         """Return it as people read it."""
         calls = _range([each.calls for each in self.outcomes], lambda n: f"{round(n):,}")
         price = ""
         if self.priced:
             price = f", {_range([each.cost_usd for each in self.outcomes], dollars)}"
-        decided = sum(each.decided for each in self.outcomes) / len(self.outcomes)
         left = [each.n_left for each in self.outcomes if not each.decided]
-        end = f"decided in {decided:.0%}"
+        end = f"decided in {self.decided:.0%}"
         if left:
             end += f", else {_range(left, lambda n: f'{round(n)}')} models may be best"
         return f"{self.assumption}: {calls} calls{price}; {end}"

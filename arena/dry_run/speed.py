@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +35,19 @@ _PAUSE_S: Final = 10.0
 _UNUSUAL: Final = 10.0
 
 
-def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: int) -> str:
-    """Return in words about how long so many calls take, and why.
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """About how long work takes."""
+
+    seconds: float
+    why: str  #: what it is computed from, for people
+
+    def __str__(self) -> str:
+        return f"{duration(self.seconds):>12}  {self.why}"
+
+
+def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: int) -> TimeLeft:
+    """Return about how long so many calls take.
 
     Args:
         config: of the judge.
@@ -45,14 +58,14 @@ def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: 
     measured_s = seconds_per_answer(config, folder) if folder else None
     if measured_s is None:
         at_once, why = _expected(config)
-        seconds = n_calls * SECONDS_PER_CALL / at_once
+        seconds = math.ceil(n_calls / at_once) * SECONDS_PER_CALL
     else:
         seconds, why = n_calls * measured_s, f"{measured_s:.2g} s a call, as measured"
     limits = (("rpm", config.rpm, n_calls), ("tpm", config.tpm, n_tokens))
     for name, limit, n in limits:
         if limit and n / limit * 60 > seconds:
             seconds, why = n / limit * 60, f"{name} = {limit:,}"
-    return f"{duration(seconds):>12}  {why}"
+    return TimeLeft(seconds, why)
 
 
 def seconds_per_answer(config: JudgeConfig, folder: Path) -> float | None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from arena.dry_run.speed import TimeLeft
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, IncompleteError
 from arena.querying.files import QRELS, QUERIES
 from arena.querying.screening import Screened
@@ -23,7 +24,7 @@ class Estimate:
     output_tokens: int
     cost_usd: float | None  #: None without prices
     tokenizer: str  #: how tokens were counted
-    time: str  #: about how long it takes, and why
+    time: TimeLeft  #: about how long it takes
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the estimate."""
