@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from gc import collect, freeze, get_freeze_count, unfreeze
+from gc import freeze, get_freeze_count, unfreeze
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -292,12 +292,12 @@ def _settled_objects_uncollected() -> Iterator[None]:
 
     Corpus, runs and modules stay to the end of a run. To walk them again and again takes a tenth of
     the time of a quick call. A program that keeps objects of its own from the collector goes on to
-    do so.
+    do so. Nothing is collected before: that takes longer than to play a small shard, and what is
+    garbage already waits for the end.
     """
     if get_freeze_count():
         yield
         return
-    collect()
     freeze()
     try:
         yield
