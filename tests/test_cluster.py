@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
+from dask_workers import two_workers
 from experiments import QUIET, fair_judge, llm, play, try_to_play, write_experiment
 from loopback import Answer, LoopbackServer, error
 
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.xdist_group("cluster")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with open_cluster("local:2", None, QUIET) as two:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with two_workers(tmp_path_factory.mktemp("cache")) as two:
         yield two
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dask_workers import two_workers
 from experiments import QUIET, llm, write_experiment
 from killing import named_verdict, names
 from loopback import Answer, LoopbackServer
 from programs import Program, start_arena
 from worker_killing import CONCURRENCY, RANKINGS, kill_workers
 
-from arena.cluster.connect import Cluster, check_workers, open_cluster
+from arena.cluster.connect import Cluster, check_workers
 from arena.cluster.judge import battle_on_cluster
 from arena.cluster.worker import ShardTask, look
 from arena.errors import ClusterError
@@ -36,8 +37,8 @@ HERE = os.getpid()
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with open_cluster("local:2", None, QUIET) as two:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with two_workers(tmp_path_factory.mktemp("cache")) as two:
         yield two
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dask_workers import two_workers
 from experiments import QUIET, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,12 +53,9 @@ WORDS = ["river", "stone", "Ärger", "HTTPServer", "cloud", "snake_case", "light
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # Workers keep the environment in which they start.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARENA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("WORKERS_KEY", "sk-of-the-workers")
-        with open_cluster("local:2", None, QUIET) as two:
-            yield two
+    key = "sk-of-the-workers"
+    with two_workers(tmp_path_factory.mktemp("cache"), WORKERS_KEY=key) as two:
+        yield two
 
 
 def rows_of(n: int, seed: int = 7) -> list[dict[str, str]]:
