@@ -34,12 +34,14 @@ PATIENCE_S = 60
 
 _IMPORTED: Final = (
     "arena.cli",
+    "arena.cluster.judge",
     "arena.commands.queries",
     "arena.commands.report",
     "arena.experiment.live",
     "arena.rating.rate_files",
     "arena.site.watch",
     "aiohttp",
+    "distributed",
     "filelock",
     "httpcore2",
     "hypothesis",

@@ -178,25 +178,6 @@ def test_a_worker_without_the_key_is_named_before_anything_is_paid(
     assert server.requests == []
 
 
-def test_the_command_plays_on_a_cluster_that_it_starts(tmp_path: Path) -> None:
-    config = write_experiment(tmp_path)
-    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
-
-    done = subprocess.run(
-        [sys.executable, "-m", "arena", "battle", str(config), "--cluster", "local:2"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert "cluster: 2 workers; dashboard: http" in done.stderr
-    assert "36 battles" in done.stdout
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dask_workers import two_workers
+from dask_workers import dask_process, free_port, two_workers
 from experiments import QUIET, llm, write_experiment
 from killing import named_verdict, names
 from loopback import Answer, LoopbackServer
@@ -151,57 +150,48 @@ def test_a_signal_finishes_the_calls_under_way_on_all_workers(
     assert n_paid(config) == n_asked == len(server.requests)
 
 
-def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_next_run_goes_on(
-    tmp_path: Path, address: str
+def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_same_command_goes_on(
+    tmp_path: Path,
 ) -> None:
+    command = [sys.executable, "-m", "arena", "battle", "arena.toml", "--cluster", "local:2"]
+    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
+    in_terminal = partial(
+        subprocess.Popen,
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     with LoopbackServer(slow) as server:
         config = write(tmp_path, server)
-        command = [sys.executable, "-m", "arena", "battle", str(config), "--cluster", "local:2"]
-        environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
-        with subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-        ) as process:
+        with in_terminal() as process:
             wait_for(server, 10, process)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             _, stderr = process.communicate(timeout=60)
-        assert n_paid(config) == len(server.requests)
-        with start(config, address) as again:
-            _, after = again.communicate()
+        assert n_paid(config) == len(server.requests) < N_BATTLES
+        with in_terminal() as again:
+            printed, after = again.communicate(timeout=60)
 
         check_whole(config, server, n_repeated=0)
     assert (process.returncode, again.returncode) == (1, 0)
     check_lines(stderr + after)
     assert stderr.splitlines()[-1].startswith("error: stopped at")
-
-
-@contextmanager
-def dask(role: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ``dask scheduler`` or ``dask worker``."""
-    command = [sys.executable, "-m", "dask", role, *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
+    assert "cluster: 2 workers; dashboard: http" in after
+    assert "180 battles" in printed
 
 
 def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_restart(
     tmp_path: Path,
 ) -> None:
-    port = str(free_port())
+    port = free_port()
     where = f"tcp://127.0.0.1:{port}"
-    scheduler = ("scheduler", "--port", port, "--host", "127.0.0.1", "--no-dashboard")
-    worker = ("worker", where, "--nthreads", "1", "--no-dashboard", "--no-nanny")
     with LoopbackServer(slow) as server, ExitStack() as stack:
         config = write(tmp_path, server)
-        first = stack.enter_context(dask(*scheduler))
-        stack.enter_context(dask(*worker))
+        first = stack.enter_context(dask_process("scheduler", port))
+        stack.enter_context(dask_process("worker", port))
         with start(config, where) as process:
             wait_for(server, 10, process)
             first.kill()
@@ -209,8 +199,8 @@ def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_resta
         wait_for_calm(server)
         n_asked, n_kept = len(server.requests), n_paid(config)
 
-        stack.enter_context(dask(*scheduler))
-        stack.enter_context(dask(*worker))
+        stack.enter_context(dask_process("scheduler", port))
+        stack.enter_context(dask_process("worker", port))
         with start(config, where) as again:
             _, after = again.communicate()
 

@@ -7,8 +7,6 @@ import os
 import pickle
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from dask_workers import two_workers
+from dask_workers import dask_process, free_port, two_workers
 from experiments import QUIET, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -370,17 +368,6 @@ def test_a_killed_worker_costs_its_partition_in_flight_alone(
     assert len(of_corpus) <= len(rows) + 2 * 4
 
 
-SCHEDULER = """
-import time
-from distributed import LocalCluster
-cluster = LocalCluster(
-    n_workers=1, processes=False, protocol="tcp://", threads_per_worker=1, dashboard_address=":0"
-)
-print(cluster.scheduler_address, flush=True)
-time.sleep(100)
-"""
-
-
 def use_cache(folder: str) -> None:
     os.environ["ARENA_CACHE"] = folder
 
@@ -394,23 +381,21 @@ def test_a_lost_scheduler_is_one_line_and_what_is_embedded_is_kept(
     cluster.client.run(use_cache, os.environ["ARENA_CACHE"])
     rows = [{"_id": f"d{n}", "title": "", "text": f"stone number {n}"} for n in range(48)]
     parts = load_beir(write_data(tmp_path / "parts", rows, [*range(0, 49, 8)], 2), "tiny")
-    alone = subprocess.Popen(
-        [sys.executable, "-c", SCHEDULER],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert alone.stdout is not None
 
     def dying(request: dict[str, Any], attempt: int) -> Answer:
         if n_embedded(server) > 30:  # of 48, in partitions of 8, one at a time
-            alone.kill()
+            scheduler.kill()
         return embed(request, attempt)
 
-    with alone, LoopbackServer(dying) as server:
+    port = free_port()
+    with (
+        LoopbackServer(dying) as server,
+        dask_process("scheduler", port) as scheduler,
+        dask_process("worker", port),
+    ):
         model = endpoint_model(server)
         with (
-            open_cluster(alone.stdout.readline().strip(), None, QUIET) as lost,
+            open_cluster(f"tcp://127.0.0.1:{port}", None, QUIET) as lost,
             pytest.raises(ClusterError, match="the same command goes on from there") as raised,
         ):
             ranked(model, parts, tmp_path, lost)
