@@ -54,7 +54,7 @@ class Cost:
     embed_s: float
     search_s: float
     merge_s: float
-    load_s: float  #: each worker reads the corpus before its first shard
+    load_s: float  #: the driver reads the corpus, once
     logs_s: float  #: each shard reads the logs of those before it
     judge_s: float
     scheduler_s: float
@@ -80,7 +80,7 @@ def cost(plan: Plan, rates: Rates, n_workers: int) -> Cost:
     vectors = 4 * plan.dimension * plan.n_passages
     at_once = min(n_workers, plan.n_partitions)
     merges = _merges(plan.n_partitions, rates.fan_in)
-    corpus_read = n_workers * plan.n_passages * plan.passage_bytes
+    corpus_read = plan.n_passages * plan.passage_bytes
     # A shard of wave w finds w parts of the log in place, for w = 0, 1, ...
     log_parts = (plan.shards_per_worker - 1) / 2
     log = plan.n_calls * plan.log_bytes
@@ -123,7 +123,7 @@ def table(plan: Plan, rates: Rates) -> list[str]:
         ("embed 100M passages", [_time(each.embed_s) for each in columns]),
         ("search 410 GB of vectors", [_time(each.search_s) for each in columns]),
         ("merge the lists", [_time(each.merge_s) for each in columns]),
-        ("read the corpus in each worker", [_time(each.load_s) for each in columns]),
+        ("read the corpus once, in your process", [_time(each.load_s) for each in columns]),
         ("read the logs, four shards a worker", [_time(each.logs_s) for each in columns]),
         ("read the logs, one shard a worker", [_time(each.logs_s) for each in one_wave]),
         ("10M judge calls", [_time(each.judge_s) for each in columns]),

@@ -19,13 +19,25 @@ from loopback import Answer, LoopbackServer, error
 from arena.cli import main
 from arena.cluster.connect import Cluster, open_cluster
 from arena.cluster.judge import _tasks, battle_on_cluster
+from arena.cluster.shared_data import read_shared, write_shared
 from arena.config.cluster import ClusterConfig
+from arena.data.corpus_part import facts_of
+from arena.data.passage_corpus import parent_of
 from arena.errors import ArenaError, ClusterError, UsageError
-from arena.experiment.experiment import open_experiment
+from arena.experiment.experiment import (
+    load_data,
+    load_prompts,
+    only_shown,
+    open_experiment,
+    prepare,
+)
+from arena.experiment.gate_controls import controls
 from arena.experiment.live import open_prepared
+from arena.experiment.runs import retrieve_all
 from arena.experiment.summary import BattleOptions, Summary
 from arena.rating.rate_files import rate_files
 from arena.store.log_lines import read_battles
+from arena.store.manifest import read_manifest
 
 pytest.importorskip("distributed", reason='needs the extra "cluster"')
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -71,6 +83,56 @@ def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Clust
     assert rated(tmp_path / "cluster") == rated(tmp_path / "alone")
     assert len(server.requests) == 2 * n_calls, "each battle is paid for once, also when run again"
     assert again.n_judged == summary.n_judged == 36
+    facts = [read_manifest(config.parent / "runs" / "x")["datasets"] for config in (alone, config)]
+    assert facts[0] == facts[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "cut"),
+    [
+        ('path = "data"', ""),
+        ('path = "data"', "passage_words = 20\noverlap = 5\n"),
+        ('documents = "files"\nqueries = "data/queries.jsonl"', "passage_words = 20\n"),
+    ],
+)
+def test_workers_read_what_is_shown_and_it_makes_the_same_battles(
+    tmp_path: Path, source: str, cut: str
+) -> None:
+    config = write_experiment(tmp_path, settings="top_k = 2")
+    (tmp_path / "files").mkdir()
+    for number in range(9):
+        words = " ".join(f"q{number} what is word{i}" for i in range(40))
+        (tmp_path / "files" / f"{number}.md").write_text(f"# About q{number}\n\n{words}\n")
+    models = [f'[[models]]\nname = "m{n}"\nprovider = "bm25"\n' for n in range(2)]
+    text = config.read_text().partition("[[datasets]]")[0]
+    dataset = f'[[datasets]]\nname = "docs"\n{source}\n'
+    config.write_text(f"{text}{dataset}{models[0]}{models[1]}{cut}[judge]\n{llm('http://h/v1')}\n")
+    experiment = open_experiment(config)
+    data = load_data(experiment.config)
+    runs = retrieve_all(experiment, data, QUIET)
+    whole = prepare(experiment, data, runs, load_prompts(experiment))
+    shared = tmp_path / "shared.jsonl"
+
+    content = write_shared(shared, only_shown(whole))
+    read_data, read_runs = read_shared(shared, content)
+
+    part = prepare(experiment, read_data, read_runs, whole.prompts)
+    assert all(len(ranking) <= 2 for run in read_runs for ranking in run.rankings.values())
+    corpus, held = data.datasets["docs"].corpus, read_data.datasets["docs"].corpus
+    inputs = [*map(whole.lists.judge_input, whole.matchups), *controls(whole)]
+    shown = {d.doc_id for each in inputs for d in (*each.first, *each.second)}
+    assert set(held) == shown
+    assert facts_of(held) == facts_of(corpus, of_files="documents" in source)
+    assert list(part.matchups) == list(whole.matchups)
+    for matchup in whole.matchups:
+        assert part.lists.judge_input(matchup) == whole.lists.judge_input(matchup)
+        assert part.lists.battle_id(matchup, "x") == whole.lists.battle_id(matchup, "x")
+    assert controls(part) == controls(whole)
+    for doc_id in held:
+        assert parent_of(held, doc_id) == parent_of(corpus, doc_id)
+    shared.write_bytes(shared.read_bytes() + b"{}\n")
+    with pytest.raises(ClusterError, match="is not what this run has written"):
+        read_shared(shared, content)
 
 
 def test_a_relative_path_names_the_same_runs_on_all_workers(
@@ -115,7 +177,7 @@ def test_no_more_shards_share_a_limit_than_it_has_requests_a_minute(tmp_path: Pa
     config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1", "rpm = 3"))
     prepared = open_prepared(open_experiment(config), QUIET, BattleOptions())
 
-    tasks = _tasks(prepared, BattleOptions(), Cluster(cast("Any", None), 5))
+    tasks = _tasks(prepared, BattleOptions(), Cluster(cast("Any", None), 5), "")
 
     assert len(tasks) == 20
     assert {task.n_at_once for task in tasks} == {3}

@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,24 @@ def test_passages_are_the_documents_that_have_any_text(in_memory: int) -> None:
     assert list(passages.texts) == ["Title body", "Title alone", "body"]
     assert passages.texts[1:] == ["Title alone", "body"]
     assert "empty" not in passages
+
+
+def test_passages_that_nobody_goes_through_are_not_read() -> None:
+    n_read = 0
+
+    class Counted(dict[str, Document]):
+        def values(self) -> Any:
+            nonlocal n_read
+            for document in super().values():
+                n_read += 1
+                yield document
+
+    passages = Passages(Counted({str(n): Document(str(n), "text") for n in range(1000)}))
+
+    assert passages
+    assert passages["7"] == "text"
+    assert n_read == 1
+    assert len(passages) == 1000 < n_read
 
 
 def test_memory_does_not_grow_with_the_length_of_documents() -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from arena.cluster.connect import Cluster, check_workers, lost, workers_of
 from arena.cluster.retrieve import ClusterRanker
+from arena.cluster.shared_data import write_shared
 from arena.cluster.worker import ShardEnd, ShardTask, content_of, look, play_shard
 from arena.endpoint.client import run
 from arena.errors import ArenaError, ClusterError, FatalApiError
@@ -89,7 +90,7 @@ def _play_shards(
 ) -> bool:
     """Play all shards to their end; return whether Ctrl-C has stopped them."""
     files = Folder(prepared.experiment.folder)
-    tasks = _tasks(prepared, options, cluster)
+    tasks = _tasks(prepared, options, cluster, write_shared(files.shared, prepared))
     locks = [files.log(task.shard).lock for task in tasks]
     n_battles = prepared.n_matchups * len(prepared.config.judges)
     title = f"battles on {count(cluster.n_workers, 'worker')}"
@@ -121,7 +122,7 @@ def _play_shards(
 
 
 def _tasks(
-    prepared: PreparedExperiment, options: BattleOptions, cluster: Cluster
+    prepared: PreparedExperiment, options: BattleOptions, cluster: Cluster, data: str
 ) -> list[ShardTask]:
     experiment = prepared.experiment
     source = experiment.source
@@ -131,6 +132,7 @@ def _tasks(
         ShardTask(
             source=str(source),
             content=content_of(source),
+            data=data,
             shard=Shard(number, n_shards),
             max_usd=options.max_usd,
             gate=options.gate,

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from arena.cluster.shared_data import read_shared
 from arena.config import JudgeConfig
 from arena.digest import digest
 from arena.endpoint.address import find_key
@@ -26,18 +27,16 @@ from arena.errors import (
 )
 from arena.experiment.experiment import (
     PreparedExperiment,
-    load_data,
     load_prompts,
     open_experiment,
     prepare,
 )
 from arena.experiment.live import Stopping, play_prepared
-from arena.experiment.run_specs import run_specs
-from arena.experiment.runs import stored_run
 from arena.experiment.summary import BattleOptions, Summary
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter, Stage
 from arena.progress import reporter as new_reporter
+from arena.store.folder import Folder
 from arena.store.shards import Shard
 from arena.terminal import one_line
 
@@ -63,6 +62,7 @@ class ShardTask:
 
     source: str  #: the arena.toml, under a path that all workers see
     content: str  #: the hash of the arena.toml and its prompts
+    data: str  #: the hash of the data that all shards share
     shard: Shard
     max_usd: float | None
     gate: bool  #: whether judges must have passed their controls
@@ -94,7 +94,7 @@ def play_shard(task: ShardTask) -> ShardEnd:
     worker = get_worker()
     with _ALONE:
         try:
-            prepared = _prepared(task.source, task.content, task.n_at_once)
+            prepared = _prepared(task)
             options = BattleOptions(max_usd=task.max_usd, shard=task.shard, gate=task.gate)
             teller = _Teller(worker, task)
             summary = _played(prepared, teller, options, partial(_stopping, worker, task.key))
@@ -125,34 +125,26 @@ def _played(
             time.sleep(_LOOK_S)
 
 
-_KEPT: dict[tuple[str, str, int], PreparedExperiment] = {}
+_KEPT: dict[tuple[str, str, str, int], PreparedExperiment] = {}
 """The experiment that this process has loaded."""
 
 
-def _prepared(source: str, content: str, n_at_once: int) -> PreparedExperiment:
-    """Return an experiment whose runs are on the disk, loaded once in this process.
+def _prepared(task: ShardTask) -> PreparedExperiment:
+    """Return an experiment with what judges are shown of it, loaded once in this process.
 
     Raises:
-        ClusterError: a file differs from the driver's, or a run is not there.
+        ClusterError: a file differs from the driver's.
     """
-    key = (source, content, n_at_once)
+    source = Path(task.source)
+    key = (task.source, task.content, task.data, task.n_at_once)
     if key not in _KEPT:
-        if content_of(Path(source)) != content:
+        if content_of(source) != task.content:
             raise ClusterError(f"{source} has changed since the run began; start it again")
-        experiment = open_experiment(Path(source))
-        judges = tuple(_slowed(judge, n_at_once) for judge in experiment.config.judges)
+        experiment = open_experiment(source)
+        judges = tuple(_slowed(judge, task.n_at_once) for judge in experiment.config.judges)
         config = experiment.config.model_copy(update={"judges": judges})
         experiment = replace(experiment, config=config)
-        data = load_data(config, new_reporter(quiet=True))
-        runs = []
-        for name, dataset in data.datasets.items():
-            for wanted in run_specs(experiment, dataset, data.queries[name]):
-                if (found := stored_run(wanted)) is None:
-                    raise ClusterError(
-                        f"{wanted.path}: is not the run that this worker's packages and data "
-                        "would give; let it see the same files and versions"
-                    )
-                runs.append(found)
+        data, runs = read_shared(Folder(experiment.folder).shared, task.data)
         _KEPT.clear()
         _KEPT[key] = prepare(experiment, data, runs, load_prompts(experiment))
     return _KEPT[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, ValuesView
+from functools import cached_property
 from operator import attrgetter
 from typing import TypeVar, overload
 
@@ -21,6 +22,10 @@ _READ = 1024
 def passage(document: Document) -> str:
     """Return the searchable text of a document: title, space, text, as BEIR joins them."""
     return f"{document.title} {document.text}".strip() if document.title else document.text
+
+
+def _has_text(document: Document) -> bool:
+    return bool(passage(document).strip())
 
 
 def queries_in_corpus(dataset: Dataset, query_ids: Iterable[str]) -> frozenset[str]:
@@ -46,15 +51,26 @@ class Passages(Mapping[str, str]):
     """
 
     def __init__(self, corpus: Mapping[str, Document]) -> None:
-        documents = documents_of(corpus)
-        has_text = (bool(passage(document).strip()) for document in corpus.values())
-        numbers = np.flatnonzero(np.fromiter(has_text, bool, len(documents)))
         self._corpus = corpus
-        found = Selected(documents, numbers)
-        self.doc_ids: Sequence[str] = _Fields(found, attrgetter("doc_id"))
-        """Their ids."""
-        self.texts: Sequence[str] = _Fields(found, passage)
-        """What they are found by, in the order of ``doc_ids``."""
+
+    @cached_property
+    def doc_ids(self) -> Sequence[str]:
+        """Return their ids."""
+        return _Fields(self._found, attrgetter("doc_id"))
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """Return what they are found by, in the order of ``doc_ids``."""
+        return _Fields(self._found, passage)
+
+    @cached_property
+    def _found(self) -> Selected[Document]:
+        # This reads the whole corpus: a run on a cluster leaves that to the workers.
+        has_text = np.fromiter(map(_has_text, self._corpus.values()), bool, len(self._corpus))
+        return Selected(documents_of(self._corpus), np.flatnonzero(has_text))
+
+    def __bool__(self) -> bool:
+        return any(map(_has_text, self._corpus.values()))
 
     def __len__(self) -> int:
         return len(self.doc_ids)

@@ -26,6 +26,7 @@ from arena.experiment.experiment import (
     PreparedExperiment,
     load_data,
     load_prompts,
+    only_shown,
     open_experiment,
     prepare,
 )
@@ -101,7 +102,7 @@ def prepare_drift(
     if not models:
         raise UsageError("no judge is a model: relevance grades do not drift")
     config = experiment.config.model_copy(update={"judges": models})
-    whole = prepare(replace(experiment, config=config), data, runs, prompts)
+    whole = only_shown(prepare(replace(experiment, config=config), data, runs, prompts))
     logged = LoggedBattles(experiment.folder, whole.lists)
     own = {configured.judge.fingerprint for configured in closed_judges(whole)}
     if not own <= set(logged.fingerprints):

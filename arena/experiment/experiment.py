@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from arena.config import Config, DatasetConfig, load_config
 from arena.data.beir import sample_queries
+from arena.data.corpus_part import facts_of, part_of
 from arena.data.load import load_corpus, load_dataset
 from arena.data.passage_corpus import with_passages
 from arena.errors import UsageError
 from arena.experiment.plan import Turn, count_matchups, turn_matchups, turns
 from arena.experiment.shown_lists import Lists
+from arena.judging.gate import known_answers
 from arena.judging.judge import Judge
 from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt
@@ -253,6 +256,36 @@ def prepare(
     """Put together what battles need."""
     lists = Lists(data.datasets, runs, top_k=experiment.config.experiment.top_k)
     return PreparedExperiment(experiment, data, runs, lists, prompts)
+
+
+def only_shown(prepared: PreparedExperiment) -> PreparedExperiment:
+    """Return the experiment with no more documents than judges are shown.
+
+    Those are the first documents of each list, and of the controls of the gate. The rest of the
+    corpora, and of the runs, is free once nobody else holds it.
+    """
+    data, top_k = prepared.data, prepared.config.experiment.top_k
+    runs = [
+        replace(run, rankings={query: places[:top_k] for query, places in run.rankings.items()})
+        for run in prepared.runs
+    ]
+    of_files = {section.name for section in prepared.config.datasets if section.documents}
+    datasets = {}
+    for name, dataset in data.datasets.items():
+        own = [run for run in runs if run.dataset == name]
+        listed = (
+            place.doc_id for run in own for places in run.rankings.values() for place in places
+        )
+        controls = (
+            doc_id
+            for query_id in data.queries[name]
+            for doc_id in known_answers(dataset, query_id, own, top_k)
+        )
+        shown = (dataset.corpus[doc_id] for doc_id in dict.fromkeys(chain(listed, controls)))
+        facts = facts_of(dataset.corpus, of_files=name in of_files)
+        datasets[name] = dataset.with_corpus(part_of(shown, facts))
+    lists = Lists(datasets, runs, top_k=top_k)
+    return replace(prepared, data=replace(data, datasets=datasets), runs=runs, lists=lists)
 
 
 def load_prompts(experiment: Experiment) -> dict[str, Prompt | None]:

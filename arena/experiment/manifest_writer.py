@@ -13,9 +13,8 @@ import orjson
 from arena.config import DatasetConfig, swept
 from arena.config.toml_text import toml_text
 from arena.data.beir import qrels_hash, queries_hash
-from arena.data.corpus import corpus_hash
+from arena.data.corpus_part import facts_of
 from arena.data.documents import file_passages as cut
-from arena.data.documents.files import OF_RECORDS
 from arena.files import parse_toml, write_atomically
 from arena.records import Dataset, now
 from arena.store.folder import Folder
@@ -68,10 +67,9 @@ def write_manifest(
         "judges": [_judge(judge, gates[judge.judge.name]) for judge in judges],
         "datasets": {
             name: {
-                "documents": len(dataset.corpus),
-                **_wholes(configured.get(name), dataset),
+                **_corpus(configured.get(name), dataset),
                 "queries": len(data.queries[name]),
-                "corpus_hash": corpus_hash(dataset.corpus),
+                "corpus_hash": facts_of(dataset.corpus).content,
                 "queries_hash": queries_hash(dataset, data.queries[name]),
                 "qrels_hash": qrels_hash(dataset.qrels),
                 **({"from_clicks": True} if dataset.from_clicks else {}),
@@ -84,17 +82,12 @@ def write_manifest(
     write_atomically(files.manifest, [orjson.dumps(manifest, option=orjson.OPT_INDENT_2), b"\n"])
 
 
-def _wholes(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
-    """Return the number of documents before they were cut, if they come from files."""
-    if config is None or config.documents is None:
-        return {}
-    return {"whole_documents": len({_whole(doc_id) for doc_id in dataset.corpus})}
-
-
-def _whole(doc_id: str) -> str:
-    """Return the file of a passage, or the passage itself if the file holds many documents."""
-    file = doc_id.rpartition("#")[0]
-    return doc_id if file.lower().endswith(OF_RECORDS) else file
+def _corpus(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
+    """Return the number of documents, and before they were cut, if they come from files."""
+    of_files = config is not None and config.documents is not None
+    facts = facts_of(dataset.corpus, of_files=of_files)
+    whole = {"whole_documents": facts.n_files} if of_files else {}
+    return {"documents": facts.n_documents, **whole}
 
 
 def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:

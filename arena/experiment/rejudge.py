@@ -20,6 +20,7 @@ from arena.experiment.experiment import (
     ExperimentData,
     Origin,
     PreparedExperiment,
+    only_shown,
     open_experiment,
     prepare,
 )
@@ -166,11 +167,12 @@ def prepare_battles(
         ApiError: an embedding endpoint failed.
     """
     runs = retrieve_all(experiment.retrieved, data, reporter, ranker)
-    prepared = prepare(experiment, data, runs, prompts)
+    whole = prepare(experiment, data, runs, prompts)
+    prepared = only_shown(whole)
     if experiment.origin is None:
         return prepared
     prepared = with_logged_battles(prepared, reporter)
-    share_runs(prepared)
+    share_runs(whole)
     return prepared
 
 

@@ -200,7 +200,9 @@ def _controls(
 ) -> Iterator[JudgeInput]:
     """Yield every usable control of a data set, in an order drawn by the seed."""
     drawn = sorted(query_ids, key=lambda name: digest("control", str(seed), dataset.name, name))
-    answers = {name: found for name in drawn if (found := _answers(dataset, name, runs, top_k))}
+    answers = {
+        name: found for name in drawn if (found := known_answers(dataset, name, runs, top_k))
+    }
     for name, good in answers.items():
         near = set(dataset.qrels.get(name, {})) | set(good)
         for run in runs:
@@ -219,8 +221,13 @@ def _controls(
                 break
 
 
-def _answers(dataset: Dataset, query_id: str, runs: Sequence[Run], top_k: int) -> tuple[str, ...]:
-    """Return the documents that answer a query, best first, as far as anybody knows."""
+def known_answers(
+    dataset: Dataset, query_id: str, runs: Sequence[Run], top_k: int
+) -> tuple[str, ...]:
+    """Return the documents that answer a query, best first, as far as anybody knows.
+
+    They are the relevant ones or, without grades, those that most models show.
+    """
     grades = dataset.qrels.get(query_id, {})
     known = [doc_id for doc_id, grade in grades.items() if grade > 0 and doc_id in dataset.corpus]
     if known:

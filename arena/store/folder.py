@@ -14,6 +14,7 @@ A new folder holds these files, where ``-2of8`` stands in the names of a shard's
     leaderboard.json  leaderboard.csv       as of the last rating
     retrieval/<dataset>/<model>.trec .json  a run, and what it took
     retrieval/<dataset>/metrics.json  named_metrics.json  per_query.json  shown.jsonl
+    shared.jsonl                            what the workers of a cluster need to judge
     report/                                 the site
     rejudged/<name>/                        the same battles by another judge: such a folder again
     drift/<number>/                         old battles by the same judge, asked once more
@@ -247,6 +248,11 @@ class Folder:
     def shown(self, dataset: str) -> Path:
         """Return where the texts that judges are shown are."""
         return self._retrieval(dataset) / "shown.jsonl"
+
+    @property
+    def shared(self) -> Path:
+        """Return where it is what all workers of a cluster need of the data sets."""
+        return self.path / "shared.jsonl"
 
     def rated(self) -> list[Path]:
         """Return the files that a leaderboard is made of, as far as they are there."""
