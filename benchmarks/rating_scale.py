@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
@@ -24,7 +25,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `arena rate` does
 import duckdb
 import numpy as np
 
-from arena.battles.load import assemble
+from arena.battles.coded_log import CodedLog, code_table
+from arena.battles.load import load_battles
 from arena.battles.table import BattleTable, Column, HexIds
 from arena.rating.leaderboard import build_leaderboard
 
@@ -100,10 +102,16 @@ def in_memory(n_battles: int) -> None:
     """Print what it takes to rate logs that are read already."""
     queries, step = max(n_battles // PER_QUERY, 50), min(MOST_IN_LOG, n_battles // 4)
     starts = range(0, n_battles, step)
-    tables = [table(first, min(first + step, n_battles), queries) for first in starts]
-    begin = time.process_time()
-    battles, _ = assemble(tables, {}, [])
-    del tables
+    begin = 0.0
+
+    def made(*_: object, **__: object) -> Iterator[CodedLog]:
+        nonlocal begin
+        for first in starts:
+            read = table(first, min(first + step, n_battles), queries)
+            yield code_table(read, {}, with_ids=True)
+        begin = time.process_time()
+
+    battles = load_battles([Path(f"log {first}") for first in starts], read_logs=made)
     joined = time.process_time()
     board = build_leaderboard(battles)
     ended = time.process_time()

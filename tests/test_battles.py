@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
+from arena.battles import coded_log, duckdb_reader, join, notes, readers, row_blocks, table
 from arena.battles import columns as battle_columns
-from arena.battles import duckdb_reader, order, readers
-from arena.battles import load as battles_module
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import from_frame, load_aliases, load_battles
 from arena.errors import ArenaError, DataError, UsageError
@@ -332,18 +331,20 @@ def test_ids_as_numbers_give_the_battles_that_ids_as_texts_give(tmp_path_factory
         jsonl(folder / f"battles-{number}.jsonl", rows)
     jsonl(folder / "failures.jsonl", [{"id": "0" * 32}, {"id": "z"}, {"id": f"{7:032x}"}])
 
-    def read(size, order_of):
+    def read(size, hex_ids, block=1 << 22):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(readers, "_FAST_BYTES", size)
-            patch.setattr(order.IdOrder, "of", order_of)
+            patch.setattr(coded_log, "hex_ids", hex_ids)
+            patch.setattr(row_blocks, "BLOCK", block)
             battles = load_battles([folder])
         words = [battles.query_ids[code] for code in battles.query_id]
         return words, battles.notes, battles.failures
 
-    by_texts = read(sys.maxsize, lambda tables: None)
+    by_texts = read(sys.maxsize, lambda ids: None)
 
-    assert read(1, order.IdOrder.of) == by_texts
-    assert read(sys.maxsize, order.IdOrder.of) == by_texts
+    assert read(1, table.hex_ids) == by_texts
+    assert read(sys.maxsize, table.hex_ids) == by_texts
+    assert read(sys.maxsize, table.hex_ids, block=2) == by_texts
 
 
 def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path, monkeypatch):
@@ -352,7 +353,7 @@ def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path
         rows = [ours(name, query_id=name) for name in names[start : start + 50]]
         jsonl(tmp_path / f"battles-{start}.jsonl", rows)
     monkeypatch.setattr(readers, "_FAST_BYTES", 1)
-    monkeypatch.setattr(battles_module, "_by_id", None)
+    monkeypatch.setattr(join, "_in_text_order", None)
 
     battles = load_battles([tmp_path])
 
@@ -444,9 +445,9 @@ def table_or_error(path, monkeypatch, from_size):
             return str(error)
     columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
     columns.pop("cost_usd", None)
-    costs = repr(battle_columns.read_costs([table]))
+    costs = repr(battle_columns.read_costs(table))
     try:
-        probs = repr(battle_columns.read_probs([table]))
+        probs = repr(battle_columns.read_probs(table))
     except DataError as error:
         probs = str(error)
     return columns, list(table.ids), probs, table.notes, costs
@@ -699,17 +700,15 @@ def test_repeats_and_pairings_are_those_that_a_count_by_hand_finds(n_in_array, m
     one = len([(a, b, q) for a, b, q in pairings if not {(a, b, q), (b, a, q)} <= {*shown}])
     assert again > 1
     assert 0 < one < len(pairings)
-    monkeypatch.setattr(battles_module, "_SMALL", n_in_array)
+    monkeypatch.setattr(notes, "_SMALL", n_in_array)
 
-    notes = from_frame(pd.DataFrame(rows)).notes
+    told = from_frame(pd.DataFrame(rows)).notes
 
-    assert (
-        f"{again} battles repeat an earlier one (same query, models and order) and count" in notes
-    )
+    assert f"{again} battles repeat an earlier one (same query, models and order) and count" in told
     assert (
         f"of {len(pairings)} pairings of two models on a query, {len(pairings) - one} "
         f"were judged in both orders and {one} in one"
-    ) in notes
+    ) in told
 
 
 def test_aliases_are_read_from_toml(tmp_path):

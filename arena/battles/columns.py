@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.order import IdOrder
 from arena.battles.row_blocks import count_codes
-from arena.battles.table import BattleTable, Column, UniqueIds
+from arena.battles.table import BattleTable, Column, HexIds, UniqueIds
 from arena.errors import DataError
 
 Codes = NDArray[np.signedinteger[Any]]
@@ -168,152 +167,88 @@ def read_swapped(table: BattleTable) -> Mask:
     return swapped
 
 
-def read_probs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
-    """Return the judge's probabilities, (n_rows, 3): first, second, tie; None if no log has any.
+def read_probs(table: BattleTable) -> NDArray[np.float64] | None:
+    """Return the judge's probabilities, (n_rows, 3): first, second, tie; None if the log has none.
 
     Raises:
         DataError: a "probs" that is not an object of three numbers.
     """
-    if not any(table.probs or table.known_probs is not None for table in tables):
-        return None
-    parts = []
-    for table in tables:
-        if table.known_probs is not None:
-            parts.append(table.known_probs)
-            continue
-        part = np.full((table.n_rows, 3), np.nan)
-        for row, given in enumerate(table.probs):
-            try:
-                if given is not None:
-                    part[row] = given["first"], given["second"], given["tie"]
-            except (KeyError, TypeError, ValueError):
-                rows = np.arange(table.n_rows) == row
-                raise _error(table, rows, "probs", given, _EXPECTED_PROBS) from None
-        # A null under a name became NaN, which elsewhere means that nothing was given at all.
-        rows = np.isnan(part).any(axis=1)
-        rows[[row for row, given in enumerate(table.probs) if given is None]] = False
-        if table.probs and rows.any():
-            given = table.probs[int(np.argmax(rows))]
-            raise _error(table, rows, "probs", given, _EXPECTED_PROBS)
-        parts.append(part)
-    return np.concatenate(parts)
+    if table.known_probs is not None or not table.probs:
+        return table.known_probs
+    probs = np.full((table.n_rows, 3), np.nan)
+    for row, given in enumerate(table.probs):
+        try:
+            if given is not None:
+                probs[row] = given["first"], given["second"], given["tie"]
+        except (KeyError, TypeError, ValueError):
+            rows = np.arange(table.n_rows) == row
+            raise _error(table, rows, "probs", given, _EXPECTED_PROBS) from None
+    # A null under a name became NaN, which elsewhere means that nothing was given at all.
+    rows = np.isnan(probs).any(axis=1)
+    rows[[row for row, given in enumerate(table.probs) if given is None]] = False
+    if rows.any():
+        given = table.probs[int(np.argmax(rows))]
+        raise _error(table, rows, "probs", given, _EXPECTED_PROBS)
+    return probs
 
 
-def read_costs(tables: Sequence[BattleTable]) -> NDArray[np.float64] | None:
-    """Return what each battle of our own logs cost in USD, NaN elsewhere; None if no log has any.
+def read_costs(table: BattleTable) -> NDArray[np.float64] | None:
+    """Return what each battle of a log of ours cost in USD, NaN if not known; None if it has none.
 
     Raises:
         DataError: a cost in a log of ours that is not a number.
     """
-    if not any(t.costs is not None or (t.ids and "cost_usd" in t.columns) for t in tables):
+    column = table.columns.get("cost_usd") if table.ids else None
+    if table.costs is not None or column is None:
+        return table.costs
+    costs = np.full(len(column.distinct), np.nan)
+    for code, value in enumerate(column.distinct):
+        try:
+            costs[code] = np.nan if value is None else float(value)
+        except ValueError:
+            rows = column.codes == code
+            raise _error(table, rows, "cost_usd", value, "expected a number") from None
+    of_row: NDArray[np.float64] = costs[column.codes]
+    return of_row
+
+
+def read_identical(table: BattleTable) -> Mask | None:
+    """Return where a log of ours says that both lists were the same; None for other logs."""
+    if not table.ids:
         return None
-    parts = []
-    for table in tables:
-        if table.costs is not None:
-            parts.append(table.costs)
-            continue
-        column = table.columns.get("cost_usd") if table.ids else None
-        if column is None:
-            parts.append(np.full(table.n_rows, np.nan))
-            continue
-        costs = np.full(len(column.distinct), np.nan)
-        for code, value in enumerate(column.distinct):
-            try:
-                costs[code] = np.nan if value is None else float(value)
-            except ValueError:
-                rows = column.codes == code
-                raise _error(table, rows, "cost_usd", value, "expected a number") from None
-        parts.append(costs[column.codes])
-    return np.concatenate(parts)
+    source = read_words(table, "source", "")
+    is_identical: Mask = np.array([word == "identical" for word in source.distinct])[source.codes]
+    return is_identical
 
 
-def read_identical(tables: Sequence[BattleTable]) -> Mask | None:
-    """Return where our own logs say that both lists were the same; None if no log says anything."""
-    if not any(table.ids for table in tables):
-        return None
-    sources = [read_words(table, "source", "") for table in tables]
-    same = [np.array([word == "identical" for word in s.distinct])[s.codes] for s in sources]
-    own = [np.full(table.n_rows, bool(table.ids)) for table in tables]
-    identical: Mask = np.concatenate(same) & np.concatenate(own)
-    return identical
-
-
-def read_placed(tables: Sequence[BattleTable]) -> Mask | None:
-    """Return where a judge saw one list first; None if no log of ours says anything.
+def read_placed(table: BattleTable) -> Mask | None:
+    """Return where a judge saw one list first; None for logs of others, where it is everywhere.
 
     No list counts as shown first where both were the same. The same holds for judges that grade
     documents one by one, or know their grades.
     """
-    identical = read_identical(tables)
+    identical = read_identical(table)
     if identical is None:
         return None
-    placed: Mask = np.concatenate([_has_places(table) for table in tables]) & ~identical
-    return placed
-
-
-def _has_places(table: BattleTable) -> Mask:
-    if not table.ids:
-        return np.ones(table.n_rows, np.bool_)
     kind, judge = read_words(table, "kind", ""), read_words(table, "judge", "")
     said = np.array([word not in _NO_PLACE for word in kind.distinct])[kind.codes]
     known = [table.kinds.get(name) not in _NO_PLACE for name in judge.distinct]
-    found: Mask = said & np.array(known)[judge.codes]
-    return found
+    placed: Mask = said & np.array(known)[judge.codes] & ~identical
+    return placed
 
 
-def read_repeated_ids(
-    tables: Sequence[BattleTable], matchups: Sequence[Codes], order: IdOrder | None
-) -> Mask:
-    """Return where our own logs repeat a battle already read.
-
-    Args:
-        tables: all logs.
-        matchups: codes that together say what each row is about, (n_rows,) each: a row about
-            something else than the one whose id it has is a battle of its own, whoever wrote
-            the log.
-        order: of the rows by id, if all have one that arena gave.
+def check_ids(table: BattleTable) -> None:
+    """Check that each line of a log of ours has an id.
 
     Raises:
-        DataError: a line of our own log has no id.
+        DataError: naming the first line that has none.
     """
-    repeated = np.zeros(len(matchups[0]), np.bool_)
-    again, first = _same_ids(tables) if order is None else order.repeated()
-    same = [codes[again] == codes[first] for codes in matchups]
-    repeated[again] = np.logical_and.reduce(same)
-    return repeated
-
-
-def _same_ids(tables: Sequence[BattleTable]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows with the id of an earlier row, and the first row of that id.
-
-    Raises:
-        DataError: a line of our own log has no id.
-    """
-    again, first = list[int](), list[int]()
-    own = [table for table in tables if table.ids]
-    if len(own) == 1 and isinstance(own[0].ids, UniqueIds):
-        return np.array(again, np.intp), np.array(first, np.intp)
-    for table in own:
-        odd = [not isinstance(name, str | int) or name == "" for name in table.ids]
-        if any(odd):
-            given = table.ids[odd.index(True)]
-            raise _error(table, np.array(odd), "id", given, "remove or correct the line")
-    if len(battle_ids(own)) < sum(len(table.ids) for table in own):
-        row_of: dict[Any, int] = {}
-        start = 0
-        for table in tables:
-            for row, battle_id in enumerate(table.ids, start):
-                before = row_of.setdefault(battle_id, row)
-                if before != row:
-                    again.append(row)
-                    first.append(before)
-            start += table.n_rows
-    return np.array(again, np.intp), np.array(first, np.intp)
-
-
-def battle_ids(tables: Sequence[BattleTable]) -> set[Any]:
-    """Return the ids of all battles of our own logs."""
-    return {battle_id for table in tables for battle_id in table.ids}
+    if isinstance(table.ids, UniqueIds | HexIds):
+        return
+    odd = [not isinstance(name, str | int) or name == "" for name in table.ids]
+    if any(odd):
+        given = table.ids[odd.index(True)]
+        raise _error(table, np.array(odd), "id", given, "remove or correct the line")
 
 
 def refuse_self_battles(table: BattleTable, same: Mask) -> None:
@@ -344,13 +279,6 @@ def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
     kind = np.min_scalar_type(-max(len(words), 1))
     codes = [np.array([place.get(v, 0) for v in c.distinct], kind)[c.codes] for c in columns]
     return np.concatenate(codes), words
-
-
-def renumbered(codes: NDArray[np.int64], size: int) -> Codes:
-    """Return codes below ``size`` as codes from 0 without gaps, in the same order."""
-    used = np.zeros(size, np.bool_)
-    used[codes] = True
-    return (np.cumsum(used, dtype=np.int32) - 1)[codes]
 
 
 def _winner_word(value: Any) -> str | float:

@@ -6,37 +6,21 @@ A row that is odd is an error that names file and line, or arena keeps it and re
 
 from __future__ import annotations
 
-import math
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.columns import (
-    TIE,
-    Codes,
-    Mask,
-    merge,
-    read_costs,
-    read_identical,
-    read_names,
-    read_placed,
-    read_probs,
-    read_repeated_ids,
-    read_swapped,
-    read_winners,
-    read_words,
-    refuse_self_battles,
-    renumbered,
-)
-from arena.battles.order import IdOrder
-from arena.battles.readers import read_table, table_from_frame
+from arena.battles.coded_log import CodedLog, code_table, read_log
+from arena.battles.columns import Codes, Mask
+from arena.battles.join import join
+from arena.battles.notes import battle_notes, loading_notes
+from arena.battles.readers import table_from_frame
 from arena.battles.row_blocks import count_codes
 from arena.battles.table import BattleTable, HexIds, UniqueIds
 from arena.data.rows import unreadable
@@ -46,12 +30,6 @@ from arena.store.folder import Folder
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NO_DATASET = "all"
-"""The data set of battles whose log names none."""
-
-_SMALL = 1 << 16
-"""Of so many codes the counts are an array that costs nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +85,29 @@ class Battles:
         return replace(self, **taken)
 
 
-def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = None) -> Battles:
+class ReadLogs(Protocol):
+    """Reads battle files, and gives each as codes, in the order of the files."""
+
+    def __call__(
+        self, files: Sequence[Path], aliases: Mapping[str, str], *, with_ids: bool
+    ) -> Iterable[CodedLog]:
+        """Yield the battles of each file, as `arena.battles.coded_log.read_log` does."""
+
+
+def read_here(
+    files: Sequence[Path], aliases: Mapping[str, str], *, with_ids: bool
+) -> Iterator[CodedLog]:
+    """Read battle files in this process, one after the other."""
+    for file in files:
+        yield read_log(file, aliases, with_ids=with_ids)
+
+
+def load_battles(
+    paths: Sequence[Path],
+    *,
+    aliases: Mapping[str, str] | None = None,
+    read_logs: ReadLogs = read_here,
+) -> Battles:
     """Read battles from experiment folders and files of any make, in the order given.
 
     Several logs of our own, such as those of shards, are read in the order of the battles' ids.
@@ -118,10 +118,25 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
             judge, and order_swapped or swapped (true: model_b was shown first; arena swaps the
             row back); or with the columns of others, as `arena.battles.foreign_shapes` knows them.
         aliases: spelling → model, for models that go by several names.
+        read_logs: reads the files, here or elsewhere.
 
     Raises:
         DataError: a file is missing, empty or malformed, a winner is unknown, a name is empty.
         UsageError: a path is given twice, a folder has no log, or aliases form a chain.
+    """
+    aliases = aliases or {}
+    _check_aliases(aliases)
+    files = log_files(paths)
+    failed = _failed_ids([f for path in map(Path, paths) for f in Folder(path).all_failures()])
+    logs = [*read_logs(files, aliases, with_ids=len(files) > 1 or bool(failed))]
+    return _joined(logs, aliases, failed, with_rows=False)[0]
+
+
+def log_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the battle files of experiment folders, and the files that are given themselves.
+
+    Raises:
+        UsageError: a path is given twice, or a folder has no log.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -137,9 +152,7 @@ def load_battles(paths: Sequence[Path], *, aliases: Mapping[str, str] | None = N
             raise UsageError(f"{file}: given twice; its battles would count twice")
     if not files:
         raise UsageError("no battles to rate; give an experiment folder or a battle log")
-    failures = [f for path in map(Path, paths) for f in Folder(path).all_failures()]
-    tables = [replace(read_table(file), kinds=judge_kinds(file.parent)) for file in files]
-    return assemble(tables, aliases or {}, failures)[0]
+    return files
 
 
 def from_frame(frame: pd.DataFrame, *, aliases: Mapping[str, str] | None = None) -> Battles:
@@ -196,86 +209,39 @@ def assemble(
         UsageError: no battle is left, or aliases form a chain.
     """
     _check_aliases(aliases)
-    coded, known = _coded(tables, aliases)
-    several = len(tables) > 1 and all(table.ids for table in tables)
-    order = IdOrder.of(tables) if several else None
-    low, high = (side(coded.model_a, coded.model_b) for side in (np.minimum, np.maximum))
-    repeated = read_repeated_ids(tables, (coded.query, low, high), order)
-    same = coded.model_a == coded.model_b
-    ends = np.cumsum([table.n_rows for table in tables])
-    for table, part in zip(tables, np.split(same, ends[:-1]), strict=True):
-        refuse_self_battles(table, part)
-    kept = np.flatnonzero(~(repeated | same))
-    if several:
-        # No order of play joins the logs of shards. The order of the ids does not depend on when or
-        # where a shard was played, and is as good as random.
-        kept = _by_id(tables, kept) if order is None else order.rows[~(repeated | same)[order.rows]]
-    battles = coded.take(kept) if several or len(kept) < len(coded) else coded
-    del coded, order  # they hold as much as the battles
-    if not len(battles):
+    failed = _failed_ids(failures)
+    logs = [code_table(table, aliases, with_ids=len(tables) > 1) for table in tables]
+    return _joined(logs, aliases, failed, with_rows=True)
+
+
+def _joined(
+    logs: list[CodedLog], aliases: Mapping[str, str], failed: AbstractSet[Any], *, with_rows: bool
+) -> tuple[Battles, NDArray[np.intp]]:
+    """Return the battles of logs, and their rows if asked for; empty the list of logs."""
+    facts = [replace(log, columns={}, ids=()) for log in logs]
+    n_failed = _count_unjudged(failed, logs)
+    joined = join(logs, with_rows=with_rows)
+    rows = joined.columns.pop("row", np.zeros(0, np.intp))
+    if not len(joined.columns["winner"]):
         raise UsageError("every battle is of a model against itself; check names and aliases")
-    notes = [
-        *(note for table in tables for note in table.notes),
-        *loading_notes(tables, aliases, repeated, same & ~repeated),
-        *battle_notes(battles, known[kept]),
-        *(["Elo in canonical order of several logs, by battle id"] if several else []),
-    ]
-    return replace(battles, failures=_unjudged(failures, tables), notes=tuple(notes)), kept
-
-
-def _by_id(tables: Sequence[BattleTable], rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    names = [name for table in tables for name in table.ids]
-    return np.array(sorted(rows.tolist(), key=names.__getitem__), np.intp)
-
-
-def _coded(tables: Sequence[BattleTable], aliases: Mapping[str, str]) -> tuple[Battles, Mask]:
-    """Return all rows of all tables, swapped back where swapped; and where a query_id is known."""
-    swapped = np.concatenate([read_swapped(table) for table in tables])
-    firsts = [read_names(table, "model_a", aliases) for table in tables]
-    seconds = [read_names(table, "model_b", aliases) for table in tables]
-    named = zip(tables, firsts, seconds, strict=True)
-    winner = np.concatenate([read_winners(*each, aliases) for each in named])
-    both, models = merge([*firsts, *seconds])
-    left, right = np.split(both, 2)
-    dataset, datasets = merge([read_words(table, "dataset", NO_DATASET) for table in tables])
-    query_id, query_ids = merge([read_words(table, "query_id", "") for table in tables])
-    judge, judges = merge([read_words(table, "judge", "") for table in tables])
-    known = np.array([word != "" for word in query_ids])[query_id]
-    cluster = dataset.astype(np.int64) * len(query_ids) + query_id
-    n_clusters, n_unknown = len(datasets) * len(query_ids), int(np.count_nonzero(~known))
-    cluster[~known] = n_clusters + np.arange(n_unknown)
-    probs = read_probs(tables)
     battles = Battles(
-        models=models,
-        datasets=datasets,
-        judges=judges,
-        model_a=np.where(swapped, right, left),
-        model_b=np.where(swapped, left, right),
-        winner=np.where(swapped & (winner != TIE), 1 - winner, winner),
-        dataset=dataset,
-        query=renumbered(cluster, n_clusters + n_unknown),
-        judge=judge,
-        probs=None if probs is None else np.where(swapped[:, None], probs[:, [1, 0, 2]], probs),
-        query_ids=query_ids,
-        query_id=query_id,
-        cost_usd=read_costs(tables),
-        identical=read_identical(tables),
-        placed=read_placed(tables),
+        models=joined.words["model"],
+        datasets=joined.words["dataset"],
+        judges=joined.words["judge"],
+        query_ids=joined.words["query_id"],
+        failures=n_failed,
+        notes=(*loading_notes(facts, aliases, joined), *battle_notes(joined)),
+        **joined.columns,
     )
-    return battles, known
+    return battles, rows
 
 
-def judge_kinds(folder: Path) -> dict[str, str]:
-    """Return judge → kind by the manifest of an experiment; empty without a manifest."""
-    try:
-        judges = orjson.loads(Folder(folder).manifest.read_bytes())["judges"]
-        return {judge["name"]: judge["kind"] for judge in judges}
-    except (OSError, ValueError, LookupError, TypeError):
-        return {}  # whoever needs the manifest says what is wrong with it
+def _failed_ids(files: Sequence[Path]) -> set[Any]:
+    """Return the ids of the matchups in failures files.
 
-
-def _unjudged(files: Sequence[Path], tables: Sequence[BattleTable]) -> int:
-    """Return how many matchups are in the failures files and have still no battle."""
+    Raises:
+        DataError: a line is no failure.
+    """
     failed = set()
     for file in files:
         try:
@@ -289,91 +255,13 @@ def _unjudged(files: Sequence[Path], tables: Sequence[BattleTable]) -> int:
                 failed.add(orjson.loads(line)["id"])
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 raise DataError(file, number, "not a failure with an id") from None
-    for table in tables if failed else ():
-        ids = table.ids.known if isinstance(table.ids, UniqueIds) else table.ids
-        failed -= ids.among(failed) if isinstance(ids, HexIds) else failed.intersection(ids)
-    return len(failed)
+    return failed
 
 
-def loading_notes(
-    tables: Sequence[BattleTable], aliases: Mapping[str, str], repeated: Mask, same: Mask
-) -> Iterator[str]:
-    """Yield which rows were swapped back, taken on trust, or left out."""
-    turned = sum(int(read_swapped(table).sum()) for table in tables)
-    if turned:
-        yield f"{turned:,} battles showed model_b first (swapped); arena swapped them back"
-    if any(not t.ids and {"order_swapped", "swapped"}.isdisjoint(t.columns) for t in tables):
-        yield "the log does not say whose list was shown first: taken to be model_a's"
-    if repeated.any():
-        yield f"{repeated.sum():,} lines repeat the id of an earlier battle and were not counted"
-    if same.any():
-        yield f"{same.sum():,} battles of a model against itself are left out of the ratings"
-    spellings = {
-        value.strip()
-        for table in tables
-        for side in ("model_a", "model_b")
-        for value in table.columns[side].distinct
-        if isinstance(value, str)
-    }
-    unused = sorted(set(aliases) - spellings)
-    if unused:
-        yield f"aliases that occur in no battle: {', '.join(unused)}"
-
-
-def battle_notes(battles: Battles, known: Mask) -> Iterator[str]:
-    """Yield what is odd about the battles; ``known`` is where their query_id is."""
-    alike = defaultdict(list)
-    for model in battles.models:
-        alike[re.sub(r"[\W_]+", "", model.casefold()) or model].append(model)
-    for names in alike.values():
-        if len(names) > 1:
-            yield f"spellings of one model? {', '.join(names)}; an alias file joins them"
-    if not known.all():
-        yield (
-            f"{np.count_nonzero(~known):,} battles have no query_id and count as a query each: "
-            "intervals are too narrow if queries were used more than once"
-        )
-    again, n_pairings, one = _repeats(battles, known)
-    if again:
-        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
-    if one:
-        yield (
-            f"of {n_pairings:,} pairings of two models on a query, {n_pairings - one:,} "
-            f"were judged in both orders and {one:,} in one"
-        )
-
-
-def _repeats(battles: Battles, known: Mask) -> tuple[int, int, int]:
-    """Return how many battles repeat one, how many pairings there are, and in one order alone.
-
-    Args:
-        battles: any.
-        known: where their query_id is; the others are left out.
-    """
-    m, n_judges = len(battles.models), len(battles.judges)
-    shape = (int(battles.query.max(initial=0)) + 1, m, m, n_judges)
-    by_judge = battles.query.astype(np.int64)
-    for size, codes in ((m, battles.model_a), (m, battles.model_b), (n_judges, battles.judge)):
-        by_judge *= size
-        by_judge += codes
-    by_judge = by_judge if known.all() else by_judge[known]
-    if math.prod(shape) <= max(8 * len(by_judge), _SMALL):
-        seen = np.zeros(shape, np.bool_)
-        seen.reshape(-1)[by_judge] = True
-        n_different = int(np.count_nonzero(seen))
-        ordered: Mask = np.any(seen, axis=3)
-        n_ordered = int(np.count_nonzero(ordered))
-        both = int(np.count_nonzero(ordered & ordered.swapaxes(1, 2))) // 2
-        return len(by_judge) - n_different, n_ordered - both, n_ordered - 2 * both
-    different = _different(by_judge)
-    pair = _different(different // n_judges)
-    query, first, second = pair // m // m, pair // m % m, pair % m
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    n_pairings = len(_different((query * m + low) * m + high))
-    return len(by_judge) - len(different), n_pairings, 2 * n_pairings - len(pair)
-
-
-def _different(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the codes that occur, in order."""
-    # Asked for counts, numpy sorts, which is ten times faster than the hashes it takes otherwise.
-    return np.unique(codes, return_counts=True)[0]
+def _count_unjudged(failed: AbstractSet[Any], logs: Sequence[CodedLog]) -> int:
+    """Return how many of the failed matchups have still no battle."""
+    unjudged = set(failed)
+    for log in logs if failed else ():
+        ids = log.ids.known if isinstance(log.ids, UniqueIds) else log.ids
+        unjudged -= ids.among(unjudged) if isinstance(ids, HexIds) else unjudged.intersection(ids)
+    return len(unjudged)

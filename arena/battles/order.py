@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.table import BattleTable, HexIds, UniqueIds, hex_ids
+from arena.battles.table import HexIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,8 @@ class IdOrder:
     is_again: NDArray[np.bool_]  #: whether the row has the id of the one before, (n_rows,)
 
     @classmethod
-    def of(cls, tables: Sequence[BattleTable]) -> IdOrder | None:
-        """Return the order; None where an id is none that arena gives."""
-        ids = list[HexIds]()
-        for table in tables:
-            known = hex_ids(table.ids.known if isinstance(table.ids, UniqueIds) else table.ids)
-            if known is None:
-                return None
-            ids.append(known)
+    def of(cls, ids: Sequence[HexIds]) -> IdOrder:
+        """Return the order of rows that have these ids, log by log."""
         high = np.concatenate([each.keys[0] for each in ids])
         rows = np.argsort(high, kind="stable")
         high = high[rows]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from arena.battles.load import assemble, judge_kinds
+from arena.battles.coded_log import judge_kinds
+from arena.battles.load import assemble
 from arena.battles.own_log import read_own_log
 from arena.judging.reply_cache import VerdictCache
 from arena.records import Reply

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from arena.battles.load import NO_DATASET
+from arena.battles.coded_log import NO_DATASET
 from arena.data.trec import run_lines
 from arena.errors import DataError, UsageError
 from arena.rating.label_estimates import Answer, PeoplesLabels

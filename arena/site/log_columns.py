@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.load import Battles, assemble, judge_kinds, load_battles
+from arena.battles.coded_log import judge_kinds
+from arena.battles.load import Battles, assemble, load_battles
 from arena.battles.own_log import read_own_log
 from arena.battles.table import OWN, Coder
 from arena.data.rows import unreadable
