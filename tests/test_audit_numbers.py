@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import t as student
 
 from arena.auditing.estimates import (
     ac1_sums,
@@ -78,6 +77,8 @@ def test_a_share_of_single_observations_has_wilsons_interval():
     hits = np.repeat([1, 0], [9, 21])
 
     estimate = share(hits, np.arange(30))
+
+    from scipy.stats import t as student
 
     p, n, quantile = 0.3, 29, student.ppf(0.975, 29)  # Q/(Q−1) costs one of the 30
     for end in (estimate.lower, estimate.upper):

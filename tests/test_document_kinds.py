@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -314,7 +316,11 @@ FAR = '<row r="1048576"><c r="XFD1048576"><v>7</v></c></row>'
 @pytest.mark.parametrize(
     ("name", "file", "reason"),
     [
-        ("a.docx", docx(paragraph("a " * 70_000_000)), "unpacks to more than a document may hold"),
+        (
+            "a.docx",
+            lambda: docx(paragraph("a " * 70_000_000)),
+            "unpacks to more than a document may hold",
+        ),
         (
             "a.xlsx",
             claiming(xlsx({"S": FAQ}), "xl/worksheets/sheet1.xml", 2**31),
@@ -338,11 +344,11 @@ FAR = '<row r="1048576"><c r="XFD1048576"><v>7</v></c></row>'
     ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
 )
 def test_a_hostile_or_broken_file_is_named_and_harms_no_other(
-    tmp_path: Path, name: str, file: bytes | str, reason: str
+    tmp_path: Path, name: str, file: bytes | str | Callable[[], bytes], reason: str
 ) -> None:
-    import re
+    content = file() if callable(file) else file
 
-    dataset = load(tmp_path, {name: file, "good.md": "Text."})
+    dataset = load(tmp_path, {name: content, "good.md": "Text."})
 
     assert list(dataset.corpus) == ["good.md#1"]
     assert re.search(rf"cannot be read, left aside: 1 \({name} \(({reason})", dataset.notes[0])

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,6 +88,8 @@ def test_plain_folders_need_no_readme(tmp_path: Path, suffix: str, qrels: str) -
 
 
 def test_what_datasets_saved_to_disk_loads(tmp_path: Path) -> None:
+    import datasets
+
     for name, (split, rows) in TABLES.items():
         table = datasets.Dataset.from_list([dict(row) for row in rows])
         datasets.DatasetDict({split: table}).save_to_disk(tmp_path / name)
@@ -262,6 +263,8 @@ def test_a_torn_parquet_file_is_an_error_of_one_line(tmp_path: Path) -> None:
 
 
 def test_a_torn_arrow_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    import datasets
+
     datasets.Dataset.from_list([dict(row) for row in CORPUS]).save_to_disk(tmp_path / "corpus")
     path = tmp_path / "corpus" / "data-00000-of-00001.arrow"
     path.write_bytes(path.read_bytes()[:100])
@@ -486,6 +489,8 @@ def test_a_missing_package_is_named_with_its_extra(
 def test_files_of_datasets_without_it_name_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import datasets
+
     datasets.Dataset.from_list([dict(row) for row in CORPUS]).save_to_disk(tmp_path / "corpus")
     monkeypatch.setitem(sys.modules, "datasets", None)
 

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from arena.data.remote import load_remote
 from arena.errors import ConfigError, DataError, UsageError
 from arena.files import cache_folder
 
-pytest.importorskip("s3fs", reason='needs the extra "s3"')
-moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore")
+pytestmark = [
+    pytest.mark.skipif(not find_spec("s3fs"), reason='needs the extra "s3"'),
+    pytest.mark.skipif(not find_spec("moto"), reason="needs moto[server]"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:botocore"),
+]
 
 ROWS = [{"_id": f"d{number}", "text": f"text {number}"} for number in range(6)]
 
@@ -50,6 +53,8 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
+    from moto import server as moto_server
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
@@ -58,11 +63,22 @@ def server() -> Iterator[str]:
     running.stop()
 
 
-@pytest.fixture
-def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Six documents in two partitions, as a data set."""
+@pytest.fixture(scope="module")
+def client(server: str) -> Any:
     import boto3
 
+    return boto3.client(
+        "s3",
+        endpoint_url=server,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test-secret",
+    )
+
+
+@pytest.fixture
+def bucket(server: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """Six documents in two partitions, as a data set."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret"}
     for name, value in {
         **keys,
@@ -70,7 +86,6 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
         "AWS_DEFAULT_REGION": "eu-west-1",
     }.items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=server, region_name="us-east-1")
     client.create_bucket(Bucket="data")
     for listed in client.list_objects_v2(Bucket="data").get("Contents", []):
         client.delete_object(Bucket="data", Key=listed["Key"])
