@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -60,13 +60,16 @@ class Parts:
     costs: NDArray[np.float64] | None
 
 
+Values: TypeAlias = Callable[["duckdb.DuckDBPyConnection", str, Sequence[str]], list[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """How DuckDB reads a file."""
 
     rows: str  #: SQL of its rows
     cells: Mapping[str, str]  #: column → SQL of its text, null where it is missing
-    values: Callable[[str, Sequence[str]], list[Any]]  #: the values of texts of a column
+    values: Values  #: the values of texts of a column
     odd: str = "false"  #: SQL of whether only the row loop can read a row
     ids: str = ""  #: SQL of the text of a battle's id; empty if arena did not write the file
     is_id: str = ""  #: SQL of whether it is one
@@ -83,7 +86,10 @@ class _UnlearnedError(Exception):
 
 
 def read_parts(
-    path: Path, source: Source, learned: Mapping[str, Sequence[str]] = MappingProxyType({})
+    path: Path,
+    source: Source,
+    learned: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    connection: duckdb.DuckDBPyConnection | None = None,
 ) -> Parts | None:
     """Return what the row loop would give; None where only the row loop can read the file.
 
@@ -91,14 +97,19 @@ def read_parts(
         path: the file.
         source: how DuckDB reads it.
         learned: the values that columns should have, as `learn` gives them.
+        connection: one that is `connected` to the file, where nothing is learned.
     """
     import duckdb  # noqa: PLC0415 - a tenth of a second, and only some files need it
 
     try:
+        if connection is not None:
+            return _read(connection, path, source, {})
         try:
-            return _read(path, source, learned)
+            with connected(path) as new:
+                return _read(new, path, source, learned)
         except _UnlearnedError:
-            return _read(path, source, {})
+            with connected(path) as new:
+                return _read(new, path, source, {})
     except (duckdb.Error, ValueError, _DoubtError):
         return None
 
@@ -169,7 +180,12 @@ def learn(path: Path, names: Sequence[str]) -> dict[str, list[str]]:
     return learned
 
 
-def _read(path: Path, source: Source, learned: Mapping[str, Sequence[str]]) -> Parts:
+def _read(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    source: Source,
+    learned: Mapping[str, Sequence[str]],
+) -> Parts:
     """Read a file whose columns have only the values learned.
 
     Raises:
@@ -177,9 +193,8 @@ def _read(path: Path, source: Source, learned: Mapping[str, Sequence[str]]) -> P
         _DoubtError: only the row loop can say what is in the file.
         duckdb.Error: DuckDB cannot read the file.
     """
-    with connected(path) as connection:
-        _create_table(connection, source, learned)
-        return _coded(connection, path, source, learned)
+    _create_table(connection, source, learned)
+    return _coded(connection, path, source, learned)
 
 
 def _create_table(
@@ -248,7 +263,7 @@ def _coded(
     constant = np.zeros(len(fetched["odd"]), np.uint8)
     columns = {}
     for i, name in enumerate(names):
-        values = [*source.values(name, texts[name]), None]
+        values = [*source.values(connection, name, texts[name]), None]
         if values != [None] * len(values):
             columns[name] = _column(name, fetched.get(f"y{i}", constant), values)
     if not columns.keys() >= set(REQUIRED):
@@ -352,7 +367,7 @@ def _read_ids(path: Path, source: Source, n_rows: int) -> Sequence[str]:
                 ids: Sequence[str] = HexIds(*map(np.asarray, keys))
             else:
                 texts = connection.execute(f"SELECT {source.ids} {rows}").fetchall()
-                ids = source.values("id", [text for (text,) in texts])
+                ids = source.values(connection, "id", [text for (text,) in texts])
     except (duckdb.Error, _DoubtError):
         ids = []
     if len(ids) < n_rows:

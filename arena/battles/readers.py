@@ -32,7 +32,7 @@ from arena.battles.duckdb_reader import (
     sql_text,
 )
 from arena.battles.own_log import line_of_row, unfinished
-from arena.battles.parquet import parquet_header, parquet_rows, parquet_source
+from arena.battles.parquet import opened_parquet
 from arena.battles.rows import (
     begins_as_array,
     read_json_file,
@@ -183,7 +183,7 @@ def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence
         "strict_mode = true, null_padding = true, nullstr = '\x01', parallel = false, "
         f"hive_partitioning = false, compression = '{packing}', columns = {{{columns}}})",
         cells={name: f"k{header.index(name)}" for name in names if name != "id"},
-        values=lambda _, texts: [text or None for text in texts],
+        values=lambda _connection, _name, texts: [text or None for text in texts],
         odd=" OR ".join([f"k{len(header)} IS NOT NULL", *(f"k{place} IS NULL" for place in read)]),
         ids=own,
         is_id=f"{own} <> ''",
@@ -195,20 +195,20 @@ def _csv_line(path: Path, row: int) -> int:
 
 
 def _read_parquet(path: Path) -> BattleTable:
-    header = parquet_header(path)
-    check_header(str(path), None, header)
-    own = ["id"] if OWN.issubset(header) else []
-    names = coded_columns(header)
-    parts = read_parts(path, parquet_source(path, header, [*names, *own]))
-    if parts:
-        return checked(BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids))
-    coder, ids = Coder(names), list[Any]()
-    rows = enumerate(parquet_rows(path, [*names, *own]), 1)
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
-        for place, name in enumerate(names):
-            cells = ((number, row[place]) for number, row in chunk)
-            coder.add(name, (_word(path, name, *cell) for cell in cells), len(chunk))
-        ids += [row[-1] for _, row in chunk] if own else []
+    with opened_parquet(path) as file:
+        check_header(str(path), None, file.header)
+        own = ["id"] if OWN.issubset(file.header) else []
+        names = coded_columns(file.header)
+        parts = read_parts(path, file.source([*names, *own]), connection=file.connection)
+        if parts:
+            return checked(BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids))
+        coder, ids = Coder(names), list[Any]()
+        rows = enumerate(file.rows([*names, *own]), 1)
+        while chunk := list(islice(rows, _CHUNK_ROWS)):
+            for place, name in enumerate(names):
+                cells = ((number, row[place]) for number, row in chunk)
+                coder.add(name, (_word(path, name, *cell) for cell in cells), len(chunk))
+            ids += [row[-1] for _, row in chunk] if own else []
     return checked(BattleTable(str(path), coder.columns(), lambda row: row + 1, ids))
 
 
@@ -287,7 +287,7 @@ def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) 
         f"hive_partitioning = false, maximum_object_size = {_LONGEST_LINE}, "
         f"compression = '{packing}', columns = {{{columns}}})",
         cells={name: f"{sql_name(name)}::VARCHAR" for name in names},
-        values=lambda _, texts: json_values(texts),
+        values=lambda _connection, _name, texts: json_values(texts),
         ids="coalesce(id::VARCHAR, 'null')" if own else "",
         is_id="id LIKE '\"_%\"'",
         costs="coalesce(cost_usd, 'nan'::DOUBLE)" if own else "",

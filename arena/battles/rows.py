@@ -17,7 +17,7 @@ import orjson
 
 from arena.battles.foreign_shapes import NO_VERDICT, Shape, find_shape, flat
 from arena.battles.foreign_words import Row, ShapeError, tells_outcome
-from arena.battles.parquet import parquet_header, parquet_rows
+from arena.battles.parquet import opened_parquet
 from arena.battles.table import (
     HINT,
     OPTIONAL,
@@ -277,9 +277,9 @@ def _csv_rows(path: Path, names: frozenset[str]) -> Iterator[tuple[int, Row]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    names = parquet_header(path)
-    for number, cells in enumerate(parquet_rows(path, names), 1):
-        yield number, dict(zip(names, cells, strict=True))
+    with opened_parquet(path) as file:
+        for number, cells in enumerate(file.rows(file.header), 1):
+            yield number, dict(zip(file.header, cells, strict=True))
 
 
 def _rows_in(value: Any, depth: int = 0) -> tuple[list[Any], int]:
