@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,21 +114,20 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
     """
     import pandas as pd  # noqa: PLC0415
 
-    names, others, queries = list(first), list(second), [str(q) for q in query]
-    outcomes = [_people_winner(value) for value in people]
-    frame = {"query_id": queries, "model_a": names, "model_b": others}
-    columns = {**frame, "winner": outcomes, "probability": list(probability)}
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-        raise UsageError(f"arrays of different lengths: {told}")
-    labels = pd.DataFrame(columns)
-    answered = labels[labels["winner"].notna()]
-    settings = RatingSettings(position=False, level=level, n_permutations=0)
+    models_a, models_b, query_ids = list(first), list(second), [str(q) for q in query]
+    labels = _labels(
+        {
+            "query_id": query_ids,
+            "model_a": models_a,
+            "model_b": models_b,
+            "winner": [_people_winner(value) for value in people],
+            "probability": list(probability),
+        }
+    )
     board = build_leaderboard(
-        _battles(names, others, judge, queries),
-        settings=settings,
-        people=frame_labels(answered, aliases={}),
+        _battles(models_a, models_b, judge, query_ids),
+        settings=RatingSettings(position=False, level=level, n_permutations=0),
+        people=frame_labels(labels, aliases={}),
     )
     shown = (
         *("rank", "model", "rating", "lower", "upper"),
@@ -143,6 +142,22 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
     result.attrs["correction"] = board.correction
     result.attrs["notes"] = list(board.notes)
     return result
+
+
+def _labels(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return the rows that people answered.
+
+    Raises:
+        UsageError: the columns have different lengths.
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+        raise UsageError(f"arrays of different lengths: {told}")
+    labels = pd.DataFrame(columns)
+    return labels[labels["winner"].notna()]
 
 
 def _people_winner(value: Any) -> str | None:

@@ -107,31 +107,11 @@ def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
     """Return the cost of a model without that of the runs that it is made of."""
     if rates.price_per_month is None:
         return Cost(model, None, None, None, None, None, None, (rates.needs_price,))
+    # The order of these calls is the order in which a person reads what is still to be set.
     needs = _Needs()
     passages = (usage.passages_per_document or 1.0) * rates.vectors_per_passage
-    tokens = usage.tokens_per_document
-    if tokens is None and rates.tokens_per_passage is not None:
-        tokens = rates.tokens_per_passage * passages
-    of_query = rates.tokens_per_query if usage.tokens_per_query is None else usage.tokens_per_query
-    price = rates.price_per_1m_tokens, rates.needs_price
-    hour = _hour(rates, usage)
-    once = _sum(
-        needs.product(usage.documents / 1e6, (tokens, "tokens_per_document"), price),
-        needs.product(
-            usage.documents * passages / SECONDS_PER_HOUR,
-            (rates.seconds_per_passage, "price_per_month"),
-            hour,
-        ),
-    )
-    queries = _sum(
-        needs.product(usage.queries_per_month / 1e6, (of_query, "tokens_per_query"), price),
-        needs.product(
-            usage.queries_per_month / SECONDS_PER_HOUR,
-            (rates.seconds_per_query, "price_per_month"),
-            hour,
-        ),
-        usage.queries_per_month / 1000 * rates.price_per_1k_queries,
-    )
+    once = _index_cost(rates, usage, passages, needs)
+    queries = _queries_cost(rates, usage, needs)
     storage = needs.product(
         usage.documents * passages / GB * usage.price_per_gb_month,
         (rates.bytes_per_passage, "measurements of `arena retrieve`"),
@@ -148,6 +128,43 @@ def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:
         once=once,
         needs=tuple(needs.keys),
         machine_is_free=rates.machine == "local" and _unpriced(rates, usage),
+    )
+
+
+def _index_cost(rates: Rates, usage: UsageConfig, passages: float, needs: _Needs) -> float | None:
+    """Return the cost of embedding all documents once; ``passages`` are the vectors of each."""
+    tokens = usage.tokens_per_document
+    if tokens is None and rates.tokens_per_passage is not None:
+        tokens = rates.tokens_per_passage * passages
+    return _sum(
+        needs.product(
+            usage.documents / 1e6,
+            (tokens, "tokens_per_document"),
+            (rates.price_per_1m_tokens, rates.needs_price),
+        ),
+        needs.product(
+            usage.documents * passages / SECONDS_PER_HOUR,
+            (rates.seconds_per_passage, "price_per_month"),
+            _hour(rates, usage),
+        ),
+    )
+
+
+def _queries_cost(rates: Rates, usage: UsageConfig, needs: _Needs) -> float | None:
+    """Return the cost of a month's queries."""
+    tokens = rates.tokens_per_query if usage.tokens_per_query is None else usage.tokens_per_query
+    return _sum(
+        needs.product(
+            usage.queries_per_month / 1e6,
+            (tokens, "tokens_per_query"),
+            (rates.price_per_1m_tokens, rates.needs_price),
+        ),
+        needs.product(
+            usage.queries_per_month / SECONDS_PER_HOUR,
+            (rates.seconds_per_query, "price_per_month"),
+            _hour(rates, usage),
+        ),
+        usage.queries_per_month / 1000 * rates.price_per_1k_queries,
     )
 
 

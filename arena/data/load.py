@@ -54,6 +54,7 @@ def _notes(dataset: Dataset) -> Iterator[str]:
 def _from_source(
     config: DatasetConfig, reporter: Reporter | None, *, corpus_alone: bool
 ) -> Dataset:
+    """Return the data set of the one source that a section names."""
     # What reads other formats, and public sets, is loaded only where it is asked for.
     if config.builtin is not None:
         return replace(python_docs(), name=config.name)
@@ -81,15 +82,20 @@ def _from_source(
             corpus_alone=corpus_alone,
         )
     if config.documents is not None:
-        from arena.data.documents.load import load_documents  # noqa: PLC0415
-        from arena.data.documents.reader_commands import ReaderCommands  # noqa: PLC0415
-
-        return load_documents(
-            config.documents,
-            config.name,
-            passage_words=config.passage_words,
-            leave_out=[path for path in (config.queries, config.qrels) if path is not None],
-            readers=ReaderCommands(config.readers, config.readers_folder),
-            progress=reporter,
-        )
+        return _from_documents(config, config.documents, reporter)
     raise UsageError(f"{config.name}: has no source")
+
+
+def _from_documents(config: DatasetConfig, folder: Path, reporter: Reporter | None) -> Dataset:
+    """Return the passages of a folder of documents, without its files of queries and qrels."""
+    from arena.data.documents.load import load_documents  # noqa: PLC0415
+    from arena.data.documents.reader_commands import ReaderCommands  # noqa: PLC0415
+
+    return load_documents(
+        folder,
+        config.name,
+        passage_words=config.passage_words,
+        leave_out=[path for path in (config.queries, config.qrels) if path is not None],
+        readers=ReaderCommands(config.readers, config.readers_folder),
+        progress=reporter,
+    )

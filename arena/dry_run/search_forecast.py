@@ -108,30 +108,18 @@ def forecast_search(
         pilot: what the log says of the ratings.
         max_usd: what may still be spent; None without a cap.
     """
-    settings = prepared.config.experiment
-    option = present_option(prepared)
-    spread = pilot.spread_for(option.reads) if pilot else PUBLIC[option.reads]
-    n_played = pilot.n_queries if pilot else 0
-    n_complete = _n_complete(prepared, pilot) if pilot else 0.0
-    n_queries = sum(map(len, prepared.data.queries.values()))
-    rules = SearchRules(
-        spread=spread,
-        n_orders=2 if settings.orders == "both" else 1,
-        pairs_per_query=settings.pairs_per_query if prepared.is_sparse else None,
-        queries_per_round=ROUND * len(prepared.data.queries),
-        n_queries=max(math.ceil(n_queries - n_complete - _ROUNDING), 0),
-        within=rule.within_elo / ELO_PER_LOGIT,
-    )
+    rules = _search_rules(prepared, rule, pilot)
+    n_models = len(_names(prepared))
     if pilot:
-        cases = [(f"by the {n_played:,} queries in the log", _known(pilot))]
+        cases = [(f"by the {pilot.n_queries:,} queries in the log", _known(pilot))]
     else:
         cases = [
-            (f"if ratings spread by {sd:.0f} Elo (sd), {of}", _prior(sd, len(_names(prepared))))
+            (f"if ratings spread by {sd:.0f} Elo (sd), {of}", _prior(sd, n_models))
             for sd, of in SPREADS
         ]
     costs = QueryCosts(prepared, judges, n_queries=rules.n_queries)
     # A simulation takes time with the cube of the models; a tenth is told by thirty as well.
-    n_simulations = int(np.clip(SIMULATIONS * 20**2 // len(_names(prepared)) ** 2, 30, SIMULATIONS))
+    n_simulations = int(np.clip(SIMULATIONS * 20**2 // n_models**2, 30, SIMULATIONS))
     priced = all(judge.usd_per_call is not None for judge in judges if judge.is_llm)
     return SearchForecast(
         rule,
@@ -139,12 +127,35 @@ def forecast_search(
             Forecast(
                 assumption,
                 simulate_searches(
-                    known, rules, costs, seed=settings.seed, max_usd=max_usd, n=n_simulations
+                    known,
+                    rules,
+                    costs,
+                    seed=prepared.config.experiment.seed,
+                    max_usd=max_usd,
+                    n=n_simulations,
                 ),
                 priced,
             )
             for assumption, known in cases
         ],
+    )
+
+
+def _search_rules(
+    prepared: PreparedExperiment, rule: StoppingRule, pilot: Pilot | None
+) -> SearchRules:
+    """Return how the search plays; with a log, only the queries that it lacks are left."""
+    settings = prepared.config.experiment
+    reads = present_option(prepared).reads
+    n_queries = sum(map(len, prepared.data.queries.values()))
+    n_complete = _n_complete(prepared, pilot) if pilot else 0.0
+    return SearchRules(
+        spread=pilot.spread_for(reads) if pilot else PUBLIC[reads],
+        n_orders=2 if settings.orders == "both" else 1,
+        pairs_per_query=settings.pairs_per_query if prepared.is_sparse else None,
+        queries_per_round=ROUND * len(prepared.data.queries),
+        n_queries=max(math.ceil(n_queries - n_complete - _ROUNDING), 0),
+        within=rule.within_elo / ELO_PER_LOGIT,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from arena.querying.files import QRELS, QUERIES, check_replaceable, write_files
 from arena.querying.log_counts import LogCounts
 from arena.querying.log_sample import Drawn, Part, draw
 from arena.querying.personal_data import KINDS, masked
-from arena.querying.query_log import QueryLog
+from arena.querying.query_log import QueryLog, Search
 from arena.querying.settings import GenerationOptions, corpus_and_folder
 from arena.records import Document, now
 from arena.terminal import count
@@ -175,34 +175,25 @@ def _read(
     dataset, out = where
     rows = QueryLog(log.path, log.columns)
     masks: Counter[str] = Counter()
-    days: list[str] = []
-    n_outside = 0
     with LogCounts() as counts:
-        for search in rows.searches(reporter):
-            if search.day < log.since:
-                n_outside += 1
-                continue
-            if search.day:
-                days = [min([*days[:1], search.day]), max([*days[1:], search.day])]
-            counts.add(masked(search.text, masks), search.n_searches, search.clicks)
-        counts.merge()
+        days, n_outside = _count(counts, rows.searches(reporter), log.since, masks)
         drawn, parts = draw(counts.totals, options.n_documents, options.seed)
-        found = [
+        ungraded = [
             LogQuery(counts.text(each.key), each, counts.n_forms(each.key), counts.clicks(each.key))
             for each in drawn
         ]
         n_spellings = counts.n_spellings
-    if not found:
+    if not ungraded:
         reasons = ", ".join(f"{n:,} {reason}" for reason, (n, _) in rows.bad.items())
         raise DataError(log.path, None, f"holds no query ({count(rows.n_rows, 'row')})", reasons)
-    queries, unknown = _graded(found, dataset, log.min_clicks, reporter)
+    queries, unknown = _graded(ungraded, dataset, log.min_clicks, reporter)
     return LogResult(
         log=rows,
         queries=queries,
         parts=parts,
         n_searches=sum(part.n_searches for part in parts),
         n_spellings=n_spellings,
-        days=(days[0], days[1]) if days else None,
+        days=days,
         n_outside=n_outside,
         masked=dict(masks) | {kind: masks[kind] for kind in KINDS},
         unknown=unknown,
@@ -211,6 +202,29 @@ def _read(
         out=out,
         config=options.config,
     )
+
+
+def _count(
+    counts: LogCounts, searches: Iterable[Search], since: str, masks: Counter[str]
+) -> tuple[tuple[str, str] | None, int]:
+    """Count the searches of a log, with personal data masked.
+
+    Returns:
+        The first and the last day, None if no search has one; and how many searches are older
+        than ``since``, which are left out.
+    """
+    days: tuple[str, str] | None = None
+    n_outside = 0
+    for search in searches:
+        if search.day < since:
+            n_outside += 1
+            continue
+        if search.day:
+            first, last = days or (search.day, search.day)
+            days = min(first, search.day), max(last, search.day)
+        counts.add(masked(search.text, masks), search.n_searches, search.clicks)
+    counts.merge()
+    return days, n_outside
 
 
 def _write(result: LogResult, manifest: Mapping[str, Any]) -> None:

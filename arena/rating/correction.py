@@ -253,12 +253,7 @@ def _by_documents(
     judge_dcg = _spread([e.judge_by_query for e in estimates], documents, labelled.shape) * share
     noise = _label_noise(estimates, documents, len(theta))
     if not graded:
-        factor = _spread_factor(theta, table.fit.covariance, people_dcg, labelled.stratum)
-        if factor is None:
-            return None, n_labels
-        moves = factor * people_dcg
-        found = _estimate(moves, moves.sum(axis=0), labelled, asked, 0.0)
-        return _Found(_noisy(found, factor, noise), None, asked, factor), n_labels
+        return _by_people_alone(table, people_dcg, asked, noise), n_labels
     own = judge_dcg.sum(axis=0)
     factor = float(theta @ own / (own @ own))
     psi = labelled.scores(labelled.judge - labelled.expected(theta))
@@ -278,6 +273,19 @@ def _by_documents(
         estimate = _estimate(psi + factor * apart, rating, labelled, asked, slope)
         estimate = _noisy(estimate, factor, noise)
     return _Found(estimate, error, asked, factor), n_labels
+
+
+def _by_people_alone(
+    table: _Table, people_dcg: Floats, asked: Floats, noise: Floats
+) -> _Found | None:
+    """Return ratings by people's grades, where the judge graded no documents to be corrected."""
+    labelled = table.labelled
+    factor = _spread_factor(table.fit.theta, table.fit.covariance, people_dcg, labelled.stratum)
+    if factor is None:
+        return None
+    moves = factor * people_dcg
+    estimate = _estimate(moves, moves.sum(axis=0), labelled, asked, 0.0)
+    return _Found(_noisy(estimate, factor, noise), None, asked, factor)
 
 
 @dataclass(frozen=True, slots=True)

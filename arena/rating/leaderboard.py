@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Final
@@ -74,16 +74,12 @@ def build_leaderboard(
         raise UsageError("no battles to rate; play some first")
     rated, samples = _rate_datasets(battles, facts, settings)
     tables = {name: table.rows for name, table in rated.items()}
-    notes = [f"{name}: {why}" for name, table in rated.items() for why in table.notes]
     overall = judged = _overall(rated, samples, battles, settings)
     correction = None
     if people is not None:
         overall, correction = _corrected(judged, battles, people, settings, correct)
-        notes += [*people.notes, *overall.notes[len(judged.notes) :]]
         if len(tables) == 1:
             tables = dict.fromkeys(tables, overall.rows)
-    if len(tables) > 1:
-        notes += [f"overall: {why}" for why in judged.notes]
     n_queries = battles.n_queries
     return Leaderboard(
         overall=overall.rows,
@@ -97,7 +93,7 @@ def build_leaderboard(
         settings=settings,
         notes=(
             *battles.notes,
-            *notes,
+            *_rating_notes(rated, judged, overall, people),
             *evidence_notes(battles, settings),
             *thin_notes(overall.rows, battles),
             *coverage_notes(tables),
@@ -121,6 +117,20 @@ def build_leaderboard(
             level=settings.level,
         ),
     )
+
+
+def _rating_notes(
+    rated: Mapping[str, Rated], judged: Rated, overall: Rated, people: PeoplesLabels | None
+) -> Iterator[str]:
+    """Yield the notes on the fits: of each data set, of the correction, of the overall table."""
+    for name, table in rated.items():
+        yield from (f"{name}: {why}" for why in table.notes)
+    if people is not None:
+        yield from people.notes
+        # The corrected table begins with the notes of the judge's, which are given below.
+        yield from overall.notes[len(judged.notes) :]
+    if len(rated) > 1:
+        yield from (f"overall: {why}" for why in judged.notes)
 
 
 def _corrected(

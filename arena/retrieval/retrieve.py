@@ -78,12 +78,7 @@ def retrieve(  # noqa: PLR0913  the last seven are options
     if unknown := [query_id for query_id in query_ids if query_id not in dataset.queries]:
         raise UsageError(f"{dataset.name}: unknown query {unknown[0]!r}; see queries.jsonl")
     if model.run is not None:
-        path = Path(model.run.replace("{dataset}", dataset.name))
-        run = read_run(path, dataset=dataset, model=model.name, query_ids=query_ids)
-        own = queries_in_corpus(dataset, query_ids)
-        kept = _without_own(run.rankings, own, depth)
-        stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
-        return replace(run, rankings=kept), stats
+        return _read(model.run, model.name, dataset, query_ids, depth)
     by_document = model.cutting is not None and model.returns == "document"
     searched = _searched(dataset, model)
 
@@ -104,8 +99,19 @@ def retrieve(  # noqa: PLR0913  the last seven are options
     )
     if by_document:
         whole = run_by_parent(run, dataset.corpus)
-        run = replace(run, rankings={q: places[:depth] for q, places in whole.rankings.items()})
+        run = replace(run, rankings={q: docs[:depth] for q, docs in whole.rankings.items()})
     return run, replace(stats, cost_usd=cost_usd(model, stats.tokens))
+
+
+def _read(
+    pattern: str, name: str, dataset: Dataset, query_ids: Sequence[str], depth: int
+) -> tuple[Run, RetrievalStats]:
+    """Return the run in a file; ``{dataset}`` in its path stands for the name of the data set."""
+    path = Path(pattern.replace("{dataset}", dataset.name))
+    run = read_run(path, dataset=dataset, model=name, query_ids=query_ids)
+    rankings = _without_own(run.rankings, queries_in_corpus(dataset, query_ids), depth)
+    stats = RetrievalStats(n_documents=len(dataset.corpus), notes=run.notes)
+    return replace(run, rankings=rankings), stats
 
 
 def _searched(dataset: Dataset, model: ModelConfig) -> Dataset:
