@@ -16,7 +16,7 @@ from arena.records import Battle
 from arena.store.batch_ledger import Job, Ledger
 from arena.store.battle_log import BattleLog
 from arena.store.locked_file import LineFile
-from arena.store.superseded import set_aside
+from arena.store.superseded import move_stale_battles
 from arena.vectors import store as vector_files
 from arena.vectors.store import Growing
 
@@ -104,7 +104,7 @@ def test_battles_leave_the_log_only_once_they_are_on_the_disk_elsewhere(
 
     disk.before_rename = look
 
-    assert set_aside(tmp_path, {"new-0"}) == 2
+    assert move_stale_battles(tmp_path, {"new-0"}) == 2
     assert seen == [("battles.jsonl", 2, True)]
 
 

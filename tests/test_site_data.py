@@ -34,7 +34,7 @@ from arena.site.data_files import (
     MOST_SHOWN,
     Names,
     battle_chunks,
-    hold_against,
+    pair_consistency,
     shown_chunk_size,
 )
 from arena.site.gather import current_leaderboard
@@ -545,7 +545,7 @@ def test_a_hundred_thousand_battles_are_columns_in_files_of_five_thousand() -> N
     )
     began = time.perf_counter()
 
-    chunks = list(battle_chunks(log, hold_against(log.battles, {}), names))
+    chunks = list(battle_chunks(log, pair_consistency(log.battles, {}), names))
 
     assert time.perf_counter() - began < 10
     assert len(chunks) == 100_000 // BATTLE_ROWS == 20

@@ -140,7 +140,7 @@ def compare(  # noqa: PLR0913  all but two are options
         options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
         summary = _play(prepared, telling, options)
         battles = _logged(folder)
-        _tell(summary, folder, kept=log is not None)
+        _tell(summary, folder, has_log=log is not None)
     return _frame(battles, n_failures=sum(sum(f.values()) for f in summary.failures.values()))
 
 
@@ -370,7 +370,7 @@ def _logged(folder: Path) -> list[Battle]:
     return [battle for path in Folder(folder).all_battles() for battle in read_battles(path)]
 
 
-def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
+def _tell(summary: Summary, folder: Path, *, has_log: bool) -> None:
     """Report what is missing.
 
     Raises:
@@ -378,7 +378,7 @@ def _tell(summary: Summary, folder: Path, *, kept: bool) -> None:
         KeyboardInterrupt: the run was interrupted.
     """
     done = f"{summary.n_judged:,} of {summary.n_planned:,} battles"
-    again = "call compare again with the same log to go on" if kept else "give log= to keep them"
+    again = "call compare again with the same log to go on" if has_log else "give log= to keep them"
     if summary.interrupted:
         raise KeyboardInterrupt(f"stopped at {done}; {again}")
     if summary.capped:

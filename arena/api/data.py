@@ -168,24 +168,24 @@ def _queries(given: Mapping[Any, Any] | Rows) -> dict[str, Query]:
     return _not_empty({query_id: query for _, query_id, query in queries(rows)}, "queries")
 
 
-def _rows(given: object, what: str, kind: type, id_name: str) -> Iterator[Row]:
+def _rows(given: object, name: str, kind: type, id_name: str) -> Iterator[Row]:
     if not isinstance(given, Mapping):
-        yield from _table(given, what, f"a dict of {id_name} → text")
+        yield from _table(given, name, f"a dict of {id_name} → text")
         return
     for number, (key, value) in enumerate(given.items(), start=1):
         if isinstance(value, kind):
             if str(key) != getattr(value, id_name):
                 told = f"{key!r} → {getattr(value, id_name)!r}"
-                raise DataError(what, number, f"two ids for one: {told}", "give the same id twice")
+                raise DataError(name, number, f"two ids for one: {told}", "give the same id twice")
             fields: dict[str, Any] = {"text": value.text, "title": getattr(value, "title", "")}  # type: ignore[attr-defined]
         elif isinstance(value, Mapping):
             fields = dict(value)
         else:
             fields = {"text": value}
-        yield Row(Path(what), number, {**fields, "_id": key})
+        yield Row(Path(name), number, {**fields, "_id": key})
 
 
-def _table(given: object, what: str, expected: str) -> Iterator[Row]:
+def _table(given: object, name: str, expected: str) -> Iterator[Row]:
     """Yield the rows of something that is no dict.
 
     Raises:
@@ -193,11 +193,11 @@ def _table(given: object, what: str, expected: str) -> Iterator[Row]:
     """
     remedy = f"expected {expected}, or rows that are dicts"
     if not isinstance(given, Iterable):
-        raise DataError(what, None, f"is of type {type(given).__name__}", remedy)
+        raise DataError(name, None, f"is of type {type(given).__name__}", remedy)
     for number, fields in enumerate(given, start=1):
         if not isinstance(fields, Mapping):
-            raise DataError(what, number, f"is of type {type(fields).__name__}", remedy)
-        yield Row(Path(what), number, fields)
+            raise DataError(name, number, f"is of type {type(fields).__name__}", remedy)
+        yield Row(Path(name), number, fields)
 
 
 def _qrels(

@@ -80,17 +80,17 @@ class Leaderboard(PlainLeaderboard):
         rows = self._rows(dataset)
         if ax is None:
             _, ax = plt.subplots(figsize=(6.4, 1.2 + 0.35 * len(rows)), layout="constrained")
-        for place, row in enumerate(rows):
+        for y, row in enumerate(rows):
             value = row.elo if row.rating is None else row.rating
             reach = None
             if row.rating is not None and row.lower is not None and row.upper is not None:
                 reach = [[value - row.lower], [row.upper - value]]
-            ax.errorbar([value], [place], xerr=reach, fmt="o", color="C0", capsize=3)
+            ax.errorbar([value], [y], xerr=reach, fmt="o", color="C0", capsize=3)
             if row.corrected is not None:
                 ends = (row.corrected_lower or 0.0, row.corrected_upper or 0.0)
                 beside = [[row.corrected - ends[0]], [ends[1] - row.corrected]]
                 ax.errorbar(
-                    [row.corrected], [place + 0.25], xerr=beside, fmt="s", color="C1", capsize=3
+                    [row.corrected], [y + 0.25], xerr=beside, fmt="s", color="C1", capsize=3
                 )
         # A name of somebody else's may hold what would be read as a formula.
         names = [printable(row.model).replace("$", r"\$") for row in rows]

@@ -20,7 +20,7 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Part, missing, of_hundred
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Subgroup, missing, of_hundred
 from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard
 
@@ -158,7 +158,9 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
     ]
 
 
-def _by_size(verdicts: Signs, truth: Signs, difference: NDArray[np.float64]) -> tuple[Part, ...]:
+def _by_size(
+    verdicts: Signs, truth: Signs, difference: NDArray[np.float64]
+) -> tuple[Subgroup, ...]:
     """Measure accuracy where lists differ more than the median, and where they differ less."""
     decided = (verdicts != 0) & (truth != 0)
     if not decided.any():
@@ -169,7 +171,7 @@ def _by_size(verdicts: Signs, truth: Signs, difference: NDArray[np.float64]) -> 
         ("by less", decided & (difference <= middle)),
     )
     return tuple(
-        Part(name, float((verdicts == truth)[rows].mean()), int(rows.sum()))
+        Subgroup(name, float((verdicts == truth)[rows].mean()), int(rows.sum()))
         for name, rows in parts
         if rows.any()
     )

@@ -86,29 +86,29 @@ def between(
         UsageError: no battle was judged by both, or one of the logs names no queries.
     """
     names = load_aliases(Path(aliases)) if isinstance(aliases, Path | str) else aliases or {}
-    one, other = (
+    a, b = (
         load_battles([Path(log)], aliases=names)
         if isinstance(log, Path | str)
         else from_frame(log, aliases=names)
         for log in (first, second)
     )
-    return build_between(one, other)
+    return build_between(a, b)
 
 
 def build_between(first: Battles, second: Battles) -> Between:
     """Compare the judges of two logs; raises what `between` raises."""
     settings = RatingSettings()
     logs = as_rated(first, settings), as_rated(second, settings)
-    battles, other = _matched(*logs)
-    asked = np.flatnonzero(~(_identical(battles) | _identical(other)))
+    of_first, of_second = _matched(*logs)
+    asked = np.flatnonzero(~(_identical(of_first) | _identical(of_second)))
     if not asked.size:
         raise UsageError("no judge was asked about any common battle: all lists are identical")
-    both = rate_both(battles, other)
-    pairs = pair_counts(battles.models, *both)
-    said, n_queries = _verdicts(battles.take(asked), other.take(asked)), battles.n_queries
+    both = rate_both(of_first, of_second)
+    pairs = pair_counts(of_first.models, *both)
+    verdicts, n_queries = _verdicts(of_first.take(asked), of_second.take(asked)), of_first.n_queries
     figures = (
         *rank_figures(*both, pairs),
-        *agreement_figures(said),
+        *agreement_figures(verdicts),
     )
     conclusion, reason = _conclusion(pairs, figures, n_queries)
     return Between(
@@ -116,11 +116,11 @@ def build_between(first: Battles, second: Battles) -> Between:
         conclusion=conclusion,
         reason=reason,
         battles=len(asked),
-        queries=int(np.unique(said.query).size),
+        queries=int(np.unique(verdicts.query).size),
         figures=figures,
-        models=moved_models(battles.models, *both),
-        table=said.table,
-        notes=tuple(_notes(logs, (battles, other))),
+        models=moved_models(of_first.models, *both),
+        table=verdicts.table,
+        notes=tuple(_notes(logs, (of_first, of_second))),
     )
 
 
@@ -152,24 +152,36 @@ def _matched(first: Battles, second: Battles) -> tuple[Battles, Battles]:
         )
         numbers = np.array([codes.setdefault(key, len(codes)) for key in keys], np.intp)
         keyed.append(np.unique(numbers, return_index=True))
-    (numbers, rows), (others, other_rows) = keyed
-    _, here, there = np.intersect1d(numbers, others, assume_unique=True, return_indices=True)
+    (numbers, rows), (second_numbers, second_rows) = keyed
+    _, here, there = np.intersect1d(
+        numbers, second_numbers, assume_unique=True, return_indices=True
+    )
     if not here.size:
         raise UsageError(
             "the logs have no battle in common: the same data set, query and models, in one order"
         )
     order = np.argsort(rows[here])
-    one, other = first.take(rows[here][order]), second.take(other_rows[there][order])
-    models = sorted({one.models[code] for code in np.unique([one.model_a, one.model_b])})
-    place = np.array([models.index(m) if m in models else -1 for m in one.models], np.int32)
-    one = replace(one, models=tuple(models), model_a=place[one.model_a], model_b=place[one.model_b])
-    return one, replace(
-        one,
-        winner=other.winner,
-        probs=other.probs,
-        placed=other.placed,
-        identical=other.identical,
-        cost_usd=other.cost_usd,
+    matched, rejudged = (
+        first.take(rows[here][order]),
+        second.take(second_rows[there][order]),
+    )
+    models = sorted(
+        {matched.models[code] for code in np.unique([matched.model_a, matched.model_b])}
+    )
+    code_of = np.array([models.index(m) if m in models else -1 for m in matched.models], np.int32)
+    matched = replace(
+        matched,
+        models=tuple(models),
+        model_a=code_of[matched.model_a],
+        model_b=code_of[matched.model_b],
+    )
+    return matched, replace(
+        matched,
+        winner=rejudged.winner,
+        probs=rejudged.probs,
+        placed=rejudged.placed,
+        identical=rejudged.identical,
+        cost_usd=rejudged.cost_usd,
     )
 
 

@@ -18,7 +18,7 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.records import AuditMetric, Part, missing, of_hundred
+from arena.auditing.records import AuditMetric, Subgroup, missing, of_hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,9 @@ def _other_winner(verdicts: Verdicts) -> AuditMetric:
     if estimate is None:
         return missing(key, title, "no battle has a winner by both judges")
     parts = tuple(
-        Part(f"where the list shown {place} had won", float(changed[rows].mean()), int(rows.sum()))
+        Subgroup(
+            f"where the list shown {place} had won", float(changed[rows].mean()), int(rows.sum())
+        )
         for place, sign in (("first", 1), ("second", -1))
         if (rows := both & verdicts.placed & (verdicts.first == sign)).any()
     )
@@ -98,7 +100,7 @@ def _ties_become(verdicts: Verdicts) -> AuditMetric:
         return missing(key, title, "the first judge gives no tie")
     words = (("the list shown first wins", 1), ("the list shown second wins", -1))
     parts = tuple(
-        Part(word, float((verdicts.second[ties] == sign).mean()), int(ties.sum()))
+        Subgroup(word, float((verdicts.second[ties] == sign).mean()), int(ties.sum()))
         for word, sign in words
     )
     meaning = f"{of_hundred(estimate.value)} ties of the first judge have a winner by the second"

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.records import AuditMetric, Estimate, Part, missing
+from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing
 from arena.battles.load import Battles
 from arena.rating import bradley_terry
 from arena.rating.bootstrap import bootstrap
@@ -153,7 +153,7 @@ def rank_correlation(
         draws = tuple(
             bootstrap(each.comparisons, each.fit, n=DRAWS, seed=seed) for each in (first, second)
         )
-    found: list[Estimate | None] = []
+    estimates: list[Estimate | None] = []
     for statistic, highest in ((kendall_tau, 1.0), (slope, np.inf)):
         value = float(statistic(first.fit.theta[None], second.fit.theta[None])[0])
         lower = upper = None
@@ -163,8 +163,8 @@ def rank_correlation(
             lower = float(ends[0])
             upper = float(min(max(ends[1], 2 * value - lower), highest))
         estimate = Estimate(value, lower, upper, len(first.fit.theta), first.fit.n_clusters)
-        found.append(estimate if np.isfinite(value) else None)
-    return found[0], found[1]
+        estimates.append(estimate if np.isfinite(value) else None)
+    return estimates[0], estimates[1]
 
 
 def slope(first: Floats, second: Floats) -> Floats:
@@ -222,8 +222,8 @@ def rank_figures(
     if pairs.separated:
         value = Estimate(pairs.confirmed / pairs.separated, None, None, pairs.separated, n_queries)
         parts = (
-            Part("in the other order", pairs.other_way / pairs.separated, pairs.separated),
-            Part(
+            Subgroup("in the other order", pairs.other_way / pairs.separated, pairs.separated),
+            Subgroup(
                 "surely in the other order",
                 len(pairs.contradicted) / pairs.separated,
                 pairs.separated,

@@ -25,21 +25,21 @@ SHOWN_MODELS: Final = 20
 _VERDICTS: Final = ("first", "second", "tie")
 
 
-def to_json(found: Between) -> dict[str, Any]:
+def to_json(comparison: Between) -> dict[str, Any]:
     """Return the comparison as ``arena audit --between A B --json`` prints it."""
     return {
-        "judges": list(found.judges),
-        "conclusion": found.conclusion,
-        "reason": found.reason,
-        "battles": found.battles,
-        "queries": found.queries,
-        "figures": {figure.key: figure_json(figure) for figure in found.figures},
-        "models": [{**asdict(row), "moved": row.is_sure} for row in found.models],
+        "judges": list(comparison.judges),
+        "conclusion": comparison.conclusion,
+        "reason": comparison.reason,
+        "battles": comparison.battles,
+        "queries": comparison.queries,
+        "figures": {figure.key: figure_json(figure) for figure in comparison.figures},
+        "models": [{**asdict(row), "moved": row.is_sure} for row in comparison.models],
         "verdicts": {
             verdict: dict(zip(_VERDICTS, row, strict=True))
-            for verdict, row in zip(_VERDICTS, found.table, strict=True)
+            for verdict, row in zip(_VERDICTS, comparison.table, strict=True)
         },
-        "notes": list(found.notes),
+        "notes": list(comparison.notes),
     }
 
 
@@ -48,38 +48,38 @@ def print_between(found: Between) -> None:
     sys.stdout.write(render_between(found, on=screen()))
 
 
-def render_between(found: Between, *, on: Screen) -> str:
+def render_between(comparison: Between, *, on: Screen) -> str:
     """Return the conclusion, the figures, each model's ratings, and what verdicts become."""
     console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
     with console.capture() as capture:
-        for line in _head(found):
+        for line in _head(comparison):
             text = encodable(printable(line), on.encoding)
             console.print(text, markup=False, highlight=False)
         console.print()
-        console.print(known_figures(found.figures, on.encoding))
-        if any(figure.estimate is None for figure in found.figures):
+        console.print(known_figures(comparison.figures, on.encoding))
+        if any(figure.estimate is None for figure in comparison.figures):
             console.print()
-            console.print(unknown_figures(found.figures, on.encoding))
+            console.print(unknown_figures(comparison.figures, on.encoding))
         console.print()
-        console.print(fitted_table(_models(found), on, default_width=DEFAULT_WIDTH))
+        console.print(fitted_table(_models(comparison), on, default_width=DEFAULT_WIDTH))
         console.print()
-        console.print(fitted_table(_table(found), on, default_width=DEFAULT_WIDTH))
-        if found.notes:
+        console.print(fitted_table(_table(comparison), on, default_width=DEFAULT_WIDTH))
+        if comparison.notes:
             console.print()
-            console.print(listed_notes(found.notes, on.encoding))
+            console.print(listed_notes(comparison.notes, on.encoding))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
-def _head(found: Between) -> Iterator[str]:
-    first, second = found.judges
+def _head(comparison: Between) -> Iterator[str]:
+    first, second = comparison.judges
     yield f"first judge:  {first}"
     yield f"second judge: {second}"
-    n_queries = count(found.queries, "query", "queries")
+    n_queries = count(comparison.queries, "query", "queries")
     yield (
-        f"{count(found.battles, 'battle')} that both judged, {n_queries}; 95% intervals, paired by "
-        "query"
+        f"{count(comparison.battles, 'battle')} that both judged, {n_queries}; "
+        "95% intervals, paired by query"
     )
-    yield f"{found.conclusion.upper()}: {found.reason}"
+    yield f"{comparison.conclusion.upper()}: {comparison.reason}"
 
 
 def _models(found: Between) -> list[Column]:

@@ -11,7 +11,7 @@ from arena.auditing.agreement import by_side
 from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import share, shares
 from arena.auditing.position_bias import winner_of_lower
-from arena.auditing.records import BY_QUERY_ID, AuditMetric, Part, missing, of_hundred
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Subgroup, missing, of_hundred
 from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import Battles
 
@@ -59,7 +59,7 @@ def failure_figure(evidence: AuditInput) -> AuditMetric:
     failed = np.repeat([False, True], [len(judged), len(clusters)])
     estimate = share(failed, np.concatenate([judged.query, np.array(clusters, np.intp)]))
     reasons = Counter(failure.reason for failure in evidence.failures)
-    parts = tuple(Part(reason, n / len(failed), n) for reason, n in reasons.most_common())
+    parts = tuple(Subgroup(reason, n / len(failed), n) for reason, n in reasons.most_common())
     meaning = f"{of_hundred(len(clusters) / len(failed))} matchups have no verdict; " + (
         "they are in no other figure" if clusters else "nothing is left out"
     )
@@ -82,7 +82,7 @@ def length_figure(evidence: AuditInput) -> AuditMetric:
     least = np.maximum(np.minimum(first, second), 1)
     much = counts & (np.maximum(first, second) >= _MUCH_LONGER * least)
     parts = [
-        Part(name, float(longer[rows].mean()), int(rows.sum()))
+        Subgroup(name, float(longer[rows].mean()), int(rows.sum()))
         for name, rows in (
             (f"at least {_MUCH_LONGER:g} times as long", much),
             ("less than that", counts & ~much),

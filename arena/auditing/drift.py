@@ -95,21 +95,23 @@ def drift(path: Path | str) -> tuple[DriftCheck, ...]:
     if len(folders) < 2:
         raise UsageError(f"{path}: no baseline of its judges; `arena battle --drift 100` makes it")
     first, second, *later = (_verdicts(Folder(folder).all_battles()) for folder in folders)
-    wanted = first.keys() & second.keys()
-    times = {"the log": _verdicts(files.all_battles(), wanted)}
+    baseline_ids = first.keys() & second.keys()
+    times = {"the log": _verdicts(files.all_battles(), baseline_ids)}
     times |= {f"check {number}": each for number, each in enumerate(later, start=2)}
     judges = sorted({battle.judge for battle in first.values()})
     checks = []
-    for number, (what, new) in enumerate(times.items(), start=1):
+    for number, (label, new) in enumerate(times.items(), start=1):
         # Σ 1/(k(k+1)) = 1, so that all checks that will ever be share the level.
         limit = LEVEL / (number * (number + 1) * len(judges))
         for judge in judges:
             ids = [
-                name for name in first if name in wanted & new.keys() and first[name].judge == judge
+                name
+                for name in first
+                if name in baseline_ids & new.keys() and first[name].judge == judge
             ]
             if ids:
                 logs = (first, second, new)
-                checks.append(_check((number, what, judge), ids, logs, limit))
+                checks.append(_check((number, label, judge), ids, logs, limit))
     if not checks:
         raise UsageError(
             f"{path}: no battle of the baseline has these lists and this judge now; remove "

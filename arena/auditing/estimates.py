@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from arena.auditing.records import Estimate, Part
+from arena.auditing.records import Estimate, Subgroup
 from arena.battles.load import Battles
 
 Floats = NDArray[np.float64]
@@ -232,7 +232,7 @@ def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
     return out
 
 
-def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Part, ...]:
+def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Subgroup, ...]:
     """Return the share of each judge of a panel; of one judge, the share on each of its data sets.
 
     Args:
@@ -246,12 +246,12 @@ def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Part, ...]:
     return ()
 
 
-def shares(code: ArrayLike, names: tuple[str, ...], hits: ArrayLike) -> tuple[Part, ...]:
+def shares(code: ArrayLike, names: tuple[str, ...], hits: ArrayLike) -> tuple[Subgroup, ...]:
     """Return the share of hits for each code that occurs, in the order of the codes."""
     code, hits = np.asarray(code), np.asarray(hits, dtype=np.float64)
     total = np.bincount(code, minlength=len(names))
     found = np.bincount(code, hits, minlength=len(names))
     return tuple(
-        Part(names[c] or "(not named)", float(found[c] / total[c]), int(total[c]))
+        Subgroup(names[c] or "(not named)", float(found[c] / total[c]), int(total[c]))
         for c in np.flatnonzero(total)
     )

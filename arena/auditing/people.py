@@ -189,12 +189,12 @@ def labelled_rows(evidence: AuditInput) -> LabelledRows | None:
         return None
     matched = battles.take(rows)
     counts, weight = np.zeros((len(rows), 3)), np.ones(len(rows))
-    for place, (row, model_a) in enumerate(zip(rows.tolist(), matched.model_a, strict=True)):
+    for number, (row, model_a) in enumerate(zip(rows.tolist(), matched.model_a, strict=True)):
         own = answers[items[row]]
         for label in own:
             first = label.model_a == battles.models[model_a]
-            counts[place, _PLACES[label.value] if first else 2 - _PLACES[label.value]] += 1
-        weight[place] = standing_for(own)
+            counts[number, _PLACES[label.value] if first else 2 - _PLACES[label.value]] += 1
+        weight[number] = standing_for(own)
     most = 2 * counts > counts.sum(axis=1, keepdims=True)
     majority = most[:, 0].astype(np.int8) - most[:, 2].astype(np.int8)
     return LabelledRows(matched, first_won(matched), majority, counts, relative(weight))

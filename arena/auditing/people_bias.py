@@ -13,7 +13,7 @@ from arena.auditing.agreement import by_side
 from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import LEVEL, Floats, coefficient, mean, sums_by_cluster
 from arena.auditing.people import LabelledRows
-from arena.auditing.records import AuditMetric, Estimate, Part, missing
+from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing
 from arena.rating.comparisons import Ints
 from arena.rating.document_grades import (
     GradedDocuments,
@@ -230,7 +230,7 @@ def _by_model(bias: Bias) -> AuditMetric:
     order = sorted(estimates, key=lambda model: -abs(estimates[model].value))
     sure = [model for model in order if _is_sure(estimates[model])]
     parts = tuple(
-        Part(model, estimate.value, estimate.n, estimate.lower, estimate.upper)
+        Subgroup(model, estimate.value, estimate.n, estimate.lower, estimate.upper)
         for model in order
         for estimate in [estimates[model]]
     )

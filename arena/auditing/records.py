@@ -22,7 +22,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Subgroup:
     """A figure of a part of the battles: one data set, one reason, one judge."""
 
     name: str
@@ -42,7 +42,7 @@ class AuditMetric:
     estimate: Estimate | None  #: None where it cannot be computed; never 0 instead
     of: str  #: what the observations are: "battles", "home-and-away pairs"
     meaning: str  #: what it means for the reader; without an estimate: why there is none
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Subgroup, ...] = ()
     table: tuple[tuple[float, ...], ...] = ()
     """Shares of observations: a row for each answer of people, a column for each of the judge."""
     decides: bool = True  #: False where more than the judge is in it, so that it proves nothing

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from arena.auditing.records import Audit, AuditMetric, Estimate, Part, Unit
+from arena.auditing.records import Audit, AuditMetric, Estimate, Subgroup, Unit
 from arena.rating.leaderboard_table import DEFAULT_WIDTH
 from arena.terminal import count, encodable, plain_console, printable, screen
 
@@ -137,7 +137,7 @@ def _meaning(figure: AuditMetric) -> str:
     return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
 
 
-def _part(part: Part, figure: AuditMetric) -> str:
+def _part(part: Subgroup, figure: AuditMetric) -> str:
     shown = f"{part.name} {_short(part.value, figure)}"
     if part.lower is None or part.upper is None:
         return shown
@@ -197,6 +197,6 @@ def figure_json(figure: AuditMetric) -> dict[str, Any]:
     }
 
 
-def _part_json(part: Part) -> dict[str, Any]:
+def _part_json(part: Subgroup) -> dict[str, Any]:
     """Return a part as a JSON object; its interval only where it has one."""
     return {name: value for name, value in asdict(part).items() if value is not None}

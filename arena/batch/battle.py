@@ -209,12 +209,12 @@ class _Played:
     """The battles of the log, each counted once; rounds and their end follow from them.
 
     Args:
-        goal: what is to be decided.
+        rule: what is to be decided.
     """
 
-    def __init__(self, goal: StoppingRule) -> None:
+    def __init__(self, rule: StoppingRule) -> None:
         self.ids = IdSet()
-        self.monitor = StoppingMonitor(goal)
+        self.monitor = StoppingMonitor(rule)
         self._n_looks = 0
         self._is_decided = False
         self._playing: list[Callable[[str], bool]] = []  #: in each round that was begun

@@ -124,45 +124,57 @@ async def _fetch_ended(
         assert isinstance(judge, RequestJudge)  # noqa: S101, as in `by_fingerprint`
         async with FileApi(endpoint_of(configured.config)) as api:
             for job in of_judge:
-                try:
-                    job_state = await state(job, api)
-                    if not job_state.is_ended:
-                        done.waiting.append(f"{job.name} ({job_state})")
-                        continue
-                    results = await fetch(job, job_state.files, api, judge.reply_from)
-                except FatalApiError:
-                    raise
-                except ApiError as error:
-                    done.waiting.append(f"{job.name} ({error}; or --give-up {job.name})")
-                else:
-                    _tell(job, job_state, results, reporter)
-                    ended.append(_Ended(job, job_state, results))
+                if ended_job := await _fetch(job, api, judge, done):
+                    _tell(job, ended_job.state, ended_job.results, reporter)
+                    ended.append(ended_job)
     return ended
+
+
+async def _fetch(job: Job, api: FileApi, judge: RequestJudge, done: Collected) -> _Ended | None:
+    """Return a job with its results; None, and a note, if it has not ended or does not answer.
+
+    Raises:
+        FatalApiError: the provider refuses everything.
+    """
+    try:
+        job_state = await state(job, api)
+        if not job_state.is_ended:
+            done.waiting.append(f"{job.name} ({job_state})")
+            return None
+        return _Ended(job, job_state, await fetch(job, job_state.files, api, judge.reply_from))
+    except FatalApiError:
+        raise
+    except ApiError as error:
+        # One job that cannot be fetched now holds up none of the others.
+        done.waiting.append(f"{job.name} ({error}; or --give-up {job.name})")
+        return None
 
 
 def _deliveries(ended: list[_Ended]) -> Mapping[str, Deliveries]:
     """Return the answers of all jobs, by judge."""
     deliveries: dict[str, Deliveries] = {}
-    for one in ended:
-        job, answers = one.job, one.results.answers
+    for ended_job in ended:
+        job, answers = ended_job.job, ended_job.results.answers
         of_judge = deliveries.setdefault(job.judge, Deliveries())
         for custom_id, request in job.requests.items():
             if answer := answers.get(custom_id):
-                of_judge.add(Delivery(custom_id, request, answer, job.at, one.state.at or job.at))
+                of_judge.add(
+                    Delivery(custom_id, request, answer, job.at, ended_job.state.at or job.at)
+                )
     return deliveries
 
 
-def _finish(one: _Ended, ledger: Ledger, log: BattleLog, done: Collected) -> None:
+def _finish(ended_job: _Ended, ledger: Ledger, log: BattleLog, done: Collected) -> None:
     """Mark a job as collected, unless some of its results are still to come."""
-    job, results = one.job, one.results
-    if waits_for := _missing(job, one.state, results):
+    job, results = ended_job.job, ended_job.results
+    if waits_for := _missing(job, ended_job.state, results):
         done.waiting.append(f"{job.name} ({waits_for}; or --give-up {job.name})")
         return
-    if one.state.status == "completed":  # what is missing of others is free
+    if ended_job.state.status == "completed":  # what is missing of others is free
         _book_missing(log, job, len(job.requests.keys() - results.answers.keys()))
         log.flush()
     refusal = {"refusal": results.refusal} if results.refusal else {}
-    ledger.step(job, ended=one.state.status, **refusal)
+    ledger.step(job, ended=ended_job.state.status, **refusal)
     done.n_jobs += bool(results.answers)
     ledger.path(job).unlink(missing_ok=True)
 

@@ -176,12 +176,12 @@ class Settlement:
         if battle.state != "to_ask":
             return True, []
         calls = calls_of(battle)
-        found = [self._deliveries[name].find(call) for call in calls]
+        deliveries = [self._deliveries[name].find(call) for call in calls]
         is_at_hand = all(
             delivery or self._cache.get(call.key)
-            for call, delivery in zip(calls, found, strict=True)
+            for call, delivery in zip(calls, deliveries, strict=True)
         )
-        return is_at_hand, [delivery for delivery in found if delivery]
+        return is_at_hand, [delivery for delivery in deliveries if delivery]
 
     def book_the_rest(self, *, known_only: bool = False) -> None:
         """Write down what was delivered and led to no battle; nothing of it is paid for again.

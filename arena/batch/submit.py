@@ -124,14 +124,19 @@ async def _submit_for(
     judge = request_judge(configured)
     name = unasked.run.experiment.config.experiment.name
     done, limits = room.done, room.options.limits
+    begun = [
+        job
+        for job in ledger.open_jobs
+        if job.batch_id is None and job.fingerprint == judge.fingerprint
+    ]
     async with FileApi(endpoint_of(configured.config)) as api:
-        for job in ledger.open_jobs:
-            if job.batch_id is None and job.fingerprint == judge.fingerprint:
-                started = await start(ledger, job, api, experiment=name)
-                if not started:  # its requests are free again
-                    unasked.forget(job)
-                end = "submitted" if started else "given up, for its file is gone:"
-                reporter.log(f"{end} {job.name}, begun earlier")
+        # First, so that no request of theirs is asked for a second time below.
+        for job in begun:
+            started = await start(ledger, job, api, experiment=name)
+            if not started:  # its requests are free again
+                unasked.forget(job)
+            end = "submitted" if started else "given up, for its file is gone:"
+            reporter.log(f"{end} {job.name}, begun earlier")
         recall(judge, ledger.jobs.values())
         affordable = room.affordable(unasked.requests(configured), configured)
         for chunk in cut(affordable, limits):

@@ -279,13 +279,13 @@ def _coded(
     )
 
 
-def _create_type(connection: duckdb.DuckDBPyConnection, place: int) -> list[str]:
+def _create_type(connection: duckdb.DuckDBPyConnection, number: int) -> list[str]:
     """Make the type e of the texts in a column r, and return them in the order of their codes."""
-    texts = f"SELECT DISTINCT r{place} FROM t WHERE r{place} IS NOT NULL"  # noqa: S608
-    if not connection.execute(f"SELECT count(r{place}) FROM t").fetchall()[0][0]:  # noqa: S608
+    texts = f"SELECT DISTINCT r{number} FROM t WHERE r{number} IS NOT NULL"  # noqa: S608
+    if not connection.execute(f"SELECT count(r{number}) FROM t").fetchall()[0][0]:  # noqa: S608
         return []
-    connection.execute(f"CREATE TYPE e{place} AS ENUM ({texts})")
-    rows = connection.execute(f"SELECT unnest(enum_range(NULL::e{place}))").fetchall()
+    connection.execute(f"CREATE TYPE e{number} AS ENUM ({texts})")
+    rows = connection.execute(f"SELECT unnest(enum_range(NULL::e{number}))").fetchall()
     return [text for (text,) in rows]
 
 

@@ -138,18 +138,18 @@ def _rest(columns: Columns) -> Callable[[Row], Cells]:
     """Return what gives the cells of a row that name neither models nor the winner."""
     same = [name for name in (*OPTIONAL, *query_columns(columns)) if name in columns]
     named = {}
-    for ours, words in (("judge", JUDGE), ("dataset", DATASET), ("swapped", SWAPPED)):
+    for column, words in (("judge", JUDGE), ("dataset", DATASET), ("swapped", SWAPPED)):
         fit = [
             name
             for name, told in columns.items()
             if words & set(told) and set(told) <= words | {"model", "name", "id", "is", "position"}
         ]
-        if fit and ours not in same:
-            named[ours] = fit[0]
+        if fit and column not in same:
+            named[column] = fit[0]
 
     def rest(row: Row) -> Cells:
         cells = {name: row.get(name) for name in same}
-        cells |= {ours: row.get(name) for ours, name in named.items()}
+        cells |= {column: row.get(name) for column, name in named.items()}
         judge = cells.get("judge")
         if isinstance(judge, list):
             cells["judge"] = " ".join(map(str, judge))

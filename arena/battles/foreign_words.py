@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from arena.errors import ArenaError
@@ -125,18 +126,17 @@ def sided(
     Raises:
         ShapeError: several pairs fit alike.
     """
-    found: dict[tuple[str, str], tuple[int, tuple[str, str]]] = {}
-    for name, words in columns.items():
-        for side in sides:
-            for place in (place for place, word in enumerate(words) if word == side[0]):
-                stem = (*words[:place], *words[place + 1 :])
-                other = (*words[:place], side[1], *words[place + 1 :])
-                fit = fits(stem)
-                partner = next((each for each, told in columns.items() if told == other), None)
-                if fit is not None and partner is not None:
-                    found[name, partner] = (fit, side)
-    best = min((fit for fit, _ in found.values()), default=0)
-    pairs = [(a, b, side) for (a, b), (fit, side) in found.items() if fit == best]
+    fit_of: dict[tuple[str, str], tuple[int, tuple[str, str]]] = {}
+    for (name, words), side in product(columns.items(), sides):
+        for position in (position for position, word in enumerate(words) if word == side[0]):
+            stem = (*words[:position], *words[position + 1 :])
+            across = (*words[:position], side[1], *words[position + 1 :])
+            fit = fits(stem)
+            partner = next((each for each, told in columns.items() if told == across), None)
+            if fit is not None and partner is not None:
+                fit_of[name, partner] = (fit, side)
+    best = min((fit for fit, _ in fit_of.values()), default=0)
+    pairs = [(a, b, side) for (a, b), (fit, side) in fit_of.items() if fit == best]
     if len(pairs) > 1:
         several = " or ".join(f"{a} and {b}" for a, b, _ in pairs)
         raise ShapeError(f"the columns {several} could be meant", "rename or remove the others")

@@ -186,8 +186,8 @@ class _Reading:
 
     def _battles(self, rows: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
         """Yield the coded cells of each battle that has a verdict."""
-        for place, row in rows:
-            cells = _flat(self._source, self._line_of, place, row)
+        for number, row in rows:
+            cells = _flat(self._source, self._line_of, number, row)
             try:
                 for battle in self._shape.battles(cells):
                     if battle["winner"] is NO_VERDICT:
@@ -196,17 +196,17 @@ class _Reading:
                     if self._own:
                         self._ids.append(row.get("id"))
                         battle |= {name: row.get(name) for name in OWN_OPTIONAL}
-                    self._places.append(place)
+                    self._places.append(number)
                     self._probs.append(battle.get("probs"))
                     yield {name: _cell(name, battle.get(name)) for name in self._coded}
             except ShapeError as error:
-                line = self._line_of(place)
+                line = self._line_of(number)
                 raise DataError(self._source, line, error.what, error.remedy) from None
 
 
-def _flat(source: str, line_of: Callable[[int], int], place: int, row: Any) -> Row:
+def _flat(source: str, line_of: Callable[[int], int], number: int, row: Any) -> Row:
     if not isinstance(row, dict):
-        raise DataError(source, line_of(place), "not a JSON object", HINT)
+        raise DataError(source, line_of(number), "not a JSON object", HINT)
     return flat(row)
 
 
@@ -377,16 +377,16 @@ def _is_shape(names: Iterable[str]) -> bool:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
 
 
-def _element_line(path: Path, depth: int, place: int) -> int:
+def _element_line(path: Path, depth: int, number: int) -> int:
     """Return the line on which an object of a list begins; its number, from 1, if it has no line.
 
     Args:
         path: a JSON file.
         depth: how many brackets are around the object.
-        place: of the object in the list, from 0.
+        number: of the object in the list, from 0.
     """
     if depth == 0:
-        return place + 1
+        return number + 1
     with opened(path) as file:
         raw = file.read()
     stack: list[bytes] = []
@@ -394,9 +394,9 @@ def _element_line(path: Path, depth: int, place: int) -> int:
         sign = token[0]
         if sign in (b"[", b"{"):
             if len(stack) == depth and stack[-1] == b"[":
-                if place == 0:
+                if number == 0:
                     return raw.count(b"\n", 0, token.start()) + 1
-                place -= 1
+                number -= 1
             stack.append(sign)
         elif sign in (b"]", b"}"):
             stack.pop()

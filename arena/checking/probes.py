@@ -155,12 +155,12 @@ def _checked(model: ModelConfig, documents: NDArray[np.float32], query: NDArray[
         ApiError: they are not what was asked for.
     """
     if documents.shape[0] != 3 or query.shape[0] != 1:
-        found = f"{documents.shape[0]} vectors for 3 texts, {query.shape[0]} for 1"
-        raise ApiError("garbage", found)
+        counts = f"{documents.shape[0]} vectors for 3 texts, {query.shape[0]} for 1"
+        raise ApiError("garbage", counts)
     dimension = documents.shape[1]
     if query.shape[1] != dimension:
-        found = f"{query.shape[1]} numbers for a query, {dimension} for a document"
-        raise ApiError("garbage", found)
+        counts = f"{query.shape[1]} numbers for a query, {dimension} for a document"
+        raise ApiError("garbage", counts)
     dimensions = dimension if model.dimensions is None else model.dimensions
     if dimension < dimensions:
         raise ApiError("garbage", f"{dimension} numbers where dimensions = {dimensions}")

@@ -130,7 +130,7 @@ def compare_groups(
     A column that puts all queries into one group says nothing and is left out. The level is
     shared out over all groups (Bonferroni), so that looking at many finds nothing by chance.
     """
-    found: list[tuple[str, str, list[QueryOutcome]]] = []
+    groups: list[tuple[str, str, list[QueryOutcome]]] = []
     for column, group_of in columns.items():
         members: dict[str, list[QueryOutcome]] = {}
         for outcome in outcomes:
@@ -138,15 +138,15 @@ def compare_groups(
             if group is not None:
                 members.setdefault(group, []).append(outcome)
         if len(members) > 1:
-            found += [
+            groups += [
                 (column, group, held)
                 for group, held in members.items()
                 if len(held) >= LEAST_QUERIES
             ]
-    each = 1 - (1 - level) / max(len(found), 1)
+    each = 1 - (1 - level) / max(len(groups), 1)
     results = [
         GroupResult(column, group, estimate)
-        for column, group, held in found
+        for column, group, held in groups
         if (estimate := _share(held, each)) is not None
     ]
     order = list(columns)

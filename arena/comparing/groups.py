@@ -109,12 +109,12 @@ def _rows(path: Path) -> Iterable[tuple[str, dict[str, str]]]:
         return
     records = csv_records(path, _QUERY_COLUMNS, "give a CSV or JSONL file with query_id")
     _, header = next(iter(records), (1, []))
-    place = next((header.index(name) for name in _QUERY_COLUMNS if name in header), None)
-    if place is None:
+    id_column = next((header.index(name) for name in _QUERY_COLUMNS if name in header), None)
+    if id_column is None:
         columns = ", ".join(header) or "none"
         raise DataError(path, 1, f"no column query_id; its columns are {columns}", "add it")
     for _, cells in records:
-        yield cells[place], dict(zip(header, cells, strict=False))
+        yield cells[id_column], dict(zip(header, cells, strict=False))
 
 
 def _numbers(values: Mapping[Query, str]) -> dict[Query, float] | None:

@@ -232,7 +232,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        for what, names in (
+        for kind, names in (
             ("datasets", [dataset.name for dataset in self.datasets]),
             ("models", [model.name for model in self.models]),
             ("judges", [judge.log_name for judge in self.judges]),
@@ -242,7 +242,7 @@ class Config(Settings):
             counts = Counter(safe_filename(name).casefold() for name in names)
             twice = [name for name in names if counts[safe_filename(name).casefold()] > 1]
             if twice:
-                raise ValueError(f"{what}: {' and '.join(map(repr, twice))} share one name")
+                raise ValueError(f"{kind}: {' and '.join(map(repr, twice))} share one name")
         for model in self.models:
             if safe_filename(model.name).casefold() in _BESIDE_RUNS:
                 raise ValueError(f'models: "{model.name}" is what a file beside the runs is called')

@@ -91,12 +91,12 @@ def _address(url: str) -> str:
     # A mistaken address may contain a key or a password, so no error repeats it.
     try:
         parts = urlsplit(url)
-        found = (
+        is_address = (
             parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
         )
     except ValueError:
-        found = False
-    if not found:
+        is_address = False
+    if not is_address:
         raise ValueError(
             "must be like https://host/v1, with the key in the variable that api_key_env names"
         )

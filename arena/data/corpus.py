@@ -316,16 +316,16 @@ class _Documents(Sequence[Document]):
         return self._corpus.read_all()
 
     @overload
-    def __getitem__(self, place: int) -> Document: ...
+    def __getitem__(self, index: int) -> Document: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Document]: ...
-    def __getitem__(self, place: int | slice) -> Document | list[Document]:
-        if isinstance(place, slice):
-            places = range(len(self))[place]
+    def __getitem__(self, index: slice) -> list[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | list[Document]:
+        if isinstance(index, slice):
+            places = range(len(self))[index]
             if places and places.step == 1:
                 return self._corpus.read_span(places.start, places.stop)
             return [self._corpus.read(number) for number in places]
-        return self._corpus.read(range(len(self))[place])
+        return self._corpus.read(range(len(self))[index])
 
 
 class _Values(ValuesView[Document]):

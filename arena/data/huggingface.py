@@ -69,14 +69,14 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
 
     # All of them are found before the first is read: a corpus can take minutes.
     kinds = ("corpus",) if corpus_alone else ("corpus", "queries", "qrels")
-    found = {kind: files(kind) for kind in kinds}
+    paths = {kind: files(kind) for kind in kinds}
     repaired: list[str] = []
-    rows = _rows(found["corpus"], ("_id", "id", "title", "text"), repaired)
+    rows = _rows(paths["corpus"], ("_id", "id", "title", "text"), repaired)
     corpus = collect(documents(rows), folder)
     if corpus_alone:
         return Dataset(name, corpus, {}, {}, (*notes, *repaired))
-    asked = unique(queries(_rows(found["queries"], ("_id", "id", "text"), repaired)), folder)
-    qrels, more = _qrels(found["qrels"], corpus, asked)
+    asked = unique(queries(_rows(paths["queries"], ("_id", "id", "text"), repaired)), folder)
+    qrels, more = _qrels(paths["qrels"], corpus, asked)
     notes += (*repaired, *more)
     if qrels and (left_aside := len(asked) - len(qrels)):
         notes += (f"queries without a grade in split {source.split}, left aside: {left_aside}",)

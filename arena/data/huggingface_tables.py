@@ -44,12 +44,12 @@ def declared_patterns(readme: Path) -> Patterns:
         return {}
     except OSError as error:
         raise DataError(readme, None, f"cannot be read: {error.strerror}") from None
-    found = _FRONT_MATTER.match(text)
-    if found is None or "configs" not in found[1]:
+    front_matter = _FRONT_MATTER.match(text)
+    if front_matter is None or "configs" not in front_matter[1]:
         return {}
     yaml = needed("yaml", str(readme))
     try:
-        tree = yaml.safe_load(found[1])
+        tree = yaml.safe_load(front_matter[1])
         return {
             str(config["config_name"]): {
                 split: tuple(_inside(pattern, config.get("data_dir"), readme) for pattern in paths)

@@ -227,12 +227,12 @@ def _by_library(measure: Any, run: Run, graded: Qrels) -> dict[str, float]:
     if not ranked:
         return values
     try:
-        found = list(
+        computed = list(
             ir_measures.iter_calc([measure], qrels, {q: p for q, p in places.items() if p})
         )
     except (OSError, ValueError, RuntimeError, AssertionError, SubprocessError) as error:
         raise UsageError(f"{measure}: cannot be computed: {one_line(str(error))}") from None
-    values |= {query_ids[int(metric.query_id)]: float(metric.value) for metric in found}
+    values |= {query_ids[int(metric.query_id)]: float(metric.value) for metric in computed}
     return values
 
 

@@ -115,13 +115,13 @@ def with_passages(
     )
 
 
-def joined(one: Mapping[str, Document], other: Mapping[str, Document]) -> Mapping[str, Document]:
+def joined(first: Mapping[str, Document], second: Mapping[str, Document]) -> Mapping[str, Document]:
     """Return one corpus with the passages of both, which are of the same documents."""
-    if not isinstance(other, PassageCorpus):
-        return one
-    if not isinstance(one, PassageCorpus):
-        return other
-    return PassageCorpus(one.corpus, one.wholes, {**other.cuts, **one.cuts})
+    if not isinstance(second, PassageCorpus):
+        return first
+    if not isinstance(first, PassageCorpus):
+        return second
+    return PassageCorpus(first.corpus, first.wholes, {**second.cuts, **first.cuts})
 
 
 def searched_corpus(

@@ -34,19 +34,19 @@ def read_queries(path: Path) -> tuple[dict[str, Query], tuple[str, ...]]:
     Raises:
         DataError: an id belongs to two texts, or the file cannot be read as what its name says.
     """
-    found: dict[str, Query] = {}
+    by_id: dict[str, Query] = {}
     repeated, repaired = 0, list[str]()
     for line, query in _queries(path, repaired):
-        known = found.setdefault(query.query_id, query)
+        known = by_id.setdefault(query.query_id, query)
         if known.text.split() != query.text.split():
             what = f"_id {query.query_id!r} occurs twice, with another text"
             raise DataError(path, line, what, "ids must be unique")
         repeated += known is not query
-    if not found:
+    if not by_id:
         raise DataError(path, None, "holds no query", _FORMATS)
     times = "line repeats an earlier one" if repeated == 1 else "lines repeat earlier ones"
     notes = (f"{path.name}: {repeated} {times}, and counts once",) if repeated else ()
-    return found, (*notes, *repaired)
+    return by_id, (*notes, *repaired)
 
 
 def with_own(dataset: Dataset, *, queries: Path | None, qrels: Path | None) -> Dataset:

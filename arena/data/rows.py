@@ -103,14 +103,14 @@ def unique(items: Iterable[tuple[Row, str, T]], path: Path) -> dict[str, T]:
     Raises:
         DataError: an id occurs twice, or there is nothing in ``path`` at all.
     """
-    found: dict[str, T] = {}
+    by_id: dict[str, T] = {}
     for row, item_id, item in items:
-        if found.setdefault(item_id, item) is not item:
+        if by_id.setdefault(item_id, item) is not item:
             what = f"_id {item_id!r} occurs twice"
             raise DataError(row.path, row.number, what, "ids must be unique")
-    if not found:
+    if not by_id:
         raise DataError(path, None, "is empty", "expected one JSON object a line: _id, text")
-    return found
+    return by_id
 
 
 def row_id(row: Row, keys: tuple[str, ...] = ("_id", "id")) -> str:
@@ -119,18 +119,18 @@ def row_id(row: Row, keys: tuple[str, ...] = ("_id", "id")) -> str:
     Raises:
         DataError: there is none, or none that a TREC file could carry.
     """
-    found = next((row.fields[key] for key in keys if row.fields.get(key) is not None), None)
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    if found is None:
+    given = next((row.fields[key] for key in keys if row.fields.get(key) is not None), None)
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    if given is None:
         raise DataError(row.path, row.number, f'missing "{keys[0]}"', _FIELDS)
-    if not isinstance(found, str) or not found:
+    if not isinstance(given, str) or not given:
         remedy = "expected a string that is not empty"
-        raise DataError(row.path, row.number, f"{keys[0]} {_shown(found)}", remedy)
-    if _NO_ID.search(found):
+        raise DataError(row.path, row.number, f"{keys[0]} {_shown(given)}", remedy)
+    if _NO_ID.search(given):
         remedy = "TREC files cannot hold white space or control characters in ids; use _ instead"
-        raise DataError(row.path, row.number, f"{keys[0]} {_shown(found)}", remedy)
-    return found
+        raise DataError(row.path, row.number, f"{keys[0]} {_shown(given)}", remedy)
+    return given
 
 
 def row_text(row: Row, key: str) -> str:

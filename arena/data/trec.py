@@ -88,27 +88,28 @@ def check_qrels(
     """Check grades as `read_qrels` does, from any kind of file, or from several."""
     qrels: dict[str, dict[str, float]] = {}
     unknown: list[Grade] = []
-    others: set[str] = set()
+    unknown_queries: set[str] = set()
     n_grades = 0
-    for found in grades:
-        query_id, doc_id = found.query_id, found.doc_id
+    for grade in grades:
+        query_id, doc_id = grade.query_id, grade.doc_id
         n_grades += 1
         if query_id not in queries:
-            others.add(query_id)
+            unknown_queries.add(query_id)
             continue
         if doc_id not in corpus:
-            unknown.append(found)
-        if qrels.setdefault(query_id, {}).setdefault(doc_id, found.grade) != found.grade:
+            unknown.append(grade)
+        if qrels.setdefault(query_id, {}).setdefault(doc_id, grade.grade) != grade.grade:
             what = f"query {query_id!r} and document {doc_id!r} are graded twice, differently"
-            raise DataError(found.path, found.line, what, "keep one of the lines")
+            raise DataError(grade.path, grade.line, what, "keep one of the lines")
     if n_grades and not qrels:
         what = f"none of its {n_grades} grades is for a query of the data set"
         raise DataError(path, None, what, "give the qrels that belong to these queries")
     if not n_grades:
         return {}, (f"{path.name} holds no grade: there are no metrics such as nDCG",)
     notes = _notes_on_unknown(unknown, sum(map(len, qrels.values())))
-    if others:
-        what = f"queries that the data set has not, left aside: {len(others)} ({min(others)!r})"
+    if unknown_queries:
+        n_unknown, example = len(unknown_queries), min(unknown_queries)
+        what = f"queries that the data set has not, left aside: {n_unknown} ({example!r})"
         notes += (f"{path.name}: grades of {what}",)
     return qrels, notes
 
@@ -133,7 +134,7 @@ def read_run(
     Raises:
         DataError: naming file, line and remedy.
     """
-    found: dict[str, dict[str, _Place]] = {}
+    by_query: dict[str, dict[str, _Place]] = {}
     for line, query_id, doc_id, rank, score, _ in run_lines(path):
         if query_id not in dataset.queries:
             what = f"unknown query {query_id!r}"
@@ -141,17 +142,17 @@ def read_run(
         if doc_id not in dataset.corpus:
             what = f"unknown document {doc_id!r}"
             raise DataError(path, line, what, f"is the file about {dataset.name}?")
-        places = found.setdefault(query_id, {})
+        places = by_query.setdefault(query_id, {})
         if doc_id in places:
             what = f"document {doc_id!r} occurs twice for query {query_id!r}"
             raise DataError(path, line, what, "keep one of the lines")
         places[doc_id] = _Place(score, rank)
-    missing = [query_id for query_id in query_ids if query_id not in found]
+    missing = [query_id for query_id in query_ids if query_id not in by_query]
     if complete and 2 * len(missing) > len(query_ids):
         what = f"no ranking for {len(missing)} of {len(query_ids)} queries, {missing[0]!r} first"
         raise DataError(path, None, what, "every model must rank the same queries")
-    rankings = {query_id: _ranking(found.get(query_id, {})) for query_id in query_ids}
-    return Run(dataset.name, model, rankings, _notes_on_order(path, found.values()))
+    rankings = {query_id: _ranking(by_query.get(query_id, {})) for query_id in query_ids}
+    return Run(dataset.name, model, rankings, _notes_on_order(path, by_query.values()))
 
 
 def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
@@ -257,13 +258,13 @@ def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
     Raises:
         DataError: naming file and line.
     """
-    for place, (line, text) in enumerate(numbered_lines(path)):
+    for number, (line, text) in enumerate(numbered_lines(path)):
         columns = text.split()
         if len(columns) not in (3, 4):
             what = f"{len(columns)} columns"
             raise DataError(path, line, what, "expected query-id, corpus-id, score")
         query_id, doc_id = columns[0], columns[-2]
-        if place == 0 and _number(columns[-1]) is None and query_id not in queries:
+        if number == 0 and _number(columns[-1]) is None and query_id not in queries:
             continue
         grade = relevance_grade(columns[-1], path, line)
         yield Grade(path, line, query_id, doc_id, grade)

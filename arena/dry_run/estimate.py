@@ -315,35 +315,35 @@ def stored_or_placeholder_runs(
     unretrieved = []
     for name, dataset in data.datasets.items():
         by_model: dict[str, Run] = {}
-        for wanted in run_specs(experiment, dataset, data.queries[name]):
-            model = wanted.model
-            run = stored_run(wanted)
+        for spec in run_specs(experiment, dataset, data.queries[name]):
+            model = spec.model
+            run = stored_run(spec)
             if run is None:
-                unretrieved.append(_missing_run(wanted, by_model.get(model.base or "")))
-                unretrieved += _held_out_runs(wanted)
-                run = _placeholder_run(wanted)
+                unretrieved.append(_missing_run(spec, by_model.get(model.base or "")))
+                unretrieved += _held_out_runs(spec)
+                run = _placeholder_run(spec)
             by_model[model.name] = run
         runs += [by_model[model.name] for model in experiment.config.models]
     return runs, unretrieved
 
 
-def _missing_run(wanted: RunSpec, base: Run | None) -> MissingRun:
+def _missing_run(spec: RunSpec, base: Run | None) -> MissingRun:
     """Return what a run would take; 0 if the model is neither embedded nor reranked by an API."""
-    model = wanted.model
+    model = spec.model
     if (model.rerank or model.provider) not in PRESETS:
-        return MissingRun(wanted.dataset.name, model.name, 0, 0.0)
-    tokens = _to_embed(wanted) if base is None else _to_rerank(wanted, base)
-    n_calls = 0 if base is None else len(wanted.queries)
-    return _priced(wanted, tokens, calls=n_calls)
+        return MissingRun(spec.dataset.name, model.name, 0, 0.0)
+    tokens = _to_embed(spec) if base is None else _to_rerank(spec, base)
+    n_calls = 0 if base is None else len(spec.queries)
+    return _priced(spec, tokens, calls=n_calls)
 
 
-def _held_out_runs(wanted: RunSpec) -> list[MissingRun]:
+def _held_out_runs(tuned: RunSpec) -> list[MissingRun]:
     """Return what the queries take that weights are tuned on; nothing where none are tuned."""
-    if wanted.model.weights != "tuned":
+    if tuned.model.weights != "tuned":
         return []
-    below = {spec.model.name: spec for spec in wanted.below}
-    below |= {lower.model.name: lower for spec in wanted.below for lower in spec.below}
-    held_out = held_out_queries(wanted)
+    below = {spec.model.name: spec for spec in tuned.below}
+    below |= {lower.model.name: lower for spec in tuned.below for lower in spec.below}
+    held_out = held_out_queries(tuned)
     return [
         _priced(spec, _of_queries(replace(spec, queries=held_out)))
         for spec in below.values()
@@ -351,45 +351,45 @@ def _held_out_runs(wanted: RunSpec) -> list[MissingRun]:
     ]
 
 
-def _priced(wanted: RunSpec, tokens: int, *, calls: int = 0) -> MissingRun:
-    model = wanted.model
+def _priced(spec: RunSpec, tokens: int, *, calls: int = 0) -> MissingRun:
+    model = spec.model
     price = model.price_per_1m_tokens
     if price is None and (model.rerank or model.provider) not in HOSTED:
         price = 0.0  # a server of one's own
     if model.rerank == "cohere":
         price = None  # it bills searches, not tokens
     cost = None if price is None else tokens * price / 1e6
-    return MissingRun(wanted.dataset.name, model.name, tokens, cost, calls=calls)
+    return MissingRun(spec.dataset.name, model.name, tokens, cost, calls=calls)
 
 
-def _of_queries(wanted: RunSpec) -> int:
-    return sum(ESTIMATED.count(wanted.dataset.queries[name].text) for name in wanted.queries)
+def _of_queries(spec: RunSpec) -> int:
+    return sum(ESTIMATED.count(spec.dataset.queries[name].text) for name in spec.queries)
 
 
-def _to_embed(wanted: RunSpec) -> int:
+def _to_embed(spec: RunSpec) -> int:
     """Estimate the tokens of the corpus and of the queries."""
-    return _of_queries(wanted) + sum(ESTIMATED.count(passage(d)) for d in wanted.corpus.values())
+    return _of_queries(spec) + sum(ESTIMATED.count(passage(d)) for d in spec.corpus.values())
 
 
-def _to_rerank(wanted: RunSpec, base: Run) -> int:
+def _to_rerank(spec: RunSpec, base: Run) -> int:
     """Estimate the tokens of the passages, and of the query once for each, as APIs bill them."""
-    dataset = wanted.dataset
+    dataset = spec.dataset
     n_tokens = 0
-    for name in wanted.queries:
-        ranking = base.rankings[name][: wanted.model.rerank_depth]
+    for name in spec.queries:
+        ranking = base.rankings[name][: spec.model.rerank_depth]
         n_tokens += len(ranking) * ESTIMATED.count(dataset.queries[name].text)
         n_tokens += sum(ESTIMATED.count(passage(dataset.corpus[d.doc_id])) for d in ranking)
     return n_tokens
 
 
-def _placeholder_run(wanted: RunSpec) -> Run:
-    draw = random.Random(wanted.model.name)  # noqa: S311
-    doc_ids = list(wanted.corpus)
-    depth = max(wanted.experiment.config.experiment.top_k, wanted.n_used)
+def _placeholder_run(spec: RunSpec) -> Run:
+    draw = random.Random(spec.model.name)  # noqa: S311
+    doc_ids = list(spec.corpus)
+    depth = max(spec.experiment.config.experiment.top_k, spec.n_used)
     rankings = {
         query_id: tuple(
             ScoredDoc(doc_id, 0.0) for doc_id in draw.sample(doc_ids, min(depth, len(doc_ids)))
         )
-        for query_id in wanted.queries
+        for query_id in spec.queries
     }
-    return Run(wanted.dataset.name, wanted.model.name, rankings)
+    return Run(spec.dataset.name, spec.model.name, rankings)

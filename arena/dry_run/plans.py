@@ -300,14 +300,14 @@ def expected_elo(prepared: PreparedExperiment, option: PlanOption, pilot: Pilot 
 def design_of(prepared: PreparedExperiment) -> Design:
     """Return the battles of a plan, of as many queries as stand for all of them."""
     names = [model.name for model in prepared.config.models]
-    code = {name: place for place, name in enumerate(names)}
+    code = {name: number for number, name in enumerate(names)}
     queries = prepared.data.queries
     datasets = [name for name in sorted(queries) if queries[name]]
     per_query = max(prepared.n_matchups // max(sum(map(len, queries.values())), 1), 1)
     chosen = _sample(prepared, max(_DESIGNED // per_query, 20 * len(datasets)))
     rows = [
-        (code[matchup.model_a], code[matchup.model_b], place)
-        for place, turn in enumerate(chosen)
+        (code[matchup.model_a], code[matchup.model_b], number)
+        for number, turn in enumerate(chosen)
         for matchup in prepared.matchups_of([turn])
     ]
     first, second, query = np.array(rows, np.intp).T

@@ -59,12 +59,12 @@ def _ask_openai(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, 
 
 def _read_openai(reply: Mapping[str, Any]) -> Answer:
     items = _dicts(reply.get("data"))
-    places = [item.get("index", place) for place, item in enumerate(items)]
-    if sorted(map(str, places)) != sorted(map(str, range(len(items)))):
-        raise BadReplyError(f"vectors indexed {places[:5]}… for texts 0 to {len(items) - 1}")
+    indexes = [item.get("index", index) for index, item in enumerate(items)]
+    if sorted(map(str, indexes)) != sorted(map(str, range(len(items)))):
+        raise BadReplyError(f"vectors indexed {indexes[:5]}… for texts 0 to {len(items) - 1}")
     vectors: list[object] = [None] * len(items)
-    for place, item in zip(places, items, strict=True):
-        vectors[int(place)] = item.get("embedding")
+    for index, item in zip(indexes, items, strict=True):
+        vectors[int(index)] = item.get("embedding")
     return Answer(vectors, _count(reply.get("usage"), "total_tokens", "prompt_tokens"))
 
 
@@ -168,7 +168,7 @@ def stack_vectors(raw: Sequence[object], n_texts: int) -> NDArray[np.float32]:
     return np.stack(vectors)
 
 
-def _vector(raw: object, place: int) -> NDArray[np.float32]:
+def _vector(raw: object, index: int) -> NDArray[np.float32]:
     try:
         if isinstance(raw, str):
             vector = np.frombuffer(base64.b64decode(raw, validate=True), "<f4")
@@ -176,11 +176,11 @@ def _vector(raw: object, place: int) -> NDArray[np.float32]:
             with np.errstate(over="ignore"):
                 vector = np.array(raw, np.float32)
     except (binascii.Error, OverflowError, TypeError, ValueError):
-        raise BadReplyError(f"vector {place} is unreadable", place) from None
+        raise BadReplyError(f"vector {index} is unreadable", index) from None
     if vector.ndim != 1 or not vector.size:
-        raise BadReplyError(f"vector {place} is unreadable", place)
+        raise BadReplyError(f"vector {index} is unreadable", index)
     if not np.isfinite(vector).all():
-        raise BadReplyError(f"vector {place} holds NaN or an infinity", place)
+        raise BadReplyError(f"vector {index} holds NaN or an infinity", index)
     if not vector.any():
-        raise BadReplyError(f"vector {place} is all zeros", place)
+        raise BadReplyError(f"vector {index} is all zeros", index)
     return vector

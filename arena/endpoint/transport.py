@@ -173,14 +173,7 @@ async def send(
     try:
         # A socket's own timeout never expires on a server that trickles bytes.
         async with turns.call():
-            response = await client.send(request, stream=True)
-            try:
-                return response, await _body(response, most)
-            except BaseException:
-                with suppress(Exception):
-                    async with asyncio.timeout(_CLOSING_S):
-                        await response.aclose()
-                raise
+            return await _received(client, request, most)
     except (FatalApiError, TransientApiError):
         raise
     except TimeoutError:
@@ -197,6 +190,19 @@ def on_this_machine(url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
     return address.is_loopback or address.is_unspecified
+
+
+async def _received(client: AsyncClient, request: Request, most: int) -> tuple[Response, bytes]:
+    """Send a request and read its whole response, which is closed whatever happens."""
+    response = await client.send(request, stream=True)
+    try:
+        return response, await _body(response, most)
+    except BaseException:
+        # To close may hang or fail as the reading did; what went wrong first is what counts.
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSING_S):
+                await response.aclose()
+        raise
 
 
 async def _body(response: Response, most: int) -> bytes:

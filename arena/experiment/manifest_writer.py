@@ -90,11 +90,11 @@ def _corpus(config: DatasetConfig | None, dataset: Dataset) -> dict[str, int]:
     return {"documents": facts.n_documents, **whole}
 
 
-def _judge(seat: ConfiguredJudge, gate: Gate) -> dict[str, Any]:
-    judge, prompt = seat.judge, seat.prompt
+def _judge(configured: ConfiguredJudge, gate: Gate) -> dict[str, Any]:
+    judge, prompt = configured.judge, configured.prompt
     return {
         "name": judge.name,
-        "kind": seat.config.kind,
+        "kind": configured.config.kind,
         "is_llm": judge.is_llm,
         "fingerprint": judge.fingerprint,
         "prompt": prompt

@@ -259,14 +259,14 @@ def _ids(paths: Iterable[Path]) -> IdSet:
 def _sampled(prepared: PreparedExperiment, origin: Origin) -> set[tuple[str, str]]:
     """Return the queries whose battles are judged; a judge by qrels knows only some of them."""
     by_qrels = any(judge.kind == "qrels" for judge in prepared.config.judges)
-    found = set()
+    sampled = set()
     for name, query_ids in prepared.data.queries.items():
         qrels = prepared.data.datasets[name].qrels
         known = [q for q in query_ids if not by_qrels or max(qrels.get(q, {"": 0}).values()) > 0]
-        found |= {(name, query_id) for query_id in known[: origin.queries]}
-    if not found:
+        sampled |= {(name, query_id) for query_id in known[: origin.queries]}
+    if not sampled:
         raise UsageError("no query has qrels to judge by; judge with an LLM")
-    return found
+    return sampled
 
 
 def share_runs(prepared: PreparedExperiment) -> None:

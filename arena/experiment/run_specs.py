@@ -174,13 +174,13 @@ def run_specs(experiment: Experiment, dataset: Dataset, queries: Sequence[str]) 
     return [RunSpec(experiment, model, dataset, queries) for model in models]
 
 
-def held_out_queries(wanted: RunSpec) -> tuple[str, ...]:
+def held_out_queries(spec: RunSpec) -> tuple[str, ...]:
     """Return the queries that weights are tuned on: graded ones outside the sample, at most 100.
 
     They are the last ones of the sample's permutation, so a larger sample meets them last.
     """
-    dataset, sampled = wanted.dataset, frozenset(wanted.queries)
-    seed = wanted.experiment.config.experiment.seed
+    dataset, sampled = spec.dataset, frozenset(spec.queries)
+    seed = spec.experiment.config.experiment.seed
     graded = [
         query_id
         for query_id in sample_queries(dataset, None, seed)

@@ -66,12 +66,13 @@ def _retrieve_all(
     runs: list[Run] = []
     for name, dataset in data.datasets.items():
         made: dict[str, Run] = {}
-        for spec in run_specs(experiment, dataset, data.queries[name]):
-            wanted = replace(spec, ranker=ranker)
-            bases = [made[model] for model in wanted.model.below]
-            made[wanted.model.name] = _kept(wanted) or _retrieve(wanted, reporter, bases)
-            for note in read_stats(wanted.stats_path).notes:
-                reporter.log(f"note: {name}: {wanted.model.name}: {note}")
+        # A fusion or reranker comes after the models below it, so their runs are there.
+        for spec_here in run_specs(experiment, dataset, data.queries[name]):
+            spec = replace(spec_here, ranker=ranker)
+            bases = [made[model] for model in spec.model.below]
+            made[spec.model.name] = _stored_at_price(spec) or _retrieve(spec, reporter, bases)
+            for note in read_stats(spec.stats_path).notes:
+                reporter.log(f"note: {name}: {spec.model.name}: {note}")
         runs += [made[model.name] for model in experiment.config.models]
     note_short(experiment, data, runs, reporter)
     note_metrics(experiment, data, runs, reporter)
@@ -79,83 +80,83 @@ def _retrieve_all(
     return tuple(runs)
 
 
-def stored_run(wanted: RunSpec) -> Run | None:
+def stored_run(spec: RunSpec) -> Run | None:
     """Return the run on disk, if it is what this configuration would retrieve."""
-    path, dataset = wanted.path, wanted.dataset
+    path, dataset = spec.path, spec.dataset
     try:
-        if read_stats(wanted.stats_path).key != wanted.key:
+        if read_stats(spec.stats_path).key != spec.key:
             return None
         return read_run(
             path,
             dataset=dataset,
-            model=wanted.model.name,
-            query_ids=wanted.queries,
+            model=spec.model.name,
+            query_ids=spec.queries,
             complete=False,
         )
     except DataError:
         return None  # missing or damaged: it is made again, from what is cached
 
 
-def _kept(wanted: RunSpec) -> Run | None:
+def _stored_at_price(spec: RunSpec) -> Run | None:
     """Return the run on disk if it is valid, with its cost at the price in today's arena.toml."""
-    run = stored_run(wanted)
+    run = stored_run(spec)
     if run is not None:
-        path = wanted.stats_path
+        path = spec.stats_path
         stats = read_stats(path)
-        cost = cost_usd(wanted.model, stats.tokens)
+        cost = cost_usd(spec.model, stats.tokens)
         if cost != stats.cost_usd:
             write_stats(replace(stats, cost_usd=cost), path)
     return run
 
 
-def _retrieve(wanted: RunSpec, reporter: Reporter, bases: Sequence[Run]) -> Run:
-    run, stats = _ranked(wanted, reporter, _with_held_out(wanted, bases, reporter))
-    n_queries = len(wanted.queries)
-    below = {spec.model.name: read_stats(spec.stats_path) for spec in wanted.below}
-    if wanted.model.fuse is not None:
-        latency = wanted.model.latency
+def _retrieve(spec: RunSpec, reporter: Reporter, bases: Sequence[Run]) -> Run:
+    """Make a run and write it, with its latency and cost; those below it are paid for as well."""
+    run, stats = _ranked(spec, reporter, _with_held_out(spec, bases, reporter))
+    n_queries = len(spec.queries)
+    below = {lower.model.name: read_stats(lower.stats_path) for lower in spec.below}
+    if spec.model.fuse is not None:
+        latency = spec.model.latency
         stats = with_members(stats, below, latency=latency, n_queries=n_queries)
-    for name in below if wanted.model.base is not None else ():
+    for name in below if spec.model.base is not None else ():
         stats = with_base(stats, below[name], base_model=name, n_queries=n_queries)
-    write_run(run, wanted.path)
-    write_stats(replace(stats, key=wanted.key), wanted.stats_path)
+    write_run(run, spec.path)
+    # The key is in the statistics, and comes last: after a kill the run counts as not made.
+    write_stats(replace(stats, key=spec.key), spec.stats_path)
     return run
 
 
-def _with_held_out(wanted: RunSpec, bases: Sequence[Run], reporter: Reporter) -> Sequence[Run]:
+def _with_held_out(tuned: RunSpec, bases: Sequence[Run], reporter: Reporter) -> Sequence[Run]:
     """Return the runs below a model; where it tunes weights, with the held-out queries as well.
 
     These rankings are not stored: their vectors are cached, and the tuned run is kept.
     """
-    if wanted.model.weights != "tuned":
+    if tuned.model.weights != "tuned":
         return bases
     return [
         replace(base, rankings={**_ranked_held_out(spec, reporter).rankings, **base.rankings})
-        for base, spec in zip(bases, wanted.below, strict=True)
+        for base, spec in zip(bases, tuned.below, strict=True)
     ]
 
 
-def _ranked_held_out(wanted: RunSpec, reporter: Reporter) -> Run:
-    spec = replace(wanted, queries=held_out_queries(wanted))
-    bases = [_ranked_held_out(below, reporter) for below in wanted.below]
-    return _ranked(spec, reporter, bases)[0]
+def _ranked_held_out(tuned: RunSpec, reporter: Reporter) -> Run:
+    held_out = replace(tuned, queries=held_out_queries(tuned))
+    bases = [_ranked_held_out(below, reporter) for below in tuned.below]
+    return _ranked(held_out, reporter, bases)[0]
 
 
-def _ranked(
-    wanted: RunSpec, reporter: Reporter, bases: Sequence[Run]
-) -> tuple[Run, RetrievalStats]:
-    model, dataset, queries = wanted.model, wanted.dataset, wanted.queries
-    settings = wanted.experiment.config.experiment
-    n_steps = len(wanted.corpus) + len(queries)
+def _ranked(spec: RunSpec, reporter: Reporter, bases: Sequence[Run]) -> tuple[Run, RetrievalStats]:
+    model, dataset, queries = spec.model, spec.dataset, spec.queries
+    settings = spec.experiment.config.experiment
+    n_steps = len(spec.corpus) + len(queries)
     with reporter.stage(f"{dataset.name}: {model.name}", n_steps) as stage:
         run, stats = retrieve(
             model,
             dataset,
             queries,
-            depth=wanted.depth,
+            depth=spec.depth,
             cache=cache_folder(),
             bases=bases,
-            ranker=wanted.ranker,
+            ranker=spec.ranker,
             memory_mb=settings.memory_mb,
             place=settings.hardware,
             progress=lambda done, _total: stage.update(done),

@@ -1,4 +1,4 @@
-"""Play rounds of fresh queries, and check the ratings after each, until the goal is reached.
+"""Play rounds of fresh queries, and check the ratings after each, until the stopping rule holds.
 
 The look is by a confidence sequence (`arena.rating.inference`), so that looking often does not
 make chance differences count.
@@ -69,8 +69,8 @@ class StoppingMonitor:
     Verdicts of a panel count one by one; they share their query's cluster.
     """
 
-    def __init__(self, goal: StoppingRule) -> None:
-        self._goal = goal
+    def __init__(self, rule: StoppingRule) -> None:
+        self._rule = rule
         self._models: dict[str, int] = {}
         self._datasets: dict[str, int] = {}
         self._queries: dict[tuple[str, str], int] = {}
@@ -99,7 +99,7 @@ class StoppingMonitor:
         return lambda model: model not in dropped
 
     def decided(self, round_played: Iterable[Turn] | None = None) -> bool:
-        """Check the ratings, and return whether the goal is reached.
+        """Check the ratings, and return whether the rule holds.
 
         Args:
             round_played: the round that is over now. A look goes by the rounds that are over,
@@ -112,10 +112,10 @@ class StoppingMonitor:
         comparisons = self._comparisons()
         if comparisons is None:
             return False
-        if self._goal.best:
+        if self._rule.best:
             return self._best_is_found(fit(comparisons, prior=SEARCH_PRIOR), comparisons)
         try:
-            return self._goal.reached(fit(comparisons))
+            return self._rule.reached(fit(comparisons))
         except DisconnectedError:
             return False
 
@@ -156,22 +156,22 @@ class StoppingMonitor:
         if len(left) == 1:
             self._finding = f"best: {left[0]}, {done}"
             return True
-        if below * ELO_PER_LOGIT < self._goal.within_elo:
-            near = f"within {self._goal.within_elo:g} Elo of the best"
+        if below * ELO_PER_LOGIT < self._rule.within_elo:
+            near = f"within {self._rule.within_elo:g} Elo of the best"
             self._finding = f"{names[leader]} is {near}, {done}"
             return True
         self._finding = f"may be best: {', '.join(left)}; {done}"
         return False
 
     def __str__(self) -> str:
-        if self._goal.best:
+        if self._rule.best:
             dropped = ", ".join(f"{name} after {n:,}" for name, n in self._dropped.items())
             finding = self._finding or "no battle was judged: any model may be best"
             return f"{finding}; dropped, after queries: {dropped}" if dropped else finding
         done = f"{len(self._queries):,} queries, {len(self._rows):,} battles"
         if self.decided():
-            return f"decided after {done}: {self._goal}"
-        return f"not decided after {done}, all that were planned: that {self._goal}"
+            return f"decided after {done}: {self._rule}"
+        return f"not decided after {done}, all that were planned: that {self._rule}"
 
 
 def in_rounds(queries: Mapping[str, Sequence[str]]) -> Iterator[list[Turn]]:

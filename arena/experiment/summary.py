@@ -154,11 +154,11 @@ class LiveStats:
     @property
     def ratings(self) -> Mapping[str, float]:
         """Return model → online Elo, the mean over the data sets that it has played on."""
-        found: dict[str, list[float]] = {}
+        by_model: dict[str, list[float]] = {}
         for elo in self._elo.values():
             for model, rating in elo.ratings.items():
-                found.setdefault(model, []).append(rating)
-        return {model: sum(ratings) / len(ratings) for model, ratings in found.items()}
+                by_model.setdefault(model, []).append(rating)
+        return {model: sum(ratings) / len(ratings) for model, ratings in by_model.items()}
 
     @contextmanager
     def shown(self, reporter: Reporter, total: int) -> Iterator[None]:
@@ -178,12 +178,12 @@ class LiveStats:
             elo = self._elo.setdefault(battle.dataset, Elo())
             elo.update(battle.model_a, battle.model_b, battle.winner)
 
-    def take(self, outcome: BattleResult) -> None:
+    def take(self, result: BattleResult) -> None:
         """Count what this run has settled, and show it now and then."""
-        if isinstance(outcome, Battle):
-            self.count(outcome)
+        if isinstance(result, Battle):
+            self.count(result)
         else:
-            self.failures[outcome.judge][outcome.reason] += 1
+            self.failures[result.judge][result.reason] += 1
         if time.monotonic() - self._shown_at > SHOWN_EVERY_S:
             self._show()
 

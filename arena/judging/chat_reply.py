@@ -133,13 +133,13 @@ def _token(entry: object) -> Token | None:
     Log-probabilities are never positive, and those of one place add up to no more than one;
     what was written had some.
     """
-    others = entry.get("top_logprobs") if isinstance(entry, dict) else None
+    listed = entry.get("top_logprobs") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
         return None
-    if not isinstance(others, list) or not others:
+    if not isinstance(listed, list) or not listed:
         return None
     alternatives: dict[str, float] = {}
-    for given in (*others, entry):
+    for given in (*listed, entry):
         text = given.get("token") if isinstance(given, dict) else None
         logprob = given.get("logprob") if isinstance(given, dict) else None
         if logprob is None and given is not entry:

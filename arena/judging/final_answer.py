@@ -248,17 +248,17 @@ def shown(text: str) -> str:
     return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])
 
 
-def _opening(text: str, places: list[int]) -> int | None:
+def _opening(text: str, positions: list[int]) -> int | None:
     """Return the brace that opens what the last sign closes, and drop the signs between."""
     depth, quoted = 0, False
-    while places:
-        place = places.pop()
-        if text[place] == '"':
-            quoted ^= not _is_escaped(text, place)
+    while positions:
+        position = positions.pop()
+        if text[position] == '"':
+            quoted ^= not _is_escaped(text, position)
         elif not quoted:
-            depth += 1 if text[place] == "}" else -1
+            depth += 1 if text[position] == "}" else -1
             if not depth:
-                return place
+                return position
     return None
 
 

@@ -120,12 +120,12 @@ class _PointwiseJudge:
         shown = judge_input.first[: self._top_k] + judge_input.second[: self._top_k]
         documents = list({document.doc_id: document for document in shown}.values())
         # All of them are waited for, so that what was paid for is known even where one fails.
-        found = await asyncio.gather(
+        results = await asyncio.gather(
             *(self._gain(judge_input, document) for document in documents), return_exceptions=True
         )
         gains: dict[str, float] = {}
         usage, failures = Usage(), []
-        for document, result in zip(documents, found, strict=True):
+        for document, result in zip(documents, results, strict=True):
             if isinstance(result, BaseException):
                 failures.append(result)
             else:

@@ -237,19 +237,19 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
         return folder / Path(name_or_path).expanduser()
     package = importlib.resources.files("arena")
     # The wheel carries the prompts inside the package; a checkout keeps them beside it.
-    places: list[Path | Traversable] = [
+    roots: list[Path | Traversable] = [
         folder / "prompts",
         package / "prompts",
         Path(__file__).resolve().parents[2] / "prompts",
     ]
-    for place in places:
-        if (place / f"{name_or_path}.md").is_file():
-            return place / f"{name_or_path}.md"
+    for root in roots:
+        if (root / f"{name_or_path}.md").is_file():
+            return root / f"{name_or_path}.md"
     known = {
         file.name.removesuffix(".md")
-        for place in places
-        if place.is_dir()
-        for file in place.iterdir()
+        for root in roots
+        if root.is_dir()
+        for file in root.iterdir()
         if file.name.endswith(".md")
     }
     raise ConfigError(

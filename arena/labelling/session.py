@@ -131,13 +131,13 @@ class Session:
             UsageError: there is no such item or value.
             LogError: the label cannot be written.
         """
-        place = self._by_id.get(item)
+        asked = self._by_id.get(item)
         unit = self.questions.unit
-        if place is None or (value is not None and not is_value(unit, value)):
+        if asked is None or (value is not None and not is_value(unit, value)):
             raise UsageError(f"no such item or value: {item[:40]!r}, {value}; load the page again")
-        line = self._line("label", place, value=value, reason=reason, seconds=seconds)
+        line = self._line("label", asked, value=value, reason=reason, seconds=seconds)
         with label_lock(self.folder):
-            append_labels(self.folder, [*self._passes(self._known(), before=place), line])
+            append_labels(self.folder, [*self._passes(self._known(), before=asked), line])
             return self._state(tab)
 
     def undo(self, tab: str) -> State:

@@ -83,17 +83,17 @@ def _is_card(text: str) -> bool:
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
-def _iban(found: re.Match[str], counts: Counter[str]) -> str:
+def _iban(match: re.Match[str], counts: Counter[str]) -> str:
     """Return the match with a mask where its beginning is an account number (ISO 13616).
 
     Words that follow it look like further parts of it.
     """
-    for end in _ends(found[0]):
-        compact = found[0][:end].replace(" ", "").upper()
+    for end in _ends(match[0]):
+        compact = match[0][:end].replace(" ", "").upper()
         if len(compact) in _IBAN_LENGTHS and _has_check_digits(compact):
             counts["iban"] += 1
-            return f"[iban]{found[0][end:]}"
-    return found[0]
+            return f"[iban]{match[0][end:]}"
+    return match[0]
 
 
 def _ends(text: str) -> Iterator[int]:

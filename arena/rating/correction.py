@@ -112,16 +112,16 @@ def correct_ratings(  # noqa: PLR0913  the last two are options
     table = _table(rated.fit, rated.models, battles, settings, weight)
     labelled, n_labels = _with_labels(table, people)
     if unit == "battle":
-        found = _by_battles(table, labelled, shrunk=how == "shrink")
+        estimate = _by_battles(table, labelled, shrunk=how == "shrink")
     else:
-        found, n_labels = _by_documents(table, people, shrunk=how == "shrink")
-    if found is None or n_labels < LEAST_LABELS:
+        estimate, n_labels = _by_documents(table, people, shrunk=how == "shrink")
+    if estimate is None or n_labels < LEAST_LABELS:
         what = f"{n_labels} labels of {unit}s of this table count; {LEAST_LABELS} are the least"
         if n_labels >= LEAST_LABELS:
             what = f"{n_labels} labels show no difference between the models yet; label more"
         return _refused(rated, what, how)
-    correction = _told(found, unit, how, people, n_labels)
-    return _with_estimate(rated, found, settings), correction
+    correction = _told(estimate, unit, how, people, n_labels)
+    return _with_estimate(rated, estimate, settings), correction
 
 
 def _unit(people: PeoplesLabels, how: Correct) -> Unit | None:

@@ -168,12 +168,12 @@ def elo_order_samples(
     drawn = [_Orders.of(*each, settings) for each in zip(datasets, seeds, strict=True)]
     samples = np.empty((len(drawn), n_permutations, len(datasets[0].models)))
     # Longest first, so that the lanes that still play are always the first ones.
-    longest = sorted(range(len(drawn)), key=lambda place: -drawn[place].n_battles)
+    longest = sorted(range(len(drawn)), key=lambda code: -drawn[code].n_battles)
     size = max(_MOST_CODES // sum(orders.n_battles for orders in drawn), 1)
     for start in range(0, n_permutations, size):
         n = min(size, n_permutations - start)
-        ratings = np.repeat([drawn[place].start for place in longest], n, axis=0)
-        _play_lanes(ratings, [drawn[place].take(n) for place in longest], settings.k_factor)
+        ratings = np.repeat([drawn[code].start for code in longest], n, axis=0)
+        _play_lanes(ratings, [drawn[code].take(n) for code in longest], settings.k_factor)
         samples[longest, start : start + n] = ratings.reshape(len(drawn), n, -1)
     played = np.stack([_n_played(battles) for battles in datasets])
     return np.where(played[:, None] > 0, samples, np.nan)

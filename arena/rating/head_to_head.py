@@ -191,12 +191,12 @@ def _outcomes(
     """Return each query's outcome, those that weigh most against B first."""
     score = first_scores(direct)
     points = np.where(b_first, score, 1 - score)
-    queries, place = np.unique(direct.query, return_inverse=True)
-    count = np.bincount(place, minlength=len(queries))
-    mean = np.bincount(place, points, minlength=len(queries)) / np.maximum(count, 1)
+    queries, query_code = np.unique(direct.query, return_inverse=True)
+    count = np.bincount(query_code, minlength=len(queries))
+    mean = np.bincount(query_code, points, minlength=len(queries)) / np.maximum(count, 1)
     first_row = np.zeros(len(queries), dtype=np.intp)
-    first_row[place[::-1]] = np.arange(len(place))[::-1]
-    found = [
+    first_row[query_code[::-1]] = np.arange(len(query_code))[::-1]
+    outcomes = [
         QueryOutcome(
             dataset=direct.datasets[direct.dataset[row]],
             query_id=_query_id(direct, row),
@@ -206,7 +206,7 @@ def _outcomes(
         )
         for number, row in enumerate(first_row.tolist())
     ]
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted(outcomes, key=_order))
 
 
 def _order(outcome: QueryOutcome) -> tuple[float, float, str, str]:

@@ -30,15 +30,15 @@ def influences(comparisons: Comparisons, fit: Fit) -> Floats:
     rule = BradleyTerry(counts.battles, counts.points)
     bread = np.linalg.inv(regularized(layout.hessian(layout.slopes(rule, beta)), layout))
     margin, _ = row_scores(comparisons, counts, rule, layout, beta)
-    found = clusters(comparisons)
-    first, second = (found.code * m + side for side in (comparisons.first, comparisons.second))
+    by_query = clusters(comparisons)
+    first, second = (by_query.code * m + side for side in (comparisons.first, comparisons.second))
     scores = (
-        sums_by_code(first, margin, found.n * m) - sums_by_code(second, margin, found.n * m)
+        sums_by_code(first, margin, by_query.n * m) - sums_by_code(second, margin, by_query.n * m)
     ).reshape(-1, m)
     if layout.position:
         placed = margin if comparisons.placed is None else margin * comparisons.placed
-        scores = np.hstack([scores, sums_by_code(found.code, placed, found.n)[:, None]])
-    for start, size in zip(found.starts, found.sizes, strict=False):
+        scores = np.hstack([scores, sums_by_code(by_query.code, placed, by_query.n)[:, None]])
+    for start, size in zip(by_query.starts, by_query.sizes, strict=False):
         if size > 1:
             scores[start : start + size] -= scores[start : start + size].mean(axis=0)
     theta = (scores @ bread)[:, :m]

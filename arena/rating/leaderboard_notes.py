@@ -304,7 +304,7 @@ def click_notes(facts: Facts, tables: Mapping[str, Sequence[Row]]) -> Iterator[s
         )
 
 
-def _coverage(what: str, models_by_dataset: Mapping[str, set[str]]) -> Iterator[str]:
+def _coverage(value: str, models_by_dataset: Mapping[str, set[str]]) -> Iterator[str]:
     having = {name: models for name, models in models_by_dataset.items() if models}
     everyone = set().union(*models_by_dataset.values())
     lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -314,6 +314,6 @@ def _coverage(what: str, models_by_dataset: Mapping[str, set[str]]) -> Iterator[
             lacking[missing].append(model)
     if lacking:
         without = "; ".join(f"{', '.join(m)} not on {', '.join(d)}" for d, m in lacking.items())
-        yield f"overall {what} averages different data sets for different models: {without}"
+        yield f"overall {value} averages different data sets for different models: {without}"
     if having and len(having) < len(models_by_dataset):
-        yield f"overall {what}: only {', '.join(having)} of {len(models_by_dataset)} data sets"
+        yield f"overall {value}: only {', '.join(having)} of {len(models_by_dataset)} data sets"

@@ -322,12 +322,12 @@ def _matrix(
 ) -> Table:
     models = [row.model for row in leaderboard.overall]
     columns = [
-        Column("", [str(place) for place in range(1, len(models) + 1)]),
+        Column("", [str(number) for number in range(1, len(models) + 1)]),
         Column("", models, "name"),
     ]
     columns += [
-        Column(str(place), [cells.get((row, column), "·") for row in models], gives_way=place)
-        for place, column in enumerate(models, 1)
+        Column(str(number), [cells.get((row, column), "·") for row in models], gives_way=number)
+        for number, column in enumerate(models, 1)
     ]
     table = fitted_table(columns, on, default_width=default_width)
     hidden = len(columns) - len(table.columns)

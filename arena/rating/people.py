@@ -211,16 +211,22 @@ def _gains(folder: Path, judge: str | None) -> Iterator[tuple[tuple[str, str, st
     for path in Folder(folder).all_grades():
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
+                if not line.endswith(b"\n"):  # a run is writing it, or was killed while it did
                     continue
-                try:
-                    row = orjson.loads(line)
-                    key, gain = (row["dataset"], row["query_id"], row["doc_id"]), float(row["gain"])
-                except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
-                    remedy = "delete the line; the grade itself is in the cache"
-                    raise DataError(path, number, "not a grade", remedy) from None
-                if judge is None or row.get("judge") == judge:
+                by, key, gain = _gain(line, path, number)
+                if judge is None or by == judge:
                     yield key, gain
+
+
+def _gain(line: bytes, path: Path, number: int) -> tuple[object, tuple[str, str, str], float]:
+    """Return the judge, the data set, query and document, and the gain of a line of grades."""
+    try:
+        row = orjson.loads(line)
+        key = row["dataset"], row["query_id"], row["doc_id"]
+        return row.get("judge"), key, float(row["gain"])
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
+        remedy = "delete the line; the grade itself is in the cache"
+        raise DataError(path, number, "not a grade", remedy) from None
 
 
 def _growth_notes(folder: Path, labels: Sequence[Label]) -> Iterator[str]:

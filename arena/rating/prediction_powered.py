@@ -169,11 +169,11 @@ def prediction_powered(
     p = battles.expected(start)
     bread = battles.bread(np.ones(len(p)), p)
     a, b = (part @ bread for part in _parts(battles, p))
-    lam, others = _best_weights(a, b, battles.stratum)
+    lam, weight_of_query = _best_weights(a, b, battles.stratum)
     if small_sample and lam < _weight_error(a, b, battles.stratum):
-        lam, others = 0.0, np.zeros(len(a))
+        lam, weight_of_query = 0.0, np.zeros(len(a))
     if judge_weight is not None:
-        lam, others = judge_weight, np.full(len(a), judge_weight)
+        lam, weight_of_query = judge_weight, np.full(len(a), judge_weight)
     weight = battles.inverse + lam * (1 - battles.inverse)
     points = battles.inverse * battles.answers + lam * (1 - battles.inverse) * battles.judge
     step = one_step or (lam < _CARRIES and not _people_alone_decide(battles, start))
@@ -185,7 +185,7 @@ def prediction_powered(
         p = battles.expected(theta)
         bread = battles.bread(weight, p)
         a, b = (part @ bread for part in _parts(battles, p))
-    moves = a + (others[:, None] if small_sample else lam) * b
+    moves = a + (weight_of_query[:, None] if small_sample else lam) * b
     if small_sample and not stepped:
         moves = _without_own_pull(battles, weight * p * (1 - p), bread, moves)
     residual = (battles.answers - p) - lam * (battles.judge - p)

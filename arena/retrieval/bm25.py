@@ -126,21 +126,21 @@ class Bm25Index:
 
 
 def best_scored(
-    scores: NDArray[Any], doc_ids: Sequence[str], place: NDArray[np.int64], top_k: int
+    scores: NDArray[Any], doc_ids: Sequence[str], position: NDArray[np.int64], top_k: int
 ) -> list[tuple[str, float]]:
     """Return the ``top_k`` documents with the highest scores above 0, best first, ties by doc_id.
 
     Args:
         scores: of each document.
         doc_ids: their names.
-        place: of each in the order of doc_ids, as `arena.vectors.exact.places` gives it.
+        position: of each in the order of doc_ids, as `arena.vectors.exact.places` gives it.
         top_k: fewer are found where fewer have a score.
     """
     rows = np.flatnonzero(scores > 0)
     if len(rows) > top_k:
         cutoff = np.partition(scores[rows], -top_k)[-top_k]
         rows = rows[scores[rows] >= cutoff]
-    order = np.lexsort((place[rows], -scores[rows]))[:top_k]
+    order = np.lexsort((position[rows], -scores[rows]))[:top_k]
     return [(doc_ids[row], float(scores[row])) for row in rows[order]]
 
 

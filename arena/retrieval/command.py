@@ -160,14 +160,14 @@ def read_answer(raw: bytes, corpus: Container[str]) -> tuple[str, Ranking]:
             lacks, or a score that is no finite number; the message says what, and the remedy.
     """
     try:
-        found = json.loads(raw)
+        answer = json.loads(raw)
     except (ValueError, RecursionError) as error:
         what = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise ValueError(f"not valid JSON ({what}); {_EXPECTED}") from None
-    results = found.get("results") if isinstance(found, dict) else None
+    results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(results, list):
         raise ValueError(f"no object with a list of results; {_EXPECTED}")  # noqa: TRY004
-    query_id = _id(found.get("query_id"))
+    query_id = _id(answer.get("query_id"))
     if query_id is None:
         raise ValueError(f"no query_id; {_EXPECTED}")
     doc_ids = _doc_ids(results, corpus)

@@ -200,13 +200,13 @@ def _search(index: Index, job: Job, queries: StoredVectors) -> tuple[Rankings, n
     n_alone = min(LATENCY_SAMPLES, len(vectors))
     if n_alone:
         index.search(vectors[:1], job.depth)
-    found = []
+    rankings = []
     search_ms = np.empty(n_alone)
     for number in range(n_alone):
         started = time.perf_counter()
-        found += index.search(vectors[number : number + 1], job.depth)
+        rankings += index.search(vectors[number : number + 1], job.depth)
         search_ms[number] = (time.perf_counter() - started) * 1000
         job.searched(number + 1)
-    found += index.search(vectors[n_alone:], job.depth)
+    rankings += index.search(vectors[n_alone:], job.depth)
     job.searched(len(vectors))
-    return dict(zip(job.queries, found, strict=True)), search_ms
+    return dict(zip(job.queries, rankings, strict=True)), search_ms

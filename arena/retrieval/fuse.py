@@ -91,14 +91,14 @@ def member_scores(model: ModelConfig, ranking: Sequence[ScoredDoc]) -> dict[str,
     of the ranking, to 1, the first (min-max, as compared by Bruch, Gai and Ingber 2023,
     arXiv:2210.11934). Where all scores are equal, each document gets 1.
     """
-    places = ranking[: model.fuse_depth]
+    top = ranking[: model.fuse_depth]
     if model.fuse_by == "rrf":
-        return {place.doc_id: 1 / (model.rrf_k + rank) for rank, place in enumerate(places, 1)}
-    if not places:
+        return {scored.doc_id: 1 / (model.rrf_k + rank) for rank, scored in enumerate(top, 1)}
+    if not top:
         return {}
-    highest, lowest = places[0].score, places[-1].score
+    highest, lowest = top[0].score, top[-1].score
     span = highest - lowest
-    return {place.doc_id: (place.score - lowest) / span if span else 1.0 for place in places}
+    return {scored.doc_id: (scored.score - lowest) / span if span else 1.0 for scored in top}
 
 
 def merged(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str, float]]:

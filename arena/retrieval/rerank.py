@@ -38,25 +38,27 @@ def rank_by_reranker(
         DataError: the cache is unusable.
         UsageError: a local model cannot be loaded.
     """
-    found = {query_id: _passages(job, model, base, query_id) for query_id in job.queries}
+    passages_of = {query_id: _passages(job, model, base, query_id) for query_id in job.queries}
     asked = {
         query_id: Candidates(
             (model.query_prefix or "") + job.queries[query_id],
             tuple(dict.fromkeys(passages.values())),
         )
-        for query_id, passages in found.items()
+        for query_id, passages in passages_of.items()
     }
     rankings: Rankings = {}
     tokens: list[float | None] = []
-    with open_reranker(model) as reranker, RerankCache(cache, reranker) as known:
-        n_scored = _score_missing(job, asked, reranker, known)
-        times = [known.latency_ms(asked[query_id]) for query_id in list(asked)[:LATENCY_SAMPLES]]
-        for query_id, passages in found.items():
-            kept = known.get(asked[query_id])
-            scored = [(doc_id, kept[text].score) for doc_id, text in passages.items()]
+    with open_reranker(model) as reranker, RerankCache(cache, reranker) as score_cache:
+        n_scored = _score_missing(job, asked, reranker, score_cache)
+        times = [
+            score_cache.latency_ms(asked[query_id]) for query_id in list(asked)[:LATENCY_SAMPLES]
+        ]
+        for query_id, passages in passages_of.items():
+            score_of = score_cache.get(asked[query_id])
+            scored = [(doc_id, score_of[text].score) for doc_id, text in passages.items()]
             best_first = sorted(scored, key=lambda place: (-place[1], place[0]))
             rankings[query_id] = best_first[: job.depth]
-            tokens += [score.tokens for score in kept.values()]
+            tokens += [score.tokens for score in score_of.values()]
     billed = [count for count in tokens if count is not None]
     n_tokens = round(sum(billed)) if billed and len(billed) == len(tokens) else None
     return rankings, RetrievalStats(

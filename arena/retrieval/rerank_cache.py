@@ -63,12 +63,12 @@ class RerankCache:
 
     def get(self, asked: Candidates) -> dict[str, Kept]:
         """Return the stored scores of a query's passages."""
-        found: dict[str, Kept] = {}
+        scores: dict[str, Kept] = {}
         for passage in asked.passages:
             row = self._one("SELECT score, tokens FROM scores WHERE passage = ?", asked, passage)
             if row:
-                found[passage] = Kept(*row)
-        return found
+                scores[passage] = Kept(*row)
+        return scores
 
     def missing(self, asked: Candidates) -> Candidates:
         """Return the same query with the passages that have no stored score."""

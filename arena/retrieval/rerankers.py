@@ -124,7 +124,7 @@ class ApiReranker:
         Raises:
             ApiError: the first failure, at the end.
         """
-        pending = ((place, self._score(request)) for place, request in enumerate(requests))
+        pending = ((number, self._score(request)) for number, request in enumerate(requests))
         at_once = 1 if alone else self._model.concurrency
         yield from as_done(self._runner, pending, at_once=at_once)
 
@@ -134,17 +134,17 @@ class ApiReranker:
         size = min(self._model.batch_size, self._form.most) if self._form.most else len(passages)
         parts = [passages[first : first + size] for first in range(0, len(passages), size)]
         replies = await asyncio.gather(*[self._ask(asked.query, part) for part in parts])
-        found: list[float] = []
+        scores: list[float] = []
         for part, reply in zip(parts, replies, strict=True):
             try:
                 results = reply.body.get(self._form.results)
-                found += read_scores(results, len(part), self._form.score)
+                scores += read_scores(results, len(part), self._form.score)
             except ValueError as error:
                 raise ApiError("garbage", str(error)) from None
         tokens = [_tokens(reply.body) for reply in replies]
         known = [count for count in tokens if count is not None]
         return Scores(
-            tuple(found),
+            tuple(scores),
             sum(known) if len(known) == len(tokens) else None,
             max(reply.latency_ms for reply in replies),
         )
@@ -244,7 +244,7 @@ class CrossEncoderReranker:
         """
         if requests and self._network is None:
             self._network = self._load()
-        for place, request in enumerate(requests):
+        for number, request in enumerate(requests):
             began = time.perf_counter()
             scores = self._network.predict(
                 [(request.query, passage) for passage in request.passages],
@@ -255,7 +255,7 @@ class CrossEncoderReranker:
             found = tuple(map(float, scores))
             if not all(abs(score) <= MAX_SCORE for score in found):
                 raise ApiError("garbage", "a score is NaN or infinite")
-            yield place, Scores(found, None, latency_ms)
+            yield number, Scores(found, None, latency_ms)
 
     def _load(self) -> Any:
         library = needed(self._model, "sentence_transformers", extra=_EXTRA)

@@ -175,8 +175,8 @@ class SparseBlock:
         """Return the sum over common words of the products of both weights."""
         words, weights = query[:, 0].astype(np.int64), query[:, 1].astype(np.float64)
         known = words < self._n_words
-        found: Scores = self._weights[:, words[known]] @ weights[known]
-        return found
+        scores: Scores = self._weights[:, words[known]] @ weights[known]
+        return scores
 
 
 class LateBlock:
@@ -195,13 +195,13 @@ class LateBlock:
 
     def scores(self, query: NDArray[np.float32]) -> Scores:
         """Return MaxSim, shifted so that every document with a token is above 0."""
-        found = np.zeros(self._n_documents)
+        scores = np.zeros(self._n_documents)
         if len(self._filled) and len(query):
             products = query @ self._tokens.T
             best = np.maximum.reduceat(products, self._starts, axis=1)
             # Products of unit vectors are at least -1.
-            found[self._filled] = best.sum(axis=0, dtype=np.float64) + 2 * len(query)
-        return found
+            scores[self._filled] = best.sum(axis=0, dtype=np.float64) + 2 * len(query)
+        return scores
 
 
 @dataclass(slots=True)

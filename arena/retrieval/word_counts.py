@@ -69,13 +69,13 @@ def count_words(job: Job, language: str | None) -> WordCounts:
     """
     began = time.perf_counter()
     stem = None if language is None else stemmer(language)
-    wanted = {word for text in job.queries.values() for word in tokenize(text, stem)}
+    query_words = {word for text in job.queries.values() for word in tokenize(text, stem)}
     lengths = array("q")
     occurrences: dict[str, tuple[array[int], array[float]]] = {}
     for row, text in enumerate(job.corpus.values()):
         words = tokenize(text, stem)
         lengths.append(len(words))
-        for word, n_times in Counter(filter(wanted.__contains__, words)).items():
+        for word, n_times in Counter(filter(query_words.__contains__, words)).items():
             rows, times = occurrences.setdefault(word, (array("q"), array("f")))
             rows.append(row)
             times.append(n_times)
@@ -107,7 +107,7 @@ def rank_by_counts(
         language: as of `count_words`.
     """
     stem = None if language is None else stemmer(language)
-    gains, place = _gains(counts, totals), places(counts.doc_ids)
+    gains, position = _gains(counts, totals), places(counts.doc_ids)
     rankings: Rankings = {}
     search_ms = []
     for query_id, text in queries.items():
@@ -116,7 +116,7 @@ def rank_by_counts(
         for word in tokenize(text, stem):
             if word in gains:
                 scores[counts.occurrences[word][0]] += gains[word]
-        rankings[query_id] = best_scored(scores, counts.doc_ids, place, depth)
+        rankings[query_id] = best_scored(scores, counts.doc_ids, position, depth)
         search_ms.append((time.perf_counter() - started) * 1000)
     return PartialRun(
         rankings, np.array(search_ms), len(counts.doc_ids), counts.seconds, tokens=None

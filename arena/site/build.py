@@ -15,7 +15,7 @@ from arena.files import write_atomically
 from arena.rating.leaderboard_cost import cost_inputs, ownership
 from arena.rating.rate_files import write_leaderboard
 from arena.site import data_files as chunks
-from arena.site.data_files import hold_against, script, shown_tree
+from arena.site.data_files import pair_consistency, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
 from arena.site.log_columns import NO_REPLY, log_files, read_log
 from arena.site.model_pages import model_pages
@@ -150,8 +150,8 @@ def _files(gathered: Gathered) -> Files:
 def _data(gathered: Gathered, names: chunks.Names, site: Site) -> Iterator[chunks.Chunk]:
     """Yield all data files; those that hold battles or texts are made as they are written."""
     if gathered.log:
-        against = hold_against(gathered.log.battles, gathered.lists)
-        yield from chunks.battle_chunks(gathered.log, against, names)
+        consistency = pair_consistency(gathered.log.battles, gathered.lists)
+        yield from chunks.battle_chunks(gathered.log, consistency, names)
         if gathered.log.details:
             yield from chunks.reply_chunks(gathered.log.details)
     for number, dataset in enumerate(names.datasets):

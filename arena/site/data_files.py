@@ -64,25 +64,27 @@ def query_names(
     datasets: Sequence[str], shown: Mapping[str, ShownTexts], lists: Lists, log: Log | None
 ) -> dict[str, list[str]]:
     """Return data set → its query_ids: as sampled where texts are kept, then others of the log."""
-    found: dict[str, dict[str, None]] = {name: {} for name in datasets}
+    names: dict[str, dict[str, None]] = {name: {} for name in datasets}
     for name, texts in shown.items():
-        found[name].update(dict.fromkeys(query.query_id for query in texts.queries))
+        names[name].update(dict.fromkeys(query.query_id for query in texts.queries))
     for (name, _), known in lists.items():
-        found[name].update(dict.fromkeys(known))
+        names[name].update(dict.fromkeys(known))
     if log and log.battles.query_id is not None:
         battles, ids = log.battles, log.battles.query_id
         pairs = battles.dataset.astype(np.int64) * len(battles.query_ids) + ids
         for pair in pairs[np.sort(np.unique(pairs, return_index=True)[1])].tolist():
             dataset, query_id = divmod(pair, len(battles.query_ids))
             if battles.query_ids[query_id]:
-                found[battles.datasets[dataset]][battles.query_ids[query_id]] = None
-    return {name: list(known) for name, known in found.items()}
+                names[battles.datasets[dataset]][battles.query_ids[query_id]] = None
+    return {name: list(known) for name, known in names.items()}
 
 
-def battle_chunks(log: Log, against: Against, names: Names) -> Iterator[Chunk]:
+def battle_chunks(log: Log, consistency: PairConsistency, names: Names) -> Iterator[Chunk]:
     """Yield all battles in columns, `BATTLE_ROWS` to a file."""
     columns = (
-        _columns(log.battles, names) | _held(against) | _details(log.details, len(log.battles))
+        _columns(log.battles, names)
+        | _consistency_columns(consistency)
+        | _details(log.details, len(log.battles))
     )
     for number, start in enumerate(range(0, len(log.battles), BATTLE_ROWS)):
         rows = slice(start, start + BATTLE_ROWS)
@@ -170,11 +172,11 @@ def _columns(battles: Battles, names: Names) -> dict[str, NDArray[Any]]:
     }
 
 
-def _held(against: Against) -> dict[str, NDArray[Any]]:
+def _consistency_columns(consistency: PairConsistency) -> dict[str, NDArray[Any]]:
     return {
-        "other": against.other,
-        "flipped": against.flipped,
-        "qrels": against.disagrees,
+        "other": consistency.other,
+        "flipped": consistency.flipped,
+        "qrels": consistency.disagrees,
     }
 
 
@@ -221,15 +223,15 @@ Lists = Mapping[tuple[str, str], Mapping[str, ShownList]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Against:
-    """Codes of each battle, (n_battles,); `UNKNOWN` where there is nothing to hold it against."""
+class PairConsistency:
+    """Codes of each battle, (n_battles,); `UNKNOWN` where there is nothing to compare it with."""
 
     other: NDArray[np.int64]  #: row of the same pair, query and judge in the other order
     flipped: NDArray[np.int8]  #: 1: there the other model won; 0: not so
     disagrees: NDArray[np.int8]  #: 1: the winner has the lower nDCG; 0: the higher one
 
 
-def hold_against(battles: Battles, lists: Lists) -> Against:
+def pair_consistency(battles: Battles, lists: Lists) -> PairConsistency:
     """Find each battle's counterpart, and what the grades say of its winner.
 
     Identical lists flip nothing, because no judge was asked. The grades agree or disagree with a
@@ -242,7 +244,7 @@ def hold_against(battles: Battles, lists: Lists) -> Against:
     asked = np.ones(len(battles), np.bool_) if battles.identical is None else ~battles.identical
     home, away, flips = _counterparts(battles, np.flatnonzero(asked))
     flipped[home] = flipped[away] = flips
-    return Against(other, flipped, _disagrees(battles, lists))
+    return PairConsistency(other, flipped, _disagrees(battles, lists))
 
 
 def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:

@@ -48,7 +48,7 @@ def model_pages(
     extremes = {} if rated is None else extreme_queries(rated, lists, texts)
     rows = {row["model"]: row for row in site.overall}
     opponents = _opponents(site)
-    for place, model in enumerate(site.models):
+    for number, model in enumerate(site.models):
         extreme = extremes.get(model.name, Extremes([], []))
         yield ModelPage(
             model=model,
@@ -62,7 +62,7 @@ def model_pages(
             latency={
                 name: runs[model.name] for name, runs in latency.items() if model.name in runs
             },
-            opponents=opponents[place],
+            opponents=opponents[number],
             best_queries=extreme.best,
             worst_queries=extreme.worst,
         )
@@ -143,15 +143,15 @@ def _query_keys(battles: Battles) -> list[tuple[str, str]]:
 
 def _opponents(site: Site) -> list[list[Opponent]]:
     """Return the pairs of each model, in the order of the table, from its own side."""
-    found: list[list[Opponent]] = [[] for _ in site.models]
+    opponents: list[list[Opponent]] = [[] for _ in site.models]
     for a, b, wins, losses, ties, sure, separated in site.pairs:
-        for own, other, won, lost, better in (
+        for own, opponent, won, lost, better in (
             (a, b, wins, losses, sure),
             (b, a, losses, wins, None if sure is None else 1 - sure),
         ):
-            model = site.models[other]
-            found[own].append(
+            model = site.models[opponent]
+            opponents[own].append(
                 Opponent(model.name, model.file, won, lost, ties, better, separated == 1)
             )
-    rank = {row["model"]: place for place, row in enumerate(site.overall)}
-    return [sorted(pairs, key=lambda pair: rank[pair.name]) for pairs in found]
+    rank = {row["model"]: number for number, row in enumerate(site.overall)}
+    return [sorted(pairs, key=lambda pair: rank[pair.name]) for pairs in opponents]

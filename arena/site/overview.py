@@ -141,12 +141,14 @@ def pairs_by_dataset(gathered: Gathered, names: Names) -> dict[str, list[list[in
         return {}
     tables: dict[str, list[list[int]]] = {name: [] for name in gathered.datasets}
     codes = [battles.models.index(row.model) for row in gathered.leaderboard.overall]
-    place = {model: number for number, model in enumerate(names.models)}
+    number_of = {model: number for number, model in enumerate(names.models)}
     for number, name in enumerate(battles.datasets):
         wins, ties = (matrix.tolist() for matrix in head_to_head(battles.only(number)))
         for a, b in combinations(codes, 2):
             if (cells := [wins[a][b], wins[b][a], ties[a][b]]) != [0, 0, 0]:
-                tables[name].append([place[battles.models[a]], place[battles.models[b]], *cells])
+                tables[name].append(
+                    [number_of[battles.models[a]], number_of[battles.models[b]], *cells]
+                )
     return tables
 
 

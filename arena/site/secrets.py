@@ -72,7 +72,7 @@ def shown_command(command: str) -> str:
 
 def _shown_words(words: list[str]) -> Iterator[str]:
     option = ""
-    for place, word in enumerate(words):
+    for number, word in enumerate(words):
         name, sign, value = word.partition("=")
         if word.startswith("--"):
             yield f"{name}={_value(name, value)}" if sign else name
@@ -88,7 +88,7 @@ def _shown_words(words: list[str]) -> Iterator[str]:
         elif _PLAIN_WORD.fullmatch(word):
             yield word
         else:
-            yield shlex.quote(word) if place == 0 else HIDDEN
+            yield shlex.quote(word) if number == 0 else HIDDEN
 
 
 def _value(option: str, value: str) -> str:
@@ -96,17 +96,17 @@ def _value(option: str, value: str) -> str:
     return value if harmless and _FIGURE.fullmatch(value) else HIDDEN
 
 
-def _with_shown_command(found: re.Match[str]) -> str:
+def _with_shown_command(match: re.Match[str]) -> str:
     try:
-        command = tomllib.loads(f"command = {found['value']}")["command"]
+        command = tomllib.loads(f"command = {match['value']}")["command"]
     except tomllib.TOMLDecodeError:
-        return f'{found["key"]}"{HIDDEN}"'
-    return found["key"] + orjson.dumps(shown_command(command)).decode()
+        return f'{match["key"]}"{HIDDEN}"'
+    return match["key"] + orjson.dumps(shown_command(command)).decode()
 
 
-def _without_value(found: re.Match[str]) -> str:
-    name, value = found["name"], found["value"]
+def _without_value(match: re.Match[str]) -> str:
+    name, value = match["name"], match["value"]
     if not names_secret(name):
-        return found[0]
+        return match[0]
     quote = value[0] if value[0] in "\"'" else ""
-    return f"{name}{found['sign']}{quote}{HIDDEN}{quote}"
+    return f"{name}{match['sign']}{quote}{HIDDEN}{quote}"

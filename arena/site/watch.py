@@ -106,14 +106,14 @@ def _build_last(path: Path, log: Callable[[str], None]) -> None:
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
     """Return what tells whether anything was written since."""
-    found = []
+    states = []
     for file in input_files(path):
         try:
             stat = file.stat()
         except FileNotFoundError:  # being moved or written right now
             continue
-        found.append((str(file), stat.st_mtime_ns, stat.st_size))
-    return found
+        states.append((str(file), stat.st_mtime_ns, stat.st_size))
+    return states
 
 
 def _main() -> None:

@@ -24,7 +24,7 @@ from arena.store.id_index import CompactIndex, IdSet
 from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import ReplyPlace, parse_battles, parse_reply, reply_places, row
 from arena.store.shards import WHOLE, Shard
-from arena.store.superseded import set_aside
+from arena.store.superseded import move_stale_battles
 
 GROUP: Final = 256
 """Records that are brought to the disk together, at most."""
@@ -73,7 +73,7 @@ class BattleLog:
             if self._load_battles(files, planned, seen):
                 # Shards start together: whoever waits for another's lock must hold none.
                 self._lock.close()
-                self.n_superseded = set_aside(folder, planned or ())
+                self.n_superseded = move_stale_battles(folder, planned or ())
                 self._lock.enter_context(locked_log(log.lock))
                 self._load_battles(files, planned, seen)
             # In the order of flushing: no battle is on the disk before the reply it rests on.
@@ -237,12 +237,12 @@ class ReplyIndex:
             DataError: a line is no reply, or has no cost; names file and line.
         """
         costs = self.costs.setdefault(path, defaultdict(float))
-        for place in reply_places(path):
-            costs[place.judge] += place.cost_usd
-            if place.has_verdict:
-                self.add(path, place.offset, place.id, place.request)
+        for reply in reply_places(path):
+            costs[reply.judge] += reply.cost_usd
+            if reply.has_verdict:
+                self.add(path, reply.offset, reply.id, reply.request)
             if replied:
-                replied(place)
+                replied(reply)
 
     def pay(self, path: Path, judge: str, usd: float) -> None:
         """Count what one more reply in a file that was loaded has cost."""
@@ -268,10 +268,10 @@ class ReplyIndex:
 
     def _last(self, key: str) -> Reply | None:
         """Read the last reply that was added under a key, or under one of the same hash."""
-        place = self._places.get(key)
-        if place is None:
+        packed = self._places.get(key)
+        if packed is None:
             return None
-        path = self._paths[place >> _OFFSET_BITS]
+        path = self._paths[packed >> _OFFSET_BITS]
         with path.open("rb") as file:
-            file.seek(place & ((1 << _OFFSET_BITS) - 1))
+            file.seek(packed & ((1 << _OFFSET_BITS) - 1))
             return parse_reply(file.readline(), path, None)

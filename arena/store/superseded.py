@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from contextlib import closing
 from pathlib import Path
 
 from arena.files import write_atomically
@@ -11,7 +12,7 @@ from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import battle_lines
 
 
-def set_aside(folder: Path, planned: Container[str]) -> int:
+def move_stale_battles(folder: Path, planned: Container[str]) -> int:
     """Move battles that are not planned out of the log, into superseded.jsonl beside it.
 
     They are written there before they leave the log: a crash in between leaves them in both,
@@ -40,18 +41,14 @@ def _has_stale(log: LogFiles, planned: Container[str]) -> bool:
 
 
 def _move(files: Folder, log: LogFiles, planned: Container[str]) -> int:
-    moved, battles = 0, log.battles
+    n_moved, battles = 0, log.battles
     with locked_log(log.lock):
-        with locked_log(files.superseded_lock):
-            aside = LineFile(files.superseded)
-            try:
-                for name, line in battle_lines(battles):
-                    if name not in planned:
-                        aside.append(line)
-                        moved += 1
-                aside.sync()
-                sync_names(files.path)  # the file may be new, and its lines leave the log now
-            finally:
-                aside.close()
+        with locked_log(files.superseded_lock), closing(LineFile(files.superseded)) as superseded:
+            for name, line in battle_lines(battles):
+                if name not in planned:
+                    superseded.append(line)
+                    n_moved += 1
+            superseded.sync()
+            sync_names(files.path)  # the file may be new, and its lines leave the log now
         write_atomically(battles, (line for name, line in battle_lines(battles) if name in planned))
-    return moved
+    return n_moved

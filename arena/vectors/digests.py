@@ -55,17 +55,17 @@ class DigestIndex:
         self._order = np.argsort(digests[:, 0], kind="stable")
         self._sorted = digests[self._order, 0]
 
-    def find(self, wanted: Digests) -> Rows:
+    def find(self, digests: Digests) -> Rows:
         """Return the row of each digest; -1 if there is none."""
-        rows = np.full(len(wanted), -1)
+        rows = np.full(len(digests), -1)
         # From the last of equal first halves backwards; those with other second halves are rare.
-        places = np.searchsorted(self._sorted, wanted[:, 0], "right") - 1
+        places = np.searchsorted(self._sorted, digests[:, 0], "right") - 1
         left = np.flatnonzero(places >= 0)
         while len(left):
-            left = left[self._sorted[places[left]] == wanted[left, 0]]
-            found = self._order[places[left]]
-            same = self._digests[found, 1] == wanted[left, 1]
-            rows[left[same]] = found[same]
+            left = left[self._sorted[places[left]] == digests[left, 0]]
+            candidates = self._order[places[left]]
+            same = self._digests[candidates, 1] == digests[left, 1]
+            rows[left[same]] = candidates[same]
             left = left[~same]
             places[left] -= 1
             left = left[places[left] >= 0]

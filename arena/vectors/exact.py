@@ -82,12 +82,12 @@ class CosineIndex:
             queries: ``(n_queries, dim)``.
             top_k: fewer are found only where fewer documents have a direction.
         """
-        found: list[list[tuple[str, float]]] = []
+        ranked: list[list[tuple[str, float]]] = []
         # A query holds its scores of a block, who waits, and who is kept: 32 bytes a place.
         size = min(_BLOCK_QUERIES, max(1, self._memory // (64 * (4096 + 4 * top_k))))
         for first in range(0, len(queries), size):
-            found += self._search_block(queries[first : first + size], top_k)
-        return found
+            ranked += self._search_block(queries[first : first + size], top_k)
+        return ranked
 
     def _search_block(self, queries: Floats, top_k: int) -> Iterator[list[tuple[str, float]]]:
         unit = queries * _inverse_norms(queries)[:, None]  # float64
@@ -277,13 +277,13 @@ class Shortlist:
         if len(rows) > self._top_k:
             best = np.partition(rough, -self._top_k)[-self._top_k]
             self._raise_cutoffs(query, best)
-            kept = np.flatnonzero(rough >= self._cutoffs[query])
-            if len(kept) > max(_CROWD, 2 * self._top_k):
+            near = np.flatnonzero(rough >= self._cutoffs[query])
+            if len(near) > max(_CROWD, 2 * self._top_k):
                 # So many ties: only exact scores and names tell which of them may go.
-                settled, last = self._settle(query, rows[kept])
-                kept = np.flatnonzero(np.isin(rows, settled))
+                settled, last = self._settle(query, rows[near])
+                near = np.flatnonzero(np.isin(rows, settled))
                 self._raise_cutoffs(query, np.float32(last), exact=True)
-            rows, rough = rows[kept], rough[kept]
+            rows, rough = rows[near], rough[near]
         self._rows[query], self._rough[query] = rows, rough
 
     def _raise_cutoffs(

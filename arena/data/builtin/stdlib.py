@@ -121,13 +121,13 @@ def _at_home_elsewhere(
 
 def _attributes(owner: type, public: Collection[type]) -> Iterator[tuple[str, object]]:
     """Yield public methods and properties that a class defines or has from a private base."""
-    found: dict[str, object] = {}
+    members: dict[str, object] = {}
     for base in reversed(owner.__mro__):
         path = f".{base.__module__}.{base.__qualname__}"
         if base is owner or ("._" in path and base not in public):
-            found |= vars(base)
-    for key in sorted(found):
-        value = found[key]
+            members |= vars(base)
+    for key in sorted(members):
+        value = members[key]
         if not key.startswith("_") and not isinstance(value, type):
             function: Any = getattr(value, "__func__", value)
             if _of_the_library(function):

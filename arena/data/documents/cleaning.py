@@ -100,15 +100,15 @@ def without_marks(text: str) -> str:
     if not (_NOT_SHOWN.search(text) or _SIGNS.search(text) or _HEADING.search(text)):
         return text
     code = _code_spans(text)
-    kept, end = [], 0
+    pieces, end = [], 0
     for start, stop in sorted(_marks(text)):
         while code and code[-1][1] <= start:
             code.pop()
         if start < end or (code and code[-1][0] <= start):
             continue
-        kept.append(text[end:start])
+        pieces.append(text[end:start])
         end = _with_blank(text, start, stop)
-    return "".join([*kept, text[end:]])
+    return "".join([*pieces, text[end:]])
 
 
 def is_sign(words: str) -> bool:

@@ -77,19 +77,19 @@ def _bounded(html: str) -> str:
     all that follows as its content.
     """
 
-    def ended(found: re.Match[str]) -> str:
-        name = found[1]
-        return found[0] if name.lower() in _VOID else f"<{name}{found[2]}></{name}>"
+    def ended(match: re.Match[str]) -> str:
+        name = match[1]
+        return match[0] if name.lower() in _VOID else f"<{name}{match[2]}></{name}>"
 
     n_open: Counter[str] = Counter()
     depth = 0
 
-    def named(found: re.Match[str]) -> str:
+    def named(match: re.Match[str]) -> str:
         nonlocal depth
-        name = found[2].lower()
+        name = match[2].lower()
         if name in _VOID or name in _SELF_CLOSING:
-            return found[0]
-        if found[1]:
+            return match[0]
+        if match[1]:
             if not n_open[name]:
                 return "</wbr"  # closes nothing, and what does need not be looked for
             n_open[name] -= 1
@@ -99,7 +99,7 @@ def _bounded(html: str) -> str:
         else:
             n_open[name] += 1
             depth += 1
-        return found[0]
+        return match[0]
 
     return _TAG_NAME.sub(named, _EMPTY_TAG.sub(ended, html))
 

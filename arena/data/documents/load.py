@@ -112,13 +112,15 @@ class _Reading:
                 self.empty.append(relative)
 
     def notes(self) -> tuple[str, ...]:
-        said = [
+        left_aside = [
             ("that cannot be read, left aside", self.unreadable),
             ("without text, as a scan is before it is recognised", self.empty),
             ("that are symbolic links, not followed", self.links),
             ("with right-to-left text in PDF, which does not keep its order", self.right_to_left),
         ]
-        notes = [f"files {what}: {len(names)} ({_named(names)})" for what, names in said if names]
+        notes = [
+            f"files {what}: {len(names)} ({_named(names)})" for what, names in left_aside if names
+        ]
         if self.others:
             kinds = ", ".join(
                 f"{count} {_shown(suffix)}" for suffix, count in self.others.most_common(5)

@@ -122,15 +122,17 @@ def _records(rows: Sequence[Sequence[str]], headings: tuple[str, ...]) -> Iterat
     """Yield the rows of a table; lines above its header are a record of their own."""
     filled = [tuple(map(str.strip, row)) for row in rows]
     filled = [row for row in filled if any(row)]
-    place = _header(filled[:_SAMPLE])
-    names = filled[place] if place is not None else ()
-    if place and (above := "\n".join(" ".join(filter(None, row)) for row in filled[:place])):
+    header_row = _header(filled[:_SAMPLE])
+    names = filled[header_row] if header_row is not None else ()
+    if header_row and (
+        above := "\n".join(" ".join(filter(None, row)) for row in filled[:header_row])
+    ):
         yield Record(headings, above)
-    for row in filled[0 if place is None else place + 1 :]:
+    for row in filled[0 if header_row is None else header_row + 1 :]:
         named = (*names, *[""] * (len(row) - len(names)))
         cells = zip(named, row, strict=False)
         yield Record(headings, cells=tuple((name, value) for name, value in cells if value))
-    if place is not None and place + 1 == len(filled):
+    if header_row is not None and header_row + 1 == len(filled):
         yield Record(headings, "\n".join(names))  # nothing but a header is a text after all
 
 
@@ -142,9 +144,9 @@ def _header(rows: Sequence[Sequence[str]]) -> int | None:
     if not rows:
         return None
     usual = max(2, median(sum(map(bool, row)) for row in rows))
-    place = next((n for n, row in enumerate(rows) if sum(map(bool, row)) >= usual), None)
-    if place is None:
+    number = next((n for n, row in enumerate(rows) if sum(map(bool, row)) >= usual), None)
+    if number is None:
         return None
-    names = [cell for cell in rows[place] if cell]
+    names = [cell for cell in rows[number] if cell]
     fit = all(len(name) <= _LONGEST_NAME and not _NO_NAME.fullmatch(name) for name in names)
-    return place if fit and len(set(names)) == len(names) else None
+    return number if fit and len(set(names)) == len(names) else None

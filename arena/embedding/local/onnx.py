@@ -87,17 +87,17 @@ def open_network(
         given = [text.lower() for text in texts] if reading.lower_case else texts
         encodings = _first_tokens(words, given, reading.max_tokens)
         ids = [encoding.ids for encoding in encodings]
-        found: dict[int, Floats] = {}
+        vector_of: dict[int, Floats] = {}
 
         def fill(rows: list[int]) -> None:
-            found.update(zip(rows, run([ids[row] for row in rows]), strict=True))
+            vector_of.update(zip(rows, run([ids[row] for row in rows]), strict=True))
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(fill, _batches([len(tokens) for tokens in ids])))
         # Where no text has a token, any token tells the length of a vector.
-        size = len(next(iter(found.values())) if found else run([[0]])[0])
+        size = len(next(iter(vector_of.values())) if vector_of else run([[0]])[0])
         vectors = np.zeros((len(texts), size), np.float32)
-        for row, vector in found.items():
+        for row, vector in vector_of.items():
             vectors[row] = vector
         return Encoded(vectors, sum(bool(encoding.overflowing) for encoding in encodings))
 

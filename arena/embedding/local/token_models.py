@@ -102,7 +102,7 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> EncodeToke
         prompt = prompts.query if role == "query" else prompts.document
         own = model.query_prefix if role == "query" else model.document_prefix
         by_role = network.encode_query if role == "query" else network.encode_document
-        found = by_role(
+        encoded = by_role(
             list(texts),
             # Without one in the arena.toml the model's own mark of a role stays.
             prompt=prompt if prompt or own is not None else None,
@@ -110,7 +110,7 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> EncodeToke
             show_progress_bar=False,
             **({"convert_to_tensor": False} if model.provider == "splade" else {}),
         )
-        return [_array(model, part) for part in found]
+        return [_array(model, part) for part in encoded]
 
     return encode
 
@@ -148,7 +148,7 @@ def _load_m3(model: ModelConfig, files: ModelFiles, head: Path, prompts: Prompts
 
     def encode(texts: Sequence[str], role: Role) -> list[TokenVectors]:
         prompt = prompts.query if role == "query" else prompts.document
-        found: list[TokenVectors] = []
+        encoded: list[TokenVectors] = []
         for first in range(0, len(texts), model.batch_size):
             batch = [prompt + text for text in texts[first : first + model.batch_size]]
             tokens = tokenizer(
@@ -162,11 +162,11 @@ def _load_m3(model: ModelConfig, files: ModelFiles, head: Path, prompts: Prompts
             ):
                 n_tokens = int(mask.sum())
                 if model.provider == "splade":
-                    found.append(_lexical(model, ids[:n_tokens], head_states[:n_tokens], special))
+                    encoded.append(_lexical(model, ids[:n_tokens], head_states[:n_tokens], special))
                 else:  # the first token stands for the whole text, which is the dense head's
                     vectors = torch.nn.functional.normalize(head_states[1:n_tokens], dim=-1)
-                    found.append(np.ascontiguousarray(vectors.numpy(), np.float32))
-        return found
+                    encoded.append(np.ascontiguousarray(vectors.numpy(), np.float32))
+        return encoded
 
     return encode
 
