@@ -14,9 +14,10 @@ from arena.rating.document_grades import (
     GradedDocuments,
     document_weights,
     estimate_grades,
+    grade_rectifiers,
     implied_gains,
-    shrunk_grades,
 )
+from arena.rating.label_estimates import meat, shrink
 from arena.rating.prediction_powered import (
     LabelledBattles,
     judge_ratings,
@@ -138,10 +139,19 @@ def test_mean_dcg_from_grades_of_documents_is_the_golden_one(sampled, mean, se):
 
 
 def test_shrunk_mean_dcg_is_the_golden_one():
-    found, error = shrunk_grades(golden_documents(), greatest=0.3)
+    documents = golden_documents()
+    judge_dcg = documents.weights.by_query(documents.judge)
+    n = len(judge_dcg)
 
-    assert found.theta == pytest.approx([0.111684, 0.064642, -0.176326], abs=1e-6)
-    assert np.sqrt(np.diagonal(found.covariance)) == pytest.approx(
+    theta, covariance, error = shrink(
+        judge_dcg.mean(axis=0),
+        meat(judge_dcg) / n**2,
+        grade_rectifiers(documents) / n,
+        greatest=0.3,
+    )
+
+    assert theta == pytest.approx([0.111684, 0.064642, -0.176326], abs=1e-6)
+    assert np.sqrt(np.diagonal(covariance)) == pytest.approx(
         [0.092176, 0.09501, 0.108895], abs=1e-6
     )
     assert error.sd == pytest.approx(0.186082, abs=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from arena import rate
-from arena.rating.leaderboard_notes import describe_moves
+from arena.rating.leaderboard_notes import describe_changes
 from arena.rating.leaderboard_records import Leaderboard
 
 
@@ -23,14 +23,14 @@ def test_a_model_that_joins_is_named_with_its_rank() -> None:
     before = leaderboard(*TWO)
     after = leaderboard(*TWO, "acT", "caT", "bcT", "cbT", "acL", "caL")
 
-    lines = describe_moves(before, after)
+    lines = describe_changes(before, after)
 
     assert lines[0].startswith("c joined at rank ")
     assert " of 3, rating 1" in lines[0]
 
 
 def test_the_largest_move_is_told_and_set_against_its_interval() -> None:
-    lines = describe_moves(leaderboard(*TWO), leaderboard(*TWO, *["abR", "baL"] * 10))
+    lines = describe_changes(leaderboard(*TWO), leaderboard(*TWO, *["abR", "baL"] * 10))
 
     assert len(lines) == 1
     assert "ratings moved by" in lines[0]
@@ -38,12 +38,12 @@ def test_the_largest_move_is_told_and_set_against_its_interval() -> None:
 
 
 def test_nothing_is_said_where_nothing_changed() -> None:
-    assert describe_moves(leaderboard(*TWO), leaderboard(*TWO)) == []
+    assert describe_changes(leaderboard(*TWO), leaderboard(*TWO)) == []
 
 
 def test_a_model_that_left_is_named() -> None:
     three = leaderboard(*TWO, "acT", "caT")
 
-    lines = describe_moves(three, leaderboard(*TWO))
+    lines = describe_changes(three, leaderboard(*TWO))
 
     assert "c is no longer among the models" in lines

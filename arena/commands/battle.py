@@ -412,7 +412,7 @@ def _on_cluster(config: Path, progress: Reporter, options: BattleOptions) -> Sum
 
 def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_judged: int) -> None:
     """Rate the log, show the leaderboard, and say what has changed since the last one."""
-    from arena.rating.leaderboard_notes import describe_moves  # noqa: PLC0415
+    from arena.rating.leaderboard_notes import describe_changes  # noqa: PLC0415
     from arena.rating.rate_files import rate_files  # noqa: PLC0415
 
     if not n_judged:
@@ -420,6 +420,6 @@ def _rate(folder: Path, progress: Reporter, before: Leaderboard | None, *, n_jud
     leaderboard = rate_files([folder])
     with rate.written(leaderboard, folder):
         rate.show(leaderboard, as_json=False)
-        for line in describe_moves(before, leaderboard) if before else ():
+        for line in describe_changes(before, leaderboard) if before else ():
             progress.log(f"since the last run: {line}")
     progress.log(f"log, runs and leaderboard: {folder}")

@@ -193,12 +193,12 @@ def on_this_machine(url: str) -> bool:
 
 
 async def _received(client: AsyncClient, request: Request, most: int) -> tuple[Response, bytes]:
-    """Send a request and read its whole response, which is closed whatever happens."""
+    """Send a request and read its whole response, and close it if that fails."""
     response = await client.send(request, stream=True)
     try:
         return response, await _body(response, most)
     except BaseException:
-        # To close may hang or fail as the reading did; what went wrong first is what counts.
+        # Closing may hang or fail as reading did; the first error is the one to report.
         with suppress(Exception):
             async with asyncio.timeout(_CLOSING_S):
                 await response.aclose()

@@ -62,6 +62,8 @@ class BattleRunner:
     async def _verdict(
         self, pending: Pending, replied_at: str | None, *, is_logged: bool
     ) -> tuple[Verdict, Source]:
+        # What is paid for comes first, then a request that is on its way, and the judge last: the
+        # same question is never asked twice, by this run or by an earlier one.
         reply = pending.reply
         if reply and reply.winner:
             verdict = Verdict(reply.winner, reply.probs, reply.reply, reply.usage)
@@ -77,7 +79,7 @@ class BattleRunner:
         return verdict, "cache" if verdict.cached else "judge"
 
     async def _ask(self, pending: Pending, replied_at: str | None, *, is_logged: bool) -> Verdict:
-        """Ask the judge, and write down what it replied."""
+        """Ask the judge, and write down what it replied before any battle rests on it."""
         try:
             verdict = await pending.judge.judge(pending.judge_input)
         except UnjudgedError as error:

@@ -85,9 +85,9 @@ def open_experiment(path: Path) -> Experiment:
         )
     config = load_config(source)
     folder = source.parent / "runs" / config.experiment.name
-    for place in (folder.parent, folder):
-        if place.exists() and not place.is_dir():
-            raise UsageError(f"{place}: is a file where results would go; move it away")
+    for needed in (folder.parent, folder):
+        if needed.exists() and not needed.is_dir():
+            raise UsageError(f"{needed}: is a file where results would go; move it away")
     return Experiment(config, source, folder)
 
 
@@ -146,8 +146,8 @@ def _with_passages(
     if section.documents is not None:
         whole = section.model_copy(update={"passage_words": _WHOLE_FILE})
         files = load_corpus(whole, reporter)
-    told = reporter or new_reporter(quiet=True)
-    return dataset.with_corpus(with_passages(dataset, cuttings, told, files=files))
+    telling = reporter or new_reporter(quiet=True)
+    return dataset.with_corpus(with_passages(dataset, cuttings, telling, files=files))
 
 
 def _with_qrels(dataset: Dataset) -> Dataset:

@@ -45,6 +45,7 @@ async def check_judges(
             check_gate(report, configured.config)
         except GateError as error:
             refused.append(error)
+    # Before the error: a judge that failed is in the manifest, and is tested again by the next run.
     write_manifest(prepared, judges, gates)
     if refused:
         raise refused[0]

@@ -221,6 +221,7 @@ async def _session(
             seen=partial(_count, stats, monitor),
         )
         stack.enter_context(log)
+        # The log is locked and read by now, so what it has cost is counted before the first call.
         budgets.begin(log)
         # On the way out no more calls are sent. Then what was paid and led to no battle is written,
         # and the log is closed.
@@ -242,6 +243,8 @@ async def _play(
     queries = prepared.data.queries
     rounds = in_rounds(queries) if monitor else iter([list(turns(queries))])
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
+        # A round's matchups depend on the models that the rounds before have left in play, so a
+        # round is planned only once the one before is judged and logged.
         for round_ in rounds:
             battles = pending(
                 prepared.matchups_of(round_, monitor.players() if monitor else None),
@@ -387,6 +390,7 @@ async def play(
         LogError: the log cannot be written any more.
         UnforeseenError: as well, for any other error.
     """
+    # Positions follow the plan, not the arrival of replies: the log is the same at any speed.
     in_order = InOrder(emit)
 
     async def judge(numbered: tuple[int, Pending]) -> None:

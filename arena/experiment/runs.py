@@ -238,7 +238,7 @@ def _queries(dataset: Dataset, runs: Sequence[Run], top_k: int) -> Iterator[Show
     of_wholes = qrels_by_parent(dataset.qrels, dataset.corpus)
     for query_id in dict.fromkeys(query_id for run in runs for query_id in run.rankings):
         lists = {
-            run.model: tuple(place.doc_id for place in run.rankings[query_id][:top_k])
+            run.model: tuple(scored.doc_id for scored in run.rankings[query_id][:top_k])
             for run in runs
             if query_id in run.rankings
         }

@@ -154,6 +154,8 @@ class Budgets:
             self.claims.close(settled=settled)
 
     def _write_rest(self, log: BattleLog) -> None:
+        """Write one reply for each judge that has cost more than the log's replies add up to."""
+        # An earlier run that was killed claimed more than it wrote: that sum is a guess.
         killed = {j for j, c in self.before.items() if c.own_usd - c.logged_usd > _ROUNDING_USD}
         if not killed and self.paid_usd <= _ROUNDING_USD:
             return

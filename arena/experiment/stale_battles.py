@@ -58,7 +58,9 @@ def open_log(  # noqa: PLR0913, the experiment, and who is told what is in its l
             seen(battle)
 
     log = BattleLog(files.path, shard=shard, planned=battle_ids, seen=count, replied=replied)
-    if n_in_log and prepared.is_sparse:  # battles of an earlier draw are in no plan, and count
+    # Battles of an earlier draw are in no plan, and count. Which these are is known only once the
+    # log is open and stale battles have left it.
+    if n_in_log and prepared.is_sparse:
         own = planned(prepared.matchups, prepared.lists, judges, shard=shard)
         n_planned = n_in_log + sum(battle_id not in log.battle_ids for battle_id, _, _ in own)
     if log.n_superseded:

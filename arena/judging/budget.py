@@ -154,38 +154,45 @@ class Budget:
         Raises:
             BudgetSpentError: this would pass the cap, even if the calls in flight cost nothing.
         """
-        now = price()
-        if not self._tight(now) and not self._line.locked():
-            with self._set_aside(now.most_usd) as reservation:
+        asked = price()
+        if not self._tight(asked) and not self._line.locked():
+            with self._reserve(asked.most_usd) as reservation:
                 yield reservation
             return
+        # The line is left as soon as the money is reserved, so that the next call may wait in it.
+        # What the stack holds, such as a turn, lasts until this call is over.
         async with AsyncExitStack() as stack:
             async with self._line:
                 most_usd = await self._room(price, stack)
-                reservation = stack.enter_context(self._set_aside(most_usd))
+                reservation = stack.enter_context(self._reserve(most_usd))
             yield reservation
 
     async def _room(self, price: Callable[..., Price], stack: AsyncExitStack) -> float:
-        """Wait until there is room for the most that a call can cost, or for the call alone."""
-        while tight := self._tight(now := price()):
+        """Wait until there is room for the most that a call can cost, or for the call alone.
+
+        Calls in flight are waited for first: each mostly costs less than is reserved for it. Once
+        none is left, the call may go alone. Where other processes share the cap, it waits for its
+        turn before, and looks again at what they have found out.
+        """
+        while tight := self._tight(asked := price()):
             if any(cap.in_flight for cap in tight):
-                await self._news()
+                await self._call_over()
             elif self._turn is None:
                 break
             else:
                 turn = await stack.enter_async_context(AsyncExitStack())
                 await turn.enter_async_context(self._turn())
-                tight = self._tight(now := price(refresh=True))
+                tight = self._tight(asked := price(refresh=True))
                 if not any(cap.in_flight for cap in tight):
                     break
                 await turn.aclose()  # judges of this process share a cap, too
-        return now.most_usd
+        return asked.most_usd
 
     def _tight(self, price: Price) -> list[Limit]:
         """Return the limits that have no room for the most that a call can cost.
 
         Raises:
-            BudgetSpentError: not even for what it likely costs.
+            BudgetSpentError: one of them has no room for what the call likely costs either.
         """
         tight = [cap for cap in self.caps if not cap.has(price.most_usd)]
         for cap in tight:
@@ -193,23 +200,25 @@ class Budget:
                 raise _spent(cap, price.likely_usd)
         return tight
 
-    async def _news(self) -> None:
-        """Wait until a call is over, of whichever judge."""
-        news = asyncio.get_running_loop().create_future()
-        self.waiting.add(news)
+    async def _call_over(self) -> None:
+        """Wait until a call is over, of any judge that shares a cap."""
+        over = asyncio.get_running_loop().create_future()
+        self.waiting.add(over)
         try:
-            await news
+            await over
         finally:
-            self.waiting.discard(news)
+            self.waiting.discard(over)
 
     @context
-    def _set_aside(self, usd: float) -> Iterator[Reservation]:
+    def _reserve(self, usd: float) -> Iterator[Reservation]:
+        """Reserve money under every cap for as long as a call lasts, then record its cost."""
         reservation = Reservation(usd)
         for cap in self.caps:
             cap.reserved_usd += usd
             cap.in_flight += 1
         try:
             if usd and self.on_change:
+                # Before the call is sent: what it may cost is on disk if the process is killed.
                 try:
                     self.on_change()
                 except BaseException:
@@ -219,9 +228,9 @@ class Budget:
         finally:
             for cap in self.caps:
                 cap.close(reservation)
-            for news in self.waiting:
-                if not news.done():
-                    news.set_result(None)
+            for over in self.waiting:
+                if not over.done():
+                    over.set_result(None)
             if usd and self.on_change:
                 self.on_change()
 

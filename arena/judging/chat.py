@@ -38,7 +38,7 @@ T = TypeVar("T")
 Messages = Sequence[Mapping[str, str]]
 
 _CAPABILITIES: Final = "dialect"
-"""The subject under which `Learned` keeps what the endpoint takes."""
+"""The subject under which `Learned` keeps what the endpoint takes; a word of files on disk."""
 _KEPT_WITHIN_S: Final = 0.5
 """Longest wait of a reply for others that go into the cache with it."""
 
@@ -225,7 +225,11 @@ class Chat:
         return reply
 
     async def _negotiated(self, messages: Messages) -> ChatReply:
-        """Return the endpoint's reply, to a request with the fields that it takes."""
+        """Return the endpoint's reply, to a request with the fields that it takes.
+
+        Each round has fewer fields than the last one, or more room for a reply of one word. So
+        the rounds come to an end.
+        """
         spent, capabilities = Usage(), self.capabilities
         while True:
             fare = self._meter.fare(self._limit(capabilities))
@@ -311,10 +315,10 @@ class Chat:
 
     def _limit(self, capabilities: ServerCapabilities | None = None) -> int | None:
         """Return the limit on a reply's tokens, as sent; None if the endpoint takes none."""
-        spoken = capabilities or self.capabilities
-        if spoken.length is None:
+        taken = capabilities or self.capabilities
+        if taken.length is None:
             return None
-        return SHORT if self._form.labels and spoken.short else self._config.max_tokens
+        return SHORT if self._form.labels and taken.short else self._config.max_tokens
 
 
 def _check_ended(reply: ChatReply) -> None:

@@ -68,7 +68,7 @@ class Learned:
                     write_atomically(self._path, [orjson.dumps(tree, option=option)])
                 return facts
         except (ArenaError, OSError) as error:
-            self._complain(f"cannot be written: {error}")
+            self._warn_once(f"cannot be written: {error}")
             return change({})
 
     def _read(self) -> Facts:
@@ -79,13 +79,13 @@ class Learned:
         except FileNotFoundError:
             return {}
         except (OSError, orjson.JSONDecodeError) as error:
-            self._complain(f"cannot be read: {error}")
+            self._warn_once(f"cannot be read: {error}")
             return {}
         return facts if isinstance(facts, dict) else {}
 
-    def _complain(self, what: str) -> None:
+    def _warn_once(self, problem: str) -> None:
         if not self._broken:
-            _log.warning("%s: %s; what it held is learned again", self._path, what)
+            _log.warning("%s: %s; what it held is learned again", self._path, problem)
         self._broken = True
 
 

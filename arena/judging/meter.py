@@ -128,11 +128,8 @@ class Meter:
         """
         if refresh:
             self.habits = self.habits.joined(_habits(self._learned.facts(self._endpoint, _SUBJECT)))
-        known, most_input, most_output = (
-            self.habits,
-            self._most_input(n_bytes),
-            self._most_output(limit),
-        )
+        known = self.habits
+        most_input, most_output = self._most_input(n_bytes), self._most_output(limit)
         n_input = n_bytes * (known.tokens_per_byte or _TOKENS_PER_BYTE)
         n_output = known.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
         most_usd = self._usd(most_input, most_output)

@@ -59,9 +59,9 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
             another.
     """
     pointwise = config.kind == "pointwise"
-    wanted = POINTWISE_PLACEHOLDERS if pointwise else PLACEHOLDERS
-    if prompt.placeholders != wanted:
-        needs = ", ".join(f"{{{{{word}}}}}" for word in wanted)
+    placeholders = POINTWISE_PLACEHOLDERS if pointwise else PLACEHOLDERS
+    if prompt.placeholders != placeholders:
+        needs = ", ".join(f"{{{{{word}}}}}" for word in placeholders)
         raise ConfigError(prompt.name, [f'a prompt for kind = "{config.kind}" needs {needs}'])
     if not pointwise and config.answer == "json":
         return llm_judge(

@@ -73,8 +73,8 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """An estimate and what is told of it."""
+class _Corrected:
+    """Corrected ratings, and what a reader is told of them."""
 
     estimate: LabelEstimate
     error: JudgeError | None
@@ -120,11 +120,12 @@ def correct_ratings(  # noqa: PLR0913  the last two are options
         if n_labels >= LEAST_LABELS:
             what = f"{n_labels} labels show no difference between the models yet; label more"
         return _refused(rated, what, how)
-    correction = _told(estimate, unit, how, people, n_labels)
+    correction = _record(estimate, unit, how, people, n_labels)
     return _with_estimate(rated, estimate, settings), correction
 
 
 def _unit(people: PeoplesLabels, how: Correct) -> Unit | None:
+    """Return which labels correct the ratings; None if there are none that can."""
     documents = bool(people.documents and people.lists)
     if how == "documents":
         return "document" if documents else None
@@ -209,35 +210,41 @@ def _with_labels(table: _Table, people: PeoplesLabels) -> tuple[LabelledBattles,
     model = {name: code for code, name in enumerate(table.models)}
     query = {name: code for code, name in enumerate(table.names)}
     answers, inverse, n_labels = labelled.people.copy(), labelled.inverse.copy(), 0
-    for (dataset, query_id, one, two), answer in people.battles.items():
-        q, i, j = query.get((dataset, query_id)), model.get(one), model.get(two)
+    for (dataset, query_id, first, second), answer in people.battles.items():
+        q, i, j = query.get((dataset, query_id)), model.get(first), model.get(second)
         if q is None or i is None or j is None:
             continue
         unit = (q * m + min(i, j)) * m + max(i, j)
-        place = int(np.searchsorted(table.units, unit))
-        if place == len(table.units) or table.units[place] != unit or inverse[place]:
+        entry = int(np.searchsorted(table.units, unit))
+        if entry == len(table.units) or table.units[entry] != unit or inverse[entry]:
             continue
-        answers[place] = answer.value if i < j else 1 - answer.value
-        inverse[place] = answer.inverse
+        answers[entry] = answer.value if i < j else 1 - answer.value
+        inverse[entry] = answer.inverse
         n_labels += 1
     return replace(labelled, people=answers, inverse=inverse), n_labels
 
 
-def _by_battles(table: _Table, labelled: LabelledBattles, *, shrunk: bool) -> _Found | None:
+def _by_battles(table: _Table, labelled: LabelledBattles, *, shrunk: bool) -> _Corrected | None:
+    """Return ratings that labels of battles correct; None without a label of this table."""
     if not labelled.asked.any():
         return None
     theta = table.fit.theta
     if shrunk:
         estimate, error = shrunk_battles(labelled, judge_theta=theta)
-        return _Found(estimate, error, labelled.asked)
+        return _Corrected(estimate, error, labelled.asked)
     moves = rectifiers(labelled, theta)
     error = judge_error(moves.sum(axis=0), meat(moves, labelled.stratum))
-    return _Found(prediction_powered(labelled, judge_theta=theta), error, labelled.asked)
+    return _Corrected(prediction_powered(labelled, judge_theta=theta), error, labelled.asked)
 
 
 def _by_documents(
     table: _Table, people: PeoplesLabels, *, shrunk: bool
-) -> tuple[_Found | None, int]:
+) -> tuple[_Corrected | None, int]:
+    """Return ratings that grades of documents correct, and how many grades count.
+
+    People's and the judge's grades each give every list a DCG. What people's mean DCG adds to the
+    judge's moves the ratings, by as many logits for a unit of DCG as explain the ratings best.
+    """
     documents = list(_documents(table, people))
     n_labels = sum(int(part.graded.labelled.sum()) for part in documents)
     if any(part.graded.labelled.sum() < 2 for part in documents) or not documents:
@@ -254,6 +261,7 @@ def _by_documents(
     noise = _label_noise(estimates, documents, len(theta))
     if not graded:
         return _by_people_alone(table, people_dcg, asked, noise), n_labels
+    # Least squares through 0, because ratings and DCG are both centred.
     own = judge_dcg.sum(axis=0)
     factor = float(theta @ own / (own @ own))
     psi = labelled.scores(labelled.judge - labelled.expected(theta))
@@ -272,12 +280,12 @@ def _by_documents(
         rating = theta + factor * apart.sum(axis=0)
         estimate = _estimate(psi + factor * apart, rating, labelled, asked, slope)
         estimate = _noisy(estimate, factor, noise)
-    return _Found(estimate, error, asked, factor), n_labels
+    return _Corrected(estimate, error, asked, factor), n_labels
 
 
 def _by_people_alone(
     table: _Table, people_dcg: Floats, asked: Floats, noise: Floats
-) -> _Found | None:
+) -> _Corrected | None:
     """Return ratings by people's grades, where the judge graded no documents to be corrected."""
     labelled = table.labelled
     factor = _spread_factor(table.fit.theta, table.fit.covariance, people_dcg, labelled.stratum)
@@ -285,7 +293,7 @@ def _by_people_alone(
         return None
     moves = factor * people_dcg
     estimate = _estimate(moves, moves.sum(axis=0), labelled, asked, 0.0)
-    return _Found(_noisy(estimate, factor, noise), None, asked, factor)
+    return _Corrected(_noisy(estimate, factor, noise), None, asked, factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,9 +399,10 @@ def _noisy(estimate: LabelEstimate, factor: float, noise: Floats) -> LabelEstima
     return replace(estimate, label_part=factor**2 * noise)
 
 
-def _told(
-    correction: _Found, unit: Unit, how: Correct, people: PeoplesLabels, n_labels: int
+def _record(
+    correction: _Corrected, unit: Unit, how: Correct, people: PeoplesLabels, n_labels: int
 ) -> Correction:
+    """Return what the leaderboard's files and notes hold of a correction."""
     estimate, error = correction.estimate, correction.error
     whole = float(np.trace(estimate.covariance))
     by_labels = min(float(np.trace(estimate.label_part)), whole)
@@ -414,9 +423,9 @@ def _told(
     )
 
 
-def _with_estimate(rated: Rated, found: _Found, settings: RatingSettings) -> Rated:
+def _with_estimate(rated: Rated, corrected: _Corrected, settings: RatingSettings) -> Rated:
     """Return the table with the corrected ratings, their ranks and their covariance."""
-    estimate = found.estimate
+    estimate = corrected.estimate
     m = len(estimate.theta)
     variance = of_matrix(estimate.covariance)
     if rated.fit is None:

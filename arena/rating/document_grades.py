@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from arena.data.metrics import discounted
 from arena.rating.comparisons import Floats, Ints
-from arena.rating.label_estimates import JudgeError, LabelEstimate, PeoplesLabels, meat, shrink
+from arena.rating.label_estimates import PeoplesLabels, meat
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,24 +221,6 @@ def estimate_grades(documents: GradedDocuments) -> GradeEstimate:
         intercept=intercept,
         label_part=weights.outer(noise) / len(weights.query_ids) ** 2,
     )
-
-
-def shrunk_grades(
-    documents: GradedDocuments, *, greatest: float
-) -> tuple[LabelEstimate, JudgeError]:
-    """Correct the mean DCG by the judge's grades with the shrunk rectifier.
-
-    Args:
-        documents: graded, and partly labelled.
-        greatest: the largest standard deviation of the judge's error, in DCG.
-    """
-    by_query = documents.weights.by_query(documents.judge)
-    n = len(by_query)
-    rectifier = grade_rectifiers(documents) / n
-    own = meat(by_query) / n**2
-    theta, covariance, error = shrink(by_query.mean(axis=0), own, rectifier, greatest=greatest)
-    df = max(float(np.count_nonzero(documents.asked)) - 1, 1.0)
-    return LabelEstimate(theta, covariance, df, 1.0, covariance - own), error
 
 
 def grade_rectifiers(documents: GradedDocuments) -> Floats:

@@ -58,8 +58,8 @@ class Fit:
     def effective_queries(self) -> Floats:
         """Return the queries behind a model's differences from others, the median of them, (m,)."""
         m = len(self.theta)
-        others = self.difference_df[~np.eye(m, dtype=bool)].reshape(m, m - 1)
-        effective: Floats = np.median(others, axis=1) + 1
+        rival_df = self.difference_df[~np.eye(m, dtype=bool)].reshape(m, m - 1)
+        effective: Floats = np.median(rival_df, axis=1) + 1
         return effective
 
     @property

@@ -187,7 +187,7 @@ def _differences(theta: Floats) -> Floats:
 
 
 POWER = 0.8
-"""How often a difference of the size seen now shall separate, once the queries are played."""
+"""How often a difference of the size seen now separates, once the queries are played."""
 
 _STEPS = 20
 """Of the search for Q', in which c depends on Q' a little."""
@@ -210,17 +210,17 @@ def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: flo
         pairs: codes of models.
         tail: what c leaves on either side, as `arena.rating.inference.Certainty` has it.
     """
-    places = tuple(np.array(pairs, dtype=np.intp).T)
-    distance = np.abs(fit.theta[places[0]] - fit.theta[places[1]])
-    se, effective = fit.difference_se[places], fit.difference_df[places] + 1
+    codes = tuple(np.array(pairs, dtype=np.intp).T)
+    distance = np.abs(fit.theta[codes[0]] - fit.theta[codes[1]])
+    se, effective = fit.difference_se[codes], fit.difference_df[codes] + 1
     needed = np.full(len(pairs), np.inf)
     # Beyond this no number of queries is worth naming, and its square may be too large for one.
     apart = np.flatnonzero(distance > 1e-9 * se)
-    one = fit.n_clusters * (se[apart] / distance[apart]) ** 2
+    per_width = fit.n_clusters * (se[apart] / distance[apart]) ** 2
     growth = np.ones(len(apart))
     for _ in range(_STEPS):
         reach = student_quantile(tail, effective[apart] * growth - 1)
-        growth = one * (reach + NormalDist().inv_cdf(POWER)) ** 2 / fit.n_clusters
+        growth = per_width * (reach + NormalDist().inv_cdf(POWER)) ** 2 / fit.n_clusters
     needed[apart] = growth * fit.n_clusters
     return needed
 
@@ -377,13 +377,13 @@ def shortfall(
     0 where it is alone; infinite before the first look. The arguments are those of `may_be_best`.
     """
     leader = int(np.argmax(np.where(among, fit.theta, -np.inf)))
-    others = among.copy()
-    others[leader] = False
-    if not others.any():
+    rivals = among.copy()
+    rivals[leader] = False
+    if not rivals.any():
         return leader, 0.0
     bound = _bound(fit, n_at_start=n_at_start, level=level)
     most = fit.theta - fit.theta[leader] + bound[:, leader]
-    return leader, max(float(most[others].max()), 0.0)
+    return leader, max(float(most[rivals].max()), 0.0)
 
 
 def _bound(fit: Fit, *, n_at_start: int, level: float) -> Floats:

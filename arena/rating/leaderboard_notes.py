@@ -165,7 +165,7 @@ def _rounded(number: int) -> int:
     return int(round(number / step) * step)
 
 
-def describe_moves(before: Leaderboard, after: Leaderboard) -> list[str]:
+def describe_changes(before: Leaderboard, after: Leaderboard) -> list[str]:
     """Return lines on who joined or left, and the largest change of a rating; none if none changed.
 
     A move is set against the interval that the rating had: within it, nothing new was learnt.

@@ -117,8 +117,6 @@ class Facts:
     measured: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
     """(data set, model) → measurements."""
     llm_judges: bool = False  #: whether an LLM judged
-    usd_per_verdict: float | None = None
-    """Mean price of what the logs hold; None where they name no prices."""
     rates: Mapping[str, Rates] = field(default_factory=dict)
     """Model → what it takes and costs, over all data sets."""
     usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month

@@ -82,8 +82,8 @@ def comparisons_of(
     battles: Battles, models: Sequence[str], weight: NDArray[np.float64] | None = None
 ) -> Comparisons:
     """Return the battles with models as codes, which are places in ``models``."""
-    place = {model: code for code, model in enumerate(models)}
-    code = np.array([place.get(model, -1) for model in battles.models], np.int32)
+    code_of = {model: code for code, model in enumerate(models)}
+    code = np.array([code_of.get(model, -1) for model in battles.models], np.int32)
     return Comparisons(
         first=code[battles.model_a],
         second=code[battles.model_b],

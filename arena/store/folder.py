@@ -127,10 +127,6 @@ class Folder:
         """Return the files of all logs that hold grades, by name."""
         return self._all("grades")
 
-    def all_paid(self) -> list[Path]:
-        """Return all files that tell what was spent, by name."""
-        return sorted(path for kind in _PAID for path in self._all(kind))
-
     @property
     def is_experiment(self) -> bool:
         """Return whether `arena battle` has begun to write here."""
