@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/protocols.py ../shared/data/corpora/msmarco [--models 13] [--queries 20]
+    python benchmarks/protocols.py CORPUS [--models 13] [--queries 20]
 
 The models are BM25, and word vectors and latent semantic analysis of several dimensions: all run
 here. Nothing is asked of any endpoint: prompts are rendered and measured. Tokens in are counted
