@@ -243,8 +243,8 @@ async def _play(
     queries = prepared.data.queries
     rounds = in_rounds(queries) if monitor else iter([list(turns(queries))])
     with stats.shown(reporter, stats.n_judged + n_left), _settled_objects_uncollected():
-        # A round's matchups depend on the models that the rounds before have left in play, so a
-        # round is planned only once the one before is judged and logged.
+        # A round's matchups depend on the models that the rounds before have left in play. So
+        # each is planned only once the one before is judged and logged.
         for round_ in rounds:
             battles = pending(
                 prepared.matchups_of(round_, monitor.players() if monitor else None),
