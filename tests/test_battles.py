@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
+import pickle
 import sys
 import tempfile
 
@@ -17,7 +19,8 @@ from pyarrow import parquet as pq
 from arena.battles import coded_log, duckdb_reader, join, notes, readers, row_blocks, table
 from arena.battles import columns as battle_columns
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
-from arena.battles.load import from_frame, load_aliases, load_battles
+from arena.battles.load import from_frame, load_aliases, load_battles, read_here
+from arena.cluster.read_logs import LogTask, read_there
 from arena.errors import ArenaError, DataError, UsageError
 
 ALIASES = {
@@ -331,20 +334,30 @@ def test_ids_as_numbers_give_the_battles_that_ids_as_texts_give(tmp_path_factory
         jsonl(folder / f"battles-{number}.jsonl", rows)
     jsonl(folder / "failures.jsonl", [{"id": "0" * 32}, {"id": "z"}, {"id": f"{7:032x}"}])
 
-    def read(size, hex_ids, block=1 << 22):
+    def read(size, hex_ids, block=1 << 22, read_logs=read_here):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(readers, "_FAST_BYTES", size)
             patch.setattr(coded_log, "hex_ids", hex_ids)
             patch.setattr(row_blocks, "BLOCK", block)
-            battles = load_battles([folder])
-        words = [battles.query_ids[code] for code in battles.query_id]
-        return words, battles.notes, battles.failures
+            battles = load_battles([folder], read_logs=read_logs)
+        return {
+            field.name: value.tolist() if isinstance(value, np.ndarray) else value
+            for field in dataclasses.fields(battles)
+            for value in [getattr(battles, field.name)]
+        }
 
     by_texts = read(sys.maxsize, lambda ids: None)
 
     assert read(1, table.hex_ids) == by_texts
-    assert read(sys.maxsize, table.hex_ids) == by_texts
-    assert read(sys.maxsize, table.hex_ids, block=2) == by_texts
+    assert read(sys.maxsize, table.hex_ids, block=2, read_logs=in_tasks) == by_texts
+
+
+def in_tasks(files, aliases, *, with_ids):
+    """Read logs as workers of a cluster do."""
+    assert with_ids
+    for file in files:
+        task = LogTask(str(file), str(file), file.stat().st_size, aliases)
+        yield pickle.loads(pickle.dumps(read_there(task)))
 
 
 def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path, monkeypatch):

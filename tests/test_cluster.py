@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import pytest
@@ -16,9 +19,11 @@ from dask_workers import two_workers
 from experiments import QUIET, fair_judge, llm, play, try_to_play, write_experiment
 from loopback import Answer, LoopbackServer, error
 
+from arena.battles.load import load_battles, read_here
 from arena.cli import main
-from arena.cluster.connect import Cluster, open_cluster
+from arena.cluster.connect import Cluster, check_workers, open_cluster
 from arena.cluster.judge import _tasks, battle_on_cluster
+from arena.cluster.read_logs import ClusterLogReader, LogTask, look_at_logs
 from arena.cluster.shared_data import read_shared, write_shared
 from arena.config.cluster import ClusterConfig
 from arena.data.corpus_part import facts_of
@@ -85,6 +90,122 @@ def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Clust
     assert again.n_judged == summary.n_judged == 36
     facts = [read_manifest(config.parent / "runs" / "x")["datasets"] for config in (alone, config)]
     assert facts[0] == facts[1]
+    check_ratings_are_equal([config.parent / "runs" / "x"], tmp_path, cluster)
+
+
+def check_ratings_are_equal(paths: list[Path], to: Path, cluster: Cluster, *options: str) -> str:
+    """Compare what `arena rate` prints and writes with logs read on workers and here; return it."""
+    address = str(cluster.client.scheduler.address)
+    boards = []
+    for where in ([], ["--cluster", address, "--quiet"]):
+        out = to / f"rated-{len(where)}"
+        done = CliRunner().invoke(
+            main, ["rate", *map(str, paths), *options, *where, "--output", str(out)]
+        )
+        assert done.exit_code == 0, done.output
+        files = [(out / f"leaderboard.{suffix}").read_bytes() for suffix in ("json", "csv")]
+        boards.append((done.output, *files))
+    assert boards[0] == boards[1]
+    return boards[0][0]
+
+
+def own_battle(number: int, judge: str, **more: Any) -> dict[str, Any]:
+    """A line of a log that arena wrote."""
+    drawn = Random(number)
+    a, b = drawn.sample("vwxyz", 2)
+    return {
+        "id": f"{7919 * number % 997:016x}{len(judge):016x}",
+        "dataset": f"d{number % 2}",
+        "query_id": f"q{number % 11}",
+        "model_a": a,
+        "model_b": b,
+        "winner": drawn.choice(["model_a", "model_b", "tie"]),
+        "judge": judge,
+        "prompt": "p",
+        "source": "judge",
+        "cost_usd": 0.001 * (number % 7),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--by-dataset", "--matrix"], "3 lines repeat the id of an earlier battle"),
+        (["--judge", "j2"], "judge: j2"),
+        (["--judges", "mean"], "by mean probability (--judges)"),
+        (["--aliases", "aliases.toml", "foreign.csv"], "battles showed model_b first (swapped)"),
+    ],
+)
+def test_logs_that_workers_read_make_the_leaderboard_of_one_machine(
+    options: list[str],
+    shown: str,
+    tmp_path: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [own_battle(n, judge) for n in range(60) for judge in ("j1", "j2 ")]
+    rows[5] |= {"probs": {"first": 0.5, "second": 0.25, "tie": 0.25}}
+    rows[8] |= {"source": "identical", "winner": "tie"}
+    for number in range(3):
+        log = rows[number::3] + rows[:number]  # shards that repeat battles of others
+        lines = "".join(json.dumps(row) + "\n" for row in log)
+        (tmp_path / f"battles-{number + 1}of3.jsonl").write_text(lines)
+    foreign = ["model_a,model_b,winner,swapped", *["V,w,model_a,true", "x,V,model_b,false"] * 9]
+    (tmp_path / "foreign.csv").write_text("\n".join(foreign))
+    (tmp_path / "aliases.toml").write_text('"V" = "v"\n"no such" = "w"\n')
+    monkeypatch.chdir(tmp_path)
+
+    text = check_ratings_are_equal([Path()], tmp_path / "out", cluster, *options)
+
+    assert shown in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.jsonl", '{"model_a": "x", "model_b": "y", "winner": "who"}\n'),
+        ("cut.jsonl", '{"model_a": "x"\n'),
+        ("log.parquet", "PAR1"),
+        ("log.txt", "x beats y"),
+        ("missing.csv", None),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_the_error_of_one_machine(
+    name: str, text: str | None, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+
+    errors = []
+    for reader in (read_here, ClusterLogReader(cluster, QUIET)):
+        with pytest.raises(UsageError) as caught:
+            load_battles([Path(name)], read_logs=reader)
+        errors.append((type(caught.value), str(caught.value)))
+
+    assert errors[0] == errors[1]
+    assert errors[0][1].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("log.jsonl", r"\S+log.jsonl has 9 bytes, and here 1,000,000; all workers need"),
+        (
+            "missing.jsonl",
+            r"cannot read \S+missing.jsonl \(No such file or directory\); all",
+        ),
+    ],
+)
+def test_a_worker_that_sees_another_log_is_named(
+    name: str, message: str, tmp_path: Path, cluster: Cluster
+) -> None:
+    (tmp_path / "log.jsonl").write_text("not all\n\n")
+    task = LogTask(str(tmp_path / name), name, n_bytes=1_000_000, aliases={})
+
+    with pytest.raises(ClusterError, match=rf"worker tcp://\S+: {message}"):
+        check_workers(cluster, partial(look_at_logs, [task]))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from worker_killing import CONCURRENCY, RANKINGS, kill_workers
 
 from arena.cluster.connect import Cluster, check_workers
 from arena.cluster.judge import battle_on_cluster
+from arena.cluster.read_logs import ClusterLogReader
 from arena.cluster.worker import ShardTask, look
 from arena.errors import ClusterError
 from arena.experiment.summary import BattleOptions
@@ -260,3 +262,20 @@ def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path: Path, cluster:
 
     with pytest.raises(ClusterError, match=r"worker tcp://\S+: sees no such file"):
         check_workers(cluster, partial(_without_folder, str(config), HERE))
+
+
+def test_the_logs_of_a_worker_that_dies_are_read_again(tmp_path: Path, cluster: Cluster) -> None:
+    cluster.client.wait_for_workers(2, timeout=60)
+    row = {"model_a": "x", "model_b": "y", "winner": "model_a"}
+    files = [tmp_path / f"{number}.jsonl" for number in range(6)]
+    for number, file in enumerate(files):
+        file.write_text((json.dumps({**row, "query_id": f"q{number}"}) + "\n") * (number + 1))
+
+    logs = ClusterLogReader(cluster, QUIET)(files, {}, with_ids=True)
+    read = [next(logs)]
+    # Four logs are with the workers, most of them read: what was read is lost with a worker.
+    os.kill(next(iter(cluster.client.run(os.getpid).values())), signal.SIGKILL)
+    read += logs
+
+    assert [len(log) for log in read] == [1, 2, 3, 4, 5, 6]
+    assert [log.words["query_id"] for log in read] == [(f"q{number}",) for number in range(6)]

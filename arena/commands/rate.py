@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from arena.commands.options import ALIASES, AS_JSON, Amount, Quantity
+from arena.commands.options import ALIASES, AS_JSON, QUIET, Amount, Quantity
 from arena.errors import WriteError
+from arena.progress import Reporter, reporter
 from arena.terminal import printable, printable_json
 
 if TYPE_CHECKING:
+    from arena.battles.load import Battles
+    from arena.config.cluster import ClusterConfig
     from arena.rating.label_estimates import Correct
     from arena.rating.leaderboard_records import Leaderboard
     from arena.rating.leaderboard_table import Shown
@@ -122,6 +125,13 @@ if TYPE_CHECKING:
     help="Write leaderboard.csv and .json here.  "
     "[default: the experiment's folder, unless it is read-only]",
 )
+@click.option(
+    "--cluster",
+    metavar="WHERE",
+    help="Read the logs on a Dask cluster: local:N for N processes here, or a scheduler's address "
+    "such as tcp://host:8786. An empty text takes [cluster] of an experiment.",
+)
+@QUIET
 def rate(  # noqa: PLR0913  one parameter per option
     paths: Sequence[Path],
     aliases: Path | None,
@@ -133,6 +143,8 @@ def rate(  # noqa: PLR0913  one parameter per option
     matrix: bool,
     correct: Correct,
     cost: bool,
+    cluster: str | None,
+    quiet: bool,
     **options: Any,
 ) -> None:
     """Compute a leaderboard from battles.
@@ -146,6 +158,7 @@ def rate(  # noqa: PLR0913  one parameter per option
       arena rate battles.csv --aliases spellings.toml --json
       arena rate runs/handbook --matrix --bootstrap 1000
       arena rate runs/handbook --documents 1M --queries-per-month 200k
+      arena rate runs/handbook --cluster local:4
     """
     # numpy reads this variable when it is imported. More threads do not help on such small
     # matrices, and without them several processes can read a large log.
@@ -158,8 +171,16 @@ def rate(  # noqa: PLR0913  one parameter per option
     usage = {key: value for key, value in load.items() if value is not None}
     cost = cost or bool(usage)
     settings = RatingSettings(soft="auto" if soft else "never", **options)
+    battles = None
+    if cluster is not None:
+        battles = _on_cluster(paths, aliases, reporter(quiet=quiet), cluster)
     leaderboard = rate_files(
-        paths, aliases=aliases, settings=settings, correct=correct, usage=usage if cost else None
+        paths,
+        aliases=aliases,
+        settings=settings,
+        correct=correct,
+        usage=usage if cost else None,
+        battles=battles,
     )
     folder = output or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
     with written(leaderboard, folder, asked_for=output is not None):
@@ -172,6 +193,32 @@ USAGE: Final = (
     *("price_per_gb_month", "price_per_hour"),
 )
 """Options that replace settings of ``[usage]``."""
+
+
+def _on_cluster(
+    paths: Sequence[Path], aliases: Path | None, progress: Reporter, setting: str
+) -> Battles:
+    """Read the battles on the workers of a cluster."""
+    from arena.battles.load import load_aliases, load_battles  # noqa: PLC0415
+    from arena.cluster.connect import open_cluster  # noqa: PLC0415
+    from arena.cluster.read_logs import ClusterLogReader  # noqa: PLC0415
+
+    names = load_aliases(aliases) if aliases else {}
+    with open_cluster(setting or None, _section(paths), progress) as cluster:
+        return load_battles(paths, aliases=names, read_logs=ClusterLogReader(cluster, progress))
+
+
+def _section(paths: Sequence[Path]) -> ClusterConfig | None:
+    """Return ``[cluster]`` of the first experiment that has one."""
+    from arena.config.cluster import ClusterConfig  # noqa: PLC0415
+    from arena.config.section import checked  # noqa: PLC0415
+    from arena.store.folder import Folder  # noqa: PLC0415
+    from arena.store.manifest import read_manifest  # noqa: PLC0415
+
+    for path in paths:
+        if Folder(path).is_experiment and "cluster" in (config := read_manifest(path)["config"]):
+            return checked(ClusterConfig, config["cluster"], f"{path}: [cluster]")
+    return None
 
 
 @contextmanager
