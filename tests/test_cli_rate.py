@@ -135,13 +135,13 @@ def test_an_empty_log_is_refused(tmp_path, text):
     assert "empty.csv: " in refused(tmp_path / "empty.csv")
 
 
-def test_five_hundred_models_are_rated(tmp_path):
-    names = [f"m{i:03d}" for i in range(500)]
+def test_two_hundred_models_are_rated(tmp_path):
+    names = [f"m{i:03d}" for i in range(200)]
     rng = np.random.default_rng(0)
     rows = [
         (*rng.permutation([a, b]), ("model_a", "model_b")[rng.integers(2)], f"q{i % 40}")
         for i, (a, b) in enumerate(
-            [(names[j], names[(j + step) % 500]) for j in range(500) for step in range(1, 9)]
+            [(names[j], names[(j + step) % 200]) for j in range(200) for step in range(1, 9)]
         )
     ]
     path = log(tmp_path, rows)
@@ -150,7 +150,7 @@ def test_five_hundred_models_are_rated(tmp_path):
 
     assert done.exit_code == 0
     board = read_leaderboard(tmp_path / "leaderboard.json")
-    assert len(board.pairs) == 500 * 499 // 2
+    assert len(board.pairs) == 200 * 199 // 2
     assert all(0 <= pair.p_better <= 1 for pair in board.pairs)
     assert all(row.rating is not None and row.lower < row.rating for row in board.overall)
 

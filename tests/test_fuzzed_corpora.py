@@ -269,18 +269,26 @@ PDF_PARTS = st.lists(st.integers(0, len(PDF)), min_size=2, max_size=2).map(
 )
 
 
-@settings(max_examples=40)
+# Three at a time: to start what reads files takes longer than to read them, and a note names three.
+@settings(max_examples=16)
 @given(
-    content=st.binary(max_size=60) | FRAGMENTS | MARKS | PDF_PARTS,
-    suffix=st.sampled_from([".md", ".txt", ".html", ".pdf"]),
+    st.lists(
+        st.tuples(
+            st.binary(max_size=60) | FRAGMENTS | MARKS | PDF_PARTS,
+            st.sampled_from([".md", ".txt", ".html", ".pdf"]),
+        ),
+        min_size=3,
+        max_size=3,
+    )
 )
-@example(content=b"---\ntitle: [\n---\n", suffix=".md")
-@example(content=b"\xff\xfeA", suffix=".txt")
-@example(content=PDF, suffix=".pdf")
-def test_any_file_becomes_passages_or_is_named(content: bytes, suffix: str) -> None:
-    with tempfile.TemporaryDirectory() as name:
+@example([(b"---\ntitle: [\n---\n", ".md"), (b"\xff\xfeA", ".txt"), (PDF, ".pdf")])
+def test_any_file_becomes_passages_or_is_named(files: list[tuple[bytes, str]]) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
         folder = Path(name)
-        (folder / f"odd{suffix}").write_bytes(content)
+        odd = [f"odd{number}{suffix}" for number, (_, suffix) in enumerate(files)]
+        for file, (content, _) in zip(odd, files, strict=True):
+            (folder / file).write_bytes(content)
         (folder / "queries.txt").write_text("apple\n")
         (folder / "good.md").write_text("# An apple\n\nA day.\n")
         config = DatasetConfig(name="d", documents=folder, queries=folder / "queries.txt")
@@ -288,6 +296,8 @@ def test_any_file_becomes_passages_or_is_named(content: bytes, suffix: str) -> N
         dataset = load_dataset(config)
 
         assert dataset.corpus["good.md#1"].title == "An apple"
-        assert (len(dataset.corpus) > 1) != any(f"odd{suffix}" in note for note in dataset.notes)
+        cut = {doc_id.partition("#")[0] for doc_id in dataset.corpus}
+        for file in odd:
+            assert (file in cut) != any(file in note for note in dataset.notes)
         assert all(note.isprintable() for note in dataset.notes)
         search(dataset, BM25, folder)
