@@ -503,8 +503,11 @@ def test_the_command_retrieves_on_a_cluster(tmp_path: Path) -> None:
 def test_reference_corpora_give_the_runs_of_one_machine(
     name: str, shared_data: Path, tmp_path: Path, cluster: Cluster
 ) -> None:
-    folder = shared_data / "corpora" / name
-    lines = (folder / "corpus.jsonl").read_bytes().splitlines(keepends=True)
+    source, folder = shared_data / "corpora" / name, tmp_path / "whole"
+    folder.mkdir()
+    lines = (source / "corpus.jsonl").read_bytes().splitlines(keepends=True)[:1000]
+    (folder / "corpus.jsonl").write_bytes(b"".join(lines))
+    (folder / "queries.jsonl").write_bytes((source / "queries.jsonl").read_bytes())
     for number in range(5):
         part = lines[len(lines) * number // 5 : len(lines) * (number + 1) // 5]
         (tmp_path / f"corpus-{number}.jsonl").write_bytes(b"".join(part))

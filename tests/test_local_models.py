@@ -503,11 +503,11 @@ print(sorted({{"torch", "onnxruntime", "sentence_transformers"}} & set(sys.modul
 
 
 def some_of(dataset: Dataset) -> Dataset:
-    """Twelve queries, some documents that are judged for them, and some others."""
-    queries = dict(list(dataset.queries.items())[:12])
-    qrels = {q: dict(list(dataset.qrels[q].items())[:4]) for q in queries}
+    """Eight queries, some documents that are judged for them, and some others."""
+    queries = dict(list(dataset.queries.items())[:8])
+    qrels = {q: dict(list(dataset.qrels[q].items())[:3]) for q in queries}
     doc_ids = dict.fromkeys([d for grades in qrels.values() for d in grades])
-    doc_ids.update(dict.fromkeys(list(dataset.corpus)[:20]))
+    doc_ids.update(dict.fromkeys(list(dataset.corpus)[:10]))
     corpus = {doc_id: dataset.corpus[doc_id] for doc_id in doc_ids}
     return Dataset(dataset.name, corpus, queries, qrels)
 

@@ -57,7 +57,9 @@ dimensions = 64
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("corpora")
-    summary = battle(experiment(folder, shared_data, CORPORA, FAST), reporter(quiet=True))
+    for name in CORPORA:
+        few_of(shared_data / "corpora" / name, folder / "corpora" / name, n_others=800)
+    summary = battle(experiment(folder, folder, CORPORA, FAST), reporter(quiet=True))
     summary.check()
     return summary.experiment.folder
 
@@ -109,7 +111,7 @@ def test_ratings_by_qrels_agree_with_ndcg_where_models_differ_clearly(finished: 
 
 
 def test_every_local_model_ranks_arabic_documents(tmp_path: Path, shared_data: Path) -> None:
-    few_of(shared_data / "corpora/arcd", tmp_path / "corpora/arcd", n_queries=20, n_others=40)
+    few_of(shared_data / "corpora/arcd", tmp_path / "corpora/arcd", n_queries=10, n_others=10)
     config = experiment(tmp_path, tmp_path, ("arcd",), ALL)
 
     summary = battle(config, reporter(quiet=True))
@@ -119,14 +121,14 @@ def test_every_local_model_ranks_arabic_documents(tmp_path: Path, shared_data: P
     assert {row.model for row in leaderboard.overall if row.metrics["ndcg@10"] > 0.7} >= {"bm25"}
 
 
-def few_of(source: Path, folder: Path, *, n_queries: int, n_others: int) -> None:
-    """A BEIR folder of some queries, what is relevant to them, and some other documents."""
-    queries = (source / "queries.jsonl").read_text("utf-8").splitlines()[:n_queries]
+def few_of(source: Path, folder: Path, *, n_queries: int = 50, n_others: int) -> None:
+    """Write a BEIR folder of some queries, what is relevant to them, and some other documents."""
+    queries = (source / "queries.jsonl").read_text("utf-8").rstrip("\n").split("\n")[:n_queries]
     chosen = {json.loads(line)["_id"] for line in queries}
-    header, *grades = (source / "qrels/test.tsv").read_text("utf-8").splitlines()
+    header, *grades = (source / "qrels/test.tsv").read_text("utf-8").rstrip("\n").split("\n")
     grades = [line for line in grades if line.split("\t")[0] in chosen]
     relevant = {line.split("\t")[1] for line in grades}
-    corpus = (source / "corpus.jsonl").read_text("utf-8").splitlines()
+    corpus = (source / "corpus.jsonl").read_text("utf-8").rstrip("\n").split("\n")
     kept = [
         line
         for number, line in enumerate(corpus)
