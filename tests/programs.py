@@ -20,6 +20,7 @@ import resource
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -134,6 +135,12 @@ class Program:
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
+
+    def first_line(self) -> str:
+        """Wait for the first line that it prints; returns it, or nothing if it ends without one."""
+        while "\n" not in (printed := self._printed.read_text("utf-8")) and self.poll() is None:
+            time.sleep(0.005)
+        return printed.partition("\n")[0]
 
     def communicate(self) -> tuple[str, str]:
         """Wait for the end; returns what it printed, and the rest of what it complained."""

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from experiments import play, write_experiment
 from hostile import LONG_NAME, play_hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import start_arena
 
 from arena.labelling.draw import draw_items, uniform
 from arena.labelling.exchange import ImportOptions, csv_text, import_labels, qrels_text
@@ -49,12 +49,11 @@ def session(folder, who="ann", unit="document", *, n=200, overlap=0.0):
 
 @contextmanager
 def started(folder, *options):
-    command = [sys.executable, "-m", "arena", "label", folder, "--no-open", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+    with start_arena("label", folder, "--no-open", *options) as process:
         try:
-            yield p, p.stdout.readline().strip()
+            yield process, process.first_line()
         finally:
-            p.kill()
+            process.kill()
 
 
 def request(address, path="", *, method="GET", body=None, **headers):
@@ -180,65 +179,11 @@ def test_nothing_that_is_sent_names_a_model_or_tells_a_verdict(hostile_folder, u
 def test_ctrl_c_ends_the_server_well(folder):
     with started(folder, "--who", "ann") as (process, _):
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = process.communicate()
 
     assert process.returncode == 0
     assert "0 labels of ann" in stderr
     assert "Traceback" not in stderr
-
-
-def keyed(page, n, keys):
-    for number in range(n):
-        before = page.locator("#count").inner_text()
-        page.keyboard.press(keys[number % len(keys)])
-        page.wait_for_timeout(1)
-        limit = time.monotonic() + 20
-        while page.locator("#count").inner_text() == before:
-            assert time.monotonic() < limit
-            page.wait_for_timeout(5)
-
-
-def test_sixty_items_by_keyboard_of_a_hostile_corpus_killed_and_resumed(hostile_folder):
-    with chromium() as browser:
-        with started(hostile_folder, "--who", "cy", "--unit", "battle", "--n", "60") as (
-            p,
-            address,
-        ):
-            page = browser.new_page()
-            page.goto(address)
-            page.locator("#question").wait_for()
-            keyed(page, 30, ["1", "2", "0", "c"])
-            p.kill()
-            page.close()
-        assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 30
-        with (
-            started(hostile_folder, "--who", "cy", "--unit", "battle", "--n", "60") as (_, address),
-            page_of(browser) as page,
-        ):
-            page.goto(address)
-            page.locator("#question").wait_for()
-            assert page.locator("#count").inner_text() == "30 of 60"
-            keyed(page, 30, ["2", "1", "c", "0"])
-            assert page.locator("#finished-title").inner_text() == "Done: all 60 items are labelled"
-            assert page.evaluate("window.canary") is None
-    assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 60
-
-
-def test_axe_finds_nothing_on_the_page(hostile_folder):
-    from axe_playwright_python.sync_playwright import Axe
-
-    with (
-        chromium() as browser,
-        started(hostile_folder, "--who", "dee") as (_, address),
-        page_of(browser, viewport={"width": 400, "height": 800}, color_scheme="dark") as page,
-    ):
-        page.goto(address)
-        page.locator("#question").wait_for()
-        response = (
-            Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
-        )
-        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in response["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth") == 400
 
 
 def test_labels_go_out_as_qrels_and_csv_and_come_back(folder, tmp_path):
@@ -281,3 +226,51 @@ def test_the_terminal_form_asks_through_a_dumb_terminal(folder):
     assert b"QUERY" in seen
     assert b"\x1b" not in seen
     assert [label.value for label in read_labels(folder)] == [3.0, 2.0]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+def keyed(page, done, n, keys):
+    for number in range(n):
+        page.keyboard.press(keys[number % len(keys)])
+        page.get_by_text(f"{done + number + 1} of 60", exact=True).wait_for()
+
+
+def test_sixty_items_by_keyboard_of_a_hostile_corpus_killed_and_resumed(browser, hostile_folder):
+    options = ("--who", "cy", "--unit", "battle", "--n", "60")
+    with started(hostile_folder, *options) as (process, address):
+        page = browser.new_page()
+        page.goto(address)
+        page.locator("#question").wait_for()
+        keyed(page, 0, 30, ["1", "2", "0", "c"])
+        process.kill()
+        page.close()
+    assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 30
+    with started(hostile_folder, *options) as (_, address), page_of(browser) as page:
+        page.goto(address)
+        page.locator("#question").wait_for()
+        assert page.locator("#count").inner_text() == "30 of 60"
+        keyed(page, 30, 30, ["2", "1", "c", "0"])
+        assert page.locator("#finished-title").inner_text() == "Done: all 60 items are labelled"
+        assert page.evaluate("window.canary") is None
+    assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 60
+
+
+def test_axe_finds_nothing_on_the_page(browser, hostile_folder):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with (
+        started(hostile_folder, "--who", "dee") as (_, address),
+        page_of(browser, viewport={"width": 400, "height": 800}, color_scheme="dark") as page,
+    ):
+        page.goto(address)
+        page.locator("#question").wait_for()
+        response = (
+            Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
+        )
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in response["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
