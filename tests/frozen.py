@@ -140,14 +140,16 @@ def letter(folder: Path) -> None:
         settings='seed = 4\norders = "balanced"',
     )
     with at_address(LoopbackServer):
-        arena("battle", config, "--report")
+        arena("battle", config)
+    arena("report", folder / "runs" / "x")
 
 
 def pointwise(folder: Path) -> None:
     """Documents graded singly."""
     config = write_experiment(folder, judge=scripted('kind = "pointwise"\n'), settings="seed = 5")
     with at_address(LoopbackServer):
-        arena("battle", config, "--report")
+        arena("battle", config)
+    arena("report", folder / "runs" / "x")
 
 
 def panel(folder: Path) -> None:
@@ -161,7 +163,8 @@ def panel(folder: Path) -> None:
     sections = "".join(f"[[judges]]\n{judge}" for judge in judges)
     config.write_text(config.read_text().replace("[judge]\n@\n", sections))
     with at_address(LoopbackServer):
-        arena("battle", config, "--report")
+        arena("battle", config)
+    arena("report", folder / "runs" / "x")
 
 
 def shards(folder: Path) -> None:

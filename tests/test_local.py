@@ -70,7 +70,7 @@ def test_minilm_gives_the_vectors_that_others_published_for_it(models):
         for name in ("centroids.all-MiniLM-L6-v2-onnx-int8.json", "centroids.json")
     )
 
-    for name in sorted(int8)[:5]:
+    for name in sorted(int8)[:3]:
         vectors = models["minilm"].embed(queries[name]["queries"], "query").vectors
         centroid, ours, theirs = unit(np.array([vectors.mean(axis=0), int8[name], float32[name]]))
         assert centroid == pytest.approx(ours, abs=1e-5)
@@ -133,7 +133,7 @@ def test_models_run_none_of_the_code_that_their_weights_came_with():
 
 
 def test_a_vector_does_not_depend_on_its_batch(embedder):
-    texts = [*TEXTS.values(), "word " * 400, "", "x", *(f"{n} bottles " * n for n in range(40))]
+    texts = [*TEXTS.values(), "word " * 400, "", "x", *(f"{n} bottles " * n for n in range(3, 40, 5))]
 
     together = embedder.embed(texts, "document").vectors
     alone = np.vstack([embedder.embed([text], "document").vectors for text in texts])
@@ -208,8 +208,8 @@ def test_texts_that_are_too_long_for_a_model_are_counted(caplog):
 @pytest.mark.parametrize(
     "text",
     [
-        "Sort the internationalised lists, in Ásia and elsewhere.\n" * 400,
-        "漢字 と شركة " * 2_000,
+        "Sort the internationalised lists, in Ásia and elsewhere.\n" * 150,
+        "漢字 と شركة " * 800,
         "x" * 120 + " " * 9_000 + "and the end of it " * 300,
         "x" * 9_000 + "y, z! " * 400,
         "\u200b" * 9_000 + "words",
