@@ -200,7 +200,7 @@ def test_the_majority_of_labels_is_what_more_than_half_of_them_say(tmp_path, giv
     assert value(audit(frame, labels=labels), "people_kappa") == pytest.approx(1.0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.data())
 def test_agreement_with_people_does_not_depend_on_how_models_are_spelt(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("spelt")
@@ -433,7 +433,7 @@ def swapped_sides(frame):
     return turned.assign(winner=frame["winner"].map(other))
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(frame=logs())
 def test_swapping_all_sides_turns_the_first_place_round_and_nothing_else(frame):
     before, after = audit(frame), audit(swapped_sides(frame))
@@ -446,7 +446,7 @@ def test_swapping_all_sides_turns_the_first_place_round_and_nothing_else(frame):
         assert value(after, key) == value(before, key)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(frame=logs())
 def test_renaming_models_changes_no_figure(frame):
     names = {"a": "z", "b": "m", "c": "b"}
@@ -460,7 +460,7 @@ def test_renaming_models_changes_no_figure(frame):
             assert other.estimate.value == pytest.approx(one.estimate.value, abs=1e-6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(frame=logs())
 def test_no_figure_is_ever_nan_and_shares_stay_within_their_intervals(frame):
     tree = json.loads(json.dumps(to_json(audit(frame)), allow_nan=False))

@@ -86,7 +86,7 @@ def test_a_judge_that_errs_as_people_do_has_no_bias(tmp_path):
     assert "as people do with each other" in same.meaning
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(st.permutations(["a", "b", "y", "z"]), st.integers(0, 99))
 def test_figures_do_not_depend_on_how_models_are_spelt(tmp_path_factory, spelt, seed):
     names = dict(zip(LEAD, spelt, strict=True))

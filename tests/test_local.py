@@ -133,7 +133,13 @@ def test_models_run_none_of_the_code_that_their_weights_came_with():
 
 
 def test_a_vector_does_not_depend_on_its_batch(embedder):
-    texts = [*TEXTS.values(), "word " * 400, "", "x", *(f"{n} bottles " * n for n in range(3, 40, 5))]
+    texts = [
+        *TEXTS.values(),
+        "word " * 400,
+        "",
+        "x",
+        *(f"{n} bottles " * n for n in range(3, 40, 5)),
+    ]
 
     together = embedder.embed(texts, "document").vectors
     alone = np.vstack([embedder.embed([text], "document").vectors for text in texts])

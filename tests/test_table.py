@@ -112,7 +112,7 @@ NAMES = st.one_of(
     width=st.integers(60, 300),
     encoding=st.sampled_from(["utf-8", "ascii", "cp1252"]),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_distinct_names_are_shown_distinct_within_any_terminal(names, width, encoding):
     rows = [replace(KNOWN, model=name, rank=rank) for rank, name in enumerate(names, 1)]
     pairs = tuple(Pair(a, b, 1, 2, 3, 0.9) for a, b in itertools.combinations(names, 2))
@@ -130,7 +130,7 @@ def test_distinct_names_are_shown_distinct_within_any_terminal(names, width, enc
 
 
 @given(names=st.lists(NAMES, min_size=2, max_size=40, unique=True), width=st.integers(16, 60))
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_names_are_cut_to_their_room_and_never_alike(names, width):
     shown = short_names(names, width)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,19 +97,18 @@ def read_parts(
         path: the file.
         source: how DuckDB reads it.
         learned: the values that columns should have, as `learn` gives them.
-        connection: one that is `connected` to the file, where nothing is learned.
+        connection: one that is `connected` to the file; a new one where it is None.
     """
     import duckdb  # noqa: PLC0415 - a tenth of a second, and only some files need it
 
     try:
-        if connection is not None:
-            return _read(connection, path, source, {})
-        try:
-            with connected(path) as new:
-                return _read(new, path, source, learned)
-        except _UnlearnedError:
-            with connected(path) as new:
-                return _read(new, path, source, {})
+        with connected(path) if connection is None else nullcontext(connection) as reader:
+            reader.begin()
+            try:
+                return _read(reader, path, source, learned)
+            except _UnlearnedError:
+                reader.rollback()
+                return _read(reader, path, source, {})
     except (duckdb.Error, ValueError, _DoubtError):
         return None
 
