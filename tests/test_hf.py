@@ -501,7 +501,7 @@ def test_files_of_datasets_without_it_name_its_extra(
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["arcd", "dbpedia", "msmarco"])
+@pytest.mark.parametrize("name", ["arcd", "dbpedia"])
 @pytest.mark.parametrize("layout", [parquet_folder, jsonl_folder])
 def test_a_corpus_has_the_same_hashes_in_every_layout(
     shared_data: Path, tmp_path: Path, name: str, layout: object

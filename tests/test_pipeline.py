@@ -19,7 +19,7 @@ from experiments import (
     try_to_play,
     write_experiment,
 )
-from loopback import Answer, LoopbackServer, chat, error, verdict
+from loopback import Answer, LoopbackServer, Script, chat, error, verdict
 
 from arena.dry_run.dry_runs import dry_run
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
@@ -130,30 +130,33 @@ def test_battles_with_the_same_request_share_one_call_and_its_price(tmp_path: Pa
     assert summary.cost_usd == pytest.approx(12 * (100 * 1.0 + 20 * 2.0) / 1e6)
 
 
-@pytest.mark.parametrize("cut", range(0, N_BATTLES, 5))
 def test_interrupted_at_any_battle_and_run_again_the_log_is_that_of_an_undisturbed_run(
-    tmp_path: Path, cut: int
+    tmp_path: Path,
 ) -> None:
-    def dies_after_some_calls(request: dict[str, Any], attempt: int) -> Answer:
-        if len(server.requests) > cut:
-            return error(401, "key revoked")
-        return fair_judge(request, attempt)
+    def dies_after(cut: int) -> Script:
+        def answer(request: dict[str, Any], attempt: int) -> Answer:
+            if len(server.requests) > cut:
+                return error(401, "key revoked")
+            return fair_judge(request, attempt)
+
+        return answer
 
     with LoopbackServer(fair_judge) as server:
         undisturbed = write_experiment(tmp_path / "undisturbed", judge=llm(server.base_url))
         play(undisturbed)
-        config = write_experiment(tmp_path / "cut", judge=llm(server.base_url))
-        server.requests.clear()
-        server.answer = dies_after_some_calls
-        with pytest.raises(FatalApiError, match="go on with: arena battle"):
+        for cut in range(0, N_BATTLES, 5):
+            config = write_experiment(tmp_path / f"cut-{cut}", judge=llm(server.base_url))
+            server.requests.clear()
+            server.answer = dies_after(cut)
+            with pytest.raises(FatalApiError, match="go on with: arena battle"):
+                play(config)
+            paid = len(server.requests) - sum(1 for r in server.requests[cut:])
+            server.requests.clear()
+            server.answer = fair_judge
             play(config)
-        paid = len(server.requests) - sum(1 for r in server.requests[cut:])
-        server.requests.clear()
-        server.answer = fair_judge
-        play(config)
 
-    assert log_lines(config) == log_lines(undisturbed)
-    assert paid + len(server.requests) == N_BATTLES
+            assert log_lines(config) == log_lines(undisturbed)
+            assert paid + len(server.requests) == N_BATTLES
 
 
 def test_a_limit_judges_so_many_more_and_the_rest_later(tmp_path: Path) -> None:

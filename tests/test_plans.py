@@ -108,11 +108,9 @@ def test_models_that_never_meet_have_no_width() -> None:
 @pytest.mark.parametrize(
     ("pilot", "plan"),
     [
-        ({}, {}),
         ({}, {"pairs": 8}),
         ({"pairs": 8}, {}),
         ({"pairs": 12}, {"pairs": 16}),
-        ({"orders": "both"}, {"pairs": 8}),
         ({"orders": "both"}, {"orders": "both"}),
     ],
 )

@@ -83,9 +83,9 @@ def test_more_pairs_begin_with_the_same_ones(n_models: int, data: st.DataObject)
     assert ring_pairs(n_models, many)[:few] == ring_pairs(n_models, few)
 
 
-@pytest.mark.parametrize("n_pairs", [3, 7, 10, 16])
+@pytest.mark.parametrize("n_pairs", [3, 10, 16])
 def test_every_pair_of_models_is_as_likely_as_every_other(n_pairs: int) -> None:
-    models, n_queries = [f"m{i}" for i in range(7)], 4000
+    models, n_queries = [f"m{i}" for i in range(7)], 2500
 
     plan = plan_of(models, n_queries, n_pairs)
 
