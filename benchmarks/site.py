@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from arena.config import safe_filename
 from arena.data.metrics import measure_run
 from arena.data.trec import write_run, write_stats
 from arena.digest import content_hash
 from arena.experiment.runs import keep_shown
+from arena.files import safe_filename
 from arena.records import Battle, Dataset, Document, Query, Reply, RetrievalStats, Run, Usage
 from arena.store.log_lines import row
 from arena.store.per_query import measure_lists, write_lists

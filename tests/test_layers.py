@@ -196,3 +196,32 @@ def test_every_package_that_is_imported_is_required_by_name() -> None:
     for package in used - sys.stdlib_module_names - {"arena"}:
         name = BROUGHT.get(package, of_package.get(package, [package])[0])
         assert name.lower().replace("_", "-") in {other.replace("_", "-") for other in required}
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name is a module of arena, or stands at the top of one."""
+    module, _, last = name.rpartition(".")
+    folder = PACKAGE.parent.joinpath(*module.split("."))
+    if (folder / last).is_dir() or (folder / f"{last}.py").is_file():
+        return True
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    return path.is_file() and any(last in defined(node) for node in tree(path).body)
+
+
+def defined(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return [part.id for part in names if isinstance(part.ctx, ast.Store)]
+
+
+def test_benchmarks_import_what_arena_has() -> None:
+    paths = sorted((PACKAGE.parent / "benchmarks").glob("*.py"))
+    used = {(path, name) for path in paths for name in imports(path) if name.startswith("arena.")}
+    missing = sorted(f"{path.name} imports {name}" for path, name in used if not exists(name))
+
+    assert len(used) >= 50
+    assert missing == []
