@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -29,9 +29,9 @@ from arena.commands import (
     report,
     retrieve,
 )
-from arena.errors import ArenaError
+from arena.errors import ArenaError, ConfigError
 from arena.redaction import print_traceback
-from arena.terminal import encodable, prepare_streams, printable
+from arena.terminal import encodable, prepare_streams, printable, shortened
 from arena.version import __version__
 
 
@@ -64,7 +64,7 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except ArenaError as error:
-        for line in str(error).splitlines():
+        for line in _lines(error):
             _complain(line)
         sys.exit(error.exit_status)
     except BrokenPipeError:
@@ -83,6 +83,17 @@ def _errors_in_one_line() -> Iterator[None]:
         _forget_stdout()
         _complain(f"cannot write the output: {error.strerror}")
         sys.exit(1)
+
+
+_LONGEST: Final = 4000
+"""Maximum characters of an error: a name in a file may have a million."""
+
+
+def _lines(error: ArenaError) -> Iterator[str]:
+    """Yield each mistake of an arena.toml, or the only line of another error."""
+    lines = str(error).splitlines()  # other errors break only in foreign names
+    for line in lines if isinstance(error, ConfigError) else [" ".join(lines)]:
+        yield shortened(line, _LONGEST)
 
 
 def _complain(line: str) -> None:

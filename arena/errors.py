@@ -26,7 +26,7 @@ import errno
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from arena.redaction import blank
 
@@ -70,6 +70,10 @@ class ConfigError(UsageError):
         super().__init__("\n".join(f"{self.path}: {problem}" for problem in self.problems))
 
 
+_MOST: Final = 500
+"""Maximum characters of what is wrong with a file, which may quote a value of a megabyte."""
+
+
 class DataError(UsageError):
     """A data file whose contents do not match its format.
 
@@ -80,10 +84,10 @@ class DataError(UsageError):
     def __init__(self, path: Path | str, line: int | None, what: str, remedy: str = "") -> None:
         self.path = str(path)
         self.line = line
-        self.what = what
+        self.what = what if len(what) <= _MOST else f"{what[: _MOST - 1]}…"
         self.remedy = remedy
         where = self.path if line is None else f"{self.path}:{line}"
-        super().__init__(f"{where}: {what}" + (f"; {remedy}" if remedy else ""))
+        super().__init__(f"{where}: {self.what}" + (f"; {remedy}" if remedy else ""))
 
 
 class LogError(ArenaError):

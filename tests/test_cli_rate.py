@@ -418,3 +418,26 @@ def test_an_output_folder_below_a_file_is_said_after_the_leaderboard(tmp_path):
     assert done.exit_code == 1
     assert done.stdout == arena("rate", path).stdout
     assert "cannot be written: Not a directory" in done.stderr
+
+
+def test_an_error_with_foreign_names_is_one_line_that_can_be_read(tmp_path):
+    names = "\n\x1b[31m", "\u2028", "x" * 100_000
+    rows = [(f"{a}{names[0]}", f"{b}{names[1]}{names[2]}", w, q) for a, b, w, q in fair(3)]
+
+    done = arena("compare", "a", "b", log(tmp_path, rows, ".jsonl"))
+
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no battle of 'a'; the models of the log: a")
+    assert line.isprintable()
+    assert len(line) < 5000
+
+
+def test_an_error_about_a_huge_value_ends_with_what_to_do(tmp_path):
+    path = log(tmp_path, [("a", "b", "x" * 100_000, "q")], ".jsonl")
+
+    done = arena("rate", path)
+
+    assert done.exit_code == 2
+    assert len(done.stderr) < 1000
+    assert done.stderr.rstrip().endswith("or the winning model's own name")

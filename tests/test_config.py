@@ -120,6 +120,20 @@ def test_each_key_that_is_suggested_for_another_word_is_one_of_an_arena_toml() -
     assert keys > SAME.keys()
 
 
+def test_mistakes_with_strange_names_and_types_are_lines_without_python() -> None:
+    found = problems(
+        models=[{"name": "a\n\u2028\x1b[31m", "provider": "bm25"}, {"name": "x" * 10**6}, 1],
+        datasets="d",
+        judge=[],
+    )
+
+    assert [line.splitlines() for line in found] == [[line] for line in found]
+    assert all(len(line) < 300 for line in found)
+    assert "datasets: should be a list, not 'd'" in found
+    assert "models[2]: should be a table of keys, not 1" in found
+    assert "judge: should be a table of keys" in found
+
+
 def test_every_mistake_of_a_file_is_reported_together() -> None:
     found = problems(
         experiment={"name": "x", "top_k": 0, "orders": "none"},

@@ -405,15 +405,22 @@ def _first_row(path: Path) -> dict[str, Any]:
             text = line.removeprefix(_MARK) if number == 1 else line
             if not text.strip():
                 continue
+            expected = "expected one battle to a line"
             try:
                 row = parse_json(text).value
-            except orjson.JSONDecodeError:
-                row = None
+            except orjson.JSONDecodeError as error:
+                raise DataError(path, number, _not_json(error), expected) from None
             if not isinstance(row, dict):
-                raise DataError(path, number, "not a JSON object", "expected one battle to a line")
+                raise DataError(path, number, "not a JSON object", expected)
             check_header(str(path), number, row)
             return row
     return {}
+
+
+def _not_json(error: orjson.JSONDecodeError) -> str:
+    # The error's own "line 1 column 5" would be taken for a line of the file.
+    what = str(error).partition(":")[0]
+    return "not UTF-8" if "UTF-8" in what else f"not valid JSON: {what}"
 
 
 def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
@@ -427,9 +434,7 @@ def _bad_line(path: Path, lines: Iterable[bytes], start: int) -> DataError:
         try:
             row = parse_json(line.removeprefix(_MARK)).value
         except orjson.JSONDecodeError as error:
-            # Its own "line 1 column 5" would be taken for a line of the file.
-            what = f"not valid JSON: {str(error).partition(':')[0]}"
-            return DataError(path, number, what, "correct or remove the line")
+            return DataError(path, number, _not_json(error), "correct or remove the line")
         if not isinstance(row, dict):
             return DataError(path, number, "not a JSON object", HINT)
         for name in coded_columns(row):

@@ -29,7 +29,7 @@ from arena.config.unknown_keys import remedy
 from arena.errors import ConfigError
 from arena.files import safe_filename
 from arena.redaction import keep_secret
-from arena.terminal import shortened
+from arena.terminal import flat, shortened
 
 _LONGEST_FILE_NAME: Final = 200
 """Maximum bytes of a name; file systems allow 255, and arena appends suffixes."""
@@ -216,15 +216,24 @@ def _problem(
     if detail["type"] == "missing":
         return "missing"
     if detail["type"] == "string_pattern_mismatch":
-        return f"{detail['input']!r} is no name; {_spelling(detail['ctx']['pattern'])}"
+        name = shortened(repr(detail["input"]), _LONGEST)
+        return f"{name} is no name; {_spelling(detail['ctx']['pattern'])}"
     message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    if detail["type"] == "path_type":
-        message = "should be a path"  # pydantic's message names a Python class
+    message = _PLAIN.get(detail["type"], message)
     given = detail["input"]
     if detail["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return message
     words = "a number of hundreds of digits" if _is_endless(given) else repr(given)
     return f"{message}, not {shortened(words, _LONGEST)}"
+
+
+_PLAIN: Final = {
+    "path_type": "should be a path",
+    "model_type": "should be a table of keys",
+    "dict_type": "should be a table of keys",
+    "tuple_type": "should be a list",
+}
+"""Kinds of mistakes where pydantic's message names a Python type."""
 
 
 def _is_endless(value: object) -> bool:
@@ -251,5 +260,6 @@ def _where(location: Sequence[int | str], tree: Any) -> str:
         elif isinstance(step, int) and isinstance(tree, list):
             tree = tree[step] if step < len(tree) else None
             name = tree.get("name") if isinstance(tree, dict) else None
-            words += f"[{step}]" + (f' ("{name}")' if isinstance(name, str) else "")
+            shown = shortened(flat(name), _LONGEST) if isinstance(name, str) else ""
+            words += f"[{step}]" + (f' ("{shown}")' if shown else "")
     return words
