@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from dask_workers import two_workers
 from experiments import QUIET, fair_judge, llm, play, try_to_play, write_experiment
 from loopback import Answer, LoopbackServer, error
+from worker_killing import in_shards
 
 from arena.battles.load import load_battles, read_here
 from arena.cli import main
@@ -83,7 +84,7 @@ def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Clust
         again = on_cluster(config, cluster)
 
     summary.check()
-    assert len(list((tmp_path / "cluster" / "runs" / "x").glob("battles-*of8.jsonl"))) == 8
+    assert len(list((tmp_path / "cluster" / "runs" / "x").glob("battles-*of2.jsonl"))) == 2
     assert verdicts(tmp_path / "cluster") == verdicts(tmp_path / "alone")
     assert rated(tmp_path / "cluster") == rated(tmp_path / "alone")
     assert len(server.requests) == 2 * n_calls, "each battle is paid for once, also when run again"
@@ -265,7 +266,7 @@ def test_a_relative_path_names_the_same_runs_on_all_workers(
     summary = on_cluster(Path("here") / "arena.toml", cluster)
 
     assert summary.n_judged == 36
-    assert list((tmp_path / "here" / "runs" / "x").glob("battles-*of8.jsonl"))
+    assert list((tmp_path / "here" / "runs" / "x").glob("battles-*of2.jsonl"))
 
 
 def test_shards_that_share_a_limit_take_turns_and_all_are_played(
@@ -286,6 +287,7 @@ def test_shards_that_share_a_limit_take_turns_and_all_are_played(
     with LoopbackServer(judge) as server:
         limits = "rpm = 600000\ntpm = 1000000000\nconcurrency = 1"
         config = write_experiment(tmp_path, judge=llm(server.base_url, limits))
+        in_shards(config, 8)
         summary = on_cluster(config, cluster)
 
     summary.check()
@@ -296,6 +298,7 @@ def test_shards_that_share_a_limit_take_turns_and_all_are_played(
 
 def test_no_more_shards_share_a_limit_than_it_has_requests_a_minute(tmp_path: Path) -> None:
     config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1", "rpm = 3"))
+    in_shards(config, 20)
     prepared = open_prepared(open_experiment(config), QUIET, BattleOptions())
 
     tasks = _tasks(prepared, BattleOptions(), Cluster(cast("Any", None), 5), "")
@@ -431,6 +434,7 @@ def test_a_factory_starts_the_cluster_that_the_file_names(tmp_path: Path) -> Non
         ({"factory": "m"}, "must be like"),
         ({"factory": "m:C"}, "workers is missing"),
         ({"address": "tcp://h:1", "keywords": {"a": 1}}, "keywords are the arguments of factory"),
+        ({"address": "tcp://h:1", "shards": 1}, "greater than or equal to 2"),
         (
             {"factory": "m:C", "workers": 2, "keywords": {"api_key": "sk-0123456789abcdef"}},
             "hold a secret",

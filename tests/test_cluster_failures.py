@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,12 @@ from loopback import Answer, LoopbackServer
 from programs import Program, start_arena
 from worker_killing import CONCURRENCY, RANKINGS, kill_workers
 
-from arena.cluster.connect import Cluster, check_workers
+from arena.cluster.connect import (
+    Cluster,
+    check_workers,
+    each_ended,
+    workers_of,
+)
 from arena.cluster.judge import battle_on_cluster
 from arena.cluster.read_logs import ClusterLogReader
 from arena.cluster.worker import ShardTask, look
@@ -228,7 +234,7 @@ def test_a_shard_that_always_ends_its_worker_is_one_line(
     with LoopbackServer(named_verdict) as server:
         config = write(tmp_path, server)
 
-        with pytest.raises(ClusterError, match=r"shard \dof8 ended 2 workers in turn") as caught:
+        with pytest.raises(ClusterError, match=r"shard \dof2 ended 2 workers in turn") as caught:
             battle_on_cluster(config, QUIET, BattleOptions(cluster=address), cluster)
 
     assert "\n" not in str(caught.value)
@@ -279,3 +285,62 @@ def test_the_logs_of_a_worker_that_dies_are_read_again(tmp_path: Path, cluster: 
 
     assert [len(log) for log in read] == [1, 2, 3, 4, 5, 6]
     assert [log.words["query_id"] for log in read] == [(f"q{number}",) for number in range(6)]
+
+
+@pytest.mark.usefixtures("address")
+def test_a_stopped_worker_is_named_after_a_bounded_wait(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.cluster.connect._ANSWER_S", 0.5)
+    worker, pid = min(cluster.client.run(os.getpid).items())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ClusterError, match=rf"worker {worker} does not answer within"):
+            check_workers(cluster, dict)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    check_workers(cluster, dict)
+
+
+@pytest.mark.usefixtures("address")
+def test_tasks_that_no_worker_can_run_end_after_a_bounded_wait(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import as_completed
+
+    monkeypatch.setattr("arena.cluster.connect._NOBODY_S", 0.3)
+    one, other = (cluster.client.submit(abs, -n, resources={"GPU": 1}) for n in (1, 2))
+    tasks = as_completed([one, other, cluster.client.submit(abs, -3)])
+
+    ended = each_ended(cluster.client, tasks, "go on", resource="GPU")
+
+    assert next(ended).result() == 3
+    with pytest.raises(ClusterError, match=r"no worker with the resource GPU was there.*go on"):
+        next(ended)
+
+
+def _set_key() -> None:
+    os.environ["A_SHARDS_KEY"] = "sk-0"
+
+
+def test_a_shard_that_fails_on_one_worker_is_played_by_another(
+    tmp_path: Path, cluster: Cluster, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    reporter = SimpleNamespace(log=lines.append, stage=QUIET.stage)
+    monkeypatch.setenv("A_SHARDS_KEY", "sk-0")
+    broken, sound = sorted(workers_of(cluster.client))
+    cluster.client.run(_set_key, workers=[sound])
+    # As if the worker without a key had come after the others were checked.
+    monkeypatch.setattr("arena.cluster.judge.check_workers", lambda *_: None)
+    with LoopbackServer(named_verdict) as server:
+        keys = f'concurrency = {CONCURRENCY}\napi_key_env = "A_SHARDS_KEY"'
+        config = write_experiment(tmp_path, judge=llm(server.base_url, keys), rankings=RANKINGS)
+        options = BattleOptions(cluster=address)
+        battle_on_cluster(config, reporter, options, cluster).check()
+
+        check_whole(config, server, n_repeated=0)
+    notes = [line for line in lines if line.startswith("note: shard")]
+    assert 1 <= len(notes) <= 6
+    assert all(f"on {broken}: A_SHARDS_KEY is not set" in note for note in notes)

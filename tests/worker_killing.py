@@ -46,6 +46,12 @@ class WorkerToll:
     most_asked: int  #: those that were needed, and what may have been on the wire at the kills
 
 
+def in_shards(config: Path, n_shards: int) -> None:
+    """Set the number of shards in an arena.toml; the address is one that nobody uses."""
+    section = f'[cluster]\naddress = "tcp://127.0.0.1:1"\nshards = {n_shards}\n'
+    config.write_text(config.read_text() + section)
+
+
 def _slow(request: dict[str, Any], attempt: int) -> Answer:
     time.sleep(0.05)
     return named_verdict(request, attempt)
@@ -58,6 +64,7 @@ def kill_workers(folder: Path, cluster: Cluster, n_kills: int, *, seed: int) -> 
     with LoopbackServer(_slow) as server:
         judge = llm(server.base_url, f"concurrency = {CONCURRENCY}")
         config = write_experiment(folder, judge=judge, rankings=RANKINGS)
+        in_shards(config, max(8, n_kills))
         os.environ["ARENA_CACHE"] = str(folder / "cache")
         over = threading.Event()
 

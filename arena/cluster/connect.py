@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import platform
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from arena import optional
@@ -21,11 +24,20 @@ from arena.terminal import count, one_line
 from arena.version import __version__
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future, as_completed
 
 _LOCAL: Final = re.compile(r"local(?::(?P<workers>\d{1,4}))?")
 _WAIT_S: Final = 60.0
 """Longest wait for the scheduler, and for the first worker."""
+
+_ANSWER_S: Final = 30.0
+"""Longest wait for the answer of a worker that is checked; one that is stopped never answers."""
+
+_NOBODY_S: Final = 300.0
+"""Longest time for which no worker is there that can run the tasks."""
+
+_LOOK_S: Final = 0.05
+"""How often this process looks whether a task has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +65,9 @@ def open_cluster(
         UsageError: Dask is not installed, or the setting is none of these.
     """
     distributed = optional.needed("distributed", "--cluster", extra="cluster")
-    dask = importlib.import_module("dask")
     wanted = _wanted(setting, config)
     # A task that kills its worker is tried on a few others; one that fails is not tried again.
-    allowed = dask.config.set({"distributed.scheduler.allowed-failures": 5})
+    allowed = _dask_settings({"distributed.scheduler.allowed-failures": 5})
     with allowed, _quiet(), ExitStack() as stack:
         with terminated_as_interrupted(), interrupts_held_back():
             client, n_wanted = _client(distributed, wanted, stack)
@@ -75,6 +86,11 @@ def open_cluster(
         workers = count(n_workers, "worker")
         reporter.log(f"cluster: {workers}; dashboard: {client.dashboard_link}")
         yield Cluster(client, n_workers)
+
+
+def _dask_settings(settings: Mapping[str, object]) -> AbstractContextManager[object]:
+    changed: AbstractContextManager[object] = importlib.import_module("dask").config.set(settings)
+    return changed
 
 
 @contextmanager
@@ -97,7 +113,8 @@ def lost(error: Exception, remedy: str) -> ClusterError:
     """Return the error of a cluster that answers no more, in one line."""
     from distributed.client import FutureCancelledError  # noqa: PLC0415
 
-    if isinstance(error, FutureCancelledError | OSError):
+    # An error of a disk has a number; those that Dask raises have none.
+    if isinstance(error, FutureCancelledError) or (isinstance(error, OSError) and not error.errno):
         return ClusterError(f"the connection to the scheduler is lost; {remedy}")
     return ClusterError(f"{one_line(f'{type(error).__name__}: {error}')}; {remedy}")
 
@@ -111,14 +128,21 @@ def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> No
             value that begins with ``problem:`` is what is wrong with that worker.
 
     Raises:
-        ClusterError: naming the first worker that differs, and in what.
+        ClusterError: naming the first worker that differs, and in what, or that does not answer.
     """
     try:
-        found = cluster.client.run(_seen, look)
-    except Exception as error:  # noqa: BLE001  what a worker raises, or the connection
-        raise ClusterError(f"a worker cannot be asked: {one_line(str(error))}") from None
+        answers = cluster.client.sync(_asked, cluster.client, partial(_seen, look))
+    except Exception as error:  # noqa: BLE001  whatever ends the connection
+        raise lost(error, "run the same command again") from None
     here = _seen(look)
-    for address, there in sorted(found.items()):
+    for address, there in sorted(answers.items()):
+        if isinstance(there, TimeoutError):
+            raise ClusterError(
+                f"worker {address} does not answer within {_ANSWER_S:.0f} s: it is stopped, cut "
+                "off, or waits for its disk; end it, then run the same command again"
+            )
+        if isinstance(there, Exception):
+            raise ClusterError(f"worker {address} cannot be asked: {one_line(str(there))}")
         for what, value in there.items():
             if value.startswith("problem:"):
                 raise ClusterError(f"worker {address}: {value.removeprefix('problem:').strip()}")
@@ -127,6 +151,64 @@ def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> No
                     f"worker {address} has {what} {value}, and here it is {here.get(what)}; "
                     "give all of them the same"
                 )
+
+
+async def _asked(
+    client: Client, look: Callable[[], dict[str, str]]
+) -> dict[str, dict[str, str] | Exception]:
+    """Run a function in every worker; return what each of them returns, or what went wrong."""
+
+    async def ask(address: str) -> dict[str, str] | Exception:
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                answers = await client.run(look, workers=[address], on_error="return")
+        except Exception as error:  # noqa: BLE001  what a worker raises, or its connection
+            return error
+        answer: dict[str, str] | Exception = answers[address]
+        return answer
+
+    workers = (await client.scheduler.identity(n_workers=-1))["workers"]
+    return dict(zip(workers, await asyncio.gather(*map(ask, workers)), strict=True))
+
+
+def each_ended(
+    client: Client, tasks: as_completed, again: str, *, resource: str | None = None
+) -> Iterator[Future]:
+    """Yield tasks as they end; others may be added meanwhile.
+
+    Args:
+        client: of the cluster.
+        tasks: not yielded yet.
+        again: what is kept, and how to go on.
+        resource: what a worker must have to run them.
+
+    Raises:
+        ClusterError: for a long time there was no worker that could run them.
+    """
+    kind = f"worker with the resource {resource}" if resource else "worker"
+    seen_at = looked_at = time.monotonic()
+    while not tasks.is_empty():
+        if tasks.has_ready():
+            yield next(tasks)
+            continue
+        time.sleep(_LOOK_S)
+        now = time.monotonic()
+        if now - looked_at > _NOBODY_S / 60:
+            looked_at = now
+            if _has_worker(client, resource):
+                seen_at = now
+            elif now - seen_at > _NOBODY_S:
+                what = f"no {kind} was there for {_NOBODY_S:.0f} s; start one"
+                raise ClusterError(f"{what}; {again}")
+
+
+def _has_worker(client: Client, resource: str | None) -> bool:
+    """Return whether there is a worker, with a resource if one is needed."""
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    except Exception:  # noqa: BLE001  the scheduler is lost, which ends all tasks anyway
+        return False
+    return any(resource is None or worker["resources"].get(resource) for worker in workers)
 
 
 def _seen(look: Callable[[], Mapping[str, str]]) -> dict[str, str]:
@@ -156,14 +238,18 @@ def _client(
 ) -> tuple[Client, int]:
     """Return the client, and how many workers to wait for."""
     if not isinstance(wanted, ClusterConfig):
-        local = stack.enter_context(
-            distributed.LocalCluster(
+        # A worker that dies again while it starts would be given up after seconds.
+        stack.enter_context(_dask_settings({"distributed.deploy.lost-worker-timeout": "1 day"}))
+        try:
+            local = distributed.LocalCluster(
                 n_workers=wanted,
                 threads_per_worker=1,
                 dashboard_address=":0",
                 silence_logs=logging.CRITICAL,
             )
-        )
+        except (OSError, RuntimeError) as error:
+            raise ClusterError(f"no worker can be started here: {one_line(str(error))}") from None
+        stack.enter_context(local)
         n_workers = len(local.workers)
         return stack.enter_context(distributed.Client(local)), n_workers
     if wanted.factory is not None:

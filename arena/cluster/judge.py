@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from arena.cluster.connect import Cluster, check_workers, lost, workers_of
+from arena.cluster.connect import Cluster, check_workers, each_ended, lost, workers_of
 from arena.cluster.retrieve import ClusterRanker
 from arena.cluster.shared_data import write_shared
 from arena.cluster.worker import ShardEnd, ShardTask, content_of, look, play_shard
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 
 _PER_WORKER: Final = 4
 """Shards for each worker, so that a slow one holds up no others for long."""
+
+_LEAST_BATTLES: Final = 200
+"""Battles of a shard, at least, where each worker has one: at the end of a shard calls run out."""
+
+_ATTEMPTS: Final = 3
+"""How often workers try to play a shard that ends in an error; then the driver does."""
+
+_AGAIN: Final = "nothing judged is lost, and the same command goes on"
 
 _DRAIN_S: Final = 600.0
 """Longest wait for tasks that finish their calls under way."""
@@ -144,14 +152,20 @@ def _tasks(
 
 
 def _n_shards(prepared: PreparedExperiment, cluster: Cluster) -> int:
-    """Return the number of shards: as many as before, so that two tasks never share a battle."""
+    """Return the number of shards: as many as before, so that two tasks never share a battle.
+
+    They are at least two: a single one would have the log of the whole plan, and the driver locks
+    that one.
+    """
     section = prepared.config.cluster
     if section is not None and section.shards is not None:
         return section.shards
     suffixes = [log.suffix for log in Folder(prepared.experiment.folder).logs()]
     found = [re.fullmatch(r"-(\d+)of(\d+)", suffix) for suffix in suffixes]
     before = [parse_shard(f"{name[1]}/{name[2]}").count for name in found if name]
-    return max(before, default=_PER_WORKER * cluster.n_workers)
+    n_battles = prepared.n_matchups * len(prepared.config.judges)
+    n_shards = min(_PER_WORKER * cluster.n_workers, n_battles // _LEAST_BATTLES)
+    return max(before, default=max(n_shards, cluster.n_workers, 2))
 
 
 def _is_limited(prepared: PreparedExperiment) -> bool:
@@ -183,18 +197,25 @@ def _ends(
     from distributed import KilledWorker, as_completed  # noqa: PLC0415
 
     waiting = iter(tasks)
+    of_shard = {task.shard: task for task in tasks}
 
-    def submit(n_tasks: int) -> list[Future]:
-        new = [
-            client.submit(play_shard, task, pure=False, key=task.key)
-            for task in islice(waiting, n_tasks)
+    def submit(new: Iterable[ShardTask], workers: Iterable[str] = ()) -> list[Future]:
+        added = [
+            client.submit(
+                play_shard,
+                task,
+                pure=False,
+                key=task.key,
+                workers=list(workers) or None,
+                allow_other_workers=bool(workers),
+            )
+            for task in new
         ]
-        futures.extend(new)
-        return new
+        futures.extend(added)
+        return added
 
-    ended = as_completed(submit(most))
-    for future in ended:
-        ended.update(submit(1))
+    ended = as_completed(submit(islice(waiting, most)))
+    for future in each_ended(client, ended, _AGAIN):
         try:
             end = future.result()
         except KilledWorker as error:
@@ -202,14 +223,22 @@ def _ends(
             raise ClusterError(
                 f"shard {shard} ended {count(error.allowed_failures + 1, 'worker')} in turn, the "
                 f"last of them {error.last_worker.address}, whose log may tell why (often too "
-                "little memory); nothing judged is lost, and the same command goes on"
+                f"little memory); {_AGAIN}"
             ) from None
         except Exception as error:  # noqa: BLE001  the scheduler, or a worker that cannot read a task
-            raise lost(error, "nothing judged is lost, and the same command goes on") from None
+            raise lost(error, _AGAIN) from None
         if end.fatal and end.reason:
             raise FatalApiError(end.reason, end.error)
         if end.fatal:
             raise ClusterError(f"shard {end.shard.name}: {end.error}")
+        task = of_shard[end.shard]
+        others = workers_of(client) - {end.worker} if end.error else set()
+        if others and task.attempt < _ATTEMPTS:
+            # It may be the worker: a full disk, a folder that is gone, a key that is missing.
+            of_shard[end.shard] = replace(task, attempt=task.attempt + 1)
+            ended.update(submit([of_shard[end.shard]], others))
+        else:
+            ended.update(submit(islice(waiting, 1)))
         yield end
 
 
@@ -272,7 +301,7 @@ class _Board:
     def take(self, end: ShardEnd) -> None:
         """Show how a shard ended."""
         if end.error:
-            self._reporter.log(f"note: shard {end.shard.name}: {end.error}")
+            self._reporter.log(f"note: shard {end.shard.name} on {end.worker}: {end.error}")
         else:
             self._count(str(end.shard.name), end.n_before, end.n_judged)
 

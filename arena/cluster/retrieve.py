@@ -19,7 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from arena.cluster.connect import Cluster, check_workers
+from arena.cluster.connect import Cluster, check_workers, each_ended, lost
 from arena.config import ModelConfig
 from arena.data.partitions import read_partition
 from arena.data.searchable_text import Passages
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 _FAN_IN: Final = 8
 """Results that one task merges: as many are in its memory at once."""
+
+
+_AGAIN: Final = "what is embedded is kept, and the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,8 @@ class _Tasks:
         ready = as_completed([*waited, last])
         waited.clear()
         n_done = 0
-        for future in ready:
+        resource = next(iter(self._resources), None) if self._resources else None
+        for future in each_ended(self._client, ready, _AGAIN, resource=resource):
             if future.status != "finished":
                 return future.result()  # raises what happened
             if future.key in sizes:
@@ -204,9 +208,7 @@ class _Tasks:
             with suppress(Exception):  # the scheduler may be gone
                 self._client.cancel(list(self._futures))
             if isinstance(error, KilledWorker | FutureCancelledError | OSError):
-                what = one_line(f"{type(error).__name__}: {error}")
-                again = "what is embedded is kept, and the same command goes on from there"
-                raise ClusterError(f"{what}; {again}") from None
+                raise lost(error, _AGAIN) from None
             if isinstance(error, ArenaError) or not isinstance(error, Exception):
                 raise
             raise UnforeseenError(error) from error

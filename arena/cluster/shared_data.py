@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from arena.data.corpus_part import CorpusFacts, facts_of, part_of
-from arena.errors import ClusterError
+from arena.errors import ClusterError, DataError
 from arena.experiment.experiment import ExperimentData, PreparedExperiment
 from arena.files import write_atomically
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
@@ -53,7 +53,8 @@ def read_shared(path: Path, content: str) -> tuple[ExperimentData, list[Run]]:
         content: the hash of the file.
 
     Raises:
-        ClusterError: the file cannot be read, or is not the one that the driver has written.
+        ClusterError: it is not the file that the driver has written.
+        DataError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -64,9 +65,9 @@ def read_shared(path: Path, content: str) -> tuple[ExperimentData, list[Run]]:
             file.seek(0)
             return _read(map(orjson.loads, file))
     except OSError as error:
-        raise ClusterError(
-            f"{path}: cannot be read: {error.strerror}; all workers need the experiment's folder"
-        ) from None
+        what = f"cannot be read: {error.strerror}"
+        remedy = "all workers need the experiment's folder"
+        raise DataError(path, None, what, remedy) from None
 
 
 def _rows(prepared: PreparedExperiment) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +24,7 @@ from arena.errors import (
     FatalApiError,
     LogError,
     UnforeseenError,
+    UsageError,
 )
 from arena.experiment.experiment import (
     PreparedExperiment,
@@ -68,11 +69,12 @@ class ShardTask:
     gate: bool  #: whether judges must have passed their controls
     topic: str  #: where the task tells how far it is
     n_at_once: int  #: shards that are played at the same time, which divide rpm and tpm
+    attempt: int = 1  #: grows where a worker has failed to play it
 
     @property
     def key(self) -> str:
         """Return the name of the task in the cluster."""
-        return f"{self.topic}-{self.shard.name}"
+        return f"{self.topic}-{self.attempt}-{self.shard.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class ShardEnd:
     """How a shard ended; errors of arena are told in words, as not all of them can travel."""
 
     shard: Shard
+    worker: str  #: its address
     n_before: int = 0  #: battles of the shard that were in the log when the task began
     n_judged: int = 0  #: those and the task's own
     error: str = ""
@@ -92,6 +95,7 @@ def play_shard(task: ShardTask) -> ShardEnd:
     from distributed import get_worker  # noqa: PLC0415
 
     worker = get_worker()
+    ended = partial(ShardEnd, task.shard, worker.address)
     with _ALONE:
         try:
             prepared = _prepared(task)
@@ -99,16 +103,14 @@ def play_shard(task: ShardTask) -> ShardEnd:
             teller = _Teller(worker, task)
             summary = _played(prepared, teller, options, partial(_stopping, worker, task.key))
         except FatalApiError as error:
-            return ShardEnd(
-                task.shard, error=one_line(error.detail), fatal=True, reason=error.reason
-            )
+            return ended(error=one_line(error.detail), fatal=True, reason=error.reason)
         except ClusterError as error:
-            return ShardEnd(task.shard, error=one_line(str(error)), fatal=True)
-        except ArenaError as error:
-            return ShardEnd(task.shard, error=one_line(str(error)))
+            return ended(error=one_line(str(error)), fatal=True)
+        except (ArenaError, OSError) as error:
+            return ended(error=one_line(str(error)))
         except Exception as error:  # noqa: BLE001  told in one line, with its place
-            return ShardEnd(task.shard, error=one_line(str(UnforeseenError(error))))
-    return ShardEnd(task.shard, teller.n_before or 0, summary.n_judged)
+            return ended(error=one_line(str(UnforeseenError(error))))
+    return ended(teller.n_before or 0, summary.n_judged)
 
 
 def _played(
@@ -143,11 +145,26 @@ def _prepared(task: ShardTask) -> PreparedExperiment:
         experiment = open_experiment(source)
         judges = tuple(_slowed(judge, task.n_at_once) for judge in experiment.config.judges)
         config = experiment.config.model_copy(update={"judges": judges})
+        _check_keys(judges)
         experiment = replace(experiment, config=config)
         data, runs = read_shared(Folder(experiment.folder).shared, task.data)
         _KEPT.clear()
         _KEPT[key] = prepare(experiment, data, runs, load_prompts(experiment))
     return _KEPT[key]
+
+
+def _check_keys(judges: Iterable[JudgeConfig]) -> None:
+    """Check that this process has all keys; another worker may have one that is missing here.
+
+    Raises:
+        UsageError: a key is missing.
+    """
+    try:
+        for judge in judges:
+            if judge.kind != "qrels":
+                find_key(endpoint_of(judge))
+    except FatalApiError as error:
+        raise UsageError(error.detail) from None
 
 
 def _slowed(judge: JudgeConfig, n_at_once: int) -> JudgeConfig:
@@ -172,9 +189,7 @@ def look(source: str) -> dict[str, str]:
     if not path.is_file():
         return {source: "problem: sees no such file; all workers need the experiment's folder"}
     try:
-        for judge in open_experiment(path).config.judges:
-            if judge.kind != "qrels":
-                find_key(endpoint_of(judge))
+        _check_keys(open_experiment(path).config.judges)
         folder = path.parent / "runs"
         folder.mkdir(exist_ok=True)
     except (ArenaError, OSError) as error:

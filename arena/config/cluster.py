@@ -26,7 +26,7 @@ class ClusterConfig(Section):
     """The arguments of ``factory``."""
     workers: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Workers to start with ``factory``, or to wait for at ``address``; default: those that run."""
-    shards: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    shards: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """Parts that the plan is judged in; default: four for each worker at the first run."""
 
     @model_validator(mode="after")
