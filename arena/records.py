@@ -83,6 +83,12 @@ class ScoredDoc:
     score: float  #: the model's own score, higher is better
 
 
+def by_score(scored: tuple[str, float]) -> tuple[float, str]:
+    """Return the key by which (doc_id, score) pairs are ordered: best first, ties by doc_id."""
+    doc_id, score = scored
+    return -score, doc_id
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One model's rankings on one dataset, as in a TREC run file."""

@@ -87,7 +87,7 @@ def test_an_object_appears_once_under_its_best_known_name(dataset, known, aliase
 def test_two_processes_build_the_same_data_set_quickly_and_silently(dataset):
     program = (
         "import json, time; start = time.perf_counter()\n"
-        "from arena.data.builtin import python_docs; from arena.data.beir import corpus_hash\n"
+        "from arena.data.builtin import python_docs; from arena.data.corpus import corpus_hash\n"
         "d = python_docs(); print(json.dumps([corpus_hash(d.corpus), list(d.corpus), "
         "time.perf_counter() - start]))"
     )

@@ -11,14 +11,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash
+from arena.data.corpus import CorpusFile, SmallCorpus, collect
 from arena.data.partitions import partition_files, partition_rows
 from arena.data.rows import Row, documents, json_rows, queries, unique
 from arena.data.trec import read_qrels
 from arena.errors import DataError
 from arena.records import Dataset, Document, Partition, Qrels, Query
-
-__all__ = ["corpus_hash", "load_beir", "qrels_hash", "queries_hash", "sample_queries"]
 
 _LAYOUT = "a BEIR folder holds corpus.jsonl, queries.jsonl and, if any, qrels/test.tsv"
 
@@ -117,6 +115,7 @@ def _present(path: Path) -> Path:
 def _qrels(
     folder: Path, split: str, corpus: Mapping[str, Document], queries: Mapping[str, Query]
 ) -> tuple[Qrels, tuple[str, ...]]:
+    """Return the grades of a split with notes; none if the folder has no qrels at all."""
     path = folder / f"{split}.tsv"
     if path.exists():
         return read_qrels(path, corpus, queries)

@@ -203,8 +203,6 @@ def _twice(path: Path, line: int, doc_id: str) -> DataError:
 _READ_AHEAD = 1024
 """Documents that are read at once when all of them are gone through."""
 
-_DISK_64_BITS = (1 << 64) - 1
-
 
 class CorpusFile(Mapping[str, Document]):
     """doc_id → document; `arena.data.corpus.collect` makes it.
@@ -302,7 +300,7 @@ def encoded(document: Document) -> bytes:
 
 def id_hash(doc_id: str) -> int:
     """Return a hash of a doc_id in 64 bits, stable within this process."""
-    return hash(doc_id) & _DISK_64_BITS
+    return hash(doc_id) & _64_BITS
 
 
 class _Documents(Sequence[Document]):

@@ -67,6 +67,7 @@ def csv_records(
 def _records(
     path: Path, text: io.TextIOWrapper, names: Collection[str]
 ) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of each record, the header first."""
     before, separator, first = csv_layout(text, names)
     reader = csv.reader(chain([first], text), delimiter=separator, strict=True)
     width = 0

@@ -121,6 +121,7 @@ def _tables(source: HfSource) -> tuple[Path, Tables, tuple[str, ...]]:
 def _rows(
     paths: Sequence[Path], columns: Sequence[str], notes: list[str] | None = None
 ) -> Iterator[Row]:
+    """Yield the rows of files of any form, with those of some columns that they have."""
     for path in paths:
         if path.suffix == ".parquet":
             yield from parquet_rows(path, columns)

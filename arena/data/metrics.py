@@ -35,9 +35,8 @@ class Metrics:
     ndcg_at_10: float
     recall_at_5: float  #: share of the relevant documents that were found
     recall_at_10: float
-    judged_at_10: (
-        float  #: share of the first ten that have a grade; if it is low, nDCG is unreliable
-    )
+    judged_at_10: float
+    """Share of the first ten that have a grade; if it is low, nDCG is unreliable."""
     n_queries: int  #: averaged over
     n_left_out: int  #: queries of the run without a relevant document, in no mean
 

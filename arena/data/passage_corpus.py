@@ -190,6 +190,7 @@ def _cut(
 
 
 def _passages_of(document: Document, cutting: Cutting, cache: CutCache) -> Iterator[Document]:
+    """Yield the passages of a document with their ids, titles and texts; short ones are whole."""
     title = document.title if cutting.titles else ""
     if count_words(document.text) <= cutting.words:
         if title == document.title:

@@ -78,6 +78,7 @@ def query_id_of(text: str) -> str:
 
 
 def _queries(path: Path, notes: list[str]) -> Iterator[tuple[int, Query]]:
+    """Yield line and query of a file, read by what its name says."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if path.is_dir():
         raise DataError(path, None, "is a folder", _FORMATS)

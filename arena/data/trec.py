@@ -18,7 +18,7 @@ from arena.data.json_files import REMEDY, read_kept
 from arena.data.rows import Row, numbered_lines, row_id
 from arena.errors import DataError
 from arena.files import write_atomically
-from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
+from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc, by_score
 
 _MAX_GRADE = 1_000_000
 """trec_eval allocates a counter per grade, so one absurd grade would exhaust the memory."""
@@ -165,7 +165,7 @@ def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
     """
     ranking: list[ScoredDoc] = []
     above = np.float32(np.inf)
-    for doc_id, score in sorted(scored, key=lambda pair: (-pair[1], pair[0])):
+    for doc_id, score in sorted(scored, key=by_score):
         single = np.float32(score)
         if single >= above:
             single = np.nextafter(above, np.float32(-np.inf))
@@ -356,6 +356,11 @@ def run_lines(path: Path) -> Iterator[RunLine]:
 
 
 def _columns(path: Path, line: int, text: str) -> RunLine:
+    """Return a line of a run file.
+
+    Raises:
+        DataError: it has another number of columns, or no finite score.
+    """
     columns = text.split()
     if len(columns) != 6:
         remedy = "expected query_id Q0 doc_id rank score tag"

@@ -203,10 +203,10 @@ def estimate(
 def _estimate(
     prepared: PreparedExperiment, configured: ConfiguredJudge, paid: PaidReplies, *, gate: bool
 ) -> JudgeEstimate:
+    """Return the estimate of one judge: one walk over the plan, as a run would make it."""
     judge, config = configured.judge, configured.config
     bill = Bill(configured, paid)
-    n_unplayed = n_free = 0
-    n_under_way = 0
+    n_unplayed = n_free = n_under_way = 0
     jobs = under_way(prepared.experiment.folder)
     for battle in pending(prepared.matchups, prepared.lists, [judge], paid, under_way=jobs):
         n_unplayed += 1
@@ -288,6 +288,7 @@ def _plans(
     pilot: Pilot | None,
     share: float,
 ) -> PlanTable | None:
+    """Return the experiment's own plan beside others; None where there is nothing to choose."""
     option = present_option(prepared)
     own = PlanEstimate(
         option,

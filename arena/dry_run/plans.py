@@ -102,7 +102,7 @@ class PlanEstimate:
         return self.tokens if self.cost_usd is None else self.cost_usd
 
 
-def _told(half_width_elo: float) -> str:
+def _half_width(half_width_elo: float) -> str:
     if not math.isfinite(half_width_elo):
         return "–"
     return (
@@ -130,7 +130,7 @@ class PlanTable:
         for each in self.plans:
             name = f"{'*' if each.is_present else ' '} {each.option}"
             price = "unknown" if each.cost_usd is None else dollars(each.cost_usd)
-            half = _told(each.half_width_elo)
+            half = _half_width(each.half_width_elo)
             yield f"{name:<{width}}{each.n_calls:>10,}{each.tokens:>14,}{price:>10}   {half}"
         source = "public logs of LLM judges"
         if self.pilot:

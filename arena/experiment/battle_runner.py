@@ -62,6 +62,7 @@ class BattleRunner:
     async def _verdict(
         self, pending: Pending, replied_at: str | None, *, is_logged: bool
     ) -> tuple[Verdict, Source]:
+        """Return the verdict on a battle, and whether this battle pays for it."""
         # What is paid for comes first, then a request that is on its way, and the judge last: the
         # same question is never asked twice, by this run or by an earlier one.
         reply = pending.reply

@@ -235,6 +235,7 @@ class PreparedExperiment:
     def _of(
         self, turns: Iterable[Turn], models: Sequence[str], pairs_per_query: int | None
     ) -> Iterator[Matchup]:
+        """Yield the matchups of some queries among these models, without those not played."""
         settings = self.config.experiment
         for turn in turns:
             matchups = turn_matchups(

@@ -123,6 +123,7 @@ def _different(judges: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]
 def _configured(
     prepared: PreparedExperiment, config: JudgeConfig, api: Api, resources: JudgeResources
 ) -> ConfiguredJudge:
+    """Return the judge of one section: the user's own, the qrels judge, or an LLM."""
     if own := prepared.own_judges.get(config.log_name):
         return ConfiguredJudge(config, None, own, api)
     top_k = prepared.config.experiment.top_k

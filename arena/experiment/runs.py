@@ -145,6 +145,7 @@ def _ranked_held_out(tuned: RunSpec, reporter: Reporter) -> Run:
 
 
 def _ranked(spec: RunSpec, reporter: Reporter, bases: Sequence[Run]) -> tuple[Run, RetrievalStats]:
+    """Retrieve one run, with a stage of its own in the progress."""
     model, dataset, queries = spec.model, spec.dataset, spec.queries
     settings = spec.experiment.config.experiment
     n_steps = len(spec.corpus) + len(queries)
@@ -235,6 +236,7 @@ def keep_shown(
 
 
 def _queries(dataset: Dataset, runs: Sequence[Run], top_k: int) -> Iterator[ShownQuery]:
+    """Yield each query with its lists, and the grades that its documents have or inherit."""
     of_wholes = qrels_by_parent(dataset.qrels, dataset.corpus)
     for query_id in dict.fromkeys(query_id for run in runs for query_id in run.rankings):
         lists = {

@@ -88,6 +88,7 @@ class Summary:
             self._check_failures(judge.log_name, judge.max_failures)
 
     def _over(self, error: BudgetSpentError, done: str) -> str:
+        """Return what was spent, what is an estimate of it, and how to go on."""
         parts = self.options.shard.count
         part = f" (1/{parts} of the cap)" if parts > 1 else ""
         spent = (
@@ -107,6 +108,7 @@ class Summary:
         return f"{spent}; {raised}{self.options.command(self.experiment)}"
 
     def _check_failures(self, judge: str, allowed: float) -> None:
+        """Raise an IncompleteError if a judge left too large a share without a verdict."""
         reasons = self.failures.get(judge, {})
         n_failed = sum(reasons.values())
         if n_failed <= allowed * (n_failed + self.judged.get(judge, 0)):

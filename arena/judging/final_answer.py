@@ -147,8 +147,13 @@ def is_gap(text: str, start: int, end: int) -> bool:
     return bool(_GAP.fullmatch(text, start, end))
 
 
-def check_before(text: str, place: Place, *, what: str) -> int:
+def check_before(text: str, place: Place, *, answer: str) -> int:
     """Check that an answer is not a thought, and no part of a broken JSON object.
+
+    Args:
+        text: the reply.
+        place: of the answer.
+        answer: what the message calls it, such as ``verdict``.
 
     Returns:
         Where the reply begins to be spoken.
@@ -159,14 +164,19 @@ def check_before(text: str, place: Place, *, what: str) -> int:
     try:
         spoken = spoken_from(text, place.start)
     except UnjudgedError:  # inside a thought, which may end later
-        raise no_answer(text, what) from None
+        raise no_answer(text, answer) from None
     if _is_inside_braces(text, spoken, place.start):
-        raise no_answer(text, what)
+        raise no_answer(text, answer)
     return spoken
 
 
-def check_after(text: str, end: int, *, what: str) -> None:
+def check_after(text: str, end: int, *, answer: str) -> None:
     """Check that nothing but a courtesy follows an answer.
+
+    Args:
+        text: the reply.
+        end: of the answer.
+        answer: what the message calls it, such as ``verdict``.
 
     Raises:
         UnjudgedError: ``refusal`` or ``contradiction``.
@@ -183,7 +193,7 @@ def check_after(text: str, end: int, *, what: str) -> None:
         if sentence.strip()
     ):
         return
-    detail = f"more is said after the {what}, which must end the reply: {shown(rest)}"
+    detail = f"more is said after the {answer}, which must end the reply: {shown(rest)}"
     raise UnjudgedError("contradiction", detail, reply=text)
 
 
@@ -221,7 +231,7 @@ def after_markup(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def no_answer(text: str, what: str) -> UnjudgedError:
+def no_answer(text: str, answer: str) -> UnjudgedError:
     """Return why a reply without an answer is a failure: ``empty``, ``refusal`` or ``unreadable``.
 
     Raises:
@@ -233,7 +243,7 @@ def no_answer(text: str, what: str) -> UnjudgedError:
         return UnjudgedError("empty", f"the model wrote nothing{thought}", reply=text)
     if REFUSAL.match(spoken):
         return UnjudgedError("refusal", f"the judge refused: {shown(spoken)}", reply=text)
-    return UnjudgedError("unreadable", f"no {what} at the end of {shown(spoken)}", reply=text)
+    return UnjudgedError("unreadable", f"no {answer} at the end of {shown(spoken)}", reply=text)
 
 
 def cut_short(text: str) -> UnjudgedError:

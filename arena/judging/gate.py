@@ -41,7 +41,7 @@ class GateReport:
     first_rate: float | None  #: share of verdicts with a winner that went to the first list
     cost_usd: float
     reasons: Mapping[str, int]  #: reason → verdicts that could not be read
-    said: str = ""  #: why no verdict could be read at all, where it was one reason for all
+    said: str = ""  #: the words of a failure, if no verdict could be read, all for one reason
 
     @property
     def passed(self) -> bool:
@@ -118,11 +118,11 @@ async def run_gate(judge: Judge, controls: Sequence[JudgeInput]) -> GateReport:
         FatalApiError: the endpoint will answer no request.
         BudgetSpentError: not even this could be paid for.
     """
-    turned = [replace(c, first=c.second, second=c.first) for c in controls]
-    shown = [control for pair in zip(controls, turned, strict=True) for control in pair]
+    swapped = [replace(c, first=c.second, second=c.first) for c in controls]
+    shown = [control for pair in zip(controls, swapped, strict=True) for control in pair]
     # All are waited for, so that nothing is paid for after an error has ended the gate.
-    found = await asyncio.gather(*map(judge.judge, shown), return_exceptions=True)
-    answers = [_answer(outcome) for outcome in found]
+    outcomes = await asyncio.gather(*map(judge.judge, shown), return_exceptions=True)
+    answers = [_answer(outcome) for outcome in outcomes]
     home, away = answers[::2], answers[1::2]
     winners = [answer.winner for answer in answers if isinstance(answer, Verdict)]
     failures = [answer for answer in answers if isinstance(answer, UnjudgedError)]
@@ -175,6 +175,7 @@ def check_gate(report: GateReport, config: JudgeConfig) -> None:
 
 
 def _answer(outcome: Verdict | BaseException) -> Verdict | UnjudgedError:
+    """Return a verdict or why there is none; raise what stops the run."""
     if isinstance(outcome, Verdict | UnjudgedError):
         return outcome
     raise outcome

@@ -62,7 +62,7 @@ def grade_of(choice: Choice, labels: Sequence[str]) -> float:
     """Return the expected grade, or the stated one: 0 for the first label, 1 for the next, ..."""
     if choice.probs is None:
         return float(labels.index(choice.label))
-    return math.fsum(place * choice.probs[label] for place, label in enumerate(labels))
+    return math.fsum(grade * choice.probs[label] for grade, label in enumerate(labels))
 
 
 class _PointwiseJudge:
@@ -157,6 +157,7 @@ class _PointwiseJudge:
         choice, reply = await self.chat.ask(messages, self._choice)
         grade = grade_of(choice, self._labels)
         gain = grade / (len(self._labels) - 1)
+        # Battles that share a document wait for one call, and the first to come back records it.
         if key not in self._gains:
             if len(self._gains) >= _KEPT:
                 self._gains.clear()
@@ -166,11 +167,11 @@ class _PointwiseJudge:
         return gain, reply.usage
 
     def _record(
-        self, place: tuple[str, str, str], grade: float, choice: Choice, reply: ChatReply
+        self, key: tuple[str, str, str], grade: float, choice: Choice, reply: ChatReply
     ) -> Grade:
         probs = choice.probs
         return Grade(
-            *place,
+            *key,
             grade=grade,
             gain=grade / (len(self._labels) - 1),
             probs=None if probs is None else tuple(probs[label] for label in self._labels),

@@ -36,7 +36,7 @@ class Doubt:
         self._ask = ask
         self._enough = ENOUGH
         self._n = 0
-        self._said = ""
+        self._kind = ""
         self._asking: asyncio.Task[FatalApiError | None] | None = None
 
     def answered(self) -> None:
@@ -51,11 +51,12 @@ class Doubt:
         """
         if error.reason in _ABOUT_TEXTS:
             return
-        said = _alike(error)
-        self._n = self._n + 1 if said == self._said else 1
-        self._said = said
+        kind = _kind(error)
+        self._n = self._n + 1 if kind == self._kind else 1
+        self._kind = kind
         if self._n < self._enough:
             return
+        # All calls that were refused meanwhile wait for one question.
         if self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._find_out(error))
         asking = self._asking
@@ -66,6 +67,7 @@ class Doubt:
             raise fatal
 
     async def _find_out(self, error: ApiError) -> FatalApiError | None:
+        """Return the error that stops the run; None if the endpoint answers a question."""
         try:
             await self._ask()
         except FatalApiError as fatal:
@@ -79,5 +81,6 @@ class Doubt:
         return None
 
 
-def _alike(error: ApiError) -> str:
+def _kind(error: ApiError) -> str:
+    """Return the refusal without what differs from request to request."""
     return f"{error.reason} {_VARIABLE.sub('#', error.detail)}"

@@ -50,8 +50,8 @@ def read_verdict(reply: str, *, cut: bool = False) -> Side:
     if not given or not given[0][1]:
         raise no_answer(reply, "verdict")
     place = given[0][0]
-    spoken = check_before(reply, place, what="verdict")
-    check_after(reply, place.end, what="verdict")
+    spoken = check_before(reply, place, answer="verdict")
+    check_after(reply, place.end, answer="verdict")
     if cut and not (reply[place.start] == "{" and is_gap(reply, spoken, place.start)):
         raise cut_short(reply)
     sides = {_side(value, reply) for _, values in given for value in values}

@@ -95,8 +95,8 @@ def read_queries(reply: str, *, cut: bool = False) -> tuple[str, ...]:
     queries = last_object[1].get("queries") if last_object else None
     if last_object is None or not _are_texts(queries):
         raise no_answer(reply, "queries")
-    spoken = check_before(reply, last_object[0], what="queries")
-    check_after(reply, end, what="queries")
+    spoken = check_before(reply, last_object[0], answer="queries")
+    check_after(reply, end, answer="queries")
     if cut and not is_gap(reply, spoken, last_object[0].start):
         raise cut_short(reply)
     return tuple(query for query in (" ".join(clean(query).split()) for query in queries) if query)

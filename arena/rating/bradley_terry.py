@@ -21,7 +21,6 @@ from arena.errors import UsageError
 from arena.rating.comparisons import (
     Comparisons,
     Counts,
-    DisconnectedError,
     Floats,
     Ints,
     count,
@@ -29,8 +28,6 @@ from arena.rating.comparisons import (
 )
 from arena.rating.fit import Fit, estimate
 from arena.rating.likelihood import Derivatives
-
-__all__ = ["BradleyTerry", "Comparisons", "DisconnectedError", "Fit", "fit", "to_elo"]
 
 ELO_PER_LOGIT = 400 / math.log(10)
 """173.7 Elo points; ratings one logit apart win 73% against 27%."""

@@ -154,6 +154,7 @@ class _Search:
         return self._added[key]
 
     def _query(self, alive: Mask) -> tuple[Floats, Floats, Floats]:
+        """Return what one query of the living models adds: information, scores and their root."""
         rules, a = self._rules, int(alive.sum())
         n_pairs = a * (a - 1) / 2
         drawn = min(rules.pairs_per_query or n_pairs, n_pairs)

@@ -160,6 +160,7 @@ def _fit(comparisons: Comparisons, settings: RatingSettings) -> tuple[Fit, tuple
 
 
 def _difference(fitted: Fit, a: int, b: int, level: float) -> Difference:
+    """Return B minus A in Elo, with its interval now and its bounds at all looks."""
     elo = float(fitted.theta[b] - fitted.theta[a]) * ELO_PER_LOGIT
     se = float(fitted.difference_se[b, a]) * ELO_PER_LOGIT
     df = fitted.difference_df[b, a]

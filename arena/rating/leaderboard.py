@@ -218,6 +218,7 @@ def _price(verdicts: Battles, n_battles: int) -> float | None:
 def _dataset_rows(
     battles: Battles, dataset: str, facts: Facts, settings: RatingSettings
 ) -> list[Row]:
+    """Return a row with Elo, record and measurements for each model that played on a data set."""
     elo = elo_ratings(battles, settings.elo)
     rows = []
     for code, record in enumerate(records_of(battles)):

@@ -102,6 +102,7 @@ def _metrics(by_dataset: _OfModel) -> list[str]:
 def _from_the_best(
     by_model: Mapping[str, _OfModel], metric: str, level: float
 ) -> list[MetricDifference]:
+    """Return the best model's lead over each other one by a metric, where both have values."""
     means = {
         model: mean for model, own in by_model.items() if (mean := _mean(own, metric)) is not None
     }

@@ -129,6 +129,11 @@ def known_probs(battles: Battles) -> NDArray[np.bool_]:
 
 
 def _votes(battles: Battles) -> _Votes:
+    """Return which battles vote together, and how.
+
+    A matchup is a query with two models in one order. The first verdicts of all judges on it are
+    one vote, their second ones another, as if the panel had met again.
+    """
     m, n_judges = len(battles.models), len(battles.judges)
     matchup = battles.query.astype(np.int64) * m + battles.model_a
     matchup = np.unique(matchup * m + battles.model_b, return_inverse=True)[1]

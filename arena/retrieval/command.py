@@ -22,7 +22,7 @@ from typing import Any, Final
 from arena.config import ModelConfig
 from arena.data.trec import MAX_SCORE
 from arena.errors import CommandError
-from arena.records import Dataset, RetrievalStats
+from arena.records import Dataset, RetrievalStats, by_score
 from arena.retrieval.job import Job, Rankings
 from arena.retrieval.subprocess import Program, beginning, started
 from arena.terminal import one_line
@@ -175,6 +175,11 @@ def read_answer(raw: bytes, corpus: Container[str]) -> tuple[str, Ranking]:
 
 
 def _doc_ids(results: Sequence[Any], corpus: Container[str]) -> list[str]:
+    """Return the documents of an answer, in its order.
+
+    Raises:
+        ValueError: one is missing, unknown, or there twice.
+    """
     doc_ids: list[str] = []
     seen: set[str] = set()
     for rank, result in enumerate(results, start=1):
@@ -194,6 +199,11 @@ def _doc_ids(results: Sequence[Any], corpus: Container[str]) -> list[str]:
 
 
 def _ranked(doc_ids: Sequence[str], results: Sequence[Any]) -> Ranking:
+    """Return documents by their scores; by 1 / rank if none has a score.
+
+    Raises:
+        ValueError: some have a score and some have none, or one is not finite.
+    """
     scores = [result.get("score") if isinstance(result, dict) else None for result in results]
     unscored = scores.count(None)
     if unscored == len(scores):
@@ -207,7 +217,7 @@ def _ranked(doc_ids: Sequence[str], results: Sequence[Any]) -> Ranking:
             remedy = "expected a finite number"
             raise ValueError(f"result {rank}: score {_quoted(score)}; {remedy}")
     ranking = [(doc_id, float(score or 0)) for doc_id, score in zip(doc_ids, scores, strict=True)]
-    return sorted(ranking, key=lambda place: (-place[1], place[0]))
+    return sorted(ranking, key=by_score)
 
 
 def _id(value: object) -> str | None:

@@ -15,7 +15,7 @@ from arena.config import ModelConfig
 from arena.data.metrics import per_query_ndcg
 from arena.data.passage_corpus import qrels_by_parent, run_by_parent
 from arena.errors import UsageError
-from arena.records import Dataset, Document, Qrels, RetrievalStats, Run, ScoredDoc
+from arena.records import Dataset, Document, Qrels, RetrievalStats, Run, ScoredDoc, by_score
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
 
 Scores = Mapping[str, float]
@@ -69,7 +69,7 @@ def rank_by_fusion(
         held_out = {query_id: qrels[query_id] for query_id in qrels if query_id not in job.queries}
         tuned = tune_weights(model, members, held_out, dataset.corpus)
         clicks = " by clicks" if dataset.from_clicks else ""
-        weights, notes = tuned.weights, (_told(model, tuned, clicks),)
+        weights, notes = tuned.weights, (_weights_note(model, tuned, clicks),)
     else:
         weights = model.weights or (1.0,) * len(members)
     rankings: Rankings = {}
@@ -111,7 +111,7 @@ def merged(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str
         if weight:
             for doc_id, score in of_member.items():
                 sums[doc_id] = sums.get(doc_id, 0.0) + weight * score
-    return sorted(sums.items(), key=lambda place: (-place[1], place[0]))
+    return sorted(sums.items(), key=by_score)
 
 
 def graded_queries(qrels: Qrels) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def tune_weights(
 
     def ndcg(weights: Sequence[float]) -> float:
         rankings = {
-            query_id: tuple(ScoredDoc(*place) for place in merged(of_query, weights))
+            query_id: tuple(ScoredDoc(*scored) for scored in merged(of_query, weights))
             for query_id, of_query in scores.items()
         }
         run = run_by_parent(Run(members[0].dataset, model.name, rankings), corpus)
@@ -244,7 +244,7 @@ def _tenths(n_members: int) -> Iterator[NDArray[np.float64]]:
         yield np.diff(ends).astype(np.float64) / _STEPS - 1 / _STEPS
 
 
-def _told(model: ModelConfig, tuned: TunedWeights, clicks: str) -> str:
+def _weights_note(model: ModelConfig, tuned: TunedWeights, clicks: str) -> str:
     weights = ", ".join(
         f"{name} {weight:.1f}" for name, weight in zip(model.fuse or (), tuned.weights, strict=True)
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from arena.data.searchable_text import Passages, passage
-
-__all__ = ["LATENCY_SAMPLES", "Job", "Rankings", "passage"]
+from arena.data.searchable_text import Passages
 
 LATENCY_SAMPLES = 200
 """Queries that are embedded and searched one at a time; any more go in batches."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from arena.config import ModelConfig
 from arena.embedding.embedder import Embedder
 from arena.embedding.providers import PRESETS
-from arena.records import Partition, RetrievalStats
+from arena.records import Partition, RetrievalStats, by_score
 from arena.retrieval.dense import (
     embed_corpus,
     embed_queries,
@@ -87,9 +87,8 @@ def merged(runs: Sequence[PartialRun], depth: int) -> PartialRun:
     """
     rankings = {}
     for query_id in dict.fromkeys(query_id for run in runs for query_id in run.rankings):
-        found = (run.rankings.get(query_id, ()) for run in runs)
-        best = heapq.merge(*found, key=lambda place: (-place[1], place[0]))
-        rankings[query_id] = list(islice(best, depth))
+        parts = (run.rankings.get(query_id, ()) for run in runs)
+        rankings[query_id] = list(islice(heapq.merge(*parts, key=by_score), depth))
     searched = [run.search_ms for run in runs if len(run.search_ms)]
     return PartialRun(
         rankings,

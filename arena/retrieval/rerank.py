@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arena.config import ModelConfig
 from arena.endpoint.retry import Retry
-from arena.records import RetrievalStats, Run
+from arena.records import RetrievalStats, Run, by_score
 from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
 from arena.retrieval.rerank_cache import RerankCache
 from arena.retrieval.rerankers import ApiReranker, Candidates, Reranker
@@ -56,8 +56,7 @@ def rank_by_reranker(
         for query_id, passages in passages_of.items():
             score_of = score_cache.get(asked[query_id])
             scored = [(doc_id, score_of[text].score) for doc_id, text in passages.items()]
-            best_first = sorted(scored, key=lambda place: (-place[1], place[0]))
-            rankings[query_id] = best_first[: job.depth]
+            rankings[query_id] = sorted(scored, key=by_score)[: job.depth]
             tokens += [score.tokens for score in score_of.values()]
     billed = [count for count in tokens if count is not None]
     n_tokens = round(sum(billed)) if billed and len(billed) == len(tokens) else None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.data.searchable_text import Selected
+from arena.records import by_score
 
 Digests = NDArray[np.uint64]
 """``(n, 2)``: the two halves of each digest."""
@@ -100,7 +101,7 @@ class DistinctTexts:
         """For each row the first of its documents' names."""
 
     def expanded(self, ranking: Ranking, top_k: int) -> Ranking:
-        """Turn a ranking of rows into one of documents: those of one text tie, in order of doc_id.
+        """Return the ranking of documents from that of rows: those of one text tie, by doc_id.
 
         The ``top_k`` best documents are among those of the ``top_k`` best rows.
         """
@@ -111,7 +112,7 @@ class DistinctTexts:
             for doc_id, score in ranking
             for copy in self._copies.get(doc_id, (doc_id,))
         )
-        return sorted(documents, key=lambda pair: (-pair[1], pair[0]))[:top_k]
+        return sorted(documents, key=by_score)[:top_k]
 
 
 class VectorRows:

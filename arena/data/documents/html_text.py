@@ -160,6 +160,7 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def _is_left_out(node: Any) -> bool:
+    """Return whether an element is no text of the page: navigation, forms, what is hidden."""
     if node.tag in _LEFT_OUT:
         return True
     attributes = node.attributes

@@ -97,6 +97,7 @@ class _Reading:
         self.right_to_left: list[str] = []
 
     def passages(self, words: int, progress: Reporter) -> Iterator[tuple[Row, str, Document]]:
+        """Yield the passages of all files, and note the files that give none, with the reason."""
         for path, cut in cut_all(list(self._files()), words, progress, self.readers):
             relative = path.relative_to(self.folder).as_posix()
             if cut.problem:
@@ -129,6 +130,7 @@ class _Reading:
         return tuple(notes)
 
     def _files(self) -> Iterator[Path]:
+        """Yield the files that a reader knows, in order of their paths; count the others."""
         for parent, folders, names in os.walk(self.folder, onerror=self._missed):
             folders[:] = sorted(name for name in folders if not self._skipped(Path(parent, name)))
             for path in (Path(parent, name) for name in sorted(names)):

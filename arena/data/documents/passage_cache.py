@@ -64,6 +64,7 @@ class CutCache:
             self._flush()
 
     def _flush(self) -> None:
+        """Write what waits; a cache that cannot be written is given up, and the run goes on."""
         rows, self._waiting = list(self._waiting.items()), {}
         self._written = time.monotonic()
         if not rows or self._database is None:

@@ -93,6 +93,7 @@ class ReaderCommands:
                 _kill(process)
 
     def _started(self, words: list[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a program, unless all are being stopped: none may begin after that."""
         with self._lock:
             if self._stopped:
                 raise CancelledError
