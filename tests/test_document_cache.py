@@ -56,8 +56,8 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """One process reads all files: each of them takes time to start."""
     monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
 
@@ -93,7 +93,6 @@ def load(folder: Path, words: int = 200) -> Dataset:
     return load_documents(folder, "docs", passage_words=words)
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_a_second_run_reads_no_file_again(docs: Path, poison) -> None:
     first = load(docs)
     for package in ("semantic_text_splitter", "selectolax", "markdown_it", "pypdfium2", "bs4"):
@@ -109,7 +108,6 @@ def test_a_second_run_reads_no_file_again(docs: Path, poison) -> None:
         load(docs)
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_a_changed_file_is_cut_again_alone_and_a_moved_one_not(
     docs: Path, cuts: Counter[bytes]
 ) -> None:
@@ -126,7 +124,6 @@ def test_a_changed_file_is_cut_again_alone_and_a_moved_one_not(
     assert dataset.corpus["z.html#1"].title == "Two"
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_a_content_of_the_same_size_and_age_is_told_from_another(docs: Path) -> None:
     load(docs)
     path = docs / "a.md"
@@ -137,7 +134,6 @@ def test_a_content_of_the_same_size_and_age_is_told_from_another(docs: Path) -> 
     assert load(docs).corpus["a.md#1"].text == "# One\n\nThe forst text."
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_another_length_kind_or_reader_is_cut_anew(
     docs: Path, cuts: Counter[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +159,6 @@ def test_what_is_kept_is_kept_for_these_readers_alone(monkeypatch: pytest.Monkey
     assert here != there
 
 
-@pytest.mark.usefixtures("one_reader")
 @pytest.mark.parametrize("damage", ["row", "kind", "file"])
 def test_a_damaged_cache_is_read_around(
     docs: Path, cuts: Counter[bytes], damage: str, caplog: pytest.LogCaptureFixture
@@ -183,7 +178,6 @@ def test_a_damaged_cache_is_read_around(
     assert ("cannot be used" in caplog.text) == (damage == "file")
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_a_cache_that_cannot_be_written_costs_time_alone(
     docs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +194,7 @@ def test_several_processes_fill_the_cache_at_once(docs: Path, cuts: Counter[byte
     for number in range(20):
         (docs / f"{number}.md").write_text(f"# {number}\n\nText {number}.\n")
     command = [sys.executable, "-c", LOAD, str(docs)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
 
     hashes = {process.communicate()[0] for process in running}
 
@@ -266,7 +260,8 @@ def test_a_file_that_breaks_its_reader_costs_that_file_alone(  # noqa: PLR0913, 
     problem: str,
     kept: int,
 ) -> None:
-    monkeypatch.setattr("arena.data.documents.reader_processes.BASE_S", 1.0)
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 2)
+    monkeypatch.setattr("arena.data.documents.reader_processes.BASE_S", 0.6)
     poison("pypdfium2", code)
 
     dataset = load(docs)
@@ -291,7 +286,6 @@ def test_a_file_that_may_not_be_read_is_named(docs: Path, monkeypatch: pytest.Mo
     assert "a.md (cannot be read: Permission denied)" in load(docs).notes[0]
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_a_file_that_is_too_large_is_named_and_not_read(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +296,6 @@ def test_a_file_that_is_too_large_is_named_and_not_read(
     assert "huge.txt (has more than 1 MB; cut it into several files)" in load(docs).notes[0]
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_progress_is_told_in_files_and_only_where_it_takes_long(
     docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +311,9 @@ def test_progress_is_told_in_files_and_only_where_it_takes_long(
     assert lines[-1].startswith("files read: 4/4")
 
 
-def test_no_process_outlives_the_reading(docs: Path) -> None:
+def test_no_process_outlives_the_reading(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 2)
+
     def children() -> set[str]:
         found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
         return set(found.read_text().split()) if found.exists() else set()
@@ -333,7 +328,6 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
     docs: Path, poison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison("pypdfium2", SLOW_PDF)
-    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
     monkeypatch.setattr("arena.data.documents.passages._SILENT_S", 0.0)
     for number in range(12):
         (docs / f"{number}.pdf").write_bytes(pdf([[f"Page {number}."]]))
@@ -353,7 +347,6 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
     assert rows["docs"]["state"] == "ok"
 
 
-@pytest.mark.usefixtures("one_reader")
 def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
     (docs / "plan.zip").write_bytes(b"PK")
     (docs / "a.md").write_text("# One\n\n" + "The first text of several words. " * 5)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, page_of
+from browser import chromium, faultless, page_of, watched
 from site_browser import until
 from sites import data_of
 
@@ -116,12 +116,25 @@ def browser(url: str) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def visited(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    with watched(browser) as both:
+        yield both
+
+
 @pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with page_of(browser) as page:
-        page.goto(url)
-        until(page, "document.querySelector('#cost-chart .frame') !== null")
+def page(visited: tuple[Page, list[str]], url: str) -> Iterator[Page]:
+    """The page with its charts drawn; the tests visit it in turn."""
+    page, problems = visited
+    with faultless(page, problems):
+        show(page, url)
         yield page
+
+
+def show(page: Page, url: str) -> None:
+    page.goto("about:blank")  # so that another # is another visit
+    page.goto(url)
+    until(page, "document.querySelector('#cost-chart .frame') !== null")
 
 
 def owned(board: Leaderboard, typed: dict[str, str]) -> Ownership:
@@ -214,9 +227,7 @@ def test_the_leaderboard_follows_the_load_and_sorts_by_it(page: Page, board: Lea
 def test_a_link_shows_the_same_load_to_others_and_reset_forgets_it(
     page: Page, url: str, board: Leaderboard
 ) -> None:
-    page.goto("about:blank")
-    page.goto(f"{url}#documents=25M&queries_per_month=3k")
-    until(page, "document.querySelector('#cost-chart .frame') !== null")
+    show(page, f"{url}#documents=25M&queries_per_month=3k")
     linked = advice(page)
 
     page.locator("#load button").click()
@@ -254,16 +265,19 @@ def test_the_load_is_typed_by_keyboard_and_its_fields_and_answer_have_names(page
     assert "5,000,000 documents" in page.get_by_role("status").last.inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_the_costs_are_no_wider_than_the_screen(
-    browser: Browser, url: str, scheme: str
-) -> None:
-    size = {"width": 390, "height": 800}
-    with page_of(browser, viewport=size, color_scheme=scheme) as phone:
-        phone.goto(url)
-        until(phone, "document.querySelector('#cost-chart .frame') !== null")
+def test_on_a_phone_the_costs_are_no_wider_than_the_screen(page: Page) -> None:
+    usual = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 800})
+    try:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.reload()
+            until(page, "document.querySelector('#cost-chart .frame') !== null")
 
-        assert phone.evaluate("document.documentElement.scrollWidth") == 390
+            assert page.evaluate("document.documentElement.scrollWidth") == 390, scheme
+    finally:
+        page.set_viewport_size(usual)
+        page.emulate_media(color_scheme="light")
 
 
 def test_a_site_without_a_usage_has_no_costs(tmp_path: Path) -> None:
