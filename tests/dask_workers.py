@@ -6,6 +6,7 @@ Those of users are spawned, as are those of the tests that start `arena` as a pr
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,6 +19,11 @@ from experiments import QUIET
 from programs import forks
 
 from arena.cluster.connect import Cluster, open_cluster
+
+NEEDS_DASK = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason='needs the extra "cluster"'
+)
+"""Marks tests of a cluster; nothing of Dask is imported to know which tests there are."""
 
 
 @contextmanager

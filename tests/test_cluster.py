@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
-from dask_workers import two_workers
+from dask_workers import NEEDS_DASK, two_workers
 from experiments import QUIET, fair_judge, llm, play, try_to_play, write_experiment
 from loopback import Answer, LoopbackServer, error
 from worker_killing import in_shards
@@ -45,8 +45,7 @@ from arena.rating.rate_files import rate_files
 from arena.store.log_lines import read_battles
 from arena.store.manifest import read_manifest
 
-pytest.importorskip("distributed", reason='needs the extra "cluster"')
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster")]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dask_workers import dask_process, free_port, two_workers
+from dask_workers import NEEDS_DASK, dask_process, free_port, two_workers
 from experiments import QUIET, llm, write_experiment
 from killing import named_verdict, names
 from loopback import Answer, LoopbackServer
@@ -36,8 +36,7 @@ from arena.errors import ClusterError
 from arena.experiment.summary import BattleOptions
 from arena.store.log_lines import read_battles, read_replies
 
-pytest.importorskip("distributed", reason='needs the extra "cluster"')
-pytestmark = pytest.mark.xdist_group("cluster failures")
+pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster failures")]
 
 N_BATTLES = 180
 HERE = os.getpid()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from dask_workers import dask_process, free_port, two_workers
+from dask_workers import NEEDS_DASK, dask_process, free_port, two_workers
 from experiments import QUIET, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,8 +43,7 @@ from arena.retrieval.retrieve import retrieve
 from arena.retrieval.word_counts import count_words, rank_by_counts
 from arena.store.log_lines import read_battles
 
-pytest.importorskip("distributed", reason='needs the extra "cluster"')
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster")]
 
 WORDS = ["river", "stone", "Ärger", "HTTPServer", "cloud", "snake_case", "light", "日本語", "green"]
 
