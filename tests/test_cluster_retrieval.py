@@ -185,7 +185,7 @@ def test_merging_partial_rankings_in_any_tree_is_sorting_the_whole(
 
 
 def test_what_is_unknown_of_one_partition_is_unknown_of_all() -> None:
-    one = PartialRun({}, np.array([1.0, 5.0]), 3, 1.5, 2, 10, 8, 96)
+    one = PartialRun({}, np.array([1.0, 5.0, 9.0]), 3, 1.5, 2, 10, 8, 96)
     other = PartialRun({}, np.array([2.0, 4.0]), 1, None, 0, None, 8, 32, 0)
 
     both = merged([one, other, PartialRun({})], 5)

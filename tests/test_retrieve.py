@@ -343,6 +343,20 @@ def test_queries_beyond_the_samples_are_embedded_in_batches(
     assert [order(run, query_id) for query_id in run.rankings] == [["a"]] * 9
 
 
+def test_slow_searches_are_measured_for_a_few_queries(
+    tmp_path: Path, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = dataset({"a": "red", "b": "green"}, **{f"q{n}": f"cat {n}" for n in range(9)})
+    whole, all_measured = retrieve(endpoint(server), many, list(many.queries), cache=tmp_path)
+    monkeypatch.setattr(by_vectors, "_ALONE_S", 0.0)
+    monkeypatch.setattr(by_vectors, "_LEAST_ALONE", 3)
+
+    run, stats = retrieve(endpoint(server), many, list(many.queries), cache=tmp_path)
+
+    assert (len(all_measured.latency_ms), len(stats.latency_ms)) == (9, 3)
+    assert run == whole
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "binary"])
 def test_fewer_dimensions_of_a_model_are_the_first_ones_of_vectors_paid_for_once(
     tmp_path: Path, server: LoopbackServer, precision: str

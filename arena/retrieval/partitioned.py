@@ -90,9 +90,10 @@ def merged(runs: Sequence[PartialRun], depth: int) -> PartialRun:
         parts = (run.rankings.get(query_id, ()) for run in runs)
         rankings[query_id] = list(islice(heapq.merge(*parts, key=by_score), depth))
     searched = [run.search_ms for run in runs if len(run.search_ms)]
+    n_measured = min(map(len, searched), default=0)  # large partitions measure fewer queries
     return PartialRun(
         rankings,
-        np.maximum.reduce(searched) if searched else np.empty(0),
+        np.max([times[:n_measured] for times in searched], axis=0) if searched else np.empty(0),
         sum(run.n_texts for run in runs),
         _sum_of_all([run.seconds for run in runs]),
         sum(run.embedded for run in runs),
