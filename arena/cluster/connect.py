@@ -39,6 +39,14 @@ _NOBODY_S: Final = 300.0
 _LOOK_S: Final = 0.05
 """How often this process looks whether a task has ended."""
 
+_SCHEDULER: Final = {
+    # A task that kills its worker is tried on a few others; one that fails is not tried again.
+    "distributed.scheduler.allowed-failures": 5,
+    # Tasks are long: none waits at a busy worker while another worker has nothing to do.
+    "distributed.scheduler.worker-saturation": 1.0,
+}
+"""Settings of a scheduler that arena starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -66,9 +74,7 @@ def open_cluster(
     """
     distributed = optional.needed("distributed", "--cluster", extra="cluster")
     wanted = _wanted(setting, config)
-    # A task that kills its worker is tried on a few others; one that fails is not tried again.
-    allowed = _dask_settings({"distributed.scheduler.allowed-failures": 5})
-    with allowed, _quiet(), ExitStack() as stack:
+    with _dask_settings(_SCHEDULER), _quiet(), ExitStack() as stack:
         with terminated_as_interrupted(), interrupts_held_back():
             client, n_wanted = _client(distributed, wanted, stack)
         try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from itertools import count
 from operator import add
 from pathlib import Path
 from threading import Lock
@@ -112,7 +113,9 @@ class _Tasks:
         self._client = client
         self._partitions = partitions
         self._embedded = embedded
-        self._name = f"arena-{model.name}-{secrets.token_hex(4)}"
+        self._model = model.name.replace("-", "_")
+        self._run = secrets.token_hex(8)
+        self._numbers = count()
         self._futures: WeakSet[Future] = WeakSet()  # a result that nobody needs is dropped
         needs_gpu = may_use_gpu(model) and _has_gpu(client)
         self._resources = {"GPU": 1} if needs_gpu else None
@@ -145,7 +148,7 @@ class _Tasks:
         return run
 
     def _rank_by_words(self, search: PartitionSearch, common: Future) -> PartialRun:
-        counts = [self._submit(_count_words, part, common) for part in self._partitions]
+        counts = self._of_each(_count_words, common)
         totals = self._tree(_sum, [self._submit(_totals, count) for count in counts])
         parts = [self._submit(_rank_by_counts, count, common, totals) for count in counts]
         best = self._tree(_merged, parts, search.depth)
@@ -154,17 +157,36 @@ class _Tasks:
         return run
 
     def _of_each(self, function: Callable[..., Any], *inputs: Future | None) -> list[Future]:
-        return [self._submit(function, part, *inputs, embeds=True) for part in self._partitions]
+        """Submit a task for each partition, all at once.
+
+        The scheduler hands out tasks one by one if they are many. Else it puts them where their
+        inputs are, and other workers have to take them from there.
+        """
+        n_parts = len(self._partitions)
+        futures: list[Future] = self._client.map(
+            function,
+            self._partitions,
+            *([given] * n_parts for given in inputs),
+            key=[self._key(function) for _ in range(n_parts)],
+            resources=self._resources,
+        )
+        self._futures.update(futures)
+        return futures
 
     def _submit(self, function: Callable[..., Any], *inputs: Any, embeds: bool = False) -> Future:
         future = self._client.submit(
             function,
             *inputs,
-            key=f"{self._name}{function.__name__}-{secrets.token_hex(8)}",
+            key=self._key(function),
             resources=self._resources if embeds else None,
         )
         self._futures.add(future)
         return future
+
+    def _key(self, function: Callable[..., Any]) -> tuple[str, int]:
+        """Return a key that tells the scheduler which tasks take equally long."""
+        name = f"{function.__name__.strip('_')}_{self._model}"
+        return f"{name}-{self._run}", next(self._numbers)
 
     def _tree(self, merge: Callable[..., Any], level: list[Future], *inputs: Any) -> Future:
         """Merge results a few at a time, until there is one."""
