@@ -9,8 +9,8 @@
 judging: 180 calls to a judge on loopback that takes ``--delay-s``, four at once for each worker.
 One machine, one worker and two workers take turns, after a run that imports everything.
 
-simulate: workers are threads of this process, whose tasks sleep instead of embedding or judging.
-The scheduler and all workers share one interpreter, so a real scheduler spends less on each task.
+simulate: workers are threads of this process, whose tasks sleep instead of embedding or judging;
+the scheduler is a process of its own. See cluster_simulation.py. 3 minutes.
 
 kills: one run on two workers, of which one gets SIGKILL at random moments.
 """
@@ -18,9 +18,7 @@ kills: one run on two workers, of which one gets SIGKILL at random moments.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
-import logging
 import os
 import statistics
 import sys
@@ -32,6 +30,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
+from cluster_simulation import simulate
 from experiments import QUIET, llm, play, write_experiment
 from killing import named_verdict
 from loopback import Answer, LoopbackServer
@@ -89,43 +88,6 @@ def judging(rounds: int, delay_s: float) -> None:
     )
 
 
-def simulate(workers: list[int], seconds: float, each: int) -> None:
-    """Print what a task costs beside its sleep, for each number of workers."""
-    for n_workers in workers:
-        empty, asleep = asyncio.run(_simulated(n_workers, seconds, each))
-        n_tasks = n_workers * each
-        print(
-            f"{n_workers} workers: {1000 * empty / n_tasks:.2f} ms a task that does nothing; "
-            f"{each} tasks of {seconds:g} s each: {asleep:.2f} s, "
-            f"{seconds * each / asleep:.0%} of it asleep",
-            flush=True,
-        )
-
-
-async def _simulated(n_workers: int, seconds: float, each: int) -> tuple[float, float]:
-    """Return the time of tasks that do nothing, and of those that sleep."""
-    from distributed import Client, LocalCluster
-
-    async with (
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=False,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            asynchronous=True,
-        ) as cluster,
-        Client(cluster, asynchronous=True) as client,
-    ):
-        await client.wait_for_workers(n_workers)
-        times = []
-        for duration in (0.0, 0.0, seconds):  # the first one warms up
-            began = time.perf_counter()
-            await client.gather(client.map(time.sleep, [duration] * n_workers * each, pure=False))
-            times.append(time.perf_counter() - began)
-        return times[1], times[2]
-
-
 def kills(n_kills: int, seed: int) -> int:
     """Print what a run has cost whose workers are killed; return 1 where that is too much."""
     with (
@@ -147,8 +109,8 @@ def main() -> int:
     part.add_argument("--delay-s", type=float, default=0.5)
     part = parts.add_parser("simulate")
     part.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 256])
-    part.add_argument("--seconds", type=float, default=1.0)
-    part.add_argument("--each", type=int, default=10)
+    part.add_argument("--seconds", type=float, default=3.0)
+    part.add_argument("--each", type=int, default=4)
     part = parts.add_parser("kills")
     part.add_argument("--kills", type=int, default=20)
     part.add_argument("--seed", type=int, default=1)
@@ -157,7 +119,7 @@ def main() -> int:
     if arguments.part == "judging":
         judging(arguments.rounds, arguments.delay_s)
     elif arguments.part == "simulate":
-        simulate(arguments.workers, arguments.seconds, arguments.each)
+        simulate(arguments.workers, arguments.each, arguments.seconds)
     else:
         return kills(arguments.kills, arguments.seed)
     return 0
