@@ -299,4 +299,4 @@ def play_shard(task: ShardTask) -> ShardEnd:
     while (left := until - time.monotonic()) > 0:
         teller.update(0)
         time.sleep(min(left, 0.1))
-    return ShardEnd(task.shard)
+    return ShardEnd(task.shard, worker.address)

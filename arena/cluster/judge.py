@@ -331,5 +331,5 @@ class _Board:
                 if self._workers
                 else "no worker is left, and arena waits for one; press Ctrl-C to stop"
             )
-            if any(key.startswith(self._topic) for key in message.get("processing-tasks", ())):
+            if any(str(key).startswith(self._topic) for key in message.get("processing-tasks", ())):
                 self._reporter.log(f"note: worker {worker} is gone; {heirs}")
