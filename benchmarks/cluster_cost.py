@@ -197,19 +197,21 @@ def facts(plan: Plan, rates: Rates) -> list[str]:
     alone = plan.n_alone * vectors / rates.vector_bytes_per_s
     sharing = next(n for n in range(1, 10_000) if _half(cost(plan, rates, n)))
     waiting = math.ceil(rates.limit_per_s / rates.calls_per_s)
-    return [
-        f"vectors on the disk: {at_most.vector_bytes / 1e9:.0f} GB",
-        f"a list: {bytes_of_list(plan) / 1e6:.1f} MB; all: {at_most.list_bytes / 1e9:.1f} GB",
-        f"your process: {at_most.driver_bytes / 1e9:.1f} GB of memory, "
-        f"{at_most.copy_bytes / 1e9:.0f} GB on its disk",
-        f"reading the corpus is half of the time until the first run from {sharing} workers on",
-        f"a partition is searched for {_search_s(plan, rates, vectors):.1f} s, of which {alone:.1f} "
-        "for queries one at a time",
-        f"the endpoint's limit is reached by {waiting} workers",
-        f"logs read by all shards: {at_most.log_read_bytes / 1e12:.0f} TB",
-        f"tasks: {at_most.n_tasks:,}; the shortest that keep the scheduler free: "
-        f"{rates.task_s * at_most.n_workers:.0f} s",
-    ]
+    found = {
+        "vectors on the disk": f"{at_most.vector_bytes / 1e9:.0f} GB",
+        "a list": f"{bytes_of_list(plan) / 1e6:.1f} MB",
+        "all lists": f"{at_most.list_bytes / 1e9:.1f} GB",
+        "memory of your process": f"{at_most.driver_bytes / 1e9:.1f} GB",
+        "disk of your process": f"{at_most.copy_bytes / 1e9:.0f} GB",
+        "workers from which reading the corpus is half of the retrieval": f"{sharing}",
+        "search of a partition": f"{_search_s(plan, rates, vectors):.1f} s",
+        "of it for queries one at a time": f"{alone:.1f} s",
+        "workers that reach the endpoint's limit": f"{waiting}",
+        "logs read by all shards": f"{at_most.log_read_bytes / 1e12:.0f} TB",
+        "tasks": f"{at_most.n_tasks:,}",
+        "least time of tasks for the scheduler": f"{rates.task_s * at_most.n_workers:.0f} s",
+    }
+    return [f"{name}: {value}" for name, value in found.items()]
 
 
 def _half(run: Cost) -> bool:
