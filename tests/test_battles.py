@@ -319,7 +319,9 @@ hex_ids = st.builds("{:016x}{:016x}".format, st.integers(0, 3), st.sampled_from(
 
 @given(
     logs=st.lists(
-        st.lists(st.tuples(hex_ids, st.sampled_from("qr")), min_size=1), min_size=2, max_size=3
+        st.lists(st.tuples(hex_ids | st.just("x"), st.sampled_from("qr")), min_size=1),
+        min_size=2,
+        max_size=3,
     )
 )
 @settings(

@@ -86,7 +86,7 @@ def read_log(path: Path, aliases: Mapping[str, str], *, with_ids: bool) -> Coded
         DataError: the file is missing, empty or malformed, or a cell cannot be read.
         UsageError: the suffix is not known.
     """
-    table = replace(read_table(path), kinds=judge_kinds(path.parent))
+    table = replace(read_table(path, with_ids=with_ids), kinds=judge_kinds(path.parent))
     return code_table(table, aliases, with_ids=with_ids)
 
 

@@ -11,7 +11,7 @@ import glob
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -73,12 +73,17 @@ class Source:
     odd: str = "false"  #: SQL of whether only the row loop can read a row
     ids: str = ""  #: SQL of the text of a battle's id; empty if arena did not write the file
     is_id: str = ""  #: SQL of whether it is one
+    with_ids: bool = False  #: whether the ids are needed, and not only whether they differ
     costs: str = ""  #: SQL of what a battle cost, where it is no column
     has_probs: bool = False  #: whether there is a column "probs", a STRUCT of `PROBS`
 
 
 class _DoubtError(Exception):
     """The row loop must read this file."""
+
+
+class _OtherIdsError(Exception):
+    """An id is none that arena gives."""
 
 
 class _UnlearnedError(Exception):
@@ -103,12 +108,15 @@ def read_parts(
 
     try:
         with connected(path) if connection is None else nullcontext(connection) as reader:
-            reader.begin()
-            try:
-                return _read(reader, path, source, learned)
-            except _UnlearnedError:
+            while True:
+                reader.begin()
+                try:
+                    return _read(reader, path, source, learned)
+                except _UnlearnedError:
+                    learned = {}
+                except _OtherIdsError:
+                    source = replace(source, with_ids=False)
                 reader.rollback()
-                return _read(reader, path, source, {})
     except (duckdb.Error, ValueError, _DoubtError):
         return None
 
@@ -189,6 +197,7 @@ def _read(
 
     Raises:
         _UnlearnedError: one has another.
+        _OtherIdsError: an id is none that arena gives, where they are needed.
         _DoubtError: only the row loop can say what is in the file.
         duckdb.Error: DuckDB cannot read the file.
     """
@@ -222,9 +231,7 @@ def _create_table(
         odd.append(f"probs IS NOT NULL AND ({unknown})")
         selected += [f"coalesce({cell}, 'nan'::DOUBLE) AS {name}" for name, cell in cells.items()]
     selected.append(f"{' OR '.join(odd)} AS odd")
-    if source.ids:
-        # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
-        selected.append(f"CASE WHEN {source.is_id} THEN hash({source.ids}) ELSE 0 END AS id")
+    selected += [f"{cell} AS {name}" for name, cell in _id_columns(source).items()]
     selected += [f"{source.costs} AS costs"] if source.costs else []
     connection.execute(f"CREATE TEMP TABLE t AS SELECT {', '.join(selected)} FROM {source.rows}")  # noqa: S608
 
@@ -253,7 +260,7 @@ def _coded(
             texts[names[i]] = known = _create_type(connection, i)
             code = f"coalesce(enum_code(r{i}::e{i})::INTEGER, {len(known)})" if known else "0"
         selected.append(f"{code} AS y{i}")
-    selected += ["id"] if source.ids else []
+    selected += _id_columns(source)
     selected += ["costs"] if source.costs else []
     probs = PROBS if source.has_probs and "probs" not in learned else ()
     selected += map(sql_name, probs)
@@ -272,7 +279,7 @@ def _coded(
     costs = fetched.get("costs")
     return Parts(
         columns,
-        ids=_ids(path, source, fetched["id"]) if source.ids else (),
+        ids=_ids(path, source, [fetched[name] for name in _id_columns(source)]),
         probs=_probs([fetched[name] for name in probs]),
         costs=None if costs is None or np.isnan(costs).all() else costs,
     )
@@ -338,13 +345,36 @@ def _probs(columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None
     return np.column_stack(columns)
 
 
-def _ids(path: Path, source: Source, hashes: NDArray[np.uint64]) -> Sequence[str]:
-    """Return the ids that have these hashes.
+def _id_columns(source: Source) -> dict[str, str]:
+    """Return name → SQL of what is read of an id: both halves as numbers, or its hash."""
+    if source.ids and source.with_ids:
+        return dict(zip(("high", "low"), _halves(source), strict=True))
+    # An id that is no string, or an empty one, is for the row loop to judge: it has no hash.
+    hashed = f"CASE WHEN {source.is_id} THEN hash({source.ids}) ELSE 0 END"
+    return {"id": hashed} if source.ids else {}
+
+
+def _halves(source: Source) -> Iterator[str]:
+    """Yield SQL of the halves of an id as numbers; null where arena did not give it."""
+    digits = f"regexp_extract({source.ids}, '^\"?([0-9a-f]{{32}})\"?$', 1)"
+    for half in ("1:16", "17:32"):
+        yield f"try_cast('0x' || {digits}[{half}] AS UBIGINT)"
+
+
+def _ids(path: Path, source: Source, columns: Sequence[NDArray[np.uint64]]) -> Sequence[str]:
+    """Return the ids of which these columns were read.
 
     Raises:
-        _DoubtError: one has none.
+        _DoubtError: a battle has none.
+        _OtherIdsError: one is none that arena gives, where they are needed.
     """
-    n_rows, hashes = len(hashes), np.sort(hashes)
+    if columns and source.with_ids:
+        if np.ma.is_masked(columns[0]):
+            raise _OtherIdsError
+        return HexIds(*map(np.asarray, columns))
+    if not columns:
+        return ()
+    n_rows, hashes = len(columns[0]), np.sort(columns[0])
     if not hashes[0]:
         raise _DoubtError
     if (hashes[1:] == hashes[:-1]).any():
@@ -356,8 +386,7 @@ def _read_ids(path: Path, source: Source, n_rows: int) -> Sequence[str]:
     """Return the ids of the first rows: a log that is being written may have more by now."""
     import duckdb  # noqa: PLC0415
 
-    digits = f"regexp_extract({source.ids}, '^\"?([0-9a-f]{{32}})\"?$', 1)"
-    high, low = (f"try_cast('0x' || {digits}[{half}] AS UBIGINT)" for half in ("1:16", "17:32"))
+    high, low = _halves(source)
     rows = f"FROM {source.rows} LIMIT {n_rows}"
     try:
         with connected(path) as connection:

@@ -72,19 +72,24 @@ KNOWN = frozenset((*REQUIRED, *OPTIONAL))
 _CHUNK_ROWS = 1 << 14
 
 
-def read_table(path: Path) -> BattleTable:
+def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
     """Read one battle file; its suffix says how, and ``.gz`` after it is no matter.
+
+    Args:
+        path: the file.
+        with_ids: whether the ids of a log that arena wrote are needed: then one pass reads them.
 
     Raises:
         DataError: the file is missing, empty, malformed or lacks a required column.
         UsageError: the suffix is not known.
     """
+    jsonl, csv = (partial(read, with_ids=with_ids) for read in (read_jsonl, _read_csv))
     readers: dict[str, Callable[[Path], BattleTable]] = {
-        ".jsonl": read_jsonl,
-        ".ndjson": read_jsonl,
+        ".jsonl": jsonl,
+        ".ndjson": jsonl,
         ".json": read_json_file,
-        ".csv": _read_csv,
-        ".tsv": _read_csv,
+        ".csv": csv,
+        ".tsv": csv,
         ".parquet": _read_parquet,
     }
     reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
@@ -96,7 +101,7 @@ def read_table(path: Path) -> BattleTable:
             f"give an experiment folder or a file ending in {', '.join(readers)}"
         )
     try:
-        if reader is read_jsonl and begins_as_array(path):
+        if reader is jsonl and begins_as_array(path):
             return read_json_file(path)
         return reader(path)
     except OtherColumnsError as error:
@@ -140,14 +145,15 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
     return checked(BattleTable(source, columns, line_of=int, ids=ids))
 
 
-def _read_csv(path: Path) -> BattleTable:
+def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
     records = csv_records(path, KNOWN)
     line, header = next(records, (0, []))
     check_header(str(path), line, header)
     names = coded_columns(header)
     own = OWN.issubset(header)
     if packing := _packing(path):
-        parts = read_parts(path, _csv_source(path, packing, header, [*names, *["id"] * own]))
+        source = _csv_source(path, packing, header, [*names, *["id"] * own])
+        parts = read_parts(path, replace(source, with_ids=with_ids))
         if parts:
             line_of = partial(_csv_line, path)
             return checked(BattleTable(str(path), parts.columns, line_of, parts.ids))
@@ -242,7 +248,7 @@ _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
 
 
-def read_jsonl(path: Path) -> BattleTable:
+def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
     """Read a log of one JSON object to a line.
 
     Raises:
@@ -258,7 +264,8 @@ def read_jsonl(path: Path) -> BattleTable:
     if packing and (_is_ended(path, packing) if own else not _has_trailing_comma(path)):
         coded = [name for name in names if name != "cost_usd"]
         learned = learn(path, coded) if packing == "none" else {}
-        parts = read_parts(path, _jsonl_source(path, packing, coded, own=own), learned)
+        source = _jsonl_source(path, packing, coded, own=own)
+        parts = read_parts(path, replace(source, with_ids=with_ids), learned)
     if parts:
         table = BattleTable(str(path), parts.columns, partial(line_of_row, path), parts.ids)
         return checked(replace(table, costs=parts.costs, known_probs=parts.probs))
