@@ -147,14 +147,14 @@ def count(comparisons: Comparisons) -> Counts:
     score = np.asarray(comparisons.score, dtype=np.float64)
     shape = (comparisons.n_layers, m, m)
     battles = sums_by_code(pair, weight, shape[0] * m * m).reshape(shape)
-    points = score if weight is None else score * weight
+    points = sums_by_code(pair, score, battles.size, times=weight).reshape(shape)
     alone = np.diagonal(battles.sum(axis=0))
     if alone.any():
         code = int(np.flatnonzero(alone)[0])
         raise UsageError(f"model {code} is in a battle against itself; remove that battle")
     return Counts(
         battles=battles,
-        points=sums_by_code(pair, points, battles.size).reshape(shape),
+        points=points,
         pair=pair,
         weight=weight,
     )
@@ -165,11 +165,22 @@ def mean_one(weight: Floats | None) -> Floats | None:
     return None if weight is None else np.asarray(weight / weight.mean(), dtype=np.float64)
 
 
-def sums_by_code(code: Ints, weight: Floats | None, size: int) -> Floats:
-    """Return the total weight per code from 0 to size - 1; the number of each without weights."""
+def sums_by_code(
+    code: Ints, weight: Floats | None, size: int, *, times: Floats | None = None
+) -> Floats:
+    """Return the total weight per code from 0 to size - 1; the number of each without weights.
+
+    Args:
+        code: of each battle, (n,).
+        weight: of each battle, (n,).
+        size: number of codes.
+        times: what to multiply the weights by, (n,).
+    """
     sums = np.zeros(size)
     for block in blocks(len(code)):
         part = None if weight is None else weight[block]
+        if part is not None and times is not None:
+            part = part * times[block]
         sums += np.bincount(code[block], weights=part, minlength=size)
     return sums
 
@@ -194,7 +205,7 @@ class Clusters:
 
 def clusters(comparisons: Comparisons) -> Clusters:
     """Count the queries that occur, data set by data set."""
-    code: Ints = np.asarray(comparisons.cluster, dtype=np.intp)
+    code: Ints = np.asarray(comparisons.cluster)
     if int(code.max()) >= 2 * len(code) + 1000:
         code = np.unique(code, return_inverse=True)[1]
     present = np.bincount(code) > 0
@@ -202,7 +213,7 @@ def clusters(comparisons: Comparisons) -> Clusters:
         code = (np.cumsum(present) - 1)[code]
     n = int(np.count_nonzero(present))
     if comparisons.stratum is None:
-        return Clusters(code, (0, n))
+        return Clusters(code.astype(np.intp), (0, n))
     stratum = np.zeros(n, dtype=np.intp)
     stratum[code] = comparisons.stratum
     order = np.argsort(stratum, kind="stable")

@@ -11,7 +11,7 @@ M. Boubdir et al., "Elo Uncovered" (arXiv:2311.17295).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -142,7 +142,7 @@ def elo_ratings(battles: Battles, settings: EloSettings | None = None) -> NDArra
 
 
 def elo_order_samples(
-    datasets: Sequence[Battles],
+    datasets: Iterable[Battles],
     settings: EloSettings | None = None,
     *,
     n_permutations: int = 100,
@@ -156,7 +156,7 @@ def elo_order_samples(
     standard deviation is about √(K·s/2), s = 400/ln 10, however long the log.
 
     Args:
-        datasets: the battles of each data set, all with the same models.
+        datasets: the battles of each data set, all with the same models; one is held at a time.
         settings: start and K.
         n_permutations: how many orders to draw for each data set.
         seeds: one for each data set.
@@ -165,8 +165,12 @@ def elo_order_samples(
         (n_datasets, n_permutations, n_models) ratings; NaN for a model without battles.
     """
     settings = settings or EloSettings()
-    drawn = [_Orders.of(*each, settings) for each in zip(datasets, seeds, strict=True)]
-    samples = np.empty((len(drawn), n_permutations, len(datasets[0].models)))
+    drawn, counts = list[_Orders](), list[NDArray[np.intp]]()
+    for battles, seed in zip(datasets, seeds, strict=True):
+        drawn.append(_Orders.of(battles, seed, settings))
+        counts.append(_n_played(battles))
+    played = np.stack(counts)
+    samples = np.empty((len(drawn), n_permutations, played.shape[1]))
     # Longest first, so that the lanes that still play are always the first ones.
     longest = sorted(range(len(drawn)), key=lambda code: -drawn[code].n_battles)
     size = max(_MOST_CODES // sum(orders.n_battles for orders in drawn), 1)
@@ -175,7 +179,6 @@ def elo_order_samples(
         ratings = np.repeat([drawn[code].start for code in longest], n, axis=0)
         _play_lanes(ratings, [drawn[code].take(n) for code in longest], settings.k_factor)
         samples[longest, start : start + n] = ratings.reshape(len(drawn), n, -1)
-    played = np.stack([_n_played(battles) for battles in datasets])
     return np.where(played[:, None] > 0, samples, np.nan)
 
 

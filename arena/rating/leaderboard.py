@@ -174,11 +174,10 @@ def _rate_datasets(
     The data sets of the samples stand in the order of the tables.
     """
     codes = np.flatnonzero(count_codes(battles.dataset, len(battles.datasets))).tolist()
-    parts = {code: battles.only(code) for code in codes}
-    samples = _order_samples(parts, settings)
+    samples = _order_samples(battles, codes, settings)
     rated = {}
-    for place, (code, part) in enumerate(parts.items()):
-        name = battles.datasets[code]
+    for place, code in enumerate(codes):
+        part, name = battles.only(code), battles.datasets[code]
         orders = None if samples is None else samples[place]
         rows = _with_spread(_dataset_rows(part, name, facts, settings), battles.models, orders)
         rated[name] = rate_rows(rows, part, settings)
@@ -258,16 +257,16 @@ def _metric_values(metrics: Metrics | None) -> dict[str, float]:
 
 
 def _order_samples(
-    parts: Mapping[int, Battles], settings: RatingSettings
+    battles: Battles, datasets: Sequence[int], settings: RatingSettings
 ) -> NDArray[np.float64] | None:
     """Return the Elo of every permutation, (n_datasets, n_permutations, n_models); None below 2."""
     if settings.n_permutations < 2:
         return None
     return elo_order_samples(
-        list(parts.values()),
+        map(battles.only, datasets),
         settings.elo,
         n_permutations=settings.n_permutations,
-        seeds=[(settings.seed, code) for code in parts],
+        seeds=[(settings.seed, code) for code in datasets],
     )
 
 

@@ -83,7 +83,8 @@ def comparisons_of(
 ) -> Comparisons:
     """Return the battles with models as codes, which are places in ``models``."""
     code_of = {model: code for code, model in enumerate(models)}
-    code = np.array([code_of.get(model, -1) for model in battles.models], np.int32)
+    kind = np.min_scalar_type(-4 * max(len(models), 1) ** 2)  # holds the code of a pair, too
+    code = np.array([code_of.get(model, -1) for model in battles.models], kind)
     return Comparisons(
         first=code[battles.model_a],
         second=code[battles.model_b],

@@ -200,7 +200,8 @@ def sandwich(
     gathered = _gather(_by_dataset(comparisons, counts, margin, tie), layout, own, bread)
     s = layout.n_models + layout.position
     # Of the tie parameter, which has no interval, the information is near enough with weights.
-    squares = hessian * (1.0 if counts.weight is None else float(np.mean(counts.weight**2)))
+    weight = counts.weight if layout.tie else None
+    squares = hessian * (1.0 if weight is None else float(np.mean(weight**2)))
     squares[:s, :s] = gathered.squares
     covariance, guard = _guarded(
         gathered.meat, squares, bread, gathered.queries, prior=layout.prior
@@ -239,6 +240,7 @@ def _gather(datasets: Iterator[Rows], layout: Parameters, own: Floats, bread: Fl
         )
         squares += total
         contrasts.add((bread @ outer @ bread)[:s, :s], expected, effective, rows.n_queries)
+        del rows  # before the battles of the next data set are gathered
     return _Found(meat, squares, queries, n_clusters, contrasts)
 
 
@@ -247,10 +249,14 @@ def row_scores(
 ) -> tuple[Floats, Floats | None]:
     """Return ∂ℓ/∂d and ∂ℓ/∂η of each battle, times its weight, (n,); None without η."""
     margins, eta = layout.margins(beta), layout.eta(beta)
-    margin, tie = rule.row_scores(counts.pair, comparisons.score, margins, eta)
-    if counts.weight is None:
-        return margin, tie
-    return margin * counts.weight, None if tie is None else tie * counts.weight
+    margin = np.empty(len(counts.pair))
+    tie = np.empty(len(counts.pair)) if layout.tie else None
+    for block in blocks(len(margin)):
+        scores = rule.row_scores(counts.pair[block], comparisons.score[block], margins, eta)
+        for column, part in zip((margin, tie), scores, strict=True):
+            if column is not None and part is not None:
+                column[block] = part if counts.weight is None else part * counts.weight[block]
+    return margin, tie
 
 
 def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | None) -> Floats:
@@ -259,13 +265,14 @@ def _squares(counts: Counts, layout: Parameters, margin: Floats, tie: Floats | N
     A battle's g is a number times e_first − e_second, so the sum has the form of a Hessian.
     """
 
-    def cells(value: Floats) -> Floats:
-        return sums_by_code(counts.pair, value, counts.battles.size).reshape(counts.battles.shape)
+    def cells(value: Floats, times: Floats) -> Floats:
+        sums = sums_by_code(counts.pair, value, counts.battles.size, times=times)
+        return sums.reshape(counts.battles.shape)
 
-    curvature = cells(margin**2)
+    curvature = cells(margin, margin)
     slopes = Derivatives(value=0.0, margin=np.zeros_like(curvature), curvature=curvature)
     if tie is not None:
-        slopes = replace(slopes, tie_margin=cells(margin * tie), tie_tie=float(tie @ tie))
+        slopes = replace(slopes, tie_margin=cells(margin, tie), tie_tie=float(tie @ tie))
     return layout.hessian(slopes)
 
 
@@ -345,8 +352,14 @@ def _by_dataset(
         yield whole
         return
     for start, size in zip(queries.starts, queries.sizes, strict=False):
-        own = whole.take(np.flatnonzero((queries.code >= start) & (queries.code < start + size)))
-        yield replace(own, query=own.query - start, n_queries=size)
+        yield _of_queries(whole, start, size)
+
+
+def _of_queries(rows: Rows, start: int, n_queries: int) -> Rows:
+    """Return the battles of some queries that follow each other."""
+    is_own = (rows.query >= start) & (rows.query < start + n_queries)
+    own = rows.take(np.flatnonzero(is_own))
+    return replace(own, query=own.query - start, n_queries=n_queries)
 
 
 def _blocks(rows: Rows, n_models: int) -> Iterator[tuple[slice | Ints, Ints, int]]:
