@@ -19,7 +19,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from arena.battles.coded_log import CodedLog, read_log
-from arena.cluster.connect import Cluster, check_workers, lost
+from arena.cluster.connect import Cluster, check_workers, each_ended, lost
 from arena.errors import ArenaError, ClusterError, DataError, UnforeseenError, UsageError
 from arena.progress import Reporter
 from arena.terminal import count
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PER_WORKER: Final = 2
 """Logs that are read or wait to be taken, for each worker; so their memory has a limit."""
 
-_AGAIN: Final = "nothing is lost, and the same command begins again"
+_AGAIN: Final = "run the same command again"
 
 _ALONE: Final = Lock()
 """Held by the one task that reads a log in this process."""
@@ -97,6 +97,8 @@ class ClusterLogReader:
 
     def _answers(self, tasks: Sequence[LogTask]) -> Iterator[tuple[LogTask, CodedLog | LogProblem]]:
         """Yield what came of each task, in their order."""
+        from distributed import as_completed  # noqa: PLC0415
+
         client, topic = self._cluster.client, f"arena-log-{secrets.token_hex(4)}"
         submitted: deque[tuple[LogTask, Future]] = deque()
         waiting = iter(enumerate(tasks))
@@ -110,9 +112,10 @@ class ClusterLogReader:
             submit(_PER_WORKER * self._cluster.n_workers)
             while submitted:
                 task, future = submitted[0]
-                answer = client.gather(future, direct=True)  # not through the scheduler
-                future.release()
+                for ended in each_ended(client, as_completed([future]), _AGAIN):
+                    answer = client.gather(ended, direct=True)  # not through the scheduler
                 submitted.popleft()
+                del future, ended  # the worker drops what nobody refers to
                 submit(1)
                 yield task, answer
 
