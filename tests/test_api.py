@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
+from tables import each_row
 
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, ApiReply, run
@@ -259,7 +260,7 @@ def test_a_web_page_in_place_of_an_endpoint_is_no_outage_to_wait_out():
     assert len([error for error in ended if isinstance(error, FatalApiError)]) > 20
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "localhost:8000/v1",
@@ -344,9 +345,7 @@ def test_a_foreign_message_is_shown_as_one_short_printable_line():
     assert one_line("a\r\nb\u202ec") == "a b c"
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"null", b"{}", b'{"error": {}}', b'{"detail": [1]}', b"\xff"]
-)
+@each_row("body", [b"", b"null", b"{}", b'{"error": {}}', b'{"detail": [1]}', b"\xff"])
 def test_an_error_of_any_shape_is_still_an_error(body):
     assert isinstance(refusal(500, body, {}), TransientApiError)
     assert "HTTP 400" in str(refusal(400, body, {}))
@@ -362,6 +361,7 @@ def test_an_outage_says_what_the_endpoint_answered():
 
     async def many() -> None:
         retry = Retry(
+            attempts=1000,  # however late the others notice the outage
             base_s=0.002,
             longest_s=0.01,
             outage=OutagePolicy(pause_s=0.01, quiet_s=0, longest_quiet_s=0),

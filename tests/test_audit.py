@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from experiments import play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 from test_battles import ALIASES
 
 from arena.auditing.audit import audit
@@ -183,7 +184,7 @@ def test_several_labels_of_one_matchup_count_as_their_majority(tmp_path):
     assert value(card, "people_kappa") == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "verdict"),
     [
         ("q1 a>b, q1 a=b, q1 b=a", "="),
@@ -476,7 +477,7 @@ def a_figure(key, value, *, lower=None, upper=None, n=100):
     return AuditMetric(key, key, unit, Estimate(value, lower, upper, n, 20), "x", "means")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("figures", "level", "decided_by"),
     [
         ([("reversal", 0.20)], "reliable", ("reversal",)),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from arena.auditing.estimates import (
     ac1_sums,
@@ -37,7 +38,7 @@ def test_alpha_is_that_of_the_package_krippendorff():
     assert alpha(counts) == pytest.approx(0.691358024691358, abs=1e-12)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("counts", "expected"),
     [
         ([[2, 0], [0, 2], [1, 1]], 4 / 9),
@@ -49,12 +50,12 @@ def test_alpha_of_few_verdicts_is_as_counted_by_hand(counts, expected):
     assert alpha(counts) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("counts", [[[2, 0], [3, 0]], [[1, 0], [0, 1]], [[0, 0]]])
+@each_row("counts", [[[2, 0], [3, 0]], [[1, 0], [0, 1]], [[0, 0]]])
 def test_alpha_of_one_word_or_of_lonely_verdicts_is_not_a_number(counts):
     assert math.isnan(alpha(counts))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("table", "expected"),
     [
         ([[20, 5], [10, 15]], 0.4),

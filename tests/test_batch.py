@@ -30,6 +30,7 @@ from experiments import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer, as_json, chat, error, verdict
+from tables import each_row
 
 from arena.batch import collect as batch_results
 from arena.batch import offline
@@ -1014,10 +1015,9 @@ def test_a_line_is_the_same_for_the_same_request() -> None:
     assert json.loads(line)["body"] == body
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("at", "overdue"),
     [("no moment", True), ("2020-01-01T00:00:00.000Z", True), (now(), False)],
-    ids=["no moment", "long ago", "now"],
 )
 def test_a_job_of_two_days_ago_or_of_no_known_day_is_waited_for_no_more(
     at: str, *, overdue: bool

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
+from tables import each_row
 
 from arena.battles import coded_log, duckdb_reader, join, notes, readers, row_blocks, table
 from arena.battles import columns as battle_columns
@@ -66,7 +67,7 @@ def outcomes(battles):
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "winner"),
     [
         ("model_a", MODEL_A),
@@ -86,9 +87,7 @@ def test_the_usual_spellings_of_a_winner_are_known(tmp_path, written, winner):
     assert battles.winner.tolist() == [winner]
 
 
-@pytest.mark.parametrize(
-    "written", ["unsure", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"]
-)
+@each_row("written", ["unsure", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"])
 def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_path, written):
     path = jsonl(tmp_path / "log.jsonl", [row(), row(winner=written)])
 
@@ -103,8 +102,8 @@ def test_a_missing_winner_is_never_dropped(tmp_path):
         load_battles([path])
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff\n"])
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@each_row("text", ["", "\n\n", "\ufeff\n"])
+@each_row("suffix", ["jsonl", "csv"])
 def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
     path = tmp_path / f"empty.{suffix}"
     path.write_text(text, encoding="utf-8")
@@ -113,7 +112,7 @@ def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
         load_battles([path])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "text", "message"),
     [
         ("x.csv", "model_a,model_b,winner\n", "holds no battles"),
@@ -148,7 +147,7 @@ def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, text, m
         load_battles([path])
 
 
-@pytest.mark.parametrize("name", ["x.xlsx", "x", "x.yaml"])
+@each_row("name", ["x.xlsx", "x", "x.yaml"])
 def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, name):
     (tmp_path / name).write_text("{}")
 
@@ -733,7 +732,7 @@ def test_aliases_are_read_from_toml(tmp_path):
     assert load_aliases(path) == {"Bge M3 Deepinfra": "bge-m3", "Voyage 3 5": "voyage-3.5"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "message"),
     [
         ('"a" = "b"\n"b" = "c"', "'a' stands for 'b', itself an alias"),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
 from scipy.stats import kendalltau
+from tables import each_row
 from test_audit import log
 
 from arena.auditing.between import between, build_between
@@ -212,7 +213,7 @@ def test_a_rejudged_experiment_is_compared_with_its_origin_in_words_and_json(tmp
     assert {row["model"] for row in held["models"]} == {"strong", "middling", "weak"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "args",
     [(), ("runs/x", "--between", "a", "b"), ("--between", "a", "b", "--labels", "c.csv")],
 )

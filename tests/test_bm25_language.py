@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tables import each_row
 
 from arena.config import DatasetConfig, ModelConfig, parse_config
 from arena.config.languages import LANGUAGES
@@ -22,7 +23,7 @@ def found(query: str, texts: list[str], language: str | None = None) -> set[str]
     return {doc_id for doc_id, _ in index.search(query, 10)}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("language", "query", "text"),
     [
         ("english", "connection", "They were connected."),
@@ -71,7 +72,7 @@ def configured(**options: str) -> ModelConfig:
     return parse_config(tree, Path("arena.toml")).models[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "name"),
     [("english", "english"), ("EN", "english"), ("nb-NO", "norwegian"), ("no", "norwegian")],
 )

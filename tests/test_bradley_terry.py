@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rated import battles, golden, pools, simulate
+from tables import each_row
 
 from arena.errors import UsageError
 from arena.rating.bradley_terry import fit, to_elo
@@ -91,10 +92,9 @@ def test_home_and_away_ratings_do_not_feel_the_position_advantage():
 FIELDS = ("first", "second", "score", "cluster")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "n_models"),
     [("01L 01R 01L", 2), ("01L 01R 12L 12R", 3), ("01L 01R 02T 31T 32T", 4)],
-    ids=["two models, one order", "a chain", "one half always first"],
 )
 def test_position_is_left_out_where_the_design_cannot_tell_it_from_ratings(text, n_models):
     comparisons = battles(text, n_models=n_models)
@@ -240,7 +240,7 @@ def test_probabilities_count_like_shares_of_battles(comparisons, shares):
     assert fit(soft, position=False).theta == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint16, np.uint64])
+@each_row("dtype", [np.int8, np.int32, np.uint16, np.uint64])
 def test_the_encoding_of_codes_does_not_matter(dtype):
     comparisons = simulate(np.linspace(-1, 1, 30), 3000, 100, np.random.default_rng(4))
     encoded = replace(
@@ -274,14 +274,13 @@ def test_a_model_that_wins_everything_is_an_error_that_names_it():
     assert "bm25 | dense, hybrid" in str(error.value.named(["bm25", "dense", "hybrid"]))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "n_models", "groups"),
     [
         ("01T 10L 23L 23R", 4, ((0, 1), (2, 3))),
         ("01L 10L", 3, ((0, 1), (2,))),
         ("01L", 2, ((0,), (1,))),
     ],
-    ids=["two pools", "a model without battles", "a single win"],
 )
 def test_pools_that_nothing_connects_are_named(text, n_models, groups):
     with pytest.raises(DisconnectedError) as error:
@@ -328,7 +327,7 @@ def test_a_model_with_one_tie_is_rated_and_very_unsure():
     assert (ranks.rank_lower[3], ranks.rank_upper[3]) == (1, 4)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "message"),
     [
         ({"first": np.array([0, 5])}, "first must be 0 to 1"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.errors import BudgetSpentError, LogError
 from arena.judging.budget import Budget, Price, Reservation
@@ -53,7 +54,7 @@ def test_what_a_call_did_cost_takes_the_place_of_the_most_that_it_could():
     assert budget.reserved_usd == 0.0
 
 
-@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, None])
+@each_row("error", [ValueError, asyncio.CancelledError, None])
 def test_a_call_of_which_nothing_is_known_counts_in_full_as_an_estimate(
     error: type[BaseException] | None,
 ):

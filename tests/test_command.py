@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.config import ModelConfig
 from arena.errors import ArenaError, CommandError, UsageError
@@ -162,7 +163,7 @@ def test_full_pipes_on_both_sides_are_no_deadlock(tmp_path: Path, program: Write
     assert [order(run, query_id) for query_id in ("q0", "q1", "q39")] == [[], ["a"], ["a"]]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("results", "expected"),
     [
         ('["b", "c", "a"]', [("b", 1.0), ("c", 0.5), ("a", 1 / 3)]),
@@ -454,7 +455,7 @@ def test_ranking_is_cut_to_its_depth(tmp_path: Path, program: Write) -> None:
     assert order(run, "q1") == ["b"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "mode", "message"),
     [
         (None, 0, "search: command './search' is not found; give its path, such as ./search"),
@@ -482,7 +483,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         rank(model, tmp_path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "message"),
     [
         ({"command": "./search 'x"}, "No closing quotation"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tables import each_row
 
 from arena.config import experiment, known_price, load_config, parse_config
 from arena.config.experiment import _sections
@@ -151,7 +152,7 @@ def test_every_mistake_of_a_file_is_reported_together() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "expected"),
     [
         ({"models": [{"name": "a", "provider": "bm25"}]}, "a battle needs two"),
@@ -185,7 +186,7 @@ def test_a_mistake_says_what_to_do(changes: dict[str, Any], expected: str) -> No
     assert expected in problems(**changes)[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "expected"),
     [
         ({"provider": "bm25", "dimensions": 64}, "dimensions is for models that make vectors"),
@@ -206,10 +207,10 @@ def test_a_setting_that_would_change_nothing_is_refused(
     assert expected in problems(models=models)[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "key", ["sk-proj-Zm9v", "sk_live_51Hq3kXyZAbC9dEfGhIjKl", "AIzaSyD4e5f6A7b8C9d0E1f2G3h4", ""]
 )
-@pytest.mark.parametrize("section", ["judge", "models"])
+@each_row("section", ["judge", "models"])
 def test_a_key_in_place_of_the_name_of_its_variable_is_refused_and_not_repeated(
     key: str, section: str
 ) -> None:
@@ -227,7 +228,7 @@ def test_a_key_in_place_of_the_name_of_its_variable_is_refused_and_not_repeated(
     assert not key or key not in problem
 
 
-@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "key2", "arena_key_of_judge_number_1", "_X"])
+@each_row("name", ["OPENAI_API_KEY", "key2", "arena_key_of_judge_number_1", "_X"])
 def test_any_usual_name_of_a_variable_is_one(name: str) -> None:
     config = parse_config(tree(judge={"model": "m", "api_key_env": name}), Path("arena.toml"))
 
@@ -237,7 +238,7 @@ def test_any_usual_name_of_a_variable_is_one(name: str) -> None:
 PRICES = {"price_per_1m_input_tokens": 1, "price_per_1m_output_tokens": 2}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("judges", "expected"),
     [
         ({}, "add a [judge] section, or [[judges]] for a panel"),
@@ -265,7 +266,7 @@ def test_a_mistake_about_judges_says_what_to_do(judges: dict[str, Any], expected
     assert expected in caught.value.problems[0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "localhost:8000/v1",
@@ -302,7 +303,7 @@ def test_an_address_that_is_none_or_holds_a_key_is_refused_and_not_repeated(url:
     assert "hunter2" not in found
 
 
-@pytest.mark.parametrize(
+@each_row(
     "query",
     [
         "api-version=2024-10-21",
@@ -327,7 +328,7 @@ def test_an_address_may_ask_for_what_is_no_key(query: str) -> None:
     assert config.models[0].base_url == model["base_url"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         {"api_key": "hunter2hunter2"},
@@ -424,7 +425,7 @@ def test_a_prefix_keeps_its_trailing_space() -> None:
     assert config.models[0].query_prefix == "query: "
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "price"),
     [
         ({"provider": "openai"}, None),
@@ -463,8 +464,8 @@ def written(folder: Path, **keys: str) -> Path:
     return folder / "arena.toml"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@each_row("encoding", ["utf-8-sig", "utf-16"])
+@each_row("line_end", ["\n", "\r\n", "\r"])
 def test_what_editors_do_to_a_file_is_no_mistake(
     tmp_path: Path, encoding: str, line_end: str
 ) -> None:
@@ -474,7 +475,7 @@ def test_what_editors_do_to_a_file_is_no_mistake(
     assert load_config(path) == load_config(written(tmp_path))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("section", "line", "message"),
     [
         ("experiment", "queries = true", "experiment.queries: should be a valid integer, not True"),
@@ -539,7 +540,7 @@ def test_a_day_may_be_written_as_a_string(tmp_path: Path) -> None:
     assert days[0] == days[1] != None  # noqa: E711
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "message"),
     [
         (["Bge-M3", "bge-m3"], "share one name"),
@@ -586,7 +587,7 @@ def test_the_old_name_of_a_key_is_read_and_both_names_at_once_are_a_mistake(
     assert [p.partition(": ")[0].rpartition(".")[2] for p in caught.value.problems] == [old]
 
 
-@pytest.mark.parametrize("kind", ["no file", "a folder", "no UTF-8", "empty"])
+@each_row("kind", ["no file", "a folder", "no UTF-8", "empty"])
 def test_a_file_that_is_no_arena_toml_is_one_line(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "arena.toml"
     if kind == "a folder":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.data.beir import load_beir
 from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash, documents_of, n_copies
@@ -63,7 +64,7 @@ def test_small_corpus_stays_in_memory_and_a_large_one_does_not() -> None:
     assert isinstance(collect(items(numbered(50)), PATH, in_memory=100), CorpusFile)
 
 
-@pytest.mark.parametrize("in_memory", [0, 300, 10**6])
+@each_row("in_memory", [0, 300, 10**6])
 def test_repeated_id_is_an_error_with_its_line_wherever_the_corpus_is(in_memory: int) -> None:
     documents = [*numbered(40), Document("d7", "again"), Document("d3", "again")]
 

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from experiments import QUERIES, fair_grader, llm, play, write_experiment
 from loopback import LoopbackServer
+from tables import each_row
 
 import arena
 from arena.battles.load import load_battles
@@ -91,7 +92,7 @@ def test_labels_of_all_battles_give_the_ratings_of_people(tmp_path):
     assert {r.model: r.rating for r in board.overall} == {r.model: r.rating for r in judge.overall}
 
 
-@pytest.mark.parametrize("how", ["battles", "shrink", "auto"])
+@each_row("how", ["battles", "shrink", "auto"])
 def test_a_sample_of_labels_finds_the_model_that_the_judge_flatters(tmp_path, how):
     path, people = _log(tmp_path)
 

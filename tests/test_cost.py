@@ -15,6 +15,7 @@ from experiments import fair_judge, llm, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import LoopbackServer, embeddings
+from tables import each_row
 
 import arena
 from arena.cli import main
@@ -123,7 +124,7 @@ def test_a_load_of_so_many_times_as_much_costs_so_many_times_as_much(
     assert often == pytest.approx(once * factor, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "field",
     [
         "tokens_per_passage",
@@ -186,7 +187,7 @@ TOKENS = RetrievalStats(
 LATER = replace(TOKENS, latency_ms=(54.0, 62.0), bytes_per_vector=None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("section", "dollars_a_month", "needs"),
     [
         ({"provider": "voyage", "price_per_1m_tokens": 0.06}, 1.8 + 0.24 + 0.50688, ()),
@@ -222,7 +223,7 @@ def test_a_models_section_and_measurements_decide_what_is_paid(
     assert priced.needs == needs
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("prices", "own", "needs"),
     [
         ({"rerank": "cohere", "price_per_1k_queries": 2.0}, 400, ()),
@@ -332,7 +333,7 @@ INSTEAD = "queries instead of 50%."
 ASSUMED = "1,000,000 documents, 200,000 queries a month, re-indexed 2 times a year"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("candidates", "first"),
     [
         (
@@ -371,7 +372,7 @@ def test_amounts_are_written_as_people_write_them() -> None:
     assert [number(x) for x in (1e6, 0.33, 2.5, 0)] == ["1,000,000", "0.33", "2.5", "0"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "value"),
     [
         ("documents", -1),
@@ -594,7 +595,7 @@ def test_experiments_with_different_loads_need_one_for_both(
     assert "cost" not in json.loads(rate(experiment, other, "--json").stdout)
 
 
-@pytest.mark.parametrize("value", ["-1", "nan", "inf", "many", "1q", "", "1e99", "k"])
+@each_row("value", ["-1", "nan", "inf", "many", "1q", "", "1e99", "k"])
 def test_an_option_that_is_no_quantity_is_a_usage_error(value: str, tmp_path: Path) -> None:
     done = rate(tmp_path, "--documents", value)
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
+from tables import each_row
 
 from arena.config.datasets import DatasetConfig
 from arena.data.documents.files import READERS
@@ -16,14 +16,14 @@ PAGE = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text("utf
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.mark.parametrize("example", [each for each in EXAMPLES if "[[datasets]]" in each])
+@each_row("example", [each for each in EXAMPLES if "[[datasets]]" in each])
 def test_an_example_is_a_valid_data_set(example: str) -> None:
     (dataset,) = tomllib.loads(example)["datasets"]
 
     assert DatasetConfig(**dataset).name == dataset["name"]
 
 
-@pytest.mark.parametrize("name", sorted(PUBLIC))
+@each_row("name", sorted(PUBLIC))
 def test_the_table_of_public_sets_says_what_the_code_knows(name: str) -> None:
     known = PUBLIC[name]  # type: ignore[index]
     documents = f"{known.n_documents:,}" if known.n_documents else "its distinct contexts"

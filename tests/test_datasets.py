@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.data.beir import load_beir, qrels_hash, queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
@@ -65,7 +66,7 @@ def test_what_tools_write_is_tolerated(tmp_path: Path) -> None:
     assert dataset.corpus["7"] == Document("7", "", "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "qrels",
     [
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
@@ -81,7 +82,7 @@ def test_qrels_of_every_form_are_read(tmp_path: Path, qrels: str) -> None:
     assert dataset.qrels == {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": -1}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("files", "message"),
     [
         ({"corpus": CORPUS + '{"_id": "d1", "text": ""}\n'}, "corpus.jsonl:3: _id 'd1' occurs tw"),
@@ -315,7 +316,7 @@ def test_half_a_character_is_mended_and_counted_and_no_corpus_is_refused(tmp_pat
     assert note.endswith(": 2")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@each_row("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_a_data_set_in_any_form_of_unicode_is_the_same(tmp_path: Path, encoding: str) -> None:
     plain = beir(tmp_path / "a", corpus=CORPUS)
     recoded = beir(tmp_path / "b", corpus=CORPUS)

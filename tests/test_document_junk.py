@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.data.documents.file_passages import cut_file, unpacked
 from arena.data.documents.file_text import UnreadableError
@@ -31,7 +32,7 @@ def text(content: str, suffix: str = ".md") -> str:
     return read_text(content.encode(), suffix).text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("markdown", "left"),
     [
         (f"Before ![a chart]({URI}) after.", "Before a chart after."),
@@ -58,7 +59,7 @@ def test_what_machines_wrote_for_machines_leaves_no_text(markdown: str, left: st
     assert found == left or (left.endswith("-----") and len(found) < 60)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "markdown",
     [
         "| a | b |\n|" + "-" * 1200 + "|---|",
@@ -86,7 +87,7 @@ def test_what_people_write_stays_as_it_is(markdown: str) -> None:
     assert text(markdown) == markdown
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("markdown", "left"),
     [
         ("One.\n\n<!-- TODO\n\nlater -->\n\nTwo.", "One.\n\n\nTwo."),
@@ -107,7 +108,7 @@ def test_what_a_browser_does_not_show_leaves_no_text(markdown: str, left: str) -
     assert text(markdown) == left
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("front", "title"),
     [
         ("---\ntitle: Plans\n---\n", "Plans"),
@@ -124,7 +125,7 @@ def test_front_matter_gives_the_title_alone(front: str, title: str) -> None:
     assert (found.title, found.text) == (title, "Sow.")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "link",
     [
         '<a class="headerlink" href="#x" title="Link to this heading">¶</a>',
@@ -171,20 +172,20 @@ def test_a_page_whose_main_part_is_empty_is_read_whole() -> None:
     assert text("<main></main><div>Text.</div>", ".html") == "Text."
 
 
-@pytest.mark.parametrize("name", ["soup", "list", "h" + "9" * 5000, "x:y"])
+@each_row("name", ["soup", "list", "h" + "9" * 5000, "x:y"])
 def test_an_element_of_any_name_only_holds_what_is_in_it(name: str) -> None:
     assert text(f"<p>a <{name}>b</{name}> c", ".html") == "a b c"
 
 
-@pytest.mark.parametrize("value", ["²", "9" * 5000, "-1", "x", ""])
+@each_row("value", ["²", "9" * 5000, "-1", "x", ""])
 def test_an_attribute_that_is_no_number_counts_as_none(value: str) -> None:
     page = f'<ol start="{value}"><li>a<li>b</ol><table><tr><td colspan="{value}">c</table>'
 
     assert text(page, ".html").startswith(("1. a\n2. b", "1000000000. a"))
 
 
-@pytest.mark.parametrize("digits", ["9" * 5000, "x" + "f" * 5000, "0" * 5000 + "65"])
-@pytest.mark.parametrize("end", ["", ";"])
+@each_row("digits", ["9" * 5000, "x" + "f" * 5000, "0" * 5000 + "65"])
+@each_row("end", ["", ";"])
 def test_a_character_reference_of_any_length_is_read(digits: str, end: str) -> None:
     found = text(f"<p>before &#{digits}{end} after", ".html")
 
@@ -261,7 +262,7 @@ def test_any_mixture_of_marks_is_cut(units: list[str], suffix: str) -> None:
     assert not cut_file(content.encode(), suffix, 200).problem
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "reason"),
     [
         ("words".encode("utf-16-le"), "holds NUL bytes"),
@@ -275,7 +276,7 @@ def test_what_is_no_text_is_refused_with_its_reason(raw: bytes, reason: str) -> 
         read_text(raw, ".txt")
 
 
-@pytest.mark.parametrize("encoding", ["utf-32", "utf-16", "utf-8-sig"])
+@each_row("encoding", ["utf-32", "utf-16", "utf-8-sig"])
 def test_every_byte_order_mark_is_known(encoding: str) -> None:
     assert read_text("naïve 你好".encode(encoding), ".txt").text == "naïve 你好"
 

@@ -24,6 +24,7 @@ from office_makers import (
     zipped,
 )
 from pdf_file import pdf
+from tables import each_row
 
 from arena.config.datasets import DatasetConfig
 from arena.data.documents.load import load_documents
@@ -72,7 +73,7 @@ def test_a_word_file_keeps_headings_lists_and_tables_in_their_order(tmp_path: Pa
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "file", "expected"),
     [
         (
@@ -98,7 +99,7 @@ def test_slides_letters_and_books_become_markdown(
 FAQ = [["Question", "Answer"], ["How?", "So."], ["", ""], ["Why?", ""]]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "file", "title"),
     [
         ("faq.csv", "Question,Answer\r\nHow?,So.\r\n,\r\nWhy?,\r\n", "faq"),
@@ -134,7 +135,7 @@ def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("table", "rows"),
     [
         ("1,2\n3,4\n", ["1\n2", "3\n4"]),
@@ -143,7 +144,6 @@ def test_lines_above_a_table_are_no_header(tmp_path: Path) -> None:
         ("a,b\n1,2,3\n4\n", ["a: 1\nb: 2\n3", "a: 4"]),
         ('a,b\n"two\nlines",x\n', ["a: two\nlines\nb: x"]),
     ],
-    ids=["numbers", "one column", "header alone", "ragged", "lines in a cell"],
 )
 def test_no_row_of_an_odd_table_is_lost(tmp_path: Path, table: str, rows: list[str]) -> None:
     assert [text for _, text in passages(load(tmp_path, {"a.csv": table}))] == rows
@@ -284,9 +284,7 @@ def test_each_mail_of_a_mailbox_has_passages_of_its_own(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "form", ["![chart]({})", "<img alt='chart' src='{}'>", "![chart][1]\n\n[1]: {}"]
-)
+@each_row("form", ["![chart]({})", "<img alt='chart' src='{}'>", "![chart][1]\n\n[1]: {}"])
 def test_markdown_with_pictures_makes_one_passage_and_not_fifty(tmp_path: Path, form: str) -> None:
     body = "\n\n".join(f"Step {n}.\n\n{form.format(PICTURE)}" for n in range(10))
 
@@ -506,7 +504,7 @@ def test_a_command_that_is_not_there_is_an_error_before_any_file_is_read() -> No
         ReaderCommands({"": "no-such-program {file}"})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reader", "problem"),
     [
         ("pandoc -t markdown", "does not name the file that it reads"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pdf_file import pdf
+from tables import each_row
 
 from arena.config.datasets import DatasetConfig
 from arena.data.corpus import corpus_hash
@@ -269,7 +270,7 @@ def test_the_same_folder_is_the_same_corpus_wherever_it_is(tmp_path: Path) -> No
     assert corpus_hash(one.corpus) == corpus_hash(other.corpus)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("files", "message"),
     [
         ({}, r"docs: no text in it; expected .md, .markdown, .txt, .rst, .html, .* files"),
@@ -371,7 +372,7 @@ def test_a_long_text_is_cut_in_blocks_without_losing_a_word() -> None:
     assert all(p.headings == (p.text.partition("\n")[0].removeprefix("# "),) for p in passages)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "words"),
     [
         ("three plain words", 3),

@@ -10,6 +10,7 @@ from chat_judges import asked, config, exhibit, with_judge
 from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json, chat, error, verdict
+from tables import each_row
 
 from arena.endpoint.http_errors import naming, wording
 from arena.errors import ApiError, FatalApiError, UnjudgedError
@@ -108,7 +109,7 @@ HONEST = [
 ]
 
 
-@pytest.mark.parametrize(("text", "least", "most"), HONEST)
+@each_row(("text", "least", "most"), HONEST)
 def test_no_honest_count_in_any_script_is_taken_for_a_prompt_that_was_cut(text, least, most):
     dice = random.Random(1)
     ceiling = Ceiling()
@@ -128,7 +129,7 @@ def test_counts_of_mixed_scripts_have_no_ceiling():
         assert ceiling.cut(prompt, int(len(prompt) * least * dice.uniform(1, 1.1))) == ""
 
 
-@pytest.mark.parametrize("reported", [0, 1, 37, LEAST - 1])
+@each_row("reported", [0, 1, 37, LEAST - 1])
 def test_servers_that_do_not_count_or_count_something_else_are_believed(reported):
     ceiling = Ceiling()
 
@@ -154,9 +155,7 @@ def test_fewer_tokens_than_words_were_cut_at_the_first_prompt(context):
     assert "document_words" in said
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"), [(ENGLISH, 0.25), (CHINESE, 0.6), (THAI, 0.4), (KOREAN, 0.6)]
-)
+@each_row(("text", "rate"), [(ENGLISH, 0.25), (CHINESE, 0.6), (THAI, 0.4), (KOREAN, 0.6)])
 def test_a_ceiling_is_found_in_any_script_by_prompts_of_different_lengths(text, rate):
     dice, ceiling = random.Random(4), Ceiling()
     fits = int(2048 / rate / len(text))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.battles.load import Battles
 from arena.errors import UsageError
@@ -147,9 +148,7 @@ def test_renaming_models_changes_nothing(rows, names):
     np.testing.assert_array_equal(samples[:, names], others)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "gain"), [(1400, 1000, 2.9), (1000, 1400, 29.1), (1500, 1500, 16.0)]
-)
+@each_row(("ours", "theirs", "gain"), [(1400, 1000, 2.9), (1000, 1400, 29.1), (1500, 1500, 16.0)])
 def test_unequal_ratings_move_by_the_right_amount(ours, theirs, gain):
     elo = Elo()
     elo._ratings |= {"a": float(ours), "b": float(theirs)}
@@ -265,7 +264,7 @@ def test_a_model_without_battles_has_no_rating():
     assert np.isnan(order_samples(battles)[:, 2]).all()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("battle", "message"),
     [
         (("a", "a", "tie"), "against itself"),
@@ -282,7 +281,7 @@ def test_what_is_no_battle_is_refused_and_leaves_no_trace(battle, message):
     assert not elo.ratings
 
 
-@pytest.mark.parametrize("wrong", [{"k_factor": 0}, {"k_factor": math.nan}, {"start": math.inf}])
+@each_row("wrong", [{"k_factor": 0}, {"k_factor": math.nan}, {"start": math.inf}])
 def test_settings_that_would_freeze_or_overflow_are_refused(wrong):
     with pytest.raises(UsageError, match="Elo: "):
         EloSettings(**wrong)

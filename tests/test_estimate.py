@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from experiments import QUERIES, fair_grader, fair_judge, llm, play, write_experiment
 from loopback import LoopbackServer
+from tables import each_row
 
 from arena.config import JudgeConfig
 from arena.dry_run.dry_runs import dry_run
@@ -157,7 +158,7 @@ def write_replies(folder: Path, name: str, every_s: float, n: int, *, pause_s: f
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "replies", "said"),
     [
         ({"base_url": "https://host.example/v1"}, None, "0:32  if a call takes 2 s; 64 calls at"),

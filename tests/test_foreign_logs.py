@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from tables import each_row
 
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles, from_frame, load_battles
@@ -80,7 +81,7 @@ def winners(*written, **more):
 TWELVE = [row(id=f"q{i % 3}", prompt="what is it?", source="web") for i in range(12)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "rows",
     [
         TWELVE,
@@ -89,9 +90,8 @@ TWELVE = [row(id=f"q{i % 3}", prompt="what is it?", source="web") for i in range
             for i, each in enumerate(TWELVE)
         ],
     ],
-    ids=["some of our columns", "all of them, and an id that means the query"],
 )
-@pytest.mark.parametrize("write", [as_jsonl, as_csv])
+@each_row("write", [as_jsonl, as_csv])
 def test_no_battle_is_lost_because_others_call_columns_as_we_do(tmp_path, rows, write):
     name = "log.jsonl" if write is as_jsonl else "log.csv"
 
@@ -101,11 +101,11 @@ def test_no_battle_is_lost_because_others_call_columns_as_we_do(tmp_path, rows, 
     assert not any("repeat the id" in note for note in battles.notes)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "column",
     ["question_id", "qid", "prompt_id", "query-id", "Question ID", "topic_num", "query", "prompt"],
 )
-@pytest.mark.parametrize("write", [as_jsonl, as_csv, None], ids=["jsonl", "csv", "frame"])
+@each_row("write", [as_jsonl, as_csv, None])
 def test_the_column_that_tells_queries_apart_is_found_and_named(tmp_path, column, write):
     rows = [row(**{column: f"what is {i % 3}?"}) for i in range(12)]
     name = "log.jsonl" if write is as_jsonl else "log.csv"
@@ -179,12 +179,12 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("written", "winner"), WORDS.items())
+@each_row(("written", "winner"), WORDS.items())
 def test_the_words_of_other_logs_for_a_winner_are_known(written, winner):
     assert winners(written) == [winner]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("written", "expected"),
     [
         ([1, 2], [MODEL_A, MODEL_B]),
@@ -199,7 +199,7 @@ def test_numbers_as_winners_are_read_where_they_can_mean_one_thing(written, expe
     assert winners(*written) == expected
 
 
-@pytest.mark.parametrize("written", [[0, 1], [0, 1, 2], [0], [3], [1, 2, -1], ["1e0"], [True]])
+@each_row("written", [[0, 1], [0, 1, 2], [0], [3], [1, 2, -1], ["1e0"], [True]])
 def test_numbers_as_winners_that_could_mean_several_things_are_refused(written):
     with pytest.raises(DataError, match=r"winner is .*expected model_a, model_b"):
         winners(*written)
@@ -220,7 +220,7 @@ def test_the_winner_may_be_the_models_own_name_or_an_alias_of_it(tmp_path):
     assert battles.winner.tolist() == [MODEL_A, MODEL_B, MODEL_A, MODEL_A]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("rows", "message"),
     [
         ([row(), row(winner="z")], "log.jsonl:2: winner is 'z'; expected model_a"),
@@ -385,7 +385,7 @@ TORN_CSV = gzip.compress(as_csv([row()] * 999).encode(), mtime=0)[:-20]
 TORN_JSONL = gzip.compress(as_jsonl([row()] * 999).encode(), mtime=0)[:-20]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "content", "message"),
     [
         ("log.csv", as_csv([row("é")]).encode("cp1252"), r"log.csv:2: not UTF-8 .* is 'é'\); save"),

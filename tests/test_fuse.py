@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from experiments import QUIET, llm, logged, play, write_experiment
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 import arena
 from arena.cli import main
@@ -60,7 +61,7 @@ def order(ranked: Run, query_id: str = "q") -> str:
     return "".join(place.doc_id for place in ranked.rankings[query_id])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "expected"),
     [
         # 1/61 + 1/63 = .03227 for a, and for c; 1/62 = .01613 for b, and for d.
@@ -190,7 +191,7 @@ def test_a_fusion_without_its_runs_is_an_error() -> None:
         retrieve(model, data, ["q"], cache=Path("unused"), bases=[MEANING, WORDS])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("latency", "members", "expected", "without"),
     [
         ("slowest", {"x": (2.0, 9.0), "y": (5.0, 5.0)}, (5.5, 9.5), None),
@@ -231,7 +232,7 @@ A, B = model("a", provider="bm25"), model("b", provider="lsa")
 TUNED = {"fuse": ["a", "b"], "weights": "tuned"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("models", "message"),
     [
         ([model("h", fuse=["a"])], "name two or more different models"),

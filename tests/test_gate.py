@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from chat_judges import asked, config, with_judge, word
 from loopback import Answer, LoopbackServer, chat, error, verdict
+from tables import each_row
 
 from arena.errors import FatalApiError, GateError
 from arena.judging.gate import GateReport, check_gate, control_inputs, run_gate
@@ -250,7 +251,7 @@ def test_a_judge_of_documents_is_tested_too_and_pays_each_document_once(tmp_path
     assert 'try scale = "binary", or another model' in refused(blind, kind="pointwise")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "reason", "words"),
     [
         (error(400, "Der Kontext ist voll"), "bad_request", "HTTP 400: Der Kontext ist voll"),

@@ -15,6 +15,7 @@ import pytest
 from by_definition import ELO, Row, figures
 from rated import GOLDEN_BATTLES, SCORE
 from scipy import stats
+from tables import each_row
 
 import arena
 from arena.battles.load import from_frame
@@ -122,7 +123,7 @@ def thetas(board: Leaderboard) -> np.ndarray:
     return np.array([row.rating - 1500 for row in rows]) / ELO
 
 
-@pytest.mark.parametrize("queries", [(25, 4), (12, 12), (30, 1), (2, 2, 2)])
+@each_row("queries", [(25, 4), (12, 12), (30, 1), (2, 2, 2)])
 def test_unlike_data_sets_give_what_the_definition_says(queries):
     rows = uneven(queries)
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from experiments import write_experiment
+from tables import each_row
 from test_between import drawn
 
 from arena.battles.load import from_frame, load_battles
@@ -77,7 +78,7 @@ def test_the_bounds_for_all_looks_are_wider_than_an_interval_for_one(mixed):
     assert difference.least < difference.lower < difference.upper < difference.most
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("least", "most", "tolerance", "change"),
     [
         (-60, -30, 20, "worse"),
@@ -96,7 +97,7 @@ def test_worse_is_what_lies_wholly_below_the_tolerance(least, most, tolerance, c
     assert difference.change(tolerance) == change
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("wins", "n", "status", "word"),
     [
         ({"a": "L", "b": "L", "c": "L", "d": "T"}, 20, 1, "worse: new is surely worse than old"),
@@ -105,7 +106,6 @@ def test_worse_is_what_lies_wholly_below_the_tolerance(least, most, tolerance, c
         ({"a": "L", "b": "L"}, 5, 3, "nothing is concluded from fewer than 20"),
         ({"a": "L"}, 60, 1, "worse: new is surely worse than old"),
     ],
-    ids=["worse", "better", "even", "few queries", "lost everything"],
 )
 def test_a_build_fails_only_on_a_model_that_is_surely_worse(tmp_path, wins, n, status, word):
     log = write_log(tmp_path / "log.csv", wins, n=n)
@@ -342,7 +342,7 @@ def test_the_action_of_the_page_is_valid_yaml_and_its_steps_are_whole():
     assert "${{ secrets.OPENAI_API_KEY }}" in steps[-2]["env"]["OPENAI_API_KEY"]
 
 
-@pytest.mark.parametrize("words", PAGE_COMMANDS, ids=" ".join)
+@each_row("words", PAGE_COMMANDS)
 def test_every_command_of_the_page_takes_the_options_that_the_page_gives(words):
     context = main.commands[words[0]].make_context(words[0], words[1:])
 

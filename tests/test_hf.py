@@ -23,6 +23,7 @@ from hf_folders import (
     write_parquet,
 )
 from hub_server import CONVERTED, HubServer, use_hub
+from tables import each_row
 
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir, qrels_hash, queries_hash
@@ -75,8 +76,8 @@ def test_the_split_chooses_the_grades(tmp_path: Path) -> None:
     assert list(dataset.queries) == ["other"]
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".jsonl.gz"])
-@pytest.mark.parametrize("qrels", ["data", "qrels"])
+@each_row("suffix", [".parquet", ".jsonl", ".jsonl.gz"])
+@each_row("qrels", ["data", "qrels"])
 def test_plain_folders_need_no_readme(tmp_path: Path, suffix: str, qrels: str) -> None:
     write = write_parquet if suffix == ".parquet" else write_jsonl
     write(tmp_path / "corpus" / f"corpus-00000-of-00001{suffix}", CORPUS)
@@ -196,7 +197,7 @@ def test_files_that_the_readme_names_and_nobody_fetched_are_missed(tmp_path: Pat
         load(folder)
 
 
-@pytest.mark.parametrize("pattern", ["../secret.jsonl", "/etc/hosts", "hf://datasets/x/y.jsonl"])
+@each_row("pattern", ["../secret.jsonl", "/etc/hosts", "hf://datasets/x/y.jsonl"])
 def test_a_readme_cannot_name_files_outside_of_its_folder(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "README.md").write_text(
         f"---\nconfigs:\n- config_name: corpus\n  data_files: {pattern}\n---\n"
@@ -206,7 +207,7 @@ def test_a_readme_cannot_name_files_outside_of_its_folder(tmp_path: Path, patter
         load(tmp_path)
 
 
-@pytest.mark.parametrize("yaml", ["configs: [", "configs:\n- name: x", "configs: 7"])
+@each_row("yaml", ["configs: [", "configs:\n- name: x", "configs: 7"])
 def test_a_damaged_readme_is_an_error_of_one_line(tmp_path: Path, yaml: str) -> None:
     (tmp_path / "README.md").write_text(f"---\n{yaml}\n---\n")
 
@@ -214,7 +215,7 @@ def test_a_damaged_readme_is_an_error_of_one_line(tmp_path: Path, yaml: str) -> 
         load(tmp_path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("table", "rows", "message"),
     [
         ("corpus", [{"_id": "d 1", "text": "x"}], r"00000-of-00001.parquet:1: _id 'd 1'; TREC"),

@@ -10,6 +10,7 @@ import pytest
 from chat_judges import config
 from experiments import fair_judge, llm, logged, play, write_experiment
 from loopback import Answer, LoopbackServer, embeddings
+from tables import each_row
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
@@ -46,7 +47,7 @@ def test_addresses_without_a_query_keep_what_was_paid_for_before(tmp_path: Path)
         )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [
         {"model": "other"},
@@ -56,7 +57,6 @@ def test_addresses_without_a_query_keep_what_was_paid_for_before(tmp_path: Path)
         {"query_extra": {"input_type": "query"}},
         {"document_extra": {"input_type": "document"}},
     ],
-    ids=lambda change: next(iter(change)),
 )
 def test_vectors_of_other_settings_are_other_vectors(change: dict[str, Any]) -> None:
     settings = embedder(HOST).model_dump(exclude_unset=True)
@@ -70,7 +70,7 @@ def test_an_empty_query_is_none(same: str) -> None:
     assert fingerprint(same) == fingerprint(HOST)
 
 
-@pytest.mark.parametrize("other", ["?deployment=a", "?deployment=b", "?deployment=a&x=1"])
+@each_row("other", ["?deployment=a", "?deployment=b", "?deployment=a&x=1"])
 def test_what_is_kept_of_one_deployment_is_not_another_s(other: str, tmp_path: Path) -> None:
     asked = Candidates("q", ("a", "b"))
     with (

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from loopback import Answer, LoopbackServer, chat, verdict
+from tables import each_row
 
 from arena.cli import main
 from arena.commands.init import TEMPLATES, template_text
@@ -23,7 +24,7 @@ def init(*words: str | Path) -> Result:
     return CliRunner().invoke(main, ["init", *map(str, words)])
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@each_row("name", TEMPLATES)
 def test_every_template_is_written_with_its_prompts_and_loads(name: str, tmp_path: Path) -> None:
     ended = init("--template", name, tmp_path / "new")
 
@@ -62,7 +63,7 @@ def test_an_unknown_template_is_named_with_those_that_there_are(tmp_path: Path) 
     assert "public-leaderboard" in ended.output
 
 
-@pytest.mark.parametrize("name", ["arena", "documents", "public-leaderboard", "trec"])
+@each_row("name", ["arena", "documents", "public-leaderboard", "trec"])
 def test_what_a_template_shows_in_comments_would_load_too(name: str, tmp_path: Path) -> None:
     shown = [block for block in re.split(r"\n\n+", template_text(name)) if "# [[models]]" in block]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
+from tables import each_row
 
 from arena.config import JudgeConfig
 from arena.endpoint.address import Endpoint
@@ -85,7 +86,7 @@ QUOTED = '{"verdict": "second"}'
 THOUGHT = {"type": "thinking", "text": QUOTED}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         chat(f"Well.\n```json\n{PROSE}\n```\nThat is all."),
@@ -100,7 +101,7 @@ def test_a_verdict_in_any_dress_is_one(answer):
     assert judged(answer).winner == "first"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "reason"),
     [
         (chat(""), "empty"),
@@ -141,7 +142,7 @@ def test_what_is_no_verdict_is_a_failure_with_a_reason_never_a_tie(answer, reaso
     assert unjudged(answer).reason == reason
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         error(401, "bad key"),
@@ -261,7 +262,7 @@ def test_a_schema_gives_way_to_json_mode_first():
         assert server.requests[-1].body["response_format"] == {"type": "json_object"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "refusal",
     [
         "max_tokens is too large: the context length is 4096",

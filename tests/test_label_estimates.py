@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import root
+from tables import each_row
 
 from arena.rating.document_grades import (
     GradedDocuments,
@@ -66,7 +67,7 @@ def golden_documents(*, sampled: bool = True) -> GradedDocuments:
     return GradedDocuments(weights, judge[order], people[order], inverse[order])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("judge_weight", "theta", "se"),
     [
         (0.0, [2.481943, -0.000805, -1.42125, -1.059888], [0.772254, 0.476975, 0.800008, 0.449027]),
@@ -157,7 +158,7 @@ def test_shrunk_mean_dcg_is_the_golden_one():
     assert error.sd == pytest.approx(0.186082, abs=1e-6)
 
 
-@pytest.mark.parametrize("judge_weight", [0.0, 0.4, 1.0])
+@each_row("judge_weight", [0.0, 0.4, 1.0])
 def test_the_weighted_root_and_its_covariance_are_those_of_the_definition(judge_weight):
     """Against a general root finder, a loop over battles, and numpy's pseudo-inverse."""
     rng = np.random.default_rng(3)

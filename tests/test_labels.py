@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from tables import each_row
 
 from arena.errors import DataError
 from arena.store.labels import Label, LabelLine, append_labels, label_lock, read_labels
@@ -134,7 +135,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("damage", "problem"),
     [
         ({"unit": "page"}, '"unit": Input should be'),

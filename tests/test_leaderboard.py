@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.battles import row_blocks
 from arena.battles.load import from_frame, load_battles
@@ -273,7 +274,7 @@ def test_a_leaderboard_without_ratings_is_read_back_as_it_was(tmp_path):
     assert read_leaderboard(tmp_path / "leaderboard.json") == board
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"overall": 1}'])
+@each_row("text", ["", "[]", "{}", '{"overall": 1}'])
 def test_what_is_no_leaderboard_is_refused(tmp_path, text):
     path = tmp_path / "leaderboard.json"
     path.write_text(text)
@@ -287,7 +288,7 @@ def test_what_is_no_leaderboard_is_refused(tmp_path, text):
 FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "\x1b=1"]
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@each_row("name", FORMULAS)
 def test_no_cell_of_the_csv_is_a_formula_or_moves_a_cursor(tmp_path, name):
     rows = [(name, q, name, f"{name}\x1b[2J\u202e", "model_a", name) for q in range(3)]
     facts = Facts({name: ModelFacts(license=name, provider=name)}, {})
@@ -460,7 +461,7 @@ def test_who_may_be_the_best_and_what_is_sure_agree():
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "message"),
     [
         ({"method": "rao-kupper"}, "method is 'rao-kupper'; expected bt or davidson"),
@@ -507,7 +508,7 @@ def uneven(queries, late=None):
     return build_leaderboard(from_frame(frame), settings=replace(QUICK, position=False))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("queries", "late", "expected"),
     [
         ((60,), None, []),

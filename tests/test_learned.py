@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from chat_judges import word
 from experiments import fair_judge, llm, play, write_experiment
 from loopback import Answer, LoopbackServer, chat, error
+from tables import each_row
 
 from arena.judging.capabilities import ServerCapabilities, capabilities_from
 from arena.judging.learned import Learned
@@ -33,7 +33,7 @@ def test_facts_are_kept_for_the_next_run_and_the_other_shard(tmp_path: Path) -> 
     assert one.facts("another", "cost") == {"largest": 9}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"e": 5}', b'{"e": {"s": [1]}}', b"\xff"])
+@each_row("content", [b"", b"{", b"[1]", b'{"e": 5}', b'{"e": {"s": [1]}}', b"\xff"])
 def test_a_damaged_file_counts_as_empty_and_is_mended(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "learned.json"
     path.write_bytes(content)
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("facts", [{}, {"answer": "xml"}, {"short": 3}, {"length": []}])
+@each_row("facts", [{}, {"answer": "xml"}, {"short": 3}, {"length": []}])
 def test_a_dialect_that_was_tampered_with_is_a_fresh_one(facts: dict[str, Any]) -> None:
     assert capabilities_from(facts) == ServerCapabilities()
 

@@ -9,6 +9,7 @@ from chat_judges import config, exhibit, opened, with_judge, word
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json, chat, error
+from tables import each_row
 
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
@@ -50,7 +51,7 @@ def test_one_letter_is_asked_for_with_its_alternatives():
     assert said.reply == "A"
 
 
-@pytest.mark.parametrize("text", ["A", " A", "a", '"A"', "A.", "**A**", "(A)", "A\n", "Ａ"])
+@each_row("text", ["A", " A", "a", '"A"', "A.", "**A**", "(A)", "A\n", "Ａ"])
 def test_a_letter_in_any_dress_is_that_letter(text):
     assert judged(word(text)).winner == "first"
     assert judged(word(text, {text: 0.8, "B": 0.2})).probs == Probs(
@@ -73,7 +74,7 @@ def test_the_letter_after_a_blank_or_a_quotation_mark_is_the_one_that_counts():
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("probs", "winner"),
     [
         (Probs(0.6, 0.3, 0.1), "first"),
@@ -112,7 +113,7 @@ def test_the_margin_is_the_users():
     assert judged(close, tie_margin=0.5).winner == "tie"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "reason"),
     [
         (word(""), "empty"),
@@ -150,7 +151,7 @@ def test_what_is_no_letter_is_a_failure_with_a_reason_never_a_tie(answer, reason
     assert unjudged(answer).reason == reason
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "A\nIt answers the question from the top.",
@@ -199,7 +200,7 @@ def tops(*entries: tuple[Any, Any]) -> dict[str, Any]:
     return {"content": [{**given[0], "top_logprobs": given}]}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "logprobs",
     [
         None,
@@ -291,7 +292,7 @@ def test_what_a_server_lacks_is_found_out_once(rules, kept):
     } == kept
 
 
-@pytest.mark.parametrize("text", ["", '"', "<think>\nOkay"])
+@each_row("text", ["", '"', "<think>\nOkay"])
 def test_a_model_that_needs_more_room_gets_it_and_both_calls_are_counted(text):
     def answer(body: dict[str, Any], attempt: int) -> Answer:
         if body["max_tokens"] == SHORT:

@@ -17,6 +17,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.errors import DataError, LogError
 from arena.rating.rate_files import rate_files
@@ -160,8 +161,8 @@ def test_of_a_battles_failures_the_last_is_read(tmp_path):
 READERS = {"battles": read_battles, "failures": read_failures, "replies": read_replies}
 
 
-@pytest.mark.parametrize("kind", READERS)
-@pytest.mark.parametrize("tail", [b'{"id": "b2", "data', b"x" * 200_000, b'{"id": "b2"}', b"\0"])
+@each_row("kind", READERS)
+@each_row("tail", [b'{"id": "b2", "data', b"x" * 200_000, b'{"id": "b2"}', b"\0"])
 def test_a_torn_tail_is_skipped_by_readers_and_cut_by_the_next_writer(tmp_path, kind, tail):
     write_one_of_each(tmp_path, "b1")
     path = tmp_path / f"{kind}.jsonl"
@@ -202,7 +203,7 @@ def test_merged_logs_hold_each_battle_once(tmp_path):
     assert list(read_replies(tmp_path / "replies.jsonl")) == [REPLY]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "damage",
     [
         b"{broken",
@@ -468,7 +469,7 @@ def test_a_set_of_ids_grows_without_losing_anything():
     assert not any(f"name {number}" in names for number in range(70_000, 71_000))
 
 
-@pytest.mark.parametrize("cost_usd", [float("nan"), float("inf"), -1.0, "much"])
+@each_row("cost_usd", [float("nan"), float("inf"), -1.0, "much"])
 def test_a_cost_that_could_not_be_read_again_is_never_written(tmp_path, cost_usd):
     with BattleLog(tmp_path) as log, pytest.raises(ValueError, match="a cost of"):
         log.write_reply(Reply("id", "key", "", None, usage=Usage(cost_usd=cost_usd)))

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import arena
 from arena.battles.columns import MODEL_A, TIE
@@ -326,7 +327,7 @@ NESTED = {
 }
 
 
-@pytest.mark.parametrize("shape", NESTED)
+@each_row("shape", NESTED)
 def test_json_of_other_makes_gives_its_battles(tmp_path, shape):
     content, expected, note = NESTED[shape]
 
@@ -535,7 +536,7 @@ ERRORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ERRORS)
+@each_row("case", ERRORS)
 def test_what_could_mean_several_things_is_one_line_that_says_where(tmp_path, case):
     name, content, message = ERRORS[case]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from chat_judges import config, exhibit, with_judge
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
+from tables import each_row
 
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api
@@ -47,7 +48,7 @@ def tokens(n_input: Any, n_output: Any, **more: Any) -> dict[str, Any]:
     return {"prompt_tokens": n_input, "completion_tokens": n_output, **more}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("usage", "expected"),
     [
         (tokens(100, 20), (100, 20, 0)),
@@ -82,7 +83,7 @@ def test_what_is_reported_is_billed_at_the_configured_prices(
 NO_INPUT = [None, 0, -5, 2**63 - 1, 10**400, "10", [1], True, float("nan"), float("inf"), 0.5]
 
 
-@pytest.mark.parametrize("untold", NO_INPUT)
+@each_row("untold", NO_INPUT)
 def test_what_is_not_or_not_truly_reported_is_the_most_that_it_can_be(untold: Any) -> None:
     for usage, at_most in (
         (tokens(untold, 20), (400, 20)),
@@ -99,7 +100,7 @@ def test_what_is_not_or_not_truly_reported_is_the_most_that_it_can_be(untold: An
         assert "does not say, or not truly, how many tokens it bills" in said[0]
 
 
-@pytest.mark.parametrize("usage", [None, [], "none", {}, 7])
+@each_row("usage", [None, [], "none", {}, 7])
 def test_no_usage_at_all_is_an_estimate_too(usage: Any) -> None:
     found = meter()[0].usage(body(usage), 1024, n_bytes=400)
 
@@ -246,9 +247,7 @@ def asked(
 CALL_USD = (100 * 1.0 + 20 * 2.0) / 1e6
 
 
-@pytest.mark.parametrize(
-    "lost", [DROP, truncated(verdict("tie")), Answer(200, {}, b'{"choices": [')]
-)
+@each_row("lost", [DROP, truncated(verdict("tie")), Answer(200, {}, b'{"choices": [')])
 def test_an_attempt_whose_reply_was_lost_counts_as_the_most_and_the_battle_as_what_it_cost(
     lost: Answer,
 ) -> None:
@@ -262,7 +261,7 @@ def test_an_attempt_whose_reply_was_lost_counts_as_the_most_and_the_battle_as_wh
     assert [line for line in said if "may still be billed" in line]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "refused",
     [error(500, "busy"), error(429, "slow down"), Answer(200, {}, b"<html>Bad gateway</html>")],
 )

@@ -18,6 +18,7 @@ from experiments import QUERIES, play, write_experiment
 from hf_folders import CORPUS, jsonl_folder, parquet_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import arena
 from arena.comparing.compare import compare
@@ -169,7 +170,7 @@ def test_an_empty_ranking_is_worth_nothing_and_a_query_without_a_gain_is_left_ou
         assert values["r"] > 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "message"),
     [
         ("ndcg@10", "no metric 'ndcg@10'; did you mean nDCG@10?"),
@@ -220,9 +221,7 @@ def graded_rows(grades: Mapping[str, float]) -> list[dict[str, object]]:
 GRADES = {"d1": 0.1, "d2": 2, "d3": -0.3333333333333333}
 
 
-@pytest.mark.parametrize(
-    "kind", ["beir tsv", "trec", "json lines", "parquet", "csv", "a dict", "rows"]
-)
+@each_row("kind", ["beir tsv", "trec", "json lines", "parquet", "csv", "a dict", "rows"])
 def test_every_reader_keeps_fractions_exactly_and_whole_grades_whole(
     tmp_path: Path, kind: str
 ) -> None:
@@ -258,7 +257,7 @@ def suffix_is_beir(kind: str) -> bool:
     return kind in ("beir tsv", "trec")
 
 
-@pytest.mark.parametrize("grade", ["nan", "inf", "1e7", "high", "-2000000", "true", ""])
+@each_row("grade", ["nan", "inf", "1e7", "high", "-2000000", "true", ""])
 def test_a_grade_that_is_no_number_is_named_with_its_line(tmp_path: Path, grade: str) -> None:
     folder = jsonl_folder(tmp_path)
     (folder / "qrels" / "test.tsv").write_text(f"q1\td1\t1\nq1\td2\t{grade or 'None'}\n")
@@ -324,7 +323,7 @@ def test_data_sets_weigh_the_same_with_the_degrees_of_freedom_of_welch() -> None
     assert (found.lower, found.upper) == pytest.approx((golden.low / 2, golden.high / 2))
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.25, 1.0])
+@each_row("constant", [0.0, 0.25, 1.0])
 def test_differences_that_are_all_the_same_are_no_certainty(constant: float) -> None:
     difference, lower, upper, _ = differences([constant] * 9, [0.0] * 9)
 

@@ -17,6 +17,7 @@ import pytest
 from experiments import fair_judge, llm, write_experiment
 from loopback import LoopbackServer, embeddings
 from programs import forks
+from tables import each_row
 
 import arena
 from arena.config import load_config
@@ -455,7 +456,7 @@ def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
         arena.retrieve(model, data, **{"name": "x", **options})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("corpus", "queries", "qrels", "match"),
     [
         ({}, {"q": "x"}, None, "corpus: is empty"),
@@ -541,7 +542,7 @@ def test_a_log_describes_itself_in_an_arena_toml(data, tmp_path):
         assert (tmp_path / "log" / model["run"].replace("{dataset}", "zoo")).exists()
 
 
-@pytest.mark.parametrize("battles", [7, None, [], ["nowhere"], pd.DataFrame()], ids=repr)
+@each_row("battles", [7, None, [], ["nowhere"], pd.DataFrame()])
 def test_what_are_no_battles_says_so(battles):
     for function in (arena.rate, arena.audit):
         with pytest.raises(UsageError):
@@ -606,7 +607,7 @@ def test_scores_between_0_and_1_count_as_parts_of_a_win():
     assert ratings["a"] - ratings["b"] == pytest.approx(400 * np.log10(3), abs=1e-6)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arrays", "match"),
     [
         ((["a"], ["b", "c"], ["tie"]), "first 1, second 2, winner 1"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tables import each_row
 from virtual import run_virtually
 
 from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate, duration_s, reset_s
@@ -126,7 +127,7 @@ def test_tokens_are_counted_as_the_endpoint_counts_them():
     assert run_virtually(story()) == pytest.approx(10, rel=0.05)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "per_s"),
     [
         ({"x-ratelimit-limit-requests": "600"}, 10),
@@ -162,7 +163,7 @@ def test_of_two_spent_limits_the_one_that_is_renewed_last_is_waited_for():
     assert reset_s(spent | resets) == 7.0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("6m0s", 360.0),

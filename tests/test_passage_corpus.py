@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from experiments import QUIET, logged, play
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 import arena
 from arena.cli import main
@@ -303,7 +304,7 @@ def test_a_list_of_sizes_makes_a_model_of_each() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("models", "message"),
     [
         ([{"name": "m", "provider": "lsa", "overlap": 5}], "overlap is for models with passage_w"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tables import each_row
 
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
@@ -51,7 +52,7 @@ def test_no_file_is_no_lists(tmp_path):
     assert read_lists(tmp_path / "per_query.json") == {}
 
 
-@pytest.mark.parametrize("tree", ["[", "{}", "[1]", {"query_ids": ["q"], "models": {"m": {}}}])
+@each_row("tree", ["[", "{}", "[1]", {"query_ids": ["q"], "models": {"m": {}}}])
 def test_a_damaged_file_is_an_error_with_its_remedy(tmp_path, tree):
     path = tmp_path / "per_query.json"
     path.write_text(tree if isinstance(tree, str) else json.dumps(tree))

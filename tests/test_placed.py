@@ -12,6 +12,7 @@ import pytest
 from experiments import fair_grader, llm, log_lines, play, write_experiment
 from loopback import LoopbackServer
 from scipy.optimize import minimize
+from tables import each_row
 
 from arena.battles.load import load_battles
 from arena.experiment.stopping import StoppingMonitor, StoppingRule
@@ -175,7 +176,7 @@ def test_a_line_of_a_judge_that_reads_two_lists_says_nothing_of_kinds():
     assert row(grade)["kind"] == "pointwise"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kind", "source", "decided"),
     [("pairwise", "judge", False), ("pointwise", "judge", True), ("qrels", "judge", True)],
 )

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer
 from scipy.stats import t
+from tables import each_row
 from test_until import write
 
 from arena.cli import main
@@ -311,7 +312,7 @@ def table(left_usd: float | None, *plans: tuple[str, float, float]) -> PlanTable
     )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("left_usd", "plans", "said"),
     [
         (

@@ -11,6 +11,7 @@ from chat_judges import asked, config, exhibit, opened, with_judge, word
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, chat, error
+from tables import each_row
 
 from arena.data.metrics import dcg
 from arena.endpoint.address import Endpoint
@@ -44,7 +45,7 @@ def judged(answer: Any, first: str, second: str, **options: Any) -> Verdict:
         return with_judge(server, settings, lambda judge: judge.judge(exhibit(first, second)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "second", "winner"),
     [
         ("gfx", "xyz", "first"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.errors import ConfigError
 from arena.judging.prompt import (
@@ -181,7 +182,7 @@ def test_a_template_needs_both_headings():
 PACKAGED = ["pairwise", "letter", "pointwise", "pointwise-binary"]
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@each_row("name", PACKAGED)
 def test_every_packaged_prompt_defends_itself_against_what_it_shows(name):
     prompt = load_prompt(name)
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json
 from provider_cases import CASES, KEY, TEXTS, VECTORS, Case, as_base64, reply_to, sent_texts
+from tables import each_row
 
 from arena.cli import main
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, Provider, ServerProvider
@@ -276,7 +277,7 @@ def test_arena_toml_has_the_last_word_on_a_request() -> None:
     assert role_prefixes(model) == ("Q: ", "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "name", "field"),
     [
         ("gemini", "gemini-embedding-2", "taskType"),
@@ -298,7 +299,7 @@ SEARCH_SENTENCE = "Represent this sentence for searching relevant passages: "
 
 
 # As the models' own cards have it, on the Hub.
-@pytest.mark.parametrize(
+@each_row(
     ("name", "query", "document"),
     [
         ("intfloat/e5-base-v2", "query: ", "passage: "),

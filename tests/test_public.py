@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 from hf_folders import jsonl_folder, write_parquet
 from hub_server import HubServer, use_hub
+from tables import each_row
 
 from arena.config.datasets import DatasetConfig, PublicName
 from arena.data.load import load_dataset
@@ -45,7 +46,7 @@ def test_ids_of_contexts_do_not_depend_on_the_order_of_rows() -> None:
     assert from_squad(squad_rows(shuffled), "x").qrels == from_squad(squad_rows(ROWS), "x").qrels
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "message"),
     [
         ({"id": "1"}, r"t.parquet:2: id '1' occurs twice"),

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from loopback import Answer, LoopbackServer, Received, chat, error, truncated
 from programs import start_arena
+from tables import each_row
 
 from arena.cli import main
 from arena.config import load_config
@@ -509,7 +510,7 @@ def test_documents_stand_in_a_fence_that_they_cannot_close() -> None:
     assert "d1" not in user
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reply", "queries"),
     [
         ('{"queries": ["a b", "c"]}', ("a b", "c")),
@@ -524,7 +525,7 @@ def test_the_last_object_with_queries_is_read(reply: str, queries: tuple[str, ..
     assert read_queries(reply) == queries
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reply", "reason"),
     [
         ("", "empty"),
@@ -554,7 +555,7 @@ def test_queries_that_were_cut_count_only_if_they_are_the_whole_reply() -> None:
         read_queries(f"It says {whole}", cut=True)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("query", "reason"),
     [
         ("how long may I stay home with my newborn", None),

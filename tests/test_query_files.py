@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+from tables import each_row
 
 from arena.data.queries import query_id_of, read_queries, with_own
 from arena.errors import DataError
@@ -45,7 +46,7 @@ def test_a_query_that_is_there_twice_counts_once_and_is_noted(tmp_path: Path) ->
     assert notes == ("queries.txt: 1 line repeats an earlier one, and counts once",)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "content"),
     [
         ("q.csv", 'id,query\n7,"where, when\nand why?"\n'),
@@ -62,7 +63,7 @@ def test_tables_and_json_lines_say_their_ids(tmp_path: Path, name: str, content:
     assert queries == {"7": Query("7", "where, when\nand why?")}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "content", "message"),
     [
         ("q.csv", "number,frage\n1,wie?\n", r"q.csv:1: no column is .* line is 'number, frage'"),
@@ -93,7 +94,7 @@ def test_a_folder_is_no_file_of_queries(tmp_path: Path) -> None:
         read_queries(tmp_path / "queries.txt")
 
 
-@pytest.mark.parametrize("suffix", ["txt", "csv", "jsonl"])
+@each_row("suffix", ["txt", "csv", "jsonl"])
 def test_a_missing_file_says_what_can_write_one(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(DataError, match=rf"q.{suffix}: no such file; .* `arena queries` can write"):
         read_queries(tmp_path / f"q.{suffix}")

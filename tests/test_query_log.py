@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.cli import main
 from arena.config.datasets import DatasetConfig
@@ -148,7 +149,7 @@ def test_quotation_marks_that_quote_nothing_are_part_of_a_query(tmp_path: Path) 
     assert log.bad == {"with a count that is no whole number above 0": (1, 7)}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "columns", "error"),
     [
         ("a,b\n1,2\n", {}, r"log.csv:1: no column of queries is found; its columns are a, b; name"),
@@ -174,7 +175,7 @@ def test_a_log_without_any_query_says_what_was_wrong_with_its_rows(tmp_path: Pat
 # Spellings
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other"),
     [
         ("Reset  Password?", "reset password"),
@@ -188,7 +189,7 @@ def test_case_marks_and_width_make_no_other_query(one: str, other: str) -> None:
     assert normal_form(one) == normal_form(other)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other"),
     [("c", "c++"), ("c", "c#"), ("python 2", "python 3"), ("दिन", "दीन"), ("a < b", "a > b")],
 )
@@ -201,7 +202,7 @@ def respelling(one: str, other: str) -> bool:
     return other in set(respelt(one, near))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other", "same"),
     [
         ("reset password", "reset pasword", True),
@@ -298,7 +299,7 @@ def luhn(number: str) -> bool:
     return total % 10 == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "expected"),
     [
         ("mail anna.b+x@example.co.uk now", "mail [email] now"),
@@ -317,7 +318,7 @@ def test_what_has_the_form_of_personal_data_is_masked(text: str, expected: str) 
     assert masked(text, Counter()) == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "@types/node",

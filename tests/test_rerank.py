@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, Script, as_json, error
 from programs import forks
+from tables import each_row
 
 from arena.config import ModelConfig
 from arena.errors import ApiError, DataError, FatalApiError, UsageError
@@ -404,7 +405,7 @@ def test_score_that_is_missing_or_no_number_is_an_error(tmp_path: Path, name: st
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("score", [float("nan"), float("inf"), -1e39, 10**400])
+@each_row("score", [float("nan"), float("inf"), -1e39, 10**400])
 def test_score_that_is_not_finite_in_a_run_file_is_an_error(score: float) -> None:
     with pytest.raises(ValueError, match=r"the score of passage 0 is (nan|inf|-1e\+39|10)"):
         read_scores([{"index": 0, "score": score}], 1, "score")
@@ -481,14 +482,13 @@ def test_latency_of_a_reranker_is_that_of_both_stages() -> None:
     assert both.latency_without is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     "below",
     [
         RetrievalStats(),
         RetrievalStats((1.0, 2.0)),
         RetrievalStats((1.0, 2.0, 3.0), latency_without="bm25"),
     ],
-    ids=["not measured", "of some queries", "itself not whole"],
 )
 def test_latency_that_leaves_out_the_first_stage_says_so(below: RetrievalStats) -> None:
     stats = with_base(RetrievalStats((10.0, 20.0, 30.0)), below, base_model="base", n_queries=3)

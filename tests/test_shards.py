@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
 from programs import start_arena
+from tables import each_row
 
 from arena.errors import IncompleteError, UsageError
 from arena.rating.rate_files import rate_files
@@ -115,7 +116,7 @@ def test_every_battle_belongs_to_exactly_one_shard(count: int, battle_id: str) -
     assert len(owners) == 1
 
 
-@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3", "1/99999", ""])
+@each_row("text", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3", "1/99999", ""])
 def test_a_part_that_does_not_exist_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected i/n"):
         parse_shard(text)

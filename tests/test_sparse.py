@@ -13,6 +13,7 @@ from experiments import fair_grader, llm, log_lines, play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer, verdict
+from tables import each_row
 from test_until import write
 
 from arena.config import load_config
@@ -226,7 +227,7 @@ def test_a_search_for_the_best_draws_its_pairs_among_the_models_that_still_play(
     assert set(per_query.values()) <= {2}, "and the two meet on every query, home and away"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings_", "judge", "said"),
     [
         ('plan = "all"\npairs_per_query = 2', "", 'plan = "all" plays all 3 pairs'),

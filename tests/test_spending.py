@@ -19,6 +19,7 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, as_json, chat
+from tables import each_row
 
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
@@ -186,7 +187,7 @@ def test_a_reply_without_a_judge_counts_towards_the_whole(tmp_path: Path) -> Non
     assert spent_usd(tmp_path) == {"": 0.5}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         "[]",

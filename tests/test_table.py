@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from tables import each_row
 
 from arena.data.metrics import Latency
 from arena.rating.leaderboard_records import (
@@ -90,7 +91,7 @@ def test_ratings_show_their_interval_their_ranks_and_the_spread_of_elo():
     ]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+@each_row("width", [60, 80, 100, 120, 160])
 def test_no_line_of_a_table_is_wider_than_the_terminal(width):
     long = replace(KNOWN, model="organisation/" + "very-long-model-name" * 4)
     datasets = {f"dataset-{i}": (long, KNOWN) for i in range(12)}
@@ -149,7 +150,7 @@ def test_a_family_of_long_names_is_told_apart_where_it_differs():
     assert all(size in text for size, text in zip(sizes, shown, strict=True))
 
 
-@pytest.mark.parametrize("width", range(40, 301, 20))
+@each_row("width", range(40, 301, 20))
 def test_the_best_of_a_leaderboard_is_read_on_any_terminal(width):
     long = replace(KNOWN, model="organisation/" + "very-long-model-name" * 4 + "-v2")
 
@@ -190,9 +191,7 @@ def test_wide_terminals_get_more_columns():
     assert all(head in wide for head in ("recall@5", "judged@10", "p99 ms", "$/1M", "dim"))
 
 
-@pytest.mark.parametrize(
-    ("p50_ms", "shown"), [(0.104, "0.10"), (5.46, "5.5"), (42.4, "42"), (1100.0, "1,100")]
-)
+@each_row(("p50_ms", "shown"), [(0.104, "0.10"), (5.46, "5.5"), (42.4, "42"), (1100.0, "1,100")])
 def test_a_latency_has_about_two_figures(p50_ms, shown):
     timed = replace(ROW, latency=Latency(p50_ms, p50_ms, p50_ms, p50_ms, 9))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.data.trec import read_qrels, read_run, read_stats, separate_ties, write_run, write_stats
 from arena.errors import DataError
@@ -81,7 +82,7 @@ def test_scores_count_and_the_rank_column_does_not(tmp_path: Path) -> None:
     assert list(run.rankings) == ["q1"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "message"),
     [
         ("q1 Q0 b 2 0.5", "run:2: 5 columns; expected query_id Q0 doc_id rank score tag"),
@@ -180,8 +181,8 @@ def test_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
     assert order(read(tmp_path / "run", "q1").rankings["q1"]) == ["a", "b"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@each_row("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@each_row("compress", [bytes, gzip.compress])
 def test_a_run_in_any_form_of_unicode_is_the_same_run(tmp_path, encoding, compress):
     text = "q1 Q0 a 1 1.0 m\r\nq1 Q0 <dbpedia:\u00c4> 2 0.5 m\r\n"
     (tmp_path / "run").write_bytes(compress(text.encode(encoding)))
@@ -232,7 +233,7 @@ def test_stats_read_back(tmp_path: Path) -> None:
     assert read_stats(tmp_path / "m.json") == stats
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"latency_ms": [], "speed": 1}'])
+@each_row("content", [b"", b"[]", b"{}", b'{"latency_ms": [], "speed": 1}'])
 def test_foreign_stats_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.json").write_bytes(content)
 
@@ -271,7 +272,7 @@ def test_ties_are_counted_in_a_note(tmp_path: Path) -> None:
     assert note.endswith("ordered by doc_id (in trec_eval: backwards): 3")
 
 
-@pytest.mark.parametrize("rank", ["0", "1", "-", "9" * 5000])
+@each_row("rank", ["0", "1", "-", "9" * 5000])
 def test_a_file_without_any_order_is_refused(tmp_path: Path, rank: str) -> None:
     path = tmp_path / "run"
     path.write_text(f"q1 Q0 b {rank} 1 x\nq1 Q0 a {rank} 1 x\nq2 Q0 a {rank} 1 x\n")
@@ -280,7 +281,7 @@ def test_a_file_without_any_order_is_refused(tmp_path: Path, rank: str) -> None:
         read(path, "q1", "q2")
 
 
-@pytest.mark.parametrize("word", ["9" * 5000, "1" + "0" * 400, "inf", "1e999"])
+@each_row("word", ["9" * 5000, "1" + "0" * 400, "inf", "1e999"])
 def test_numbers_of_any_length_are_refused_in_one_line(tmp_path: Path, word: str) -> None:
     (tmp_path / "run").write_text(f"q1 Q0 b 1 {word} x\n")
     (tmp_path / "qrels").write_text(f"q1 0 b {word}\n")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rated import battles, golden, simulate
 from scipy import special
+from tables import each_row
 
 from arena.errors import UsageError
 from arena.rating.bootstrap import bootstrap
@@ -45,9 +46,7 @@ def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:
     )
 
 
-@pytest.mark.parametrize(
-    ("df", "quantile"), [(1, 12.706205), (3, 3.182446), (9, 2.262157), (49, 2.009575)]
-)
+@each_row(("df", "quantile"), [(1, 12.706205), (3, 3.182446), (9, 2.262157), (49, 2.009575)])
 def test_students_quantiles_agree_with_tables(df, quantile):
     lower, upper = intervals(known([0.0], 1.0, n_clusters=df + 1))
 
@@ -55,7 +54,7 @@ def test_students_quantiles_agree_with_tables(df, quantile):
     assert lower[0] == pytest.approx(-quantile, abs=2e-5)
 
 
-@pytest.mark.parametrize("df", [500.0, 777.5, 1e5])
+@each_row("df", [500.0, 777.5, 1e5])
 def test_the_series_for_many_degrees_of_freedom_agree_with_scipy(df):
     t, tails = np.linspace(-50, 50, 2001), [0.4, 0.025, 1e-4, 1e-7]
     freedom = np.full(2001, df)
@@ -92,7 +91,7 @@ def test_there_is_no_interval_of_a_position_advantage_that_was_not_fitted():
     assert position_interval(fit(golden(), position=False)) == (0, 0)
 
 
-@pytest.mark.parametrize("level", [0, 1, 95])
+@each_row("level", [0, 1, 95])
 def test_a_level_that_is_no_probability_is_refused(level):
     with pytest.raises(UsageError, match="between 0 and 1"):
         intervals(known([0.0], 1.0), level=level)
@@ -128,7 +127,7 @@ def test_rank_sets_part_only_what_surely_differs():
     assert certainty.rank_upper.tolist() == [1, 3, 3, 4]
 
 
-@pytest.mark.parametrize("gaps", [(4.1, 3.9), (4.1, 3.2), (3.2, 3.1)])
+@each_row("gaps", [(4.1, 3.9), (4.1, 3.2), (3.2, 3.1)])
 def test_the_level_is_shared_out_over_the_pairs_that_are_left(gaps):
     # Models 0 and 1 are `gaps` standard errors of a difference from the others, which are alike.
     theta = np.array([0.0, gaps[0] - gaps[1], *[gaps[0]] * 3]) * np.sqrt(2)

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
+from tables import each_row
 
 from arena.cli import main
 
@@ -93,7 +93,7 @@ def test_a_run_stops_once_ratings_are_known_well_enough(tmp_path: Path) -> None:
     assert n_battles(config) < 400
 
 
-@pytest.mark.parametrize(
+@each_row(
     "options",
     [
         ("--until", "separated", "--limit", "3"),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 from programs import forks
+from tables import each_row
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
@@ -185,7 +186,7 @@ def test_flipped_byte_never_gives_a_wrong_vector(
     assert len(embedder.asked) == 5
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"role": "document", "dimension": 3}'])
+@each_row("content", [b"", b"[]", b"{}", b'{"role": "document", "dimension": 3}'])
 def test_foreign_folder_is_refused(tmp_path: Path, content: bytes) -> None:
     cached(Recorder(), ["a"], tmp_path)
     only(tmp_path, "model.json").write_bytes(content)
@@ -209,7 +210,7 @@ def test_model_that_changed_its_dimension_is_an_error(tmp_path: Path) -> None:
         cached(Recorder(4), ["a", "b"], tmp_path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("vectors", "message"),
     [
         (np.full((1, 3), np.nan, np.float32), "holds NaN"),

@@ -6,6 +6,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.errors import UnjudgedError
 from arena.judging.chat_reply import ChatReply, read_choice
@@ -35,7 +36,7 @@ def test_whatever_the_analysis_quotes_the_verdict_is_read(first, second, side):
     assert read_verdict(as_reply(side, first=first, second=second)) == side
 
 
-@pytest.mark.parametrize(
+@each_row(
     "reply",
     [
         as_reply("first"),
@@ -95,7 +96,7 @@ def test_a_verdict_is_read_in_any_dress(reply):
     assert read_verdict(reply) == "first"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reply", "reason"),
     [
         ("", "empty"),
@@ -168,12 +169,12 @@ def test_what_is_no_single_verdict_has_a_reason(reply, reason):
     assert why_not(reply) == reason
 
 
-@pytest.mark.parametrize("reply", ["BOTH", "Equal", "UNCLEAR", "Answer: B", "A", "B", "TIE", ""])
+@each_row("reply", ["BOTH", "Equal", "UNCLEAR", "Answer: B", "A", "B", "TIE", ""])
 def test_letters_and_words_are_never_mistaken_for_a_verdict(reply):
     assert why_not(reply) in {"empty", "unreadable"}
 
 
-@pytest.mark.parametrize("reply", ["BOTH", "Equal", "UNCLEAR", "Answer: B", "A", "B", ""])
+@each_row("reply", ["BOTH", "Equal", "UNCLEAR", "Answer: B", "A", "B", ""])
 def test_letters_and_words_in_the_verdict_are_no_verdict_either(reply):
     assert why_not(as_reply(reply)) == "unreadable"
     assert why_not(f"VERDICT: {reply}") == "unreadable"
@@ -235,7 +236,7 @@ def test_a_reply_that_ends_with_a_word_has_no_verdict(before, word):
         read_verdict(f"{before} and {word}")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("reply", "is_read"),
     [
         (as_reply("first"), True),

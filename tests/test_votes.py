@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.battles.load import Battles, from_frame
 from arena.errors import UsageError
@@ -35,7 +36,7 @@ def outcomes(battles: Battles) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("votes", "outcome"),
     [
         (">>>", ">"),
@@ -147,7 +148,7 @@ def test_a_score_is_the_chance_to_win_and_half_the_chance_to_tie():
     assert first_scores(battles) == pytest.approx([0.65, 0.0])
 
 
-@pytest.mark.parametrize("probs", [[0.5, 0.2, 0.1], [1.2, -0.2, 0.0], [0, 0, 0]])
+@each_row("probs", [[0.5, 0.2, 0.1], [1.2, -0.2, 0.0], [0, 0, 0]])
 def test_probabilities_that_are_none_are_refused(probs):
     battles = replace(verdicts("xq1ab>"), probs=np.array([probs], dtype=float))
 

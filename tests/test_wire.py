@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from loopback import LoopbackServer, chat, error
 from raw_server import RawServer, Request, Sent, http
+from tables import each_row
 
 from arena.endpoint.address import Endpoint
 from arena.endpoint.client import Api, ApiReply, run
@@ -265,7 +266,7 @@ def test_no_retry_after_stops_a_call_for_longer_than_the_longest_wait(asked: str
     assert wait_s is None or 0 <= wait_s < float("inf")
 
 
-@pytest.mark.parametrize("text", ["9" * 400 + "s", "1" * 8000, "9" * 60 + "d", "-1s", "nan", ""])
+@each_row("text", ["9" * 400 + "s", "1" * 8000, "9" * 60 + "d", "-1s", "nan", ""])
 def test_a_duration_is_finite_or_none(text: str) -> None:
     found = duration_s(text)
 

@@ -1,0 +1,50 @@
+"""A table of cases as one test, which lists all rows that fail.
+
+In place of ``pytest.mark.parametrize`` where rows share nothing and each takes a millisecond: a
+test of its own costs several, in each process that collects it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+
+def each_row(names: str | Sequence[str], rows: Iterable[Any]) -> Callable[..., Callable[..., None]]:
+    """Run a test for each row of a table; a row has a ``tmp_path`` of its own.
+
+    Args:
+        names: of the test's arguments that a row gives.
+        rows: a value for each of them; the value alone where there is one.
+    """
+    keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
+    table = [[row] if len(keys) == 1 else [*row] for row in rows]
+    assert table
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def all_rows(**fixtures: Any) -> None:
+            errors = []
+            for number, row in enumerate(table):
+                given = fixtures | dict(zip(keys, row, strict=True))
+                if "tmp_path" in fixtures:
+                    given["tmp_path"] = fixtures["tmp_path"] / f"row{number}"
+                    given["tmp_path"].mkdir()
+                try:
+                    test(**given)
+                except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - of any row
+                    error.add_note(f"row {number} of {len(table)}: {row!r:.2000}")
+                    errors.append(error)
+            if errors:
+                raise BaseExceptionGroup(f"rows that fail, of {len(table)}", errors)
+
+        signature = inspect.signature(test)
+        rest = [value for key, value in signature.parameters.items() if key not in keys]
+        all_rows.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        return all_rows
+
+    return decorate
