@@ -6,6 +6,7 @@ them: a log is not lost for one cell, and a reply that was paid for is read too.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -82,6 +83,7 @@ def read_json(raw: bytes) -> object:
     Bytes that are no UTF-8 become U+FFFD, so that the result can be written down again. NaN and
     Infinity stay numbers.
     """
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # some gateways write one
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:

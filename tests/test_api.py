@@ -436,3 +436,13 @@ def test_headers_of_any_mapping_are_read():
 
     assert isinstance(failure := refusal(429, b"{}", headers), TransientApiError)
     assert failure.retry_after_s == 3
+
+
+def test_a_byte_order_mark_before_a_reply_is_no_part_of_it() -> None:
+    body = b"\xef\xbb\xbf" + chat("hello").body
+
+    with LoopbackServer(lambda request, attempt: Answer(body=body)) as server:
+        reply = post(server)
+
+    assert reply.body["choices"][0]["message"]["content"] == "hello"
+    assert len(server.requests) == 1

@@ -549,6 +549,27 @@ def test_what_are_no_battles_says_so(battles):
             function(battles)
 
 
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (lambda runs: arena.load_dataset(7), "load_dataset"),
+        (lambda runs: arena.read_run(7, runs[0].data), "read_run"),
+        (lambda runs: arena.read_run("x.trec", 7), "data"),
+        (lambda runs: arena.retrieve("bm25", 7), "data"),
+        (lambda runs: arena.compare(runs, judge=arena.qrels_judge(), log=7), "log"),
+        (lambda runs: arena.compare(runs, judge=longer, queries="all"), "queries"),
+        (lambda runs: arena.compare(runs, judge=longer, queries=True), "queries"),
+        (lambda runs: arena.rate(pd.DataFrame(), settings=7), "settings"),
+        (lambda runs: arena.rate(arena.compare(runs, judge=longer), labels=7), "labels"),
+        (lambda runs: arena.audit(pd.DataFrame(), labels=7), "labels"),
+        (lambda runs: arena.between(7, 7), "first"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(runs, call, argument):
+    with pytest.raises(UsageError, match=rf"^{argument}: of type \w+; expected a"):
+        call(runs)
+
+
 def test_two_data_sets_of_one_name_are_told_apart(runs):
     other = arena.Dataset({"d1": "else"}, {"q1": "else"}, name="zoo")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ValidationError
 
+from arena.api.arguments import check_type, path_of
 from arena.api.data import name_of
 from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
 from arena.api.retrieve import ModelRun
@@ -123,6 +124,8 @@ def compare(  # noqa: PLR0913  all but two are options
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; expected 1 or more")
+    if queries is not None:
+        check_type(queries, int, "queries", "a whole number")
     if max_usd is not None and not 0 < max_usd < math.inf:
         raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
     plan = _Plan(queries, seed, top_k, orders, pairs_per_query, metrics)
@@ -131,7 +134,7 @@ def compare(  # noqa: PLR0913  all but two are options
         if log is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arena-")))
         else:
-            folder = Path(log).expanduser()
+            folder = path_of(log, "log")
         _check_folder(folder)
         prepared = _prepared(list(runs), judges, plan, folder)
         open_budgets(prepared.config, folder, max_usd=max_usd)  # needs prices

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from arena.api.arguments import path_of
 from arena.config import DatasetConfig
 from arena.config.section import checked
 from arena.data.corpus import collect
@@ -135,7 +136,7 @@ def _addressed(source: str | Path, settings: Mapping[str, Any]) -> dict[str, Any
         return {prefix: rest} if prefix == "hf" else {prefix: rest, "name": rest}
     if "://" in str(source):
         return {"path": str(source)}
-    folder = Path(source).expanduser()
+    folder = path_of(source, "load_dataset")
     if not folder.is_dir():
         raise UsageError(
             f"load_dataset: {folder}: no such folder; give a folder, or "

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from arena.api.arguments import check_type, path_of, wrong_type
 from arena.auditing.audit import audit as audit_card
 from arena.auditing.between import Between as PlainBetween
 from arena.auditing.between import between as between_judges
@@ -242,6 +243,8 @@ def rate(
         DataError: a column is missing, or an outcome is unknown; names the row.
         UsageError: there is nothing to rate.
     """
+    if settings is not None:
+        check_type(settings, RatingSettings, "settings", "an arena.RatingSettings")
     names = load_aliases(Path(aliases)) if isinstance(aliases, str | Path) else aliases
     if isinstance(battles, str | Path):
         battles = [battles]
@@ -255,8 +258,7 @@ def rate(
             build_leaderboard(table, settings=settings, people=people, correct=correct)
         )
     if not isinstance(battles, Sequence) or not all(isinstance(p, str | Path) for p in battles):
-        what = f"battles: of type {type(battles).__name__}"
-        raise UsageError(f"{what}; expected a DataFrame, a path, or a list of paths")
+        raise wrong_type(battles, "battles", "a DataFrame, a path, or a list of paths")
     paths = [Path(path).expanduser() for path in battles]
     folders = [path for path in paths if Folder(path).is_experiment]
     table = load_battles(paths, aliases=names)
@@ -275,8 +277,10 @@ def _people(
 ) -> PeoplesLabels | None:
     """Return the labels that were given, or those in the folders."""
     if isinstance(labels, str | Path):
-        folders = [Path(labels).expanduser()]
+        folders = [path_of(labels, "labels")]
     elif labels is not None:
+        if not _is_frame(labels):
+            raise wrong_type(labels, "labels", "a DataFrame or an experiment's folder")
         return frame_labels(labels, aliases=aliases)
     judge = settings.judge if settings else None
     return peoples_labels(folders, aliases=aliases, judge=judge)
@@ -311,9 +315,9 @@ def audit(
         UsageError: no battle was judged, or no label is about a battle.
     """
     if not isinstance(battles, str | Path) and not _is_frame(battles):
-        raise UsageError(
-            f"battles: of type {type(battles).__name__}; expected a DataFrame or a path"
-        )
+        raise wrong_type(battles, "battles", "a DataFrame or a path")
+    if labels is not None and not isinstance(labels, str | Path) and not _is_frame(labels):
+        raise wrong_type(labels, "labels", "a DataFrame or a path")
     card = audit_card(battles, labels=labels, aliases=aliases)
     return Audit(**{field.name: getattr(card, field.name) for field in fields(PlainAudit)})
 
@@ -337,8 +341,7 @@ def between(
     """
     for name, log in (("first", first), ("second", second)):
         if not isinstance(log, str | Path) and not _is_frame(log):
-            kind = type(log).__name__
-            raise UsageError(f"{name}: of type {kind}; expected a DataFrame or a path")
+            raise wrong_type(log, name, "a DataFrame or a path")
     card = between_judges(first, second, aliases=aliases)
     return Between(**{field.name: getattr(card, field.name) for field in fields(PlainBetween)})
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.api.arguments import check_type, path_of
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.config.section import checked
 from arena.data.beir import sample_queries
@@ -135,6 +136,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
         ConfigError: a setting of the model is unknown or has a wrong value.
         UsageError: a query or document is unknown, or a callable returned something else.
     """
+    check_type(data, Dataset, "data", "an arena.Dataset")
     query_ids = _query_ids(data, queries, seed)
     if depth < 1:
         raise UsageError(f"depth is {depth}; expected 1 or more")
@@ -211,7 +213,8 @@ def read_run(path: str | Path, data: Dataset, *, name: str | None = None) -> Mod
     Raises:
         DataError: a line is malformed, or about an unknown query or document.
     """
-    path = Path(path).expanduser()
+    path = path_of(path, "read_run")
+    check_type(data, Dataset, "data", "an arena.Dataset")
     found = {query_id for _, query_id, *_ in run_lines(path)} & data.queries.keys()
     every = 2 * len(found) >= len(data.queries) or not found
     query_ids = [query_id for query_id in data.queries if every or query_id in found]
