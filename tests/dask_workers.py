@@ -30,6 +30,7 @@ NEEDS_DASK = pytest.mark.skipif(
 def two_workers(cache: Path, **environment: str) -> Iterator[Cluster]:
     """A cluster of two processes, which have this cache and these variables."""
     import dask
+    import distributed  # noqa: F401  its settings are there before some are set here
 
     forks()
     own = {"ARENA_CACHE": str(cache), **environment}
