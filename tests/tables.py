@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
+from arena import redaction
+
 
 def each_row(names: str | Sequence[str], rows: Iterable[Any]) -> Callable[..., Callable[..., None]]:
-    """Run a test for each row of a table; a row has a ``tmp_path`` of its own.
+    """Run a test for each row of a table.
+
+    A row has a ``tmp_path``, a cache and a memory of secrets of its own, as a test has.
 
     Args:
         names: of the test's arguments that a row gives.
@@ -35,7 +40,10 @@ def each_row(names: str | Sequence[str], rows: Iterable[Any]) -> Callable[..., C
                     given["tmp_path"] = fixtures["tmp_path"] / f"row{number}"
                     given["tmp_path"].mkdir()
                 try:
-                    test(**given)
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.setenv("ARENA_CACHE", f"{os.environ['ARENA_CACHE']}-{number}")
+                        patch.setattr(redaction, "_known", redaction._Known())
+                        test(**given)
                 except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - of any row
                     error.add_note(f"row {number} of {len(table)}: {row!r:.2000}")
                     errors.append(error)

@@ -60,7 +60,7 @@ def test_a_reply_is_the_json_object_that_the_endpoint_sent():
         assert server.requests[0].headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [
         *(error(status, "busy") for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
@@ -106,7 +106,7 @@ def test_what_does_not_pass_any_more_is_an_error_after_eight_attempts(answer, re
     assert "after 8 attempts" in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "attempts"),
     [
         (error(500, "oops"), 3),
@@ -123,7 +123,7 @@ def test_what_never_worked_is_said_soon_unless_it_says_that_it_is_busy(answer, a
     assert len(server.requests) == attempts
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("answer", "reason"),
     [
         (error(401, "Incorrect API key"), "key"),

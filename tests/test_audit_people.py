@@ -14,6 +14,7 @@ from experiments import QUERIES, fair_grader, llm, play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer
+from tables import each_row
 
 import arena
 from arena.auditing.audit import audit
@@ -159,7 +160,7 @@ def test_grades_of_documents_are_counted_against_peoples(tmp_path):
     assert "model_bias" in Path(arena.report(folder)).with_name("judge.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     ['{"event": "label"}', "[]", "{", '{"unit": 7}', '{"event":"label","unit":"battle","value":9}'],
 )

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from experiments import llm, write_experiment
 from loopback import Answer, LoopbackServer, as_json, chat, embeddings, error, verdict
 from programs import PATIENCE_S, start_arena
+from tables import each_row
 
 from arena.checking.check import Report, check
 from arena.checking.rows import Row
@@ -104,7 +105,7 @@ def unpriced(base_url: str, extra: str = "") -> str:
     return f'model = "judge-1"\nbase_url = "{base_url}"\n{extra}'
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("context", "settings", "outcome", "n_calls"),
     [
         (2048, "", "failed", 2),

@@ -12,6 +12,7 @@ import pytest
 from experiments import play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from arena.auditing.audit import audit
 from arena.errors import ArenaError
@@ -69,11 +70,10 @@ def copy(results: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("damaged", FILES)
-@pytest.mark.parametrize(
+@each_row("damaged", FILES)
+@each_row(
     "content",
     [b"", b"\x00" * 9, b"[" * 99_999, b'{"a":' * 99_999, b"[]\n", b"{}\n", b"9" * 5000, None],
-    ids=["empty", "NUL", "deep", "deep objects", "a list", "an object", "digits", "a folder"],
 )
 def test_a_file_that_holds_something_else_is_one_line(
     results: Path, tmp_path: Path, damaged: str, content: bytes | None

@@ -33,7 +33,7 @@ def one_after_another(server: LoopbackServer, n: int, **settings: Any) -> list[A
     return list(with_judge(server, config(**settings), all_of))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "refusal",
     [error(400, "Modell nicht erlaubt"), error(422, "no"), error(500, "kaputt"), error(413, "?")],
 )

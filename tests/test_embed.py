@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, embeddings, error
+from tables import each_row
 
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
@@ -110,7 +111,7 @@ def test_server_that_refuses_base64_is_asked_without_it_from_then_on() -> None:
     ]
 
 
-@pytest.mark.parametrize("empty", [[], "each", ""])
+@each_row("empty", [[], "each", ""])
 def test_server_that_leaves_vectors_out_in_base64_is_asked_without_it_from_then_on(
     empty: Any,
 ) -> None:
@@ -200,7 +201,7 @@ def test_rate_limit_and_dropped_connection_are_retried_and_not_timed() -> None:
     assert embedding.seconds < 0.3
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("script", "message"),
     [
         (altered(lambda data: data.pop()), "2 vectors for 3 texts"),

@@ -341,10 +341,8 @@ def test_a_fusion_is_made_again_only_when_it_or_a_member_changes(tmp_path: Path)
     assert before["hybrid"] != after["hybrid"]
 
 
-@pytest.mark.parametrize(
-    ("command", "status"), [(["battle"], 2), (["battle", "--dry-run"], 2), (["check"], 1)]
-)
-@pytest.mark.parametrize(
+@each_row(("command", "status"), [(["battle"], 2), (["battle", "--dry-run"], 2), (["check"], 1)])
+@each_row(
     ("graded", "message"),
     [
         (60, "docs has 5; set queries in [experiment] lower, or give weights"),

@@ -284,7 +284,7 @@ def test_where_controls_fail_for_several_reasons_the_figures_tell_them():
     assert "16 could not be read" in said
 
 
-@pytest.mark.parametrize(
+@each_row(
     "answer",
     [error(400, "Model Not Exist"), error(400, "no access"), error(500, "boom"), error(422, "x")],
 )

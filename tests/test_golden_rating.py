@@ -77,9 +77,9 @@ def test_ratings_are_those_of_evalica_choix_and_statsmodels():
     assert [found[f"m{model}"] for model in range(5)] == pytest.approx(THETA, abs=1e-6)
 
 
-@pytest.mark.parametrize("copies", [1, 20])
-@pytest.mark.parametrize("per_query", [1, 4])
-@pytest.mark.parametrize("level", [0.9, 0.95])
+@each_row("copies", [1, 20])
+@each_row("per_query", [1, 4])
+@each_row("level", [0.9, 0.95])
 def test_intervals_are_students_with_the_degrees_of_freedom_of_each_rating(
     per_query, copies, level
 ):

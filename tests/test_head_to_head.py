@@ -356,7 +356,7 @@ def test_the_hook_of_the_page_is_a_script_that_a_shell_can_read():
     assert len(PAGE_COMMANDS) >= 5
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("file", "words"),
     [
         ("corpus.jsonl", "data changed: docs: its corpus changed since the baseline"),

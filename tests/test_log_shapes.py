@@ -202,7 +202,7 @@ def in_every_form(table, folder):
         yield form, load(folder, f"log.{form}", text)
 
 
-@pytest.mark.parametrize("shape", FLAT)
+@each_row("shape", FLAT)
 def test_tables_of_other_makes_give_their_battles_in_every_form(tmp_path, shape):
     table, expected, n_queries = FLAT[shape]
 

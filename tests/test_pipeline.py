@@ -20,6 +20,7 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, Script, chat, error, verdict
+from tables import each_row
 
 from arena.dry_run.dry_runs import dry_run
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
@@ -183,7 +184,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("kind", UNREADABLE)
+@each_row("kind", UNREADABLE)
 def test_an_unreadable_reply_is_a_failure_never_a_tie(tmp_path: Path, kind: str) -> None:
     with LoopbackServer(lambda request, attempt: UNREADABLE[kind]) as server:
         config = write_experiment(tmp_path, judge=llm(server.base_url))

@@ -177,7 +177,7 @@ def test_without_probabilities_the_stated_grade_counts():
     assert grade_of(Choice("yes"), ("no", "yes")) == 1.0
 
 
-@pytest.mark.parametrize("spelling", ["yes", "Yes", " YES.", '"Yes"', "**yes**"])
+@each_row("spelling", ["yes", "Yes", " YES.", '"Yes"', "**yes**"])
 def test_a_binary_judge_gives_the_probability_of_yes(spelling):
     found: list[Grade] = []
 

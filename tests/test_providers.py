@@ -144,9 +144,7 @@ def test_rate_limit_is_waited_out_but_a_too_long_text_is_told_in_one_line(case: 
     assert len(server.requests) == 4  # both together, once more, then each alone
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if PRESETS[case.provider].always], ids=lambda c: c.provider
-)
+@each_row("case", [case for case in CASES if PRESETS[case.provider].always])
 def test_remedy_for_a_text_that_is_too_long_can_be_pasted_and_works(case: Case) -> None:
     def script(body: dict[str, Any], attempt: int) -> Answer:
         if PRESETS[case.provider].always.items() <= body.items():
@@ -164,9 +162,7 @@ def test_remedy_for_a_text_that_is_too_long_can_be_pasted_and_works(case: Case) 
     assert len(embedding.vectors) == 1
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if PRESETS[case.provider].max_batch], ids=lambda c: c.provider
-)
+@each_row("case", [case for case in CASES if PRESETS[case.provider].max_batch])
 def test_no_batch_is_larger_than_the_provider_takes(case: Case) -> None:
     most = PRESETS[case.provider].max_batch or 0
     texts = [f"text {number}" for number in range(most + 3)]
@@ -379,7 +375,7 @@ def test_role_is_told_once_by_a_field_or_by_a_prefix_never_by_both(
         assert by_field != (query != document)
 
 
-@pytest.mark.parametrize("provider", ["openai", "cohere", "gemini", "ollama", "tei"])
+@each_row("provider", ["openai", "cohere", "gemini", "ollama", "tei"])
 def test_reply_without_vectors_is_an_error(provider: str) -> None:
     case = case_of(provider)
     spoilt = [] if isinstance(case.reply, list) else {"model": "m", "meta": 7, "embeddings": "x"}
@@ -396,7 +392,7 @@ def test_reply_without_vectors_is_an_error(provider: str) -> None:
     assert caught.value.reason == "garbage"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "change", "message"),
     [
         (

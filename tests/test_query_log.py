@@ -596,7 +596,7 @@ def test_days_and_few_clicks_can_be_left_out(tmp_path: Path) -> None:
     assert [(q.text, dict(q.clicks)) for q in result.queries] == [("Reset Password?", {})]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "message"),
     [
         (["--from-log", "log.csv", "--model", "m"], "--model has no effect here: no model is"),

@@ -16,6 +16,7 @@ from experiments import llm, play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, chat, error
+from tables import each_row
 
 from arena import redaction
 from arena.errors import ApiError, DataError
@@ -57,7 +58,7 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@each_row("spelling", SPELLINGS)
 def test_a_key_is_blanked_in_every_spelling(spelling: str) -> None:
     keep_secret(KEY)
     told = SPELLINGS[spelling](KEY)
@@ -93,7 +94,7 @@ def test_no_key_of_any_make_is_left(key: str, before: str, after: str, spelling:
     assert blank(shown) == shown
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "The second list is not needed, 100% of it; a \\u2013 b &#233; %C3%A9",
@@ -151,7 +152,7 @@ def test_white_space_around_a_key_of_the_environment_is_no_part_of_it(
     assert blank("it was correct-horse.") == "it was [key]."
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "is_secret"),
     [
         ("OPENAI_API_KEY", True),

@@ -326,10 +326,9 @@ def test_reranker_that_looks_at_the_whole_list_is_asked_about_the_whole_list(
     assert sent == [4, 4, 4, 4]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "change",
     [{"model": "rerank-2"}, {"query_extra": {"x": 1}}, {"query_prefix": "Q: "}],
-    ids=["model", "fields", "prefix"],
 )
 def test_other_settings_make_other_scores(tmp_path: Path, change: dict[str, object]) -> None:
     with LoopbackServer(script("voyage")) as server:
@@ -386,7 +385,7 @@ GARBAGE: Mapping[str, tuple[object, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", GARBAGE)
+@each_row("name", GARBAGE)
 def test_score_that_is_missing_or_no_number_is_an_error(tmp_path: Path, name: str) -> None:
     given, message = GARBAGE[name]
     base = Run("tiny", "bm25", {q: BASE.rankings[q][:2] for q in QUERIES})

@@ -283,7 +283,7 @@ def test_what_may_be_spent_is_on_disk_before_a_call_is_sent_and_gone_at_the_end(
     assert "estimated" not in (tmp_path / RUN / "battles.jsonl").read_text()
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '{"m": "x"}', '{"m": -1}', '{"m": 1e999}'])
+@each_row("content", ["{", "[1]", '{"m": "x"}', '{"m": -1}', '{"m": 1e999}'])
 def test_a_damaged_file_of_claims_is_named_with_its_remedy(tmp_path: Path, content: str) -> None:
     config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"))
     claim(tmp_path, "spending.json", content)
@@ -330,11 +330,11 @@ def test_each_battle_that_shares_a_verdict_costs_nothing_but_the_one_that_asked(
     assert sum(b.cost_usd for b in battles) == pytest.approx(len(server.requests) * CALL_USD)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "extra",
     ["", 'answer = "letter"\n', 'kind = "pointwise"\n', 'kind = "pointwise"\nscale = "binary"\n'],
 )
-@pytest.mark.parametrize("said", ["", "I would rather not say."])
+@each_row("said", ["", "I would rather not say."])
 def test_replies_without_a_verdict_are_paid_for_and_logged_with_their_cost(
     tmp_path: Path, extra: str, said: str
 ) -> None:

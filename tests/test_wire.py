@@ -81,7 +81,7 @@ BROKEN: dict[str, Sent] = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@each_row("name", BROKEN)
 def test_an_answer_that_cannot_be_read_is_tried_again_and_has_its_reason(name: str) -> None:
     with RawServer(lambda request: BROKEN[name] if request.n == 1 else GOOD) as server:
         # A connection that the server closes behind its answer may cost one more.
@@ -97,7 +97,7 @@ def test_an_answer_that_cannot_be_read_is_tried_again_and_has_its_reason(name: s
     assert "after 8 attempts" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@each_row("name", BROKEN)
 def test_an_endpoint_that_never_answers_otherwise_is_named_soon(name: str) -> None:
     with RawServer(lambda request: BROKEN[name]) as server, pytest.raises(ApiError) as caught:
         post(server.base_url)
@@ -222,7 +222,7 @@ def test_no_redirect_is_followed_and_the_new_address_is_told_without_its_secrets
     assert KEY not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "location",
     ["", "http://[::bad/x", "http://\x01\x02/", "file:///etc/passwd", "mailto:a@b", "http://"],
 )
@@ -238,7 +238,7 @@ def test_a_redirect_to_what_is_no_address_is_one_line(location: str) -> None:
     assert "passwd" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "asked",
     [
         "Mon, 01 Jan 99999 00:00:00 GMT",
@@ -273,7 +273,7 @@ def test_a_duration_is_finite_or_none(text: str) -> None:
     assert found is None or 0 <= found < float("inf")
 
 
-@pytest.mark.parametrize("page", ["<script " * 200_000, "<" * 2_000_000, "<style>" * 300_000])
+@each_row("page", ["<script " * 200_000, "<" * 2_000_000, "<style>" * 300_000])
 def test_an_error_page_of_any_kind_is_read_in_one_pass(page: str) -> None:
     with (
         RawServer(lambda request: http(page.encode(), status="400 X")) as server,
