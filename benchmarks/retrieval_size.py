@@ -24,7 +24,7 @@ from arena.data.searchable_text import Passages
 from arena.embedding.embedder import Embedding
 from arena.records import Role
 from arena.retrieval.dense import rank_by_vectors
-from arena.retrieval.job import LATENCY_SAMPLES, Job
+from arena.retrieval.job import LATENCY_SAMPLES, RankingJob
 
 WORDS = [f"w{number:x}" for number in range(30_000)]
 
@@ -80,7 +80,7 @@ def run_once(folder: Path, dimension: int, memory_mb: int) -> None:
     dataset = load_beir(folder, "size")
     loaded = time.perf_counter()
     embedded_at = [loaded]
-    job = Job(
+    job = RankingJob(
         Passages(dataset.corpus),
         {query_id: query.text for query_id, query in dataset.queries.items()},
         100,

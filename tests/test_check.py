@@ -22,7 +22,7 @@ from programs import PATIENCE_S, start_arena
 from tables import each_row
 
 from arena.checking.check import Report, check
-from arena.checking.rows import Row
+from arena.checking.rows import CheckRow
 from arena.cli import main
 from arena.progress import reporter
 
@@ -62,7 +62,7 @@ def checked(config: Path, **options: Any) -> Report:
     return check(config, reporter(quiet=True), **options)
 
 
-def row(report: Report, name: str) -> Row:
+def row(report: Report, name: str) -> CheckRow:
     return next(row for row in report.rows if row.name == name)
 
 

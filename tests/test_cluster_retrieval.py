@@ -37,7 +37,7 @@ from arena.experiment.live import retrieve as retrieve_experiment
 from arena.experiment.summary import BattleOptions
 from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.bm25 import Bm25Index
-from arena.retrieval.job import Job
+from arena.retrieval.job import RankingJob
 from arena.retrieval.partitioned import PartialRun, merged
 from arena.retrieval.retrieve import retrieve
 from arena.retrieval.word_counts import count_words, rank_by_counts
@@ -129,9 +129,11 @@ def ranked(
 # What one partition gives, without a cluster.
 
 
-def job_of(rows: Sequence[Mapping[str, str]], queries: Mapping[str, str], depth: int = 9) -> Job:
+def job_of(
+    rows: Sequence[Mapping[str, str]], queries: Mapping[str, str], depth: int = 9
+) -> RankingJob:
     corpus = {row["_id"]: Document(row["_id"], row["text"], row["title"]) for row in rows}
-    return Job(Passages(corpus), queries, depth, lambda _: None, lambda _: None)
+    return RankingJob(Passages(corpus), queries, depth, lambda _: None, lambda _: None)
 
 
 @settings(max_examples=30)

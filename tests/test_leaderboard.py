@@ -24,10 +24,10 @@ from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, to_json, write_csv, write_json
 from arena.rating.leaderboard_records import (
     Facts,
+    LeaderboardRow,
     Measured,
     ModelFacts,
     RatingSettings,
-    Row,
     aggregate,
 )
 from arena.records import Record
@@ -80,7 +80,7 @@ def test_the_published_page_is_the_aggregate_of_its_rows(shared_data):
     page = json.loads((shared_data / "leaderboard-page.json").read_text())
     metrics = ("ndcg@5", "ndcg@10", "recall@5", "recall@10")
     rows = [
-        Row(
+        LeaderboardRow(
             model=page["model"]["name"],
             elo=row["elo"],
             record=Record(row["wins"], row["losses"], row["ties"]),

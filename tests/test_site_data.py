@@ -24,7 +24,7 @@ from arena.battles.load import Battles, load_battles
 from arena.data.metrics import Latency
 from arena.errors import DataError, UsageError, WriteError
 from arena.rating.leaderboard_files import read_leaderboard
-from arena.rating.leaderboard_records import Row
+from arena.rating.leaderboard_records import LeaderboardRow
 from arena.rating.rate_files import rate_files, write_leaderboard
 from arena.records import Record, RetrievalStats
 from arena.site import build as building
@@ -610,11 +610,11 @@ def test_a_row_has_every_headline_figure_of_the_published_page(shared_data: Path
     headline = page["headline"]
     record = Record(headline["wins"], headline["losses"], headline["ties"])
     latency = Latency(headline["latency_ms"], 1.0, 1.0, 1.0, 1)
-    own = Row(
+    own = LeaderboardRow(
         "own", headline["elo"], record, 8, metrics={"ndcg@10": headline["ndcg@10"]}, latency=latency
     )
     others = [
-        Row(
+        LeaderboardRow(
             f"other-{place}",
             headline["elo"] + (1 if place < 7 else -1),
             Record(*((99, 1, 0) if place < 7 else (1, 99, 0))),
@@ -652,9 +652,11 @@ def test_notes_name_files_and_not_where_they_are(
 
 
 def test_the_fastest_model_is_the_first_by_latency_and_equal_ones_share_a_place() -> None:
-    def row(model: str, mean_ms: float | None) -> Row:
+    def row(model: str, mean_ms: float | None) -> LeaderboardRow:
         latency = None if mean_ms is None else Latency(mean_ms, mean_ms, mean_ms, mean_ms, 9)
-        return Row(rank=1, model=model, elo=1500.0, record=Record(1, 1, 0), latency=latency)
+        return LeaderboardRow(
+            rank=1, model=model, elo=1500.0, record=Record(1, 1, 0), latency=latency
+        )
 
     rows = table_rows([row("slow", 9.0), row("fast", 1.0), row("also", 1.0), row("untimed", None)])
 

@@ -16,7 +16,7 @@ from arena.data.searchable_text import Passages
 from arena.embedding.embedder import Embedding
 from arena.records import Document, Role
 from arena.retrieval.dense import rank_by_vectors
-from arena.retrieval.job import Job
+from arena.retrieval.job import RankingJob
 from arena.vectors import exact as shortlist
 from arena.vectors.cache import embed_cached
 from arena.vectors.digests import DistinctTexts, VectorRows
@@ -132,7 +132,7 @@ def test_ranking_does_not_depend_on_what_was_embedded_before_or_twice(
     embed_cached(embedder, others, VectorStore(cache, embedder.settings, "document"))
     ids = [str(number) for number in range(len(texts))]
     corpus = {i: Document(i, text) for i, text in zip(ids, texts, strict=True)}
-    job = Job(Passages(corpus), {"q": "aab"}, top_k, lambda _: None, lambda _: None)
+    job = RankingJob(Passages(corpus), {"q": "aab"}, top_k, lambda _: None, lambda _: None)
 
     rankings, _ = rank_by_vectors(job, embedder, precision="float32", cache=cache)
 

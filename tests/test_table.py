@@ -14,18 +14,18 @@ from tables import each_row
 from arena.data.metrics import Latency
 from arena.rating.leaderboard_records import (
     Leaderboard,
+    LeaderboardRow,
     ModelFacts,
     MoreQueries,
     Pair,
     PositionAdvantage,
     RatingSettings,
-    Row,
 )
 from arena.rating.leaderboard_table import Shown, render_leaderboard
 from arena.records import Record
 from arena.terminal import short_names
 
-ROW = Row(
+ROW = LeaderboardRow(
     rank=1,
     model="text-embedding-3-small",
     elo=1520.4,

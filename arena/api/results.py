@@ -24,7 +24,7 @@ from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
-from arena.rating.leaderboard_records import RatingSettings, Row
+from arena.rating.leaderboard_records import LeaderboardRow, RatingSettings
 from arena.rating.people import frame_labels, peoples_labels
 from arena.rating.rate_files import experiment_facts, usage_of
 from arena.store.folder import Folder
@@ -119,7 +119,7 @@ class Leaderboard(PlainLeaderboard):
         owned = ownership(self, checked(UsageConfig, settings, "cost"))
         return ModelCosts(owned.usage, owned.costs, owned.recommendation)
 
-    def _rows(self, dataset: str | None) -> tuple[Row, ...]:
+    def _rows(self, dataset: str | None) -> tuple[LeaderboardRow, ...]:
         if dataset is None:
             return self.overall
         if dataset not in self.datasets:

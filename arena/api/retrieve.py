@@ -28,7 +28,7 @@ from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
 from arena.retrieval.dense import rank_by_vectors
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.retrieve import ranked_run
 from arena.retrieval.retrieve import retrieve as retrieve_configured
 
@@ -170,7 +170,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
 
 
 def _called(  # noqa: PLR0913, PLR0917  what a run is made of
-    rank: Callable[[Job], tuple[Rankings, RetrievalStats]],
+    rank: Callable[[RankingJob], tuple[Rankings, RetrievalStats]],
     name: str,
     data: Dataset,
     query_ids: Sequence[str],
@@ -251,7 +251,7 @@ def _rank_by_callable(
     data: Dataset,
     returns: Returns | None,
     encode_queries: Encode | None,
-) -> Callable[[Job], tuple[Rankings, RetrievalStats]]:
+) -> Callable[[RankingJob], tuple[Rankings, RetrievalStats]]:
     called = name or _name_of(function)
     if returns not in (None, "vectors", "doc_ids"):
         raise UsageError(f'returns is {returns!r}; expected "vectors" or "doc_ids"')
@@ -260,7 +260,7 @@ def _rank_by_callable(
             raise UsageError(f"{called}: encode_queries is for a callable that returns vectors")
         return lambda job: _rank_by_search(job, cast("Search", function), called, data)
 
-    def rank(job: Job) -> tuple[Rankings, RetrievalStats]:
+    def rank(job: RankingJob) -> tuple[Rankings, RetrievalStats]:
         with tempfile.TemporaryDirectory() as folder:
             embedder = _FunctionEmbedder(called, function, encode_queries)
             return rank_by_vectors(job, embedder, cache=Path(folder))
@@ -279,7 +279,7 @@ def _returned_by(function: Callable[..., Any]) -> Returns:
 
 
 def _rank_by_search(
-    job: Job, search: Search, name: str, data: Dataset
+    job: RankingJob, search: Search, name: str, data: Dataset
 ) -> tuple[Rankings, RetrievalStats]:
     rankings: Rankings = {}
     latency_ms = []

@@ -16,7 +16,7 @@ TESTS = (FLIP_RATE, "qrels_accuracy", "people_accuracy", "grade_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class ReliabilityLimit:
     """How far a figure may go."""
 
     side: Literal["above", "below", "from half"]  #: which way is bad
@@ -48,21 +48,27 @@ class Limit:
         return "reliable"
 
 
-LIMITS: Mapping[str, Limit] = {
-    FLIP_RATE: Limit("above", 0.20, 0.40, "{} of verdicts flip when the lists are swapped"),
-    "first_preference": Limit(
+LIMITS: Mapping[str, ReliabilityLimit] = {
+    FLIP_RATE: ReliabilityLimit(
+        "above", 0.20, 0.40, "{} of verdicts flip when the lists are swapped"
+    ),
+    "first_preference": ReliabilityLimit(
         "from half", 0.10, 0.25, "the list shown first wins {} of decided battles"
     ),
-    "qrels_accuracy": Limit("below", 0.65, 0.55, "{} of winners agree with the relevance grades"),
-    "people_accuracy": Limit("below", 0.75, 0.60, "{} of winners agree with people"),
-    "grade_accuracy": Limit(
+    "qrels_accuracy": ReliabilityLimit(
+        "below", 0.65, 0.55, "{} of winners agree with the relevance grades"
+    ),
+    "people_accuracy": ReliabilityLimit("below", 0.75, 0.60, "{} of winners agree with people"),
+    "grade_accuracy": ReliabilityLimit(
         "below", 0.65, 0.55, "{} is the balanced accuracy of grades against people's"
     ),
-    "repeat_consistency": Limit("below", 0.90, 0.70, "{} of repeats give the same verdict"),
-    "panel_alpha": Limit("below", 0.67, 0.0, "Krippendorff's alpha of the panel is {}"),
-    "cyclic_triads": Limit("above", 0.10, 0.25, "{} of triads of models are cycles"),
-    "failure_rate": Limit("above", 0.02, 0.10, "{} of matchups have no verdict"),
-    "longer_preference": Limit(
+    "repeat_consistency": ReliabilityLimit(
+        "below", 0.90, 0.70, "{} of repeats give the same verdict"
+    ),
+    "panel_alpha": ReliabilityLimit("below", 0.67, 0.0, "Krippendorff's alpha of the panel is {}"),
+    "cyclic_triads": ReliabilityLimit("above", 0.10, 0.25, "{} of triads of models are cycles"),
+    "failure_rate": ReliabilityLimit("above", 0.02, 0.10, "{} of matchups have no verdict"),
+    "longer_preference": ReliabilityLimit(
         "from half", 0.20, None, "the longer list wins {} of decided battles"
     ),
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from arena.batch.batch_run import BatchRun
 from arena.batch.delivered_replies import Deliveries, Delivery
-from arena.batch.jobs import Poll, State, fetch, follow, is_overdue, state
+from arena.batch.jobs import JobState, Poll, fetch, follow, is_overdue, state
 from arena.batch.judge_results import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.results import Results
 from arena.endpoint.file_api import FileApi
@@ -31,7 +31,7 @@ class _Ended:
     """A job that has ended, and what it brought."""
 
     job: Job
-    state: State
+    state: JobState
     results: Results
 
 
@@ -193,7 +193,7 @@ def _give_up(ledger: Ledger, log: BattleLog, name: str) -> None:
     ledger.path(job).unlink(missing_ok=True)
 
 
-def _missing(job: Job, job_state: State, results: Results) -> str:
+def _missing(job: Job, job_state: JobState, results: Results) -> str:
     """Return why a job that has ended is to be asked for its results again; empty if it is not."""
     if results.troubles:
         return "; ".join(results.troubles)
@@ -211,7 +211,7 @@ def _book_missing(log: BattleLog, job: Job, n_missing: int) -> None:
         log.write_reply(Reply("", "", "", None, None, usage, now(), job.judge))
 
 
-def _tell(job: Job, job_state: State, results: Results, reporter: Reporter) -> None:
+def _tell(job: Job, job_state: JobState, results: Results, reporter: Reporter) -> None:
     """Report how a job ended, and what was odd about its files."""
     reporter.log(f"{job.name} {job_state}")
     unknown = results.answers.keys() - job.requests.keys()

@@ -64,7 +64,7 @@ def poll_from(shortest_s: float | None) -> Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class JobState:
     """What a provider says of a job."""
 
     status: str  #: validating, in_progress, finalizing, completed, failed, expired, ...
@@ -112,7 +112,7 @@ async def start(ledger: Ledger, job: Job, api: FileApi, *, experiment: str) -> J
     return ledger.step(job, batch_id=batch_id)
 
 
-async def state(job: Job, api: FileApi) -> State:
+async def state(job: Job, api: FileApi) -> JobState:
     """Ask how a job stands.
 
     Raises:
@@ -132,7 +132,7 @@ async def state(job: Job, api: FileApi) -> State:
     if status == "failed" and not files:  # before anything was done
         n_told = 0
     ended_at = (_moment(batch.get(f"{state}_at")) for state in sorted(ENDED))
-    return State(
+    return JobState(
         status=status,
         completed=completed or 0,
         failed=failed or 0,
@@ -192,7 +192,7 @@ async def follow(
     """
     waiting, asked, shown = list(jobs), 0, ""
     while waiting and not stop.is_set():
-        still: list[tuple[Job, State | ApiError]] = []
+        still: list[tuple[Job, JobState | ApiError]] = []
         for job in waiting:
             try:
                 job_state = await state(job, api)

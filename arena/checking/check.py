@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from arena.checking.probes import Means, kind_of, try_judge, try_model
-from arena.checking.rows import Row, failed
+from arena.checking.rows import CheckRow, failed
 from arena.config import Config
 from arena.data.load import load_dataset
 from arena.errors import UsageError
@@ -37,7 +37,7 @@ _SHOWN_EVERY_S: Final = 0.5
 class Report:
     """What works, and what does not."""
 
-    rows: Sequence[Row]  #: data sets, models, judges, in the order of the arena.toml
+    rows: Sequence[CheckRow]  #: data sets, models, judges, in the order of the arena.toml
     hangs: bool  #: something is still under way, and only the end of the process ends it
 
     @property
@@ -99,7 +99,7 @@ class _Trial:
 
     name: str
     kind: str
-    row: Future[Row]
+    row: Future[CheckRow]
 
 
 class _Heard:
@@ -198,12 +198,12 @@ def _shown(trial: _Trial, heard: Mapping[str, _Heard]) -> str:
     return trial.name + (heard[trial.name].read if trial.kind == "data set" else "")
 
 
-def _row(trial: _Trial, timeout_s: float) -> Row:
+def _row(trial: _Trial, timeout_s: float) -> CheckRow:
     if not trial.row.done():
         problem = f"not done within {timeout_s:g} s; --timeout waits longer"
         if trial.kind == "data set":
             problem += ", --no-data leaves data sets out"
-        return Row(trial.name, trial.kind, "failed", "no answer", problem)
+        return CheckRow(trial.name, trial.kind, "failed", "no answer", problem)
     error = trial.row.exception()
     if error is None:
         return trial.row.result()
@@ -212,10 +212,10 @@ def _row(trial: _Trial, timeout_s: float) -> Row:
     raise error
 
 
-def _described(loading: Future[Dataset]) -> Row:
+def _described(loading: Future[Dataset]) -> CheckRow:
     dataset = loading.result()
     n_grades = sum(len(grades) for grades in dataset.qrels.values())
     counts = f"{len(dataset.corpus):,} documents, {len(dataset.queries):,} queries"
     graded = f"{n_grades:,} qrels" if n_grades else "no qrels"
     notes = (f"{counts}, {graded}", *dataset.notes)
-    return Row(dataset.name, "data set", "ok", notes=notes)
+    return CheckRow(dataset.name, "data set", "ok", notes=notes)

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.checking.rows import Row, failed
+from arena.checking.rows import CheckRow, failed
 from arena.config import JudgeConfig, ModelConfig
 from arena.data.trec import read_run
 from arena.embedding.open import open_embedder
@@ -72,7 +72,7 @@ class Means:
     here: threading.Lock = field(default_factory=threading.Lock)  #: held by one local model at most
 
 
-def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
+def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> CheckRow:
     """Try a model: let it rank something.
 
     Args:
@@ -96,16 +96,18 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
             return _try_reranker(model)
         if model.provider in ("bm25", "splade", "colbert"):  # these make no vectors to look at
             _, stats = retrieve(model, _TINY, ["q"], cache=means.cache)
-            return Row(model.name, kind_of(model), "ok", latency_ms=_first(stats.latency_ms))
+            return CheckRow(model.name, kind_of(model), "ok", latency_ms=_first(stats.latency_ms))
         return _try_embedder(model)
 
 
 def _try_fusion(
     model: ModelConfig, members: Sequence[str], datasets: Datasets, means: Means
-) -> Row:
+) -> CheckRow:
     for dataset in datasets() or () if model.weights == "tuned" else ():
         refuse_untunable(model, dataset, means.sample(dataset))
-    return Row(model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(members)} do",))
+    return CheckRow(
+        model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(members)} do",)
+    )
 
 
 def kind_of(model: ModelConfig) -> str:
@@ -125,7 +127,7 @@ def _runs_here(model: ModelConfig) -> bool:
     return model.provider not in PRESETS
 
 
-def _try_embedder(model: ModelConfig) -> Row:
+def _try_embedder(model: ModelConfig) -> CheckRow:
     """Send one request for documents, with the query's text among them, and one for the query."""
     with open_embedder(model, _TINY.corpus, retry=PATIENCE) as embedder:
         documents = embedder.embed([GOOD.text, POOR.text, QUERY.text], "document")
@@ -135,7 +137,7 @@ def _try_embedder(model: ModelConfig) -> Row:
     total = sum(tokens) if len(tokens) == 2 else None
     price = model.price_per_1m_tokens
     alike = _cosine(documents.vectors[2], query.vectors[0]) > _SAME
-    return Row(
+    return CheckRow(
         model.name,
         kind_of(model),
         "ok",
@@ -172,12 +174,12 @@ def _checked(model: ModelConfig, documents: NDArray[np.float32], query: NDArray[
     return int(dimensions)
 
 
-def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
+def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> CheckRow:
     if (loaded := datasets()) is None:
         missing = [pattern] if "{dataset}" not in pattern and not Path(pattern).is_file() else []
         if missing:
             raise UsageError(f"{pattern}: no such file")
-        return Row(model.name, "run file", "not tried", "not tried", "needs the data sets")
+        return CheckRow(model.name, "run file", "not tried", "not tried", "needs the data sets")
     notes = []
     for dataset in loaded:
         path = Path(pattern.replace("{dataset}", dataset.name))
@@ -190,23 +192,23 @@ def _try_run(model: ModelConfig, pattern: str, datasets: Datasets) -> Row:
         )
         answered = sum(bool(loaded_run.rankings.get(query_id)) for query_id in dataset.queries)
         notes.append(f"{dataset.name}: {answered:,} of {len(dataset.queries):,} queries")
-    return Row(model.name, "run file", "ok", notes=tuple(notes))
+    return CheckRow(model.name, "run file", "ok", notes=tuple(notes))
 
 
-def _try_command(model: ModelConfig, datasets: Datasets, means: Means) -> Row:
+def _try_command(model: ModelConfig, datasets: Datasets, means: Means) -> CheckRow:
     """Ask a program one query of each data set, because it knows only its own corpus."""
     if (loaded := datasets()) is None:
-        return Row(model.name, "command", "not tried", "not tried", "needs the data sets")
+        return CheckRow(model.name, "command", "not tried", "not tried", "needs the data sets")
     notes, latency_ms = [], None
     for dataset in loaded:
         first = list(dataset.queries)[:1]
         made, stats = retrieve(model, dataset, first, cache=means.cache)
         notes.append(f"{dataset.name}: {len(made.rankings[first[0]]):,} documents")
         latency_ms = latency_ms or _first(stats.latency_ms)
-    return Row(model.name, "command", "ok", latency_ms=latency_ms, notes=tuple(notes))
+    return CheckRow(model.name, "command", "ok", latency_ms=latency_ms, notes=tuple(notes))
 
 
-def _try_reranker(model: ModelConfig) -> Row:
+def _try_reranker(model: ModelConfig) -> CheckRow:
     pair = Candidates((model.query_prefix or "") + QUERY.text, (POOR.text, GOOD.text))
     with open_reranker(model, retry=PATIENCE) as reranker:
         ((_, scored),) = reranker.score([pair], alone=True)
@@ -214,7 +216,7 @@ def _try_reranker(model: ModelConfig) -> Row:
         raise ApiError("garbage", f"{len(scored.scores)} scores for 2 documents")
     poor, good = scored.scores
     price = model.price_per_1m_tokens
-    return Row(
+    return CheckRow(
         model.name,
         kind_of(model),
         "ok",
@@ -245,7 +247,7 @@ _PER_WORD: Final = 1.4
 """Tokens, about."""
 
 
-def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
+def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> CheckRow:
     """Try a judge: let it decide a matchup with an obvious answer, by its own prompt.
 
     Raises:
@@ -254,11 +256,11 @@ def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
     kind = f"judge {config.kind}"
     if config.kind == "qrels":
         if (loaded := datasets()) is None:
-            return Row(config.log_name, kind, "not tried", "not tried", "needs the data sets")
+            return CheckRow(config.log_name, kind, "not tried", "not tried", "needs the data sets")
         if without := [dataset.name for dataset in loaded if not dataset.qrels]:
             names = ", ".join(without)
             raise UsageError(f"{names}: has no qrels to judge by; use an LLM judge")
-        return Row(config.log_name, kind, "ok", cost_usd=0.0)
+        return CheckRow(config.log_name, kind, "ok", cost_usd=0.0)
     config = config.model_copy(update={"timeout_s": min(config.timeout_s, means.timeout_s)})
     prices = (config.price_per_1m_input_tokens or 0.0, config.price_per_1m_output_tokens or 0.0)
     try:
@@ -269,7 +271,7 @@ def try_judge(config: JudgeConfig, datasets: Datasets, means: Means) -> Row:
         )
     usage, winner = verdict.usage, verdict.winner
     cost_usd = usage.cost_usd if config.priced else None
-    return Row(
+    return CheckRow(
         config.log_name,
         kind,
         "ok",

@@ -33,7 +33,7 @@ _UNSET: Final = re.compile(r"^(\w+) is not set\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CheckRow:
     """One data set, model or judge; what was not measured is None."""
 
     name: str
@@ -50,14 +50,14 @@ class Row:
     notes: tuple[str, ...] = ()  #: what else is worth knowing, a few words each
 
 
-def failed(name: str, kind: str, error: Exception, *, cost_usd: float | None = None) -> Row:
+def failed(name: str, kind: str, error: Exception, *, cost_usd: float | None = None) -> CheckRow:
     """Return the row of a failed test, for any error."""
     # Ours are built of foreign text that was shortened already, and end in the remedy.
     line = " ".join(str(error).split())
     if not isinstance(error, ArenaError):
         line = f"{type(error).__name__}: {one_line(line)}"
     missing = _UNSET.match(error.detail) if isinstance(error, ApiError) else None
-    return Row(
+    return CheckRow(
         name,
         kind,
         "failed",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from arena.checking.check import Report
-from arena.checking.rows import Row
+from arena.checking.rows import CheckRow
 from arena.terminal import (
     Column,
     Screen,
@@ -42,7 +42,7 @@ def render_report(
     return "\n".join([*lines, "", *(wrapped(line, on) for line in _lines(report))])
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[CheckRow]) -> list[Column]:
     states = [_STYLES[row.outcome] for row in rows]
     prices = [" / ".join(f"{price:g}" for price in row.prices) for row in rows]
     return [
@@ -56,7 +56,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def _note(row: Row) -> str:
+def _note(row: CheckRow) -> str:
     return printable(", ".join(row.notes[:1] if row.kind == "data set" else row.notes))
 
 

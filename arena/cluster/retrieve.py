@@ -32,7 +32,7 @@ from arena.endpoint.address import find_key
 from arena.errors import ArenaError, ClusterError, UnforeseenError
 from arena.files import cache_folder
 from arena.records import Partition, RetrievalStats
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.partitioned import (
     EmbeddedQueries,
     PartialRun,
@@ -79,7 +79,7 @@ class ClusterRanker:
         self._cluster = cluster
 
     def __call__(
-        self, job: Job, model: ModelConfig, partitions: Sequence[Partition]
+        self, job: RankingJob, model: ModelConfig, partitions: Sequence[Partition]
     ) -> tuple[Rankings, RetrievalStats]:
         """Return the rankings that one machine would give, and what they took.
 
@@ -313,9 +313,9 @@ def _rank_by_counts(counts: WordCounts, search: PartitionSearch, totals: WordTot
     return rank_by_counts(search.queries, search.depth, counts, totals, search.model.language)
 
 
-def _job(partition: Partition, search: PartitionSearch) -> Job:
+def _job(partition: Partition, search: PartitionSearch) -> RankingJob:
     corpus = Passages(read_partition(partition))
-    return Job(
+    return RankingJob(
         corpus, search.queries, search.depth, _check_wanted, lambda _: None, search.memory_mb
     )
 

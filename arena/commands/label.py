@@ -134,13 +134,13 @@ def _ask(  # noqa: PLR0913 - as above
     terminal: bool,
 ) -> None:
     from arena.labelling.questions import read_questions  # noqa: PLC0415
-    from arena.labelling.session import Session, Settings  # noqa: PLC0415
+    from arena.labelling.session import Session, SessionSettings  # noqa: PLC0415
     from arena.store.folder import Folder  # noqa: PLC0415
     from arena.store.labels import read_label_lines, standing_lines  # noqa: PLC0415
 
     known = read_label_lines(folder)
     questions = read_questions(folder, unit, seed=seed, known=known)
-    session = Session(questions, Settings(who, n, overlap))
+    session = Session(questions, SessionSettings(who, n, overlap))
     n_items = len(questions.draw.order)
     _note(f"{count(min(n, n_items), unit)} of {n_items:,} to label, as {who}")
     if terminal:

@@ -26,7 +26,7 @@ from arena.data.hub_download import fetch
 from arena.data.huggingface_tables import Tables, choose_split, choose_table, find_tables
 from arena.data.parquet_file import parquet_rows
 from arena.data.rows import Row, documents, json_rows, queries, unique
-from arena.data.trec import Grade, check_qrels, grade_lines, row_grade
+from arena.data.trec import GradeLine, check_qrels, grade_lines, row_grade
 from arena.errors import DataError
 from arena.optional import needed
 from arena.records import Dataset, Document, Qrels, Query
@@ -166,7 +166,7 @@ def _qrels(
     return check_qrels(grades, paths[0], corpus, asked)
 
 
-def _grades(path: Path, asked: Mapping[str, Query]) -> Iterator[Grade]:
+def _grades(path: Path, asked: Mapping[str, Query]) -> Iterator[GradeLine]:
     if path.suffix == ".tsv":
         yield from grade_lines(path, asked)
         return

@@ -38,7 +38,7 @@ class _Place(NamedTuple):
     rank: int | None
 
 
-class Grade(NamedTuple):
+class GradeLine(NamedTuple):
     """One relevance grade, and where it is from."""
 
     path: Path
@@ -80,14 +80,14 @@ def are_from_clicks(path: Path) -> bool:
 
 
 def check_qrels(
-    grades: Iterable[Grade],
+    grades: Iterable[GradeLine],
     path: Path,
     corpus: Mapping[str, Document],
     queries: Mapping[str, Query],
 ) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     """Check grades as `read_qrels` does, from any kind of file, or from several."""
     qrels: dict[str, dict[str, float]] = {}
-    unknown: list[Grade] = []
+    unknown: list[GradeLine] = []
     unknown_queries: set[str] = set()
     n_grades = 0
     for grade in grades:
@@ -252,7 +252,7 @@ def read_stats(path: Path) -> RetrievalStats:
     return stats
 
 
-def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
+def grade_lines(path: Path, queries: Collection[str]) -> Iterator[GradeLine]:
     """Yield the grade of every line but the header; ``queries`` tell a header from a line.
 
     Raises:
@@ -267,10 +267,10 @@ def grade_lines(path: Path, queries: Collection[str]) -> Iterator[Grade]:
         if number == 0 and _number(columns[-1]) is None and query_id not in queries:
             continue
         grade = relevance_grade(columns[-1], path, line)
-        yield Grade(path, line, query_id, doc_id, grade)
+        yield GradeLine(path, line, query_id, doc_id, grade)
 
 
-def row_grade(row: Row) -> Grade:
+def row_grade(row: Row) -> GradeLine:
     """Return the grade of a row with the columns of mteb: query-id, corpus-id, score.
 
     Raises:
@@ -278,7 +278,7 @@ def row_grade(row: Row) -> Grade:
     """
     query_id, doc_id = row_id(row, ("query-id",)), row_id(row, ("corpus-id",))
     grade = relevance_grade(row.fields.get("score"), row.path, row.number)
-    return Grade(row.path, row.number, query_id, doc_id, grade)
+    return GradeLine(row.path, row.number, query_id, doc_id, grade)
 
 
 def relevance_grade(value: object, path: Path, line: int) -> float:
@@ -294,7 +294,7 @@ def relevance_grade(value: object, path: Path, line: int) -> float:
     return int(grade) if grade.is_integer() else grade
 
 
-def _notes_on_unknown(unknown: Sequence[Grade], n_grades: int) -> tuple[str, ...]:
+def _notes_on_unknown(unknown: Sequence[GradeLine], n_grades: int) -> tuple[str, ...]:
     if not unknown:
         return ()
     path, line = unknown[0].path, unknown[0].line

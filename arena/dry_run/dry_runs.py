@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena.dry_run.estimate import (
-    Estimate,
     JudgeEstimate,
+    RunEstimate,
     estimate,
     stored_or_placeholder_runs,
     with_plans,
@@ -30,7 +30,7 @@ def dry_run(
     progress: Reporter | None = None,
     *,
     batch_share: float | None = None,
-) -> Estimate:
+) -> RunEstimate:
     """Return what `battle` would take; no endpoint is asked anything.
 
     Args:
@@ -54,11 +54,11 @@ def dry_run(
         judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
         if batch_share is not None:
             judges = tuple(judge.by_batch(batch_share) for judge in judges)
-        found = Estimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
+        found = RunEstimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
         return with_plans(prepared, found, paid, rule=options.until, share=batch_share or 1.0)
 
 
-def dry_run_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Estimate:
+def dry_run_drift(path: Path, reporter: Reporter, options: BattleOptions) -> RunEstimate:
     """Return what `arena.experiment.drift.check_drift` would take; no judge is asked anything.
 
     Raises:
@@ -74,4 +74,4 @@ def dry_run_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Est
         words = {1: "first time", 2: "second time"} if number == 1 else {}
         judges += [replace(each, judge=f"{each.judge}, {words.get(time, time)}") for each in found]
     budgets = open_budgets(whole.config, whole.experiment.folder, max_usd=options.max_usd)
-    return Estimate(judges, max_usd=budgets.whole.max_usd)
+    return RunEstimate(judges, max_usd=budgets.whole.max_usd)

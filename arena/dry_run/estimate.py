@@ -103,7 +103,7 @@ class MissingRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RunEstimate:
     """What is left to do, and about what it takes."""
 
     judges: Sequence[JudgeEstimate]
@@ -244,12 +244,12 @@ def _estimate(
 
 def with_plans(
     prepared: PreparedExperiment,
-    present: Estimate,
+    present: RunEstimate,
     paid: PaidReplies,
     *,
     rule: StoppingRule | None = None,
     share: float = 1.0,
-) -> Estimate:
+) -> RunEstimate:
     """Return an estimate with other plans beside it, and what a search for the best model takes.
 
     There are none where no LLM judges, or a log is judged again.
@@ -283,7 +283,7 @@ def with_plans(
 
 def _plans(
     prepared: PreparedExperiment,
-    present: Estimate,
+    present: RunEstimate,
     paid: PaidReplies,
     pilot: Pilot | None,
     share: float,

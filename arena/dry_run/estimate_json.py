@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from arena.dry_run.estimate import Estimate, JudgeEstimate
+from arena.dry_run.estimate import JudgeEstimate, RunEstimate
 from arena.dry_run.plans import PlanEstimate, PlanTable
 from arena.dry_run.search_forecast import Forecast, SearchForecast
 
 Tree = dict[str, Any]
 
 
-def to_json(estimate: Estimate) -> Tree:
+def to_json(estimate: RunEstimate) -> Tree:
     """Return the estimate as ``arena battle --dry-run --json`` prints it; None where unknown."""
     return {
         "battles": estimate.n_battles,

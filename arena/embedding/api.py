@@ -12,7 +12,7 @@ from arena.config.models import ModelConfig
 from arena.embedding.embedder import Embedding, join_embeddings
 from arena.embedding.prompts import role_prefixes
 from arena.embedding.providers import find_endpoint, find_preset, request_fields, served_name
-from arena.embedding.wire_formats import Answer, BadReplyError, stack_vectors
+from arena.embedding.wire_formats import BadReplyError, EmbeddingReply, stack_vectors
 from arena.endpoint.client import Api, ApiReply
 from arena.endpoint.concurrency import as_done, new_runner
 from arena.endpoint.retry import Retry
@@ -136,7 +136,7 @@ class ApiEmbedder:
             raise ApiError("garbage", f"{error}{where}") from None
         return Embedding(vectors, answer.tokens, latency_ms / 1000)
 
-    async def _answer(self, texts: Sequence[str], role: Role) -> tuple[Answer, float]:
+    async def _answer(self, texts: Sequence[str], role: Role) -> tuple[EmbeddingReply, float]:
         """Return the endpoint's answer, with at least one vector, and its latency."""
         encoding = self._encoding
         reply = await self._post(texts, role)

@@ -33,7 +33,7 @@ class BadReplyError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EmbeddingReply:
     """What was read in a reply."""
 
     vectors: Sequence[object]  #: as they came, but in the texts' order
@@ -47,7 +47,7 @@ class WireFormat:
 
     ask: Callable[[str, Sequence[str], Fields], tuple[str, dict[str, Any]]]
     """Model, texts and fields to the path under base_url and the body."""
-    read: Callable[[Mapping[str, Any]], Answer]
+    read: Callable[[Mapping[str, Any]], EmbeddingReply]
     """The reply's body to vectors; a `BadReplyError` where it has none."""
     in_v1: bool = True
     """Whether its paths lie in ``/v1``, as base_url ends for OpenAI's own."""
@@ -57,7 +57,7 @@ def _ask_openai(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, 
     return "/embeddings", {"model": model, "input": list(texts), **fields}
 
 
-def _read_openai(reply: Mapping[str, Any]) -> Answer:
+def _read_openai(reply: Mapping[str, Any]) -> EmbeddingReply:
     items = _dicts(reply.get("data"))
     indexes = [item.get("index", index) for index, item in enumerate(items)]
     if sorted(map(str, indexes)) != sorted(map(str, range(len(items)))):
@@ -65,7 +65,7 @@ def _read_openai(reply: Mapping[str, Any]) -> Answer:
     vectors: list[object] = [None] * len(items)
     for index, item in zip(indexes, items, strict=True):
         vectors[int(index)] = item.get("embedding")
-    return Answer(vectors, _count(reply.get("usage"), "total_tokens", "prompt_tokens"))
+    return EmbeddingReply(vectors, _count(reply.get("usage"), "total_tokens", "prompt_tokens"))
 
 
 def _ask_cohere(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, dict[str, Any]]:
@@ -73,12 +73,12 @@ def _ask_cohere(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, 
     return "/v2/embed", {**body, **fields}
 
 
-def _read_cohere(reply: Mapping[str, Any]) -> Answer:
+def _read_cohere(reply: Mapping[str, Any]) -> EmbeddingReply:
     meta = reply.get("meta")
     said = str(_inside(meta, "warnings") or "")
     cut = BadReplyError(f"a text was cut short: {one_line(said)}") if "truncat" in said else None
     vectors = _list(_inside(reply.get("embeddings"), "float"))
-    return Answer(vectors, _count(_inside(meta, "billed_units"), "input_tokens"), cut)
+    return EmbeddingReply(vectors, _count(_inside(meta, "billed_units"), "input_tokens"), cut)
 
 
 def _ask_gemini(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, dict[str, Any]]:
@@ -87,11 +87,11 @@ def _ask_gemini(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, 
     return f"/{name}:batchEmbedContents", {"requests": requests}
 
 
-def _read_gemini(reply: Mapping[str, Any]) -> Answer:
+def _read_gemini(reply: Mapping[str, Any]) -> EmbeddingReply:
     items = _dicts(reply.get("embeddings"))
     # Only Google's cloud platform says so as yet, in this place of the same reply.
     cut = [i for i, item in enumerate(items) if _inside(item.get("statistics"), "truncated")]
-    return Answer(
+    return EmbeddingReply(
         [item.get("values") for item in items],
         _count(reply.get("usageMetadata"), "promptTokenCount"),
         BadReplyError(f"text {cut[0]} was cut short before it was embedded", cut[0])
@@ -104,16 +104,16 @@ def _ask_ollama(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, 
     return "/api/embed", {"model": model, "input": list(texts), **fields}
 
 
-def _read_ollama(reply: Mapping[str, Any]) -> Answer:
-    return Answer(_list(reply.get("embeddings")), _count(reply, "prompt_eval_count"))
+def _read_ollama(reply: Mapping[str, Any]) -> EmbeddingReply:
+    return EmbeddingReply(_list(reply.get("embeddings")), _count(reply, "prompt_eval_count"))
 
 
 def _ask_tei(model: str, texts: Sequence[str], fields: Fields) -> tuple[str, dict[str, Any]]:  # noqa: ARG001
     return "/embed", {"inputs": list(texts), **fields}
 
 
-def _read_tei(reply: Mapping[str, Any]) -> Answer:
-    return Answer(_list(reply.get("data")), None)
+def _read_tei(reply: Mapping[str, Any]) -> EmbeddingReply:
+    return EmbeddingReply(_list(reply.get("data")), None)
 
 
 OPENAI: Final = WireFormat(_ask_openai, _read_openai)

@@ -107,7 +107,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=Pairs, strict=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Span:
     """Where something stands in a reply."""
 
     start: int
@@ -124,7 +124,7 @@ class Objects:
         self._text = text
         self._signs = [sign.start() for sign in _SIGNS.finditer(text)]
 
-    def before(self, end: int) -> tuple[Place, Pairs] | None:
+    def before(self, end: int) -> tuple[Span, Pairs] | None:
         """Return the object that ends there, markup aside; each call goes on from the last."""
         text, signs = self._text, self._signs
         while signs and signs[-1] >= end:
@@ -139,7 +139,7 @@ class Objects:
             found, read = _DECODER.raw_decode(text, start)
         except (json.JSONDecodeError, RecursionError):
             return None
-        return (Place(start, stop), found) if read == stop else None
+        return (Span(start, stop), found) if read == stop else None
 
 
 def is_gap(text: str, start: int, end: int) -> bool:
@@ -147,7 +147,7 @@ def is_gap(text: str, start: int, end: int) -> bool:
     return bool(_GAP.fullmatch(text, start, end))
 
 
-def check_before(text: str, place: Place, *, answer: str) -> int:
+def check_before(text: str, place: Span, *, answer: str) -> int:
     """Check that an answer is not a thought, and no part of a broken JSON object.
 
     Args:

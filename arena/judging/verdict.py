@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 from arena.errors import UnjudgedError
 from arena.judging.final_answer import (
     Objects,
-    Place,
+    Span,
     check_after,
     check_before,
     cut_short,
@@ -61,7 +61,7 @@ def read_verdict(reply: str, *, cut: bool = False) -> Side:
     return sides.pop()
 
 
-def _given(reply: str) -> Iterator[tuple[Place, list[Any]]]:
+def _given(reply: str) -> Iterator[tuple[Span, list[Any]]]:
     """Yield what the last object or line says, and those right before it, last first."""
     objects, lines = Objects(reply), list(_LINE.finditer(reply))
     end = max(reply.rfind("}") + 1, lines[-1].end() if lines else 0)
@@ -70,7 +70,7 @@ def _given(reply: str) -> Iterator[tuple[Place, list[Any]]]:
             lines.pop()
         if lines and is_gap(reply, lines[-1].end(), end):
             line = lines.pop()
-            place, values = Place(line.start(), line.end()), [line[1]]
+            place, values = Span(line.start(), line.end()), [line[1]]
         elif found := objects.before(end):
             place, values = found[0], found[1].values_of("verdict")
         else:

@@ -18,7 +18,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from arena.errors import ArenaError, UnforeseenError, UsageError
-from arena.labelling.session import LONGEST_REASON, Question, Session, State
+from arena.labelling.session import LONGEST_REASON, Question, Session, SessionState
 from arena.labelling.wording import CHOICES, REASONS
 from arena.site.data_files import safe_json
 from arena.site.render import CONTENT_POLICY, assets, page_environment
@@ -42,7 +42,7 @@ _HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PageRequest:
     """What the page sends."""
 
     tab: str
@@ -172,7 +172,7 @@ def _actions(session: Session) -> Callable[[web.Request], Awaitable[web.Response
     from aiohttp import web  # noqa: PLC0415
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
-    adapter = TypeAdapter(Request)
+    adapter = TypeAdapter(PageRequest)
     one_at_a_time = asyncio.Lock()
 
     async def handle(request: web.Request) -> web.Response:
@@ -196,7 +196,7 @@ def _actions(session: Session) -> Callable[[web.Request], Awaitable[web.Response
     return handle
 
 
-def _act(session: Session, action: str, given: Request) -> object:
+def _act(session: Session, action: str, given: PageRequest) -> object:
     if action == "release":
         session.release(given.tab)
         return None
@@ -210,7 +210,7 @@ def _act(session: Session, action: str, given: Request) -> object:
     return state_to_json(state)
 
 
-def state_to_json(state: State) -> Mapping[str, Any]:
+def state_to_json(state: SessionState) -> Mapping[str, Any]:
     """Return what the page is told: texts, and no names of documents or models."""
     return {
         "question": None if state.question is None else _question(state.question),

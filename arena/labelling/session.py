@@ -40,7 +40,7 @@ _RECENT: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SessionSettings:
     """Who is asked, and about how much."""
 
     who: str
@@ -57,7 +57,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class SessionState:
     """Where a person stands."""
 
     question: Question | None  #: None where nothing is left, or others look at the rest
@@ -94,7 +94,7 @@ class Session:
     """
 
     questions: Questions
-    settings: Settings
+    settings: SessionSettings
     _server: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class Session:
         """Return the experiment's folder."""
         return self.questions.folder
 
-    def next(self, tab: str) -> State:
+    def next(self, tab: str) -> SessionState:
         """Return the first item that needs a label of this person, claimed for the tab.
 
         Raises:
@@ -117,7 +117,7 @@ class Session:
 
     def answer(
         self, tab: str, item: str, value: float | None, *, reason: str = "", seconds: float = 0.0
-    ) -> State:
+    ) -> SessionState:
         """Write a label to the disk, then return the next item.
 
         Args:
@@ -140,7 +140,7 @@ class Session:
             append_labels(self.folder, [*self._passes(self._known(), before=asked), line])
             return self._state(tab)
 
-    def undo(self, tab: str) -> State:
+    def undo(self, tab: str) -> SessionState:
         """Take this person's last label back, and return its item.
 
         Raises:
@@ -172,7 +172,7 @@ class Session:
         turned = uniform(self.questions.draw.seed, item, f"side for {self.settings.who}") < 0.5
         return item.models[::-1] if turned else item.models
 
-    def _state(self, tab: str, first: Place | None = None) -> State:
+    def _state(self, tab: str, first: Place | None = None) -> SessionState:
         known = self._known()
         needed = [place for place in self._asked if self._needs(place.item, known)]
         claims = read_label_claims(self.folder)
@@ -191,7 +191,7 @@ class Session:
         if passes := self._passes(known, before=place):
             append_labels(self.folder, passes)
         times = [line.seconds for line in known.mine if line.seconds][-_RECENT:]
-        return State(
+        return SessionState(
             question=question,
             done=len(self._asked) - len(needed),
             left=len(needed),

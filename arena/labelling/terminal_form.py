@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from arena.labelling.session import Question, Session, State
+from arena.labelling.session import Question, Session, SessionState
 from arena.labelling.wording import CANNOT_TELL, CHOICES, REASONS, Choice
 from arena.store.texts import ShownDocument
 from arena.terminal import Screen, printable, wrapped
@@ -53,7 +53,7 @@ class TerminalForm:
         finally:
             self.session.release(_TAB)
 
-    def _ask(self, state: State, question: Question) -> State | None:
+    def _ask(self, state: SessionState, question: Question) -> SessionState | None:
         """Show an item and read lines until one is an answer; None where the person leaves."""
         self._whole, self._paused_s = False, 0.0
         began = time.monotonic()
@@ -67,7 +67,7 @@ class TerminalForm:
             if state_after is not None:
                 return state_after
 
-    def _act(self, word: str, question: Question, seconds: float) -> State | None:
+    def _act(self, word: str, question: Question, seconds: float) -> SessionState | None:
         """Do what a word asks for; return None if the same item still needs an answer."""
         choice = next((choice for choice in self._choices if choice.key == word), None)
         if choice or word == "c":
@@ -94,10 +94,10 @@ class TerminalForm:
 
     def _answer(
         self, question: Question, value: float | None, reason: str, seconds: float
-    ) -> State:
+    ) -> SessionState:
         return self.session.answer(_TAB, question.id, value, reason=reason, seconds=seconds)
 
-    def _skip(self, question: Question, seconds: float) -> State | None:
+    def _skip(self, question: Question, seconds: float) -> SessionState | None:
         for number, reason in enumerate(REASONS, 1):
             self._say(reason, lead=f"  {number}  ")
         word = self._read("Why? A number, or your own words; Enter alone goes back: ")
@@ -128,7 +128,7 @@ class TerminalForm:
         yield "q", "quit; the same command goes on later"
         yield "?", "show these keys"
 
-    def _show(self, state: State, question: Question) -> None:
+    def _show(self, state: SessionState, question: Question) -> None:
         left = (
             "" if state.left_s is None else f", about {max(round(state.left_s / 60), 1)} min left"
         )
@@ -171,7 +171,7 @@ class TerminalForm:
         elif document.cut:
             self._say("[cut here, as for the judge]", lead=lead)
 
-    def _finished(self, state: State) -> None:
+    def _finished(self, state: SessionState) -> None:
         self.write("")
         if state.left:
             self._say(

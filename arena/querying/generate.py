@@ -36,7 +36,7 @@ from arena.querying.files import (
     read_answers,
     write_queries,
 )
-from arena.querying.report import Estimate, Result
+from arena.querying.report import GenerationEstimate, Result
 from arena.querying.screening import read_queries, reply_schema, screen
 from arena.querying.settings import (
     LEAST_WORDS,
@@ -55,7 +55,7 @@ TOKENS_PER_QUERY: Final = 25
 """Of a reply, with its share of the JSON around it."""
 
 
-def estimate_queries(options: GenerationOptions, reporter: Reporter) -> Estimate:
+def estimate_queries(options: GenerationOptions, reporter: Reporter) -> GenerationEstimate:
     """Estimate what `write_queries_for` needs; send no requests.
 
     Raises:
@@ -77,7 +77,7 @@ def estimate_queries(options: GenerationOptions, reporter: Reporter) -> Estimate
     prices = setup.model.price_per_1m_input_tokens, setup.model.price_per_1m_output_tokens
     known_prices = prices[0] is not None and prices[1] is not None
     cost = (n_in * (prices[0] or 0.0) + n_out * (prices[1] or 0.0)) / 1e6
-    return Estimate(
+    return GenerationEstimate(
         sample,
         len(left),
         n_in,

@@ -15,7 +15,7 @@ from arena.terminal import count, dollars
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class GenerationEstimate:
     """What writing queries would take."""
 
     sample: Sample

@@ -34,13 +34,13 @@ from arena.rating.leaderboard_records import (
     Correction,
     Facts,
     Leaderboard,
+    LeaderboardRow,
     Measured,
     ModelFacts,
     MoreQueries,
     Pair,
     PositionAdvantage,
     RatingSettings,
-    Row,
     aggregate,
 )
 from arena.rating.metric_differences import from_the_best
@@ -198,9 +198,11 @@ def _overall(
     return rate_rows(rows, battles, settings, weight=dataset_weights(battles))
 
 
-def _aggregated(tables: Mapping[str, Sequence[Row]], battles: Battles) -> list[Row]:
+def _aggregated(
+    tables: Mapping[str, Sequence[LeaderboardRow]], battles: Battles
+) -> list[LeaderboardRow]:
     """Return one row a model over all tables, still without ratings."""
-    by_model: dict[str, list[Row]] = defaultdict(list)
+    by_model: dict[str, list[LeaderboardRow]] = defaultdict(list)
     for rows in tables.values():
         for row in rows:
             by_model[row.model].append(row)
@@ -216,7 +218,7 @@ def _price(verdicts: Battles, n_battles: int) -> float | None:
 
 def _dataset_rows(
     battles: Battles, dataset: str, facts: Facts, settings: RatingSettings
-) -> list[Row]:
+) -> list[LeaderboardRow]:
     """Return a row with Elo, record and measurements for each model that played on a data set."""
     elo = elo_ratings(battles, settings.elo)
     rows = []
@@ -226,7 +228,7 @@ def _dataset_rows(
         model = battles.models[code]
         measured = facts.measured.get((dataset, model), Measured())
         rows.append(
-            Row(
+            LeaderboardRow(
                 model=model,
                 elo=float(elo[code]),
                 record=record,
@@ -281,8 +283,8 @@ def _mean_orders(samples: NDArray[np.float64] | None) -> NDArray[np.float64] | N
 
 
 def _with_spread(
-    rows: Sequence[Row], models: Sequence[str], samples: NDArray[np.float64] | None
-) -> list[Row]:
+    rows: Sequence[LeaderboardRow], models: Sequence[str], samples: NDArray[np.float64] | None
+) -> list[LeaderboardRow]:
     if samples is None:
         return list(rows)
     place = {model: code for code, model in enumerate(models)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from arena.cost.formula import UNKNOWN, Cost, Rates, monthly_costs
 from arena.cost.recommend import Candidate, Gap, Recommendation, recommend
-from arena.rating.leaderboard_records import Leaderboard, Row
+from arena.rating.leaderboard_records import Leaderboard, LeaderboardRow
 
 if TYPE_CHECKING:
     from arena.config.usage import UsageConfig
@@ -65,7 +65,7 @@ def _gaps(leaderboard: Leaderboard) -> list[list[Any]]:
     return [[gap.a, gap.b, gap.elo, gap.lower, gap.upper] for gap in leaderboard.gaps]
 
 
-def _rating(row: Row) -> float | None:
+def _rating(row: LeaderboardRow) -> float | None:
     return row.rating if row.corrected is None else row.corrected
 
 

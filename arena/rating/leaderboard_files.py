@@ -19,13 +19,13 @@ from arena.rating.leaderboard_cost import cost_block, ownership, with_cost_block
 from arena.rating.leaderboard_records import (
     Correction,
     Leaderboard,
+    LeaderboardRow,
     ModelFacts,
     MoreQueries,
     Pair,
     PositionAdvantage,
     RatingSettings,
     RetrievalFigures,
-    Row,
 )
 from arena.rating.metric_differences import MetricDifference
 from arena.records import Record
@@ -91,7 +91,7 @@ def _flat(record: Pair | MoreQueries | MetricDifference) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}
 
 
-def row_to_json(row: Row) -> dict[str, Any]:
+def row_to_json(row: LeaderboardRow) -> dict[str, Any]:
     """Return one row; metrics, latency and facts only where they are known."""
     tree: dict[str, Any] = {"rank": row.rank, "model": row.model}
     tree |= {name: getattr(row, name) for name in _RATINGS}
@@ -145,9 +145,9 @@ def from_json(tree: Mapping[str, Any]) -> Leaderboard:
     return with_cost_block(leaderboard, tree)
 
 
-def _row(tree: Mapping[str, Any]) -> Row:
+def _row(tree: Mapping[str, Any]) -> LeaderboardRow:
     latency = tree.get("latency_ms")
-    return Row(
+    return LeaderboardRow(
         rank=tree["rank"],
         model=tree["model"],
         record=Record(tree["wins"], tree["losses"], tree["ties"]),
@@ -188,7 +188,10 @@ def read_leaderboard(path: Path) -> Leaderboard:
 
 def write_csv(leaderboard: Leaderboard, path: Path) -> None:
     """Write leaderboard.csv: a line per table and model, the overall table first."""
-    tables: dict[str, Iterable[Row]] = {OVERALL: leaderboard.overall, **leaderboard.datasets}
+    tables: dict[str, Iterable[LeaderboardRow]] = {
+        OVERALL: leaderboard.overall,
+        **leaderboard.datasets,
+    }
     latency = [f"latency_{name}_ms" for name in ("mean", "p50", "p90", "p99")]
     counts = ("wins", "losses", "ties", "battles", "win_rate")
     corrected = _CORRECTED if leaderboard.correction is not None else ()

@@ -13,10 +13,10 @@ from arena.rating.leaderboard_records import (
     Correction,
     Facts,
     Leaderboard,
+    LeaderboardRow,
     MoreQueries,
     PositionAdvantage,
     RatingSettings,
-    Row,
 )
 from arena.rating.panel_votes import known_probs
 from arena.terminal import count, listing, printable
@@ -194,15 +194,15 @@ def describe_changes(before: Leaderboard, after: Leaderboard) -> list[str]:
     return lines
 
 
-def _rated(row: Row) -> str:
+def _rated(row: LeaderboardRow) -> str:
     return "" if row.rating is None else f", rating {row.rating:.0f}"
 
 
-def _rating(row: Row) -> str:
+def _rating(row: LeaderboardRow) -> str:
     return "none" if row.rating is None else f"{row.rating:.0f}"
 
 
-def _within(was: Row, row: Row) -> str:
+def _within(was: LeaderboardRow, row: LeaderboardRow) -> str:
     if was.lower is None or was.upper is None or row.rating is None:
         return ""
     inside = was.lower <= row.rating <= was.upper
@@ -229,7 +229,7 @@ def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
         yield f"ratings by {settings.method}: a tie is an outcome of its own, not half a win"
 
 
-def thin_notes(rows: Sequence[Row], battles: Battles) -> Iterator[str]:
+def thin_notes(rows: Sequence[LeaderboardRow], battles: Battles) -> Iterator[str]:
     """Yield where ratings rest on fewer queries than the log has: small data sets, late models."""
     effective = {row.model: row.effective_queries for row in rows}
     known = {model: n for model, n in effective.items() if n is not None}
@@ -285,7 +285,7 @@ def soft_note(battles: Battles) -> str:
     )
 
 
-def coverage_notes(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+def coverage_notes(tables: Mapping[str, Sequence[LeaderboardRow]]) -> Iterator[str]:
     """Yield where some models' overall means are over other data sets than those of others."""
     yield from _coverage("Elo", {name: {r.model for r in rows} for name, rows in tables.items()})
     metrics = {n: {r.model for r in rows if r.metrics} for n, rows in tables.items()}
@@ -294,7 +294,7 @@ def coverage_notes(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
     yield from _coverage("latency", latency)
 
 
-def click_notes(facts: Facts, tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+def click_notes(facts: Facts, tables: Mapping[str, Sequence[LeaderboardRow]]) -> Iterator[str]:
     """Yield which data sets have metrics from clicks, and why those are weak."""
     measured = {name for name, rows in tables.items() if any(row.metrics for row in rows)}
     if names := sorted(facts.from_clicks & measured):

@@ -124,7 +124,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LeaderboardRow:
     """One model in one table; None is not known, and never 0."""
 
     model: str
@@ -206,8 +206,8 @@ class Correction:
 class Leaderboard:
     """All tables, and what a reader should know of them."""
 
-    overall: tuple[Row, ...]  #: best first
-    datasets: Mapping[str, tuple[Row, ...]]  #: by name
+    overall: tuple[LeaderboardRow, ...]  #: best first
+    datasets: Mapping[str, tuple[LeaderboardRow, ...]]  #: by name
     position_advantage: PositionAdvantage | None  #: None where it could not be estimated
     battles: int
     ties: int
@@ -235,14 +235,14 @@ class Leaderboard:
         return tuple(row.model for row in self.overall if row.rank_lower == 1)
 
 
-def aggregate(rows: Sequence[Row]) -> Row:
+def aggregate(rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
     """Return one model's overall row out of its rows per data set, still without rank and rating.
 
     Elo, metrics and latency are unweighted means over the data sets that have them; wins,
     losses and ties are sums.
     """
     latencies = [row.latency for row in rows if row.latency is not None]
-    return Row(
+    return LeaderboardRow(
         model=rows[0].model,
         elo=_mean([row.elo for row in rows]),
         record=Record(

@@ -12,7 +12,7 @@ from arena.cost.recommend import dollars
 from arena.cost.table import cost_table
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_notes import separation_lines, summary_lines, with_half_width
-from arena.rating.leaderboard_records import Leaderboard, Pair, Row
+from arena.rating.leaderboard_records import Leaderboard, LeaderboardRow, Pair
 from arena.rating.metric_differences import MetricDifference
 from arena.terminal import (
     Column,
@@ -42,7 +42,7 @@ class _Column:
     """One column; shown where it fits and where any row has something to say in it."""
 
     head: str
-    cell: Callable[[Row], str]
+    cell: Callable[[LeaderboardRow], str]
     gives_way: int = 0  #: the highest is left out first where not all fit; 0 never is
     kind: Literal["figure", "name"] = "figure"
 
@@ -134,7 +134,7 @@ def _recommendation(leaderboard: Leaderboard, shown: Shown) -> list[str]:
     return [] if owned is None else [printable(line) for line in owned.recommendation.sentences]
 
 
-def _table(rows: Sequence[Row], on: Screen, owned: Ownership | None = None) -> Table:
+def _table(rows: Sequence[LeaderboardRow], on: Screen, owned: Ownership | None = None) -> Table:
     columns = [
         Column(column.head, cells, column.kind, column.gives_way)
         for column in [*_columns(rows), *([] if owned is None else [_per_month(owned)])]
@@ -143,7 +143,7 @@ def _table(rows: Sequence[Row], on: Screen, owned: Ownership | None = None) -> T
     return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
 
 
-def _columns(rows: Sequence[Row]) -> list[_Column]:
+def _columns(rows: Sequence[LeaderboardRow]) -> list[_Column]:
     """Return the columns of a table; the metrics of arena.toml take the place of the usual ones."""
     named = [
         _Column(name, _named_metric(name), gives_way=5 + place)
@@ -214,7 +214,7 @@ def _by_dataset(leaderboard: Leaderboard, on: Screen) -> Table:
     return table
 
 
-def _place(row: Row) -> str:
+def _place(row: LeaderboardRow) -> str:
     return f"{row.rank}{'*' if row.rank_lower == 1 and row.rank_upper != 1 else ''}"
 
 
@@ -222,39 +222,39 @@ def _number(value: float | None, digits: int = 0) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _rating(row: Row) -> str:
+def _rating(row: LeaderboardRow) -> str:
     if row.rating is None or row.lower is None or row.upper is None:
         return _number(row.rating)
     return f"{row.rating:.0f} ±{(row.upper - row.lower) / 2:.0f}"
 
 
-def _corrected(row: Row) -> str:
+def _corrected(row: LeaderboardRow) -> str:
     if row.corrected is None or row.corrected_lower is None or row.corrected_upper is None:
         return _number(row.corrected)
     return f"{row.corrected:.0f} ±{(row.corrected_upper - row.corrected_lower) / 2:.0f}"
 
 
-def _ranks(row: Row) -> str:
+def _ranks(row: LeaderboardRow) -> str:
     return "" if row.rank_lower is None else f"{row.rank_lower}–{row.rank_upper}"
 
 
-def _elo(row: Row) -> str:
+def _elo(row: LeaderboardRow) -> str:
     return _number(row.elo) + ("" if row.elo_order_sd is None else f" ~{row.elo_order_sd:.0f}")
 
 
-def _record(row: Row) -> str:
+def _record(row: LeaderboardRow) -> str:
     return f"{row.record.wins}/{row.record.losses}/{row.record.ties}"
 
 
-def _metric(name: str) -> Callable[[Row], str]:
+def _metric(name: str) -> Callable[[LeaderboardRow], str]:
     return lambda row: _number(row.metrics.get(name), 3)
 
 
-def _named_metric(name: str) -> Callable[[Row], str]:
+def _named_metric(name: str) -> Callable[[LeaderboardRow], str]:
     return lambda row: _number(row.named_metrics.get(name), 3)
 
 
-def _latency(name: str) -> Callable[[Row], str]:
+def _latency(name: str) -> Callable[[LeaderboardRow], str]:
     return lambda row: "" if row.latency is None else _milliseconds(getattr(row.latency, name))
 
 
@@ -262,13 +262,13 @@ def _milliseconds(value: float) -> str:
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def _price(row: Row) -> str:
+def _price(row: LeaderboardRow) -> str:
     price = row.facts.price_per_1m_tokens
     return "" if price is None else f"{price:g}"
 
 
 def _per_month(owned: Ownership) -> _Column:
-    def cell(row: Row) -> str:
+    def cell(row: LeaderboardRow) -> str:
         per_month = owned.costs[row.model].per_month
         return "" if per_month is None else dollars(per_month)
 

@@ -17,7 +17,12 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT, fit_davidson, to_elo
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
 from arena.rating.inference import Certainty, from_draws, from_sandwich, position_interval
-from arena.rating.leaderboard_records import Method, PositionAdvantage, RatingSettings, Row
+from arena.rating.leaderboard_records import (
+    LeaderboardRow,
+    Method,
+    PositionAdvantage,
+    RatingSettings,
+)
 from arena.rating.panel_votes import first_scores
 
 _FIT: Mapping[Method, Callable[..., Fit]] = {
@@ -30,7 +35,7 @@ _FIT: Mapping[Method, Callable[..., Fit]] = {
 class Rated:
     """A table, and what it was made of."""
 
-    rows: tuple[Row, ...]  #: best first
+    rows: tuple[LeaderboardRow, ...]  #: best first
     models: tuple[str, ...]  #: by their code in the fit
     fit: Fit | None = None  #: None where no finite rating exists; the rows are ranked by Elo then
     certainty: Certainty | None = None  #: None where one query, or no fit, allows for none
@@ -38,7 +43,7 @@ class Rated:
 
 
 def rate_rows(
-    rows: Sequence[Row],
+    rows: Sequence[LeaderboardRow],
     battles: Battles,
     settings: RatingSettings,
     *,
@@ -107,8 +112,8 @@ def _certainty(comparisons: Comparisons, fit: Fit, settings: RatingSettings) -> 
 
 
 def _with_ratings(
-    rows: Sequence[Row], fit: Fit, certainty: Certainty | None, settings: RatingSettings
-) -> list[Row]:
+    rows: Sequence[LeaderboardRow], fit: Fit, certainty: Certainty | None, settings: RatingSettings
+) -> list[LeaderboardRow]:
     start = settings.elo.start
     ratings = to_elo(fit.theta, mean=start).tolist()
     rated = [replace(row, rating=rating) for row, rating in zip(rows, ratings, strict=True)]
@@ -133,10 +138,12 @@ def _notes(fit: Fit, settings: RatingSettings, *, placed: bool) -> list[str]:
     return notes
 
 
-def ranked(rows: Sequence[Row], by: Literal["rating", "elo"]) -> tuple[Row, ...]:
+def ranked(
+    rows: Sequence[LeaderboardRow], by: Literal["rating", "elo"]
+) -> tuple[LeaderboardRow, ...]:
     """Return the rows best first, by the corrected rating where there is one."""
 
-    def value(row: Row) -> float:
+    def value(row: LeaderboardRow) -> float:
         if by == "elo" or row.rating is None:
             return row.elo
         return row.rating if row.corrected is None else row.corrected

@@ -23,7 +23,7 @@ from arena.config import ModelConfig
 from arena.data.trec import MAX_SCORE
 from arena.errors import CommandError
 from arena.records import Dataset, RetrievalStats, by_score
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.subprocess import Program, beginning, started
 from arena.terminal import one_line
 
@@ -33,7 +33,7 @@ _LONGEST_BATCH_S: Final = 3600.0
 
 
 def rank_by_command(
-    job: Job, model: ModelConfig, dataset: Dataset
+    job: RankingJob, model: ModelConfig, dataset: Dataset
 ) -> tuple[Rankings, RetrievalStats]:
     """Run a program that ranks the corpus for each query; it ends when this returns or raises.
 
@@ -46,7 +46,9 @@ def rank_by_command(
     return asyncio.run(_rank(job, model, dataset)) if job.queries else ({}, RetrievalStats())
 
 
-async def _rank(job: Job, model: ModelConfig, dataset: Dataset) -> tuple[Rankings, RetrievalStats]:
+async def _rank(
+    job: RankingJob, model: ModelConfig, dataset: Dataset
+) -> tuple[Rankings, RetrievalStats]:
     async with started(model, dataset.name) as program:
         interview = _Interview(job, model, dataset, program)
         if await interview.begin():
@@ -61,7 +63,9 @@ async def _rank(job: Job, model: ModelConfig, dataset: Dataset) -> tuple[Ranking
 class _Interview:
     """The questions to one program, and its answers."""
 
-    def __init__(self, job: Job, model: ModelConfig, dataset: Dataset, program: Program) -> None:
+    def __init__(
+        self, job: RankingJob, model: ModelConfig, dataset: Dataset, program: Program
+    ) -> None:
         self.rankings: Rankings = {}
         self._job = job
         self._timeout_s = model.timeout_s

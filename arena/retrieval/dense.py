@@ -15,7 +15,7 @@ from arena.config.models import Precision
 from arena.embedding.embedder import CutCounter, Embedder
 from arena.errors import ApiError
 from arena.records import RetrievalStats
-from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
+from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 from arena.vectors.cache import embed_cached, embed_missing
 from arena.vectors.digests import DistinctTexts
 from arena.vectors.exact import Vectors
@@ -31,7 +31,7 @@ _LEAST_ALONE: Final = 10
 
 
 def rank_by_vectors(
-    job: Job,
+    job: RankingJob,
     embedder: Embedder,
     *,
     cache: Path,
@@ -102,7 +102,7 @@ class EmbeddedCorpus:
         return self.store.rows(self.texts.rows, whole if dimensions is None else dimensions)
 
 
-def embed_corpus(job: Job, embedder: Embedder, cache: Path) -> EmbeddedCorpus:
+def embed_corpus(job: RankingJob, embedder: Embedder, cache: Path) -> EmbeddedCorpus:
     """Embed the texts of a corpus that the cache lacks.
 
     Raises:
@@ -148,7 +148,7 @@ class VectorSearch:
 
 
 def search_vectors(  # noqa: PLR0913  the last is what is known of a larger corpus
-    job: Job,
+    job: RankingJob,
     corpus: EmbeddedCorpus,
     queries: StoredVectors,
     *,
@@ -201,7 +201,7 @@ def mean(total: int | None, n_texts: int) -> float | None:
     return total / n_texts if total is not None and n_texts else None
 
 
-def _search(index: Index, job: Job, queries: StoredVectors) -> tuple[Rankings, np.ndarray]:
+def _search(index: Index, job: RankingJob, queries: StoredVectors) -> tuple[Rankings, np.ndarray]:
     """Return rankings of all queries, and the milliseconds of each of the first ones."""
     vectors = queries.vectors
     if len(vectors):

@@ -16,7 +16,7 @@ from arena.data.metrics import per_query_ndcg
 from arena.data.passage_corpus import qrels_by_parent, run_by_parent
 from arena.errors import UsageError
 from arena.records import Dataset, Document, Qrels, RetrievalStats, Run, ScoredDoc, by_score
-from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
+from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 
 Scores = Mapping[str, float]
 """doc_id → what one member gives a document, before its weight."""
@@ -39,7 +39,7 @@ class TunedWeights:
 
 
 def rank_by_fusion(
-    job: Job, model: ModelConfig, members: Sequence[Run], dataset: Dataset
+    job: RankingJob, model: ModelConfig, members: Sequence[Run], dataset: Dataset
 ) -> tuple[Rankings, RetrievalStats]:
     """Merge the rankings of several runs for each query.
 

@@ -15,7 +15,7 @@ Rankings = dict[str, list[tuple[str, float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RankingJob:
     """A corpus to be searched for some queries."""
 
     corpus: Passages  #: doc_id → the text it is found by

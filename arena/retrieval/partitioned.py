@@ -28,13 +28,15 @@ from arena.retrieval.dense import (
     measured,
     search_vectors,
 )
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.vectors.quantized import Ranges, ranges_of
 from arena.vectors.store import StoredVectors
 
 T = TypeVar("T", int, float)
 
-PartitionRanker = Callable[[Job, ModelConfig, Sequence[Partition]], tuple[Rankings, RetrievalStats]]
+PartitionRanker = Callable[
+    [RankingJob, ModelConfig, Sequence[Partition]], tuple[Rankings, RetrievalStats]
+]
 """Ranks a corpus that is in partitions, such as on the workers of a cluster."""
 
 _WHOLE_CORPUS: Final = frozenset({"lsa", "splade", "colbert"})
@@ -123,7 +125,9 @@ def embed_once(embedder: Embedder, texts: Sequence[str], cache: Path) -> Embedde
     return EmbeddedQueries(stored, len(set(texts)), embedded)
 
 
-def vector_ranges(job: Job, model: ModelConfig, embedder: Embedder, cache: Path) -> Ranges | None:
+def vector_ranges(
+    job: RankingJob, model: ModelConfig, embedder: Embedder, cache: Path
+) -> Ranges | None:
     """Embed a partition; return the ranges of its vectors, None where it has no text.
 
     Raises:
@@ -135,7 +139,7 @@ def vector_ranges(job: Job, model: ModelConfig, embedder: Embedder, cache: Path)
 
 
 def rank_partition(  # noqa: PLR0913  the last two are what is known of the whole
-    job: Job,
+    job: RankingJob,
     model: ModelConfig,
     embedder: Embedder,
     *,

@@ -10,7 +10,7 @@ from pathlib import Path
 from arena.config import ModelConfig
 from arena.endpoint.retry import Retry
 from arena.records import RetrievalStats, Run, by_score
-from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
+from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 from arena.retrieval.rerank_cache import RerankCache
 from arena.retrieval.rerankers import ApiReranker, Candidates, Reranker
 
@@ -19,7 +19,7 @@ _WARM_UP = Candidates("warm-up", ("warm-up",))
 
 
 def rank_by_reranker(
-    job: Job, model: ModelConfig, base: Run, *, cache: Path
+    job: RankingJob, model: ModelConfig, base: Run, *, cache: Path
 ) -> tuple[Rankings, RetrievalStats]:
     """Score the first ``rerank_depth`` documents of each of a run's rankings, and order them.
 
@@ -111,7 +111,7 @@ def with_base(
     return replace(stats, latency_ms=tuple(own + below for own, below in both))
 
 
-def _passages(job: Job, model: ModelConfig, base: Run, query_id: str) -> dict[str, str]:
+def _passages(job: RankingJob, model: ModelConfig, base: Run, query_id: str) -> dict[str, str]:
     """Return doc_id → the text that the reranker reads, in the run's order."""
     ranking = base.rankings.get(query_id, ())[: model.rerank_depth]
     prefix = model.document_prefix or ""
@@ -123,7 +123,7 @@ def _passages(job: Job, model: ModelConfig, base: Run, query_id: str) -> dict[st
 
 
 def _score_missing(
-    job: Job, asked: Mapping[str, Candidates], reranker: Reranker, known: RerankCache
+    job: RankingJob, asked: Mapping[str, Candidates], reranker: Reranker, known: RerankCache
 ) -> int:
     """Score missing passages: the first queries one at a time, to measure them, then the rest.
 

@@ -21,7 +21,7 @@ from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.command import rank_by_command
 from arena.retrieval.dense import rank_by_vectors
 from arena.retrieval.fuse import rank_by_fusion
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.partitioned import PartitionRanker, by_partition
 from arena.retrieval.rerank import rank_by_reranker
 
@@ -82,7 +82,7 @@ def retrieve(  # noqa: PLR0913  the last seven are options
     by_document = model.cutting is not None and model.returns == "document"
     searched = _searched(dataset, model)
 
-    def rank(job: Job) -> tuple[Rankings, RetrievalStats]:
+    def rank(job: RankingJob) -> tuple[Rankings, RetrievalStats]:
         if ranker is not None and dataset.partitions and by_partition(model):
             return ranker(job, model, dataset.partitions)
         return _ranked(job, model, searched, bases=bases, cache=cache)
@@ -123,7 +123,7 @@ def _searched(dataset: Dataset, model: ModelConfig) -> Dataset:
 
 
 def ranked_run(  # noqa: PLR0913  the last four are options
-    rank: Callable[[Job], tuple[Rankings, RetrievalStats]],
+    rank: Callable[[RankingJob], tuple[Rankings, RetrievalStats]],
     name: str,
     dataset: Dataset,
     query_ids: Sequence[str],
@@ -152,7 +152,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     n_documents = len(dataset.corpus)
     total = n_documents + len(query_ids)
     own = queries_in_corpus(dataset, query_ids)
-    job = Job(
+    job = RankingJob(
         Passages(dataset.corpus),
         {query_id: dataset.queries[query_id].text for query_id in query_ids},
         depth + bool(own),
@@ -185,7 +185,7 @@ def cost_usd(model: ModelConfig, tokens: int | None) -> float | None:
 
 
 def _ranked(
-    job: Job, model: ModelConfig, dataset: Dataset, *, bases: Sequence[Run], cache: Path
+    job: RankingJob, model: ModelConfig, dataset: Dataset, *, bases: Sequence[Run], cache: Path
 ) -> tuple[Rankings, RetrievalStats]:
     if model.command is not None:
         return rank_by_command(job, model, dataset)
@@ -222,7 +222,7 @@ def _without_own(
     }
 
 
-def _by_words(job: Job, model: ModelConfig) -> tuple[Rankings, RetrievalStats]:
+def _by_words(job: RankingJob, model: ModelConfig) -> tuple[Rankings, RetrievalStats]:
     began = time.perf_counter()
     index = Bm25Index(job.corpus, language=model.language)
     documents_per_s = len(job.corpus) / (time.perf_counter() - began)

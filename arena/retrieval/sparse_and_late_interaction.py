@@ -16,7 +16,7 @@ from arena.config import ModelConfig
 from arena.embedding.local.token_models import EncodeTokens, TokenModel, open_token_model
 from arena.errors import ApiError
 from arena.records import RetrievalStats, Role
-from arena.retrieval.job import LATENCY_SAMPLES, Job, Rankings
+from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 from arena.vectors.exact import places
 from arena.vectors.token_store import TokenStore
 
@@ -30,7 +30,9 @@ _BLOCK: Final = 64 * 2**20
 """Bytes of vectors that are searched at once. It never changes, so that sums never do."""
 
 
-def rank_by_tokens(job: Job, model: ModelConfig, *, cache: Path) -> tuple[Rankings, RetrievalStats]:
+def rank_by_tokens(
+    job: RankingJob, model: ModelConfig, *, cache: Path
+) -> tuple[Rankings, RetrievalStats]:
     """Score every document for each query, after encoding the texts that the cache lacks.
 
     A sparse encoder scores by the sum over words of both weights. Late interaction scores by
@@ -94,7 +96,7 @@ class _Encoder:
         texts: Sequence[str],
         store: TokenStore,
         role: Role,
-        job: Job | None = None,
+        job: RankingJob | None = None,
         *,
         alone: bool = False,
     ) -> int:
@@ -130,7 +132,9 @@ def _check(vectors: Sequence[NDArray[np.float32]], n_texts: int, width: int) -> 
             raise ApiError("garbage", "a vector holds NaN or an infinity")
 
 
-def _blocks(job: Job, store: TokenStore) -> Iterator[tuple[list[str], list[NDArray[np.float32]]]]:
+def _blocks(
+    job: RankingJob, store: TokenStore
+) -> Iterator[tuple[list[str], list[NDArray[np.float32]]]]:
     """Yield doc_ids with their vectors, about `_BLOCK` bytes at once."""
     names: list[str] = []
     block: list[NDArray[np.float32]] = []
@@ -226,7 +230,9 @@ class _Best:
 class _Search:
     """Every query against one block of documents after the other."""
 
-    def __init__(self, job: Job, queries: Sequence[NDArray[np.float32]], *, sparse: bool) -> None:
+    def __init__(
+        self, job: RankingJob, queries: Sequence[NDArray[np.float32]], *, sparse: bool
+    ) -> None:
         self._job = job
         self._sparse = sparse
         self._queries = queries

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.retrieval.bm25 import K1, B, best_scored, stemmer, tokenize
-from arena.retrieval.job import Job, Rankings
+from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.partitioned import PartialRun
 from arena.vectors.exact import places
 
@@ -57,7 +57,7 @@ class WordCounts:
         return WordTotals(len(self.doc_ids), int(self.lengths.sum()), n_with)
 
 
-def count_words(job: Job, language: str | None) -> WordCounts:
+def count_words(job: RankingJob, language: str | None) -> WordCounts:
     """Count the words of a job's queries in its documents.
 
     Args:

@@ -18,6 +18,7 @@ from arena.rating.panel_votes import only_judge
 from arena.site.data_files import Names
 from arena.site.gather import Gathered, Tree
 from arena.site.records import (
+    ExperimentState,
     Files,
     JudgeInfo,
     Method,
@@ -25,7 +26,6 @@ from arena.site.records import (
     PairCells,
     PromptInfo,
     Site,
-    State,
 )
 from arena.site.secrets import publishable, settings_text
 from arena.site.tables import rounded, table_rows
@@ -93,7 +93,7 @@ def site_of(gathered: Gathered, names: Names, files: Files, *, version: str) -> 
     )
 
 
-def state_of(gathered: Gathered) -> State:
+def state_of(gathered: Gathered) -> ExperimentState:
     """Return the progress of an experiment, in figures and in a sentence."""
     planned: int | None = gathered.manifest.get("planned")
     judged, failures = len(gathered.log.battles) if gathered.log else 0, gathered.failures
@@ -105,7 +105,7 @@ def state_of(gathered: Gathered) -> State:
     if failures:
         parts.append(f"{failures:,} without verdict")
     moving = "; the ratings will move" if judged and not complete else ""
-    return State(planned, judged, failures, complete, f"{', '.join(parts)}{moving}.")
+    return ExperimentState(planned, judged, failures, complete, f"{', '.join(parts)}{moving}.")
 
 
 def model_names(gathered: Gathered) -> list[str]:

@@ -15,7 +15,7 @@ first; how sure it is that it is better; 1 where the two are surely separated, e
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ExperimentState:
     """How far an experiment is."""
 
     planned: int | None  #: battles of the whole plan, all judges; None where no manifest says so
@@ -91,7 +91,7 @@ class Site:
     generated_at: str | None  #: time of the last verdict, so that the same log gives the same site
     arena: str  #: the version that made the site
     top_k: int | None
-    state: State
+    state: ExperimentState
     datasets: Sequence[str]
     judges: Sequence[JudgeInfo]
     models: Sequence[ModelInfo]  #: in an order that stays while battles are played

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.rating.leaderboard_files import METRICS, row_to_json
-from arena.rating.leaderboard_records import ModelFacts, Row
+from arena.rating.leaderboard_records import LeaderboardRow, ModelFacts
 from arena.records import RetrievalStats
 from arena.site.records import LatencyInfo, TableRow
 
@@ -19,7 +19,7 @@ _FIGURES = 6
 """Significant figures: more than anyone reads, fewer bytes than a float has."""
 
 
-def table_rows(rows: Sequence[Row]) -> list[TableRow]:
+def table_rows(rows: Sequence[LeaderboardRow]) -> list[TableRow]:
     """Return the rows of one table as in leaderboard.json, with null for unknown values.
 
     Beside them: how many models the table has, whether a model may be the best, and its place by
@@ -52,7 +52,9 @@ def rounded(cell: Any) -> Any:
     return cell
 
 
-def _ranks(rows: Sequence[Row], figure: Callable[[Row], float | None]) -> list[int | None]:
+def _ranks(
+    rows: Sequence[LeaderboardRow], figure: Callable[[LeaderboardRow], float | None]
+) -> list[int | None]:
     """Return 1 + how many have a greater figure; None for a row without one."""
     values = [figure(row) for row in rows]
     known = [value for value in values if value is not None]

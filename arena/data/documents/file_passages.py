@@ -26,7 +26,7 @@ from arena.data.documents import (
     splitting,
     table_files,
 )
-from arena.data.documents.file_text import FileText, Record, UnreadableError
+from arena.data.documents.file_text import FileRecord, FileText, UnreadableError
 from arena.data.documents.files import read_text
 from arena.data.documents.splitting import Passage, count_words, split_text
 from arena.digest import digest
@@ -100,7 +100,7 @@ def _passages(found: FileText, words: int) -> Iterator[Passage]:
                 yield _under(record, passage)
 
 
-def _under(record: Record, passage: Passage) -> Passage:
+def _under(record: FileRecord, passage: Passage) -> Passage:
     return Passage(passage.text, (*record.headings, *passage.headings), top=False)
 
 

@@ -24,7 +24,7 @@ class UnreadableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class FileRecord:
     """A part of a file that shares no passage with another part: a row of a table, a mail."""
 
     headings: tuple[str, ...] = ()  #: that it stands under: the sheet, the subject
@@ -40,7 +40,7 @@ class FileText:
     title: str  #: as the file gives it; empty where it does not
     text: str  #: with line feeds alone as line ends; empty where there are records
     markdown: bool  #: whether the text has the marks of Markdown
-    records: tuple[Record, ...] = ()
+    records: tuple[FileRecord, ...] = ()
 
 
 def decoded(raw: bytes, declared: str | None = None) -> str:

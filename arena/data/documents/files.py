@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from arena.data.documents.cleaning import without_data, without_marks
-from arena.data.documents.file_text import FileText, Record, UnreadableError, decoded
+from arena.data.documents.file_text import FileRecord, FileText, UnreadableError, decoded
 from arena.data.documents.html_text import page_text
 from arena.data.documents.mail_files import read_mail, read_mailbox
 from arena.data.documents.notebook_files import read_notebook
@@ -91,8 +91,8 @@ def _read_pdf(raw: bytes) -> FileText:
     return FileText(" ".join(title.split()), _SOFT_HYPHEN.sub("", text), markdown=False)
 
 
-def _sound_record(record: Record) -> Record:
-    return Record(
+def _sound_record(record: FileRecord) -> FileRecord:
+    return FileRecord(
         tuple(map(_sound, record.headings)),
         _clean(record.text),
         record.markdown,

@@ -12,7 +12,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Final
 
-from arena.data.documents.file_text import FileText, Record, UnreadableError
+from arena.data.documents.file_text import FileRecord, FileText, UnreadableError
 from arena.data.documents.html_text import page_text
 
 _DEEP: Final = 5
@@ -54,14 +54,14 @@ def read_mailbox(raw: bytes) -> FileText:
     return FileText("", "", markdown=False, records=tuple(_mail(mail)[1] for mail in mails))
 
 
-def _mail(raw: bytes) -> tuple[str, Record]:
+def _mail(raw: bytes) -> tuple[str, FileRecord]:
     message = message_from_bytes(raw, policy=policy.default)
     if not message.keys():
         raise UnreadableError("is no mail: it has no header such as From or Subject")
     subject = _header(message, "Subject")
     parts, markdown = zip(*_texts(message, 0), strict=True)
     text = "\n\n".join(part for part in parts if part)
-    return subject, Record((subject,) if subject else (), text, markdown=any(markdown))
+    return subject, FileRecord((subject,) if subject else (), text, markdown=any(markdown))
 
 
 def _texts(message: EmailMessage, depth: int) -> Iterator[tuple[str, bool]]:

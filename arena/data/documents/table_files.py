@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any, Final
 
 from arena.data.csv_file import LONGEST_CELL, SEPARATORS, declared_separator
-from arena.data.documents.file_text import FileText, Record, UnreadableError, decoded
+from arena.data.documents.file_text import FileRecord, FileText, UnreadableError, decoded
 from arena.data.documents.office_files import check_encryption
 from arena.optional import needed
 from arena.terminal import one_line
@@ -118,7 +118,7 @@ def _separator(text: str) -> str:
     return max(SEPARATORS, key=rating)
 
 
-def _records(rows: Sequence[Sequence[str]], headings: tuple[str, ...]) -> Iterator[Record]:
+def _records(rows: Sequence[Sequence[str]], headings: tuple[str, ...]) -> Iterator[FileRecord]:
     """Yield the rows of a table; lines above its header are a record of their own."""
     filled = [tuple(map(str.strip, row)) for row in rows]
     filled = [row for row in filled if any(row)]
@@ -127,13 +127,13 @@ def _records(rows: Sequence[Sequence[str]], headings: tuple[str, ...]) -> Iterat
     if header_row and (
         above := "\n".join(" ".join(filter(None, row)) for row in filled[:header_row])
     ):
-        yield Record(headings, above)
+        yield FileRecord(headings, above)
     for row in filled[0 if header_row is None else header_row + 1 :]:
         named = (*names, *[""] * (len(row) - len(names)))
         cells = zip(named, row, strict=False)
-        yield Record(headings, cells=tuple((name, value) for name, value in cells if value))
+        yield FileRecord(headings, cells=tuple((name, value) for name, value in cells if value))
     if header_row is not None and header_row + 1 == len(filled):
-        yield Record(headings, "\n".join(names))  # nothing but a header is a text after all
+        yield FileRecord(headings, "\n".join(names))  # nothing but a header is a text after all
 
 
 def _header(rows: Sequence[Sequence[str]]) -> int | None:
