@@ -370,7 +370,8 @@ def _blocks(rows: Rows, n_models: int) -> Iterator[tuple[slice | Ints, Ints, int
         return
     order = np.argsort(rows.query, kind="stable")
     starts = range(0, rows.n_queries, size)
-    bounds = np.searchsorted(rows.query[order], [*starts, rows.n_queries])
-    for start, (low, high) in zip(starts, pairwise(bounds.tolist()), strict=True):
+    ends = np.cumsum(sums_by_code(rows.query, None, rows.n_queries)).astype(np.intp)
+    bounds = [0, *(ends[min(start + size, rows.n_queries) - 1].item() for start in starts)]
+    for start, (low, high) in zip(starts, pairwise(bounds), strict=True):
         part = order[low:high]
         yield part, rows.query[part] - start, min(size, rows.n_queries - start)
