@@ -148,6 +148,7 @@ def test_a_search_for_the_best_over_a_part_of_the_pairs_ends_by_batch_as_live(
     assert len(server.submitted) == n_submitted
     assert len(rows) < 80 * 3 * 2
     assert "dropped, after queries: " in done.stdout
+    assert f"0 battles written, {len(rows):,} of {80 * 3 * 2} judged" in again.stdout
 
 
 def test_a_stopping_rule_that_is_never_reached_ends_batch_jobs_with_the_plan(

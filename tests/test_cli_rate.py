@@ -192,7 +192,9 @@ def test_the_usual_spellings_of_a_winner_mean_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--prior", "1e308", "--method", "davidson"], "prior is 1e+308; expected 0 to 1,000,000"),
         (["--bootstrap", "10"], "bootstrap is 10 draws; give at least 100"),
+        (["--bootstrap", "100001"], "at least 100 and at most 100,000, or 0 for the sandwich"),
         (["--bootstrap", "100", "--method", "davidson"], "the bootstrap is for bt"),
         (["--judges", "mean", "--method", "davidson"], "davidson rates verdicts, not means"),
         (["--judge", "nobody"], "no battle was judged by 'nobody'"),

@@ -468,9 +468,9 @@ def test_who_may_be_the_best_and_what_is_sure_agree():
         ({"soft": "yes"}, "soft is 'yes'; expected auto or never"),
         ({"judges": "max"}, "judges is 'max'; expected majority, mean or each"),
         ({"level": 1.0}, "level must be between 0 and 1, got 1.0"),
-        ({"prior": -1.0}, "prior must be 0 or more, got -1.0"),
-        ({"prior": math.nan}, "prior must be 0 or more, got nan"),
-        ({"bootstrap": 99}, "bootstrap is 99 draws; give at least 100, or 0"),
+        ({"prior": -1.0}, "prior is -1; expected 0 to 1,000,000"),
+        ({"prior": math.nan}, "prior is nan; expected 0 to 1,000,000"),
+        ({"bootstrap": 99}, "bootstrap is 99 draws; give at least 100 and"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, message):

@@ -203,6 +203,8 @@ async def _submit(
             return
     if played:
         summary.decided = str(played.monitor)
+        if not summary.n_planned:  # nothing was left to collect or to submit
+            summary.n_planned, summary.n_judged = played.n_planned, len(played.ids)
 
 
 class _Played:
@@ -214,6 +216,7 @@ class _Played:
 
     def __init__(self, rule: StoppingRule) -> None:
         self.ids = IdSet()
+        self.n_planned = 0  #: battles of the plan, once the log is read without a collection
         self.monitor = StoppingMonitor(rule)
         self._n_looks = 0
         self._is_decided = False
@@ -253,7 +256,7 @@ class _Played:
     def read(self, run: BatchRun) -> None:
         """Take in the log of a run, without battles of an earlier configuration."""
         judges = [configured.judge for configured in run.judges]
-        battle_ids, _ = planned_ids(run.prepared, judges)
+        battle_ids, self.n_planned = planned_ids(run.prepared, judges)
         for path in Folder(run.experiment.folder).all_battles():
             for battle in read_battles(path):
                 if battle.id in battle_ids:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
@@ -51,10 +50,11 @@ class RatingSettings:
                 raise UsageError(f"{name} is {given!r}; expected {_either(allowed)}")
         if not 0 < self.level < 1:
             raise UsageError(f"level must be between 0 and 1, got {self.level}")
-        if not 0 <= self.prior < math.inf:
-            raise UsageError(f"prior must be 0 or more, got {self.prior}")
-        if self.bootstrap != 0 and self.bootstrap < LEAST_DRAWS:
-            remedy = f"give at least {LEAST_DRAWS}, or 0 for the sandwich"
+        if not 0 <= self.prior <= MOST_PRIOR:
+            raise UsageError(f"prior is {self.prior:g}; expected 0 to {MOST_PRIOR:,.0f}")
+        if self.bootstrap != 0 and not LEAST_DRAWS <= self.bootstrap <= MOST_DRAWS:
+            ends = f"at least {LEAST_DRAWS} and at most {MOST_DRAWS:,}"
+            remedy = f"give {ends}, or 0 for the sandwich"
             raise UsageError(f"bootstrap is {self.bootstrap} draws; {remedy}")
         if self.method != "bt" and self.bootstrap:
             raise UsageError(f"the bootstrap is for bt; {self.method} has the sandwich's intervals")
@@ -62,8 +62,14 @@ class RatingSettings:
             raise UsageError(f"{self.method} rates verdicts, not means; use bt, or judges majority")
 
 
+MOST_PRIOR = 1e6
+"""A prior that leaves a fifth of an Elo point; the fits stay solvable up to here."""
+
 LEAST_DRAWS = 100
 """Bootstrap draws below which the ends of an interval would be those of single draws."""
+
+MOST_DRAWS = 100_000
+"""Draws beyond which the ends of an interval move by less than a hundredth of its width."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "rank_by": ("rating", "elo"),
