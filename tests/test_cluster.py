@@ -79,6 +79,8 @@ def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Clust
         play(alone).check()
         n_calls = len(server.requests)
         config = write_experiment(tmp_path / "cluster", judge=llm(server.base_url))
+        address = cluster.client.scheduler.address
+        config.write_text(config.read_text() + f'\n[cluster]\naddress = "{address}"\n')
         summary = on_cluster(config, cluster)
         again = on_cluster(config, cluster)
 
@@ -90,14 +92,13 @@ def test_two_workers_judge_what_one_machine_would(tmp_path: Path, cluster: Clust
     assert again.n_judged == summary.n_judged == 36
     facts = [read_manifest(config.parent / "runs" / "x")["datasets"] for config in (alone, config)]
     assert facts[0] == facts[1]
-    check_ratings_are_equal([config.parent / "runs" / "x"], tmp_path, cluster)
+    check_ratings_are_equal([config.parent / "runs" / "x"], tmp_path, "")
 
 
-def check_ratings_are_equal(paths: list[Path], to: Path, cluster: Cluster, *options: str) -> str:
+def check_ratings_are_equal(paths: list[Path], to: Path, cluster: str, *options: str) -> str:
     """Compare what `arena rate` prints and writes with logs read on workers and here; return it."""
-    address = str(cluster.client.scheduler.address)
     boards = []
-    for where in ([], ["--cluster", address, "--quiet"]):
+    for where in ([], ["--cluster", cluster, "--quiet"]):
         out = to / f"rated-{len(where)}"
         done = CliRunner().invoke(
             main, ["rate", *map(str, paths), *options, *where, "--output", str(out)]
@@ -156,7 +157,8 @@ def test_logs_that_workers_read_make_the_leaderboard_of_one_machine(
     (tmp_path / "aliases.toml").write_text('"V" = "v"\n"no such" = "w"\n')
     monkeypatch.chdir(tmp_path)
 
-    text = check_ratings_are_equal([Path()], tmp_path / "out", cluster, *options)
+    address = str(cluster.client.scheduler.address)
+    text = check_ratings_are_equal([Path()], tmp_path / "out", address, *options)
 
     assert shown in " ".join(text.split())
 
@@ -375,12 +377,13 @@ def test_a_worker_without_the_key_is_named_before_anything_is_paid(
 def test_a_cluster_that_is_none_is_a_usage_error(
     setting: str, message: str, tmp_path: Path
 ) -> None:
-    done = CliRunner().invoke(
-        main, ["battle", str(write_experiment(tmp_path)), "--cluster", setting]
-    )
+    config = str(write_experiment(tmp_path))
 
-    assert done.exit_code == 2
-    assert message in done.output
+    for command in ("battle", "rate"):
+        done = CliRunner().invoke(main, [command, config, "--cluster", setting])
+
+        assert done.exit_code == 2
+        assert message in done.output
 
 
 def test_options_for_one_machine_are_refused_beside_a_cluster(tmp_path: Path) -> None:
