@@ -3,11 +3,16 @@
 ::
 
     python benchmarks/cluster.py judging --rounds 3
+    python benchmarks/cluster.py retrieval --rounds 3
+    python benchmarks/cluster.py retrieval --rounds 3 --provider wordllama
     python benchmarks/cluster.py simulate --workers 1 10 100 256
     python benchmarks/cluster.py kills --kills 20
 
 judging: 180 calls to a judge on loopback that takes ``--delay-s``, four at once for each worker.
 One machine, one worker and two workers take turns, after a run that imports everything.
+
+retrieval: a generated corpus in partitions, and a model that keeps a core busy: one machine, one
+worker and two workers in turns, each with one core. See cluster_retrieval.py. 3 minutes.
 
 simulate: workers are threads of this process, whose tasks sleep instead of embedding or judging;
 the scheduler is a process of its own. See cluster_simulation.py. 3 minutes.
@@ -30,6 +35,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
+from cluster_retrieval import PASSAGES, compare
 from cluster_simulation import simulate
 from experiments import QUIET, llm, play, write_experiment
 from killing import named_verdict
@@ -107,6 +113,11 @@ def main() -> int:
     part = parts.add_parser("judging")
     part.add_argument("--rounds", type=int, default=3)
     part.add_argument("--delay-s", type=float, default=0.5)
+    part = parts.add_parser("retrieval")
+    part.add_argument("--provider", choices=sorted(PASSAGES), default="minilm")
+    part.add_argument("--passages", type=int, help="in all; as many as take some 20 s")
+    part.add_argument("--partitions", type=int, default=16)
+    part.add_argument("--rounds", type=int, default=3)
     part = parts.add_parser("simulate")
     part.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 256])
     part.add_argument("--seconds", type=float, default=3.0)
@@ -118,6 +129,9 @@ def main() -> int:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     if arguments.part == "judging":
         judging(arguments.rounds, arguments.delay_s)
+    elif arguments.part == "retrieval":
+        n_passages = arguments.passages or PASSAGES[arguments.provider]
+        compare(arguments.provider, n_passages, arguments.partitions, arguments.rounds)
     elif arguments.part == "simulate":
         simulate(arguments.workers, arguments.each, arguments.seconds)
     else:
