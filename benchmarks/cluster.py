@@ -116,7 +116,7 @@ def main() -> int:
     part = parts.add_parser("retrieval")
     part.add_argument("--provider", choices=sorted(PASSAGES), default="minilm")
     part.add_argument("--passages", type=int, help="in all; as many as take some 20 s")
-    part.add_argument("--partitions", type=int, default=16)
+    part.add_argument("--partitions", type=int, default=8)
     part.add_argument("--rounds", type=int, default=3)
     part = parts.add_parser("simulate")
     part.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 256])
