@@ -32,7 +32,14 @@ from arena.config import ModelConfig
 from arena.data.beir import load_beir
 from arena.data.remote import load_remote
 from arena.data.searchable_text import Passages
-from arena.errors import ApiError, ArenaError, ClusterError, DataError, FatalApiError
+from arena.errors import (
+    ApiError,
+    ArenaError,
+    ClusterError,
+    DataError,
+    FatalApiError,
+    IncompleteError,
+)
 from arena.experiment.live import retrieve as retrieve_experiment
 from arena.experiment.summary import BattleOptions
 from arena.records import Dataset, Document, RetrievalStats, Run
@@ -365,8 +372,46 @@ def test_a_killed_worker_costs_its_partition_in_flight_alone(
     assert run == alone
     of_corpus = [text for text in texts if text in {row["text"] for row in rows}]
     assert set(of_corpus) == {row["text"] for row in rows}
-    # Batches that had come back are kept: at most those on the wire are sent again.
-    assert len(of_corpus) <= len(rows) + 2 * 4
+    # At most two batches on the wire, and one that is not yet written, are sent again.
+    assert len(of_corpus) <= len(rows) + 3 * 4
+
+
+def test_ctrl_c_while_a_cluster_retrieves_keeps_what_is_embedded(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    rows = rows_of(96, seed=5)
+    write_data(tmp_path / "data", rows, [*range(0, 97, 12)])
+
+    def interrupting(request: dict[str, Any], attempt: int) -> Answer:
+        time.sleep(0.05)
+        if n_embedded(server) > 12 + 40 and not interrupted.is_set():
+            interrupted.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        return embed(request, attempt)
+
+    interrupted = threading.Event()
+    with LoopbackServer(interrupting) as server:
+        config = tmp_path / "arena.toml"
+        config.write_text(
+            '[experiment]\nname = "x"\n[[datasets]]\nname = "tiny"\npath = "data"\n[[models]]\n'
+            f'name = "mine"\nprovider = "openai"\nbase_url = "{server.base_url}"\nmodel = "m"\n'
+            'batch_size = 4\nconcurrency = 2\n[[models]]\nname = "words"\nprovider = "bm25"\n'
+            '[judge]\nkind = "qrels"\n'
+        )
+        ranker = ClusterRanker(cluster)
+        with pytest.raises(IncompleteError) as caught:
+            retrieve_experiment(config, QUIET, ranker)
+        retrieve_experiment(config, QUIET, ranker)
+        texts = [text for request in server.requests for text in request.body["input"]]
+
+    assert str(caught.value).startswith("stopped: what is embedded and scored is kept")
+    assert "\n" not in str(caught.value)
+    # At most three batches of each worker are sent again: 24 of 52 texts.
+    n_distinct = sum(
+        len({f"{row['title']} {row['text']}".strip() for row in rows[first : first + 12]} - {""})
+        for first in range(0, 96, 12)
+    )
+    assert len(texts) <= n_distinct + 12 + 1 + 2 * 3 * 4
 
 
 def use_cache(folder: str) -> None:
