@@ -64,7 +64,7 @@ def kill_workers(folder: Path, cluster: Cluster, n_kills: int, *, seed: int) -> 
     with LoopbackServer(_slow) as server:
         judge = llm(server.base_url, f"concurrency = {CONCURRENCY}")
         config = write_experiment(folder, judge=judge, rankings=RANKINGS)
-        in_shards(config, max(8, n_kills))
+        in_shards(config, max(8, 3 * n_kills // 2))
         os.environ["ARENA_CACHE"] = str(folder / "cache")
         over = threading.Event()
 

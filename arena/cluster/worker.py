@@ -40,6 +40,7 @@ from arena.progress import reporter as new_reporter
 from arena.store.folder import Folder
 from arena.store.shards import Shard
 from arena.terminal import one_line
+from arena.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -69,6 +70,7 @@ class ShardTask:
     gate: bool  #: whether judges must have passed their controls
     topic: str  #: where the task tells how far it is
     n_at_once: int  #: shards that are played at the same time, which divide rpm and tpm
+    arena: str = __version__  #: the version of the driver
     attempt: int = 1  #: grows where a worker has failed to play it
 
     @property
@@ -136,7 +138,10 @@ def _prepared(task: ShardTask) -> PreparedExperiment:
 
     Raises:
         ClusterError: a file differs from the driver's.
+        UsageError: this worker has another version, or lacks a key.
     """
+    if task.arena != __version__:  # of a worker that came after the others were checked
+        raise UsageError(f"has arena {__version__}, and the run has {task.arena}")
     source = Path(task.source)
     key = (task.source, task.content, task.data, task.n_at_once)
     if key not in _KEPT:
