@@ -6,7 +6,7 @@ the judges alone. Both saw the same queries, so every interval of a difference i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -133,6 +133,23 @@ def _identical(battles: Battles) -> NDArray[np.bool_]:
     return nowhere if battles.identical is None else battles.identical
 
 
+def _keys(log: Battles) -> Iterator[tuple[str, str, str, str]]:
+    """Return data set, query, model_a and model_b of each battle.
+
+    Raises:
+        UsageError: the log names no queries.
+    """
+    if log.query_id is None or not any(log.query_ids):
+        raise UsageError("a log without query_id cannot be matched with another; add it")
+    return zip(
+        map(log.datasets.__getitem__, log.dataset.tolist()),
+        map(log.query_ids.__getitem__, log.query_id.tolist()),
+        map(log.models.__getitem__, log.model_a.tolist()),
+        map(log.models.__getitem__, log.model_b.tolist()),
+        strict=True,
+    )
+
+
 def _matched(first: Battles, second: Battles) -> tuple[Battles, Battles]:
     """Return the battles that both logs have, row by row, the second under the first's codes.
 
@@ -141,16 +158,7 @@ def _matched(first: Battles, second: Battles) -> tuple[Battles, Battles]:
     codes: dict[tuple[str, str, str, str], int] = {}
     keyed = []
     for log in (first, second):
-        if log.query_id is None or not any(log.query_ids):
-            raise UsageError("a log without query_id cannot be matched with another; add it")
-        keys = zip(
-            map(log.datasets.__getitem__, log.dataset.tolist()),
-            map(log.query_ids.__getitem__, log.query_id.tolist()),
-            map(log.models.__getitem__, log.model_a.tolist()),
-            map(log.models.__getitem__, log.model_b.tolist()),
-            strict=True,
-        )
-        numbers = np.array([codes.setdefault(key, len(codes)) for key in keys], np.intp)
+        numbers = np.array([codes.setdefault(key, len(codes)) for key in _keys(log)], np.intp)
         keyed.append(np.unique(numbers, return_index=True))
     (numbers, rows), (second_numbers, second_rows) = keyed
     _, here, there = np.intersect1d(

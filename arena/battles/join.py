@@ -150,12 +150,12 @@ def _emptied(
 def _ranges(logs: Iterable[Columns], n_rows: int) -> Iterator[Columns]:
     """Yield the battles of all logs by ranges of their ids, in their order; some may be empty."""
     n_ranges = -(-n_rows // row_blocks.BLOCK)
-    bounds = np.array([(place << 64) // n_ranges for place in range(1, n_ranges)], np.uint64)
+    bounds = np.array([(number << 64) // n_ranges for number in range(1, n_ranges)], np.uint64)
     parts: list[list[Columns]] = [[] for _ in range(n_ranges)]
     for columns in logs:
-        place = np.searchsorted(bounds, columns["high"], "right").astype(np.uint16)
-        order = np.argsort(place, kind="stable")
-        ends = np.searchsorted(place[order], np.arange(n_ranges + 1))
+        range_of = np.searchsorted(bounds, columns["high"], "right").astype(np.uint16)
+        order = np.argsort(range_of, kind="stable")
+        ends = np.searchsorted(range_of[order], np.arange(n_ranges + 1))
         for number, range_parts in enumerate(parts):
             rows = order[ends[number] : ends[number + 1]]
             range_parts.append({name: column[rows] for name, column in columns.items()})
@@ -249,17 +249,17 @@ def _same_ids(
         sizes: of the logs.
     """
     starts = np.cumsum([0, *sizes])
-    own = [place for place, each in enumerate(ids) if each and not isinstance(each, UniqueIds)]
-    known = [each for place in own if isinstance(each := ids[place], HexIds)]
+    own = [number for number, each in enumerate(ids) if each and not isinstance(each, UniqueIds)]
+    known = [each for number in own if isinstance(each := ids[number], HexIds)]
     if own and len(known) == len(own):
-        rows = np.concatenate([np.arange(starts[place], starts[place + 1]) for place in own])
+        rows = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in own])
         again, first = IdOrder.of(known).repeated()
         return rows[again], rows[first]
     row_of: dict[Any, int] = {}
     repeats = [
         (row, before)
-        for place in own
-        for row, battle_id in enumerate(ids[place], starts[place].item())
+        for number in own
+        for row, battle_id in enumerate(ids[number], starts[number].item())
         if (before := row_of.setdefault(battle_id, row)) != row
     ]
     pairs = np.array(repeats, np.intp).reshape(-1, 2)

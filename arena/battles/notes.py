@@ -59,13 +59,14 @@ def battle_notes(joined: Joined) -> Iterator[str]:
             f"{n_unknown:,} battles have no query_id and count as a query each: "
             "intervals are too narrow if queries were used more than once"
         )
-    again, n_pairings, one = _repeats(joined, known)
-    if again:
-        yield f"{again:,} battles repeat an earlier one (same query, models and order) and count"
-    if one:
+    n_repeats, n_pairings, n_one_order = _repeats(joined, known)
+    if n_repeats:
+        same = "(same query, models and order)"
+        yield f"{n_repeats:,} battles repeat an earlier one {same} and count"
+    if n_one_order:
         yield (
-            f"of {n_pairings:,} pairings of two models on a query, {n_pairings - one:,} "
-            f"were judged in both orders and {one:,} in one"
+            f"of {n_pairings:,} pairings of two models on a query, {n_pairings - n_one_order:,} "
+            f"were judged in both orders and {n_one_order:,} in one"
         )
     if joined.is_by_id:
         yield "Elo in canonical order of several logs, by battle id"

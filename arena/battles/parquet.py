@@ -51,8 +51,8 @@ class ParquetFile:
         Raises:
             DataError: the file is not readable.
         """
-        place = {name: f"k{self.header.index(name)}" for name in names}
-        kinds = ", ".join(f"typeof({k})" for k in place.values())
+        reference = {name: f"k{self.header.index(name)}" for name in names}
+        kinds = ", ".join(f"typeof({k})" for k in reference.values())
         query = f"SELECT {kinds} FROM {self._rows} LIMIT 1"  # noqa: S608
         types = dict(
             zip(names, next(_fetched(self._path, self.connection, query), names), strict=True)
@@ -61,7 +61,7 @@ class ParquetFile:
         nested = {name for name, kind in types.items() if kind.endswith(("]", ")"))}
         cells = {
             name: f"to_json({k})::VARCHAR" if name in nested else f"{k}::VARCHAR"
-            for name, k in place.items()
+            for name, k in reference.items()
         }
 
         own = cells.get("id", "")
@@ -71,7 +71,9 @@ class ParquetFile:
         ) -> list[Any]:
             if types[name] == "VARCHAR":
                 return list(texts)
-            query = f"SELECT {cells[name]}, any_value({place[name]}) FROM {self._rows} GROUP BY 1"  # noqa: S608
+            query = (
+                f"SELECT {cells[name]}, any_value({reference[name]}) FROM {self._rows} GROUP BY 1"  # noqa: S608
+            )
             native = dict(_fetched(self._path, connection, query))
             return [native[text] for text in texts]
 

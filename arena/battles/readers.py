@@ -180,7 +180,7 @@ def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence
         layout = csv_layout(text, KNOWN)
     # DuckDB ignores an empty cell too many. So there is a column more, which must stay missing, as
     # no other may: an empty cell is none of these.
-    columns = ", ".join(f"k{place}: 'VARCHAR'" for place in range(len(header) + 1))
+    columns = ", ".join(f"k{number}: 'VARCHAR'" for number in range(len(header) + 1))
     own = f"k{header.index('id')}" if "id" in names else ""
     read = {len(header) - 1, *map(header.index, names)}
     return Source(
@@ -190,7 +190,9 @@ def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence
         f"hive_partitioning = false, compression = '{packing}', columns = {{{columns}}})",
         cells={name: f"k{header.index(name)}" for name in names if name != "id"},
         values=lambda _connection, _name, texts: [text or None for text in texts],
-        odd=" OR ".join([f"k{len(header)} IS NOT NULL", *(f"k{place} IS NULL" for place in read)]),
+        odd=" OR ".join(
+            [f"k{len(header)} IS NOT NULL", *(f"k{number} IS NULL" for number in read)]
+        ),
         ids=own,
         is_id=f"{own} <> ''",
     )
@@ -341,7 +343,7 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
         own: whether arena wrote the file.
         exact: whether some whole number is too long for the fast parser.
     """
-    wanted = (*names, "probs", "id") if own else (*names, "probs")
+    present = (*names, "probs", "id") if own else (*names, "probs")
     coder, start, is_cut = Coder(names), 0, False
     ids: list[Any] = []
     probs: list[Any] = []
@@ -355,7 +357,7 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
                 is_cut = True
                 lines.pop()
             try:
-                columns, count = _cells(_rows(lines, exact=exact), wanted)
+                columns, count = _cells(_rows(lines, exact=exact), present)
                 for name in names:
                     cells = columns.get(name)
                     asked = cells is not None and is_query_text(name)

@@ -48,7 +48,7 @@ _SUBJECT: Final = "cost"
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class ObservedUsage:
     """What the replies of an endpoint have taught of their cost."""
 
     tokens_per_byte: float = 0.0  #: of a request, the most that were billed; 0 before the first
@@ -63,10 +63,10 @@ class Habits:
         """Return whether replies to requests with this limit will be no longer."""
         return not self.beyond and self.limit == limit and self.n_within >= TRUSTED
 
-    def joined(self, other: Habits) -> Habits:
+    def joined(self, other: ObservedUsage) -> ObservedUsage:
         """Return what two runs have learned together."""
         n_within = self.n_within if self.limit == other.limit else 0
-        return Habits(
+        return ObservedUsage(
             max(self.tokens_per_byte, other.tokens_per_byte),
             max(self.output_tokens, other.output_tokens),
             other.limit,
@@ -108,7 +108,7 @@ class Meter:
         self._endpoint = endpoint
         self._log = log
         self._logged: set[str] = set()
-        self.habits = _habits(learned.facts(endpoint, _SUBJECT))
+        self.observed = _observed(learned.facts(endpoint, _SUBJECT))
 
     def fare(self, limit: int | None) -> ChatFare:
         """Return the payer of one request.
@@ -127,8 +127,10 @@ class Meter:
             refresh: look first at what other processes have found out.
         """
         if refresh:
-            self.habits = self.habits.joined(_habits(self._learned.facts(self._endpoint, _SUBJECT)))
-        known = self.habits
+            self.observed = self.observed.joined(
+                _observed(self._learned.facts(self._endpoint, _SUBJECT))
+            )
+        known = self.observed
         most_input, most_output = self._most_input(n_bytes), self._most_output(limit)
         n_input = n_bytes * (known.tokens_per_byte or _TOKENS_PER_BYTE)
         n_output = known.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
@@ -145,9 +147,9 @@ class Meter:
         All of a job is reserved at once and for a day. So a limit counts as kept unless one was
         not, and tokens count as in the requests before.
         """
-        free = limit is None or self.habits.beyond
+        free = limit is None or self.observed.beyond
         n_output = self._most_output(None) if free else limit or 0
-        return self._usd(n_bytes * (self.habits.tokens_per_byte or 1.0), n_output)
+        return self._usd(n_bytes * (self.observed.tokens_per_byte or 1.0), n_output)
 
     def usage(self, body: Mapping[str, Any], limit: int | None, *, n_bytes: int = 0) -> Usage:
         """Return the usage in a reply, at the configured prices.
@@ -193,7 +195,7 @@ class Meter:
         tokens: tuple[int | None, int | None],
     ) -> None:
         """Update the estimates from the tokens that a reply reports or omits."""
-        known, (n_input, n_output) = self.habits, tokens
+        known, (n_input, n_output) = self.observed, tokens
         per_byte = n_input / n_bytes if n_input and n_bytes else 0.0
         if (
             per_byte <= known.tokens_per_byte
@@ -212,7 +214,7 @@ class Meter:
             elif _finish(body) == "length":
                 n_within = TRUSTED  # it was cut off there, which proves that the limit is kept
         self._learn(
-            Habits(
+            ObservedUsage(
                 max(known.tokens_per_byte, per_byte),
                 max(known.output_tokens, n_output or 0),
                 known.limit if limit is None or n_output is None else limit,
@@ -223,25 +225,25 @@ class Meter:
             )
         )
 
-    def _learn(self, habits: Habits) -> None:
-        if habits == self.habits:
+    def _learn(self, observed: ObservedUsage) -> None:
+        if observed == self.observed:
             return
-        before, self.habits = self.habits, habits
+        before, self.observed = self.observed, observed
         # A few of the counts on the way are kept: each is a write to the disk.
-        kept = habits.n_within in (8, 16, 32, TRUSTED)
-        news = replace(before, n_within=habits.n_within) != habits
-        if self._priced and (news or (kept and before.n_within != habits.n_within)):
+        kept = observed.n_within in (8, 16, 32, TRUSTED)
+        news = replace(before, n_within=observed.n_within) != observed
+        if self._priced and (news or (kept and before.n_within != observed.n_within)):
             self._learned.change(
-                self._endpoint, _SUBJECT, lambda facts: asdict(_habits(facts).joined(habits))
+                self._endpoint, _SUBJECT, lambda facts: asdict(_observed(facts).joined(observed))
             )
 
     def _most_input(self, n_bytes: int) -> int:
-        return math.ceil(n_bytes * max(1.0, self.habits.tokens_per_byte))
+        return math.ceil(n_bytes * max(1.0, self.observed.tokens_per_byte))
 
     def _most_output(self, limit: int | None) -> int:
-        if limit is not None and self.habits.trusts(limit):
+        if limit is not None and self.observed.trusts(limit):
             return limit + SLACK
-        return max(LONGEST, TIMES_LONGER * self._max_tokens, 2 * self.habits.output_tokens)
+        return max(LONGEST, TIMES_LONGER * self._max_tokens, 2 * self.observed.output_tokens)
 
     def _usd(self, n_input: float, n_output: float) -> float:
         dearest = max(self._input_price, self._cached_price)
@@ -342,12 +344,16 @@ def _is_refusal(body: Mapping[str, Any]) -> bool:
     return bool(body.get("error")) and not body.get("choices")
 
 
-def _habits(facts: Facts) -> Habits:
+def _observed(facts: Facts) -> ObservedUsage:
     try:
-        found = _HABITS.validate_python(facts)
+        found = _OBSERVED.validate_python(facts)
     except ValidationError:
-        return Habits()
-    return found if 0 <= found.tokens_per_byte < math.inf and found.output_tokens >= 0 else Habits()
+        return ObservedUsage()
+    return (
+        found
+        if 0 <= found.tokens_per_byte < math.inf and found.output_tokens >= 0
+        else ObservedUsage()
+    )
 
 
-_HABITS: Final = TypeAdapter(Habits)
+_OBSERVED: Final = TypeAdapter(ObservedUsage)
