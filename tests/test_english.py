@@ -9,8 +9,12 @@ from itertools import groupby
 from pathlib import Path
 
 from click import Command, Group, Option
+from source import modules, statements
+from together import SOURCE
 
 from arena.cli import main
+
+pytestmark = SOURCE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]
@@ -63,8 +67,8 @@ def test_docstrings_and_comments_have_short_sentences_without_archaic_words() ->
 
 def strings() -> Iterator[tuple[str, str]]:
     """Yield where each docstring is and its text: of modules, classes, functions and fields."""
-    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path in modules():
+        for node in statements(path):
             if (
                 isinstance(node, ast.Expr)
                 and isinstance(node.value, ast.Constant)
@@ -75,7 +79,7 @@ def strings() -> Iterator[tuple[str, str]]:
 
 def comments() -> Iterator[tuple[str, str]]:
     """Yield where each comment is and its text: of fields, and of lines that follow each other."""
-    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
+    for path in modules():
         lines = path.read_text("utf-8").splitlines()
         place = path.relative_to(REPOSITORY)
         for number, line in enumerate(lines, 1):
@@ -104,8 +108,8 @@ def n_words(sentence: str) -> int:
 
 def docstrings() -> Iterator[tuple[str, str]]:
     """Yield where each function and method with a docstring is, and the docstring."""
-    for path in sorted(REPOSITORY.glob("arena/**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path in modules():
+        for node in statements(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 text = ast.get_docstring(node)
                 if text:

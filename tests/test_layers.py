@@ -12,8 +12,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from source import PACKAGE, modules, statements, tree
+from together import SOURCE
 
-PACKAGE = Path(__file__).resolve().parents[1] / "arena"
+pytestmark = SOURCE
 
 LAYERS = [
     {"redaction", "version"},
@@ -60,16 +62,6 @@ BROUGHT = {"httpx2": "openai", "markupsafe": "jinja2", "pydantic_core": "pydanti
 """What is used because a package that is required uses it, too."""
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
-@functools.cache
-def tree(path: Path) -> ast.Module:
-    """What a module is made of."""
-    return ast.parse(path.read_text("utf-8"))
-
-
 def place(path: Path) -> str:
     """The module's or package's name right under ``arena``."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -82,19 +74,20 @@ def imports(path: Path, *, at_start: bool = False) -> list[str]:
     With ``at_start``, only those that are imported when the module is.
     """
     names = []
-    waiting: list[ast.AST] = [tree(path)]
-    while waiting:
-        node = waiting.pop()
-        checked_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if at_start and (checked_only or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
-            continue
+    for node in statements(path, _is_later if at_start else lambda _: False):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-        waiting.extend(ast.iter_child_nodes(node))
     return names
+
+
+def _is_later(node: ast.stmt) -> bool:
+    """Return whether a statement does not run when its module is imported."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def test_imports_point_down() -> None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TORCH = pytest.mark.xdist_group("torch")
 """Marks tests that import PyTorch: that takes five seconds."""
 
+SOURCE = pytest.mark.xdist_group("source")
+"""Marks tests that parse the whole source."""
+
 
 def mark(items: list[pytest.Item]) -> None:
     """Group what runs in the browser, and put what takes longest first."""
