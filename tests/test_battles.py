@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import pickle
+import subprocess
 import sys
 import tempfile
 
@@ -607,6 +608,19 @@ def test_a_log_that_shrinks_before_its_ids_are_read_is_an_error(tmp_path, monkey
 
     with pytest.raises(DataError, match=r"battles\.jsonl: changed while arena read it"):
         list(ids)
+
+
+def test_the_reader_of_a_large_file_prints_nothing_where_python_runs_no_script(tmp_path):
+    code = """
+from pathlib import Path
+from arena.battles.duckdb_reader import connected
+with connected(Path("log.jsonl")) as connection:
+    print(connection.execute("SELECT current_setting('enable_progress_bar')").fetchall())
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[(False,)]\n"
 
 
 def test_the_reader_of_a_file_can_open_no_other_file_and_load_nothing(tmp_path):

@@ -148,6 +148,8 @@ def connected(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         both = ", ".join(sql_text(each) for each in (str(path), glob.escape(str(path))))
         connection.execute(f"SET allowed_paths = [{both}]")
         connection.execute("SET enable_external_access = false")
+        # Without a script, as in a worker of a cluster, it would draw a bar on stdout.
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET lock_configuration = true")
         yield connection
 
