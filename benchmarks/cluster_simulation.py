@@ -230,7 +230,7 @@ def simulation(n_workers: int) -> Iterator[Simulation]:
         scheduler = subprocess.Popen(
             [
                 *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
-                *("--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+                *("--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0"),
                 *("--scheduler-file", str(written)),
             ],
             stderr=subprocess.DEVNULL,

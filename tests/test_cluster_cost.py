@@ -88,7 +88,7 @@ def test_no_worker_has_the_tasks_of_others() -> None:
     with (
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
         distributed.LocalCluster(
-            n_workers=4, processes=False, threads_per_worker=1, dashboard_address=None
+            n_workers=4, processes=False, threads_per_worker=1, dashboard_address=":0"
         ) as threads,
         distributed.Client(threads) as client,
     ):
