@@ -167,10 +167,10 @@ def test_a_log_is_the_pilot_of_a_search(tmp_path: Path) -> None:
 def test_a_search_on_queries_with_a_part_of_their_pairs_forecasts_the_others(
     tmp_path: Path, *, cached: bool
 ) -> None:
-    config = write(tmp_path, dict.fromkeys("abcd", 0.5), n_queries=40)
+    config = write(tmp_path, dict.fromkeys("abcd", 0.5), n_queries=20)
     with (tmp_path / "data" / "corpus.jsonl").open("a") as corpus:
         for model in "abcd":  # each finds other documents, so no two battles are one request
-            rows = [(f"{model}-q{i:03}", f"q{i:03}") for i in range(40)]
+            rows = [(f"{model}-q{i:03}", f"q{i:03}") for i in range(20)]
             corpus.writelines(f'{{"_id": "{doc}", "text": "{doc}"}}\n' for doc, _ in rows)
             lines = "".join(f"{query} Q0 {doc} 1 1.0 {model}\n" for doc, query in rows)
             (tmp_path / f"{model}.trec").write_text(lines)
@@ -193,8 +193,8 @@ def test_a_search_on_queries_with_a_part_of_their_pairs_forecasts_the_others(
     assert estimate.search
     (forecast,) = estimate.search.forecasts
     calls = [each.calls for each in forecast.outcomes]
-    assert forecast.assumption == "by the 40 queries in the log"
-    assert estimate.n_calls == len(server.requests) - n_before == (0 if cached else 40 * 4)
+    assert forecast.assumption == "by the 20 queries in the log"
+    assert estimate.n_calls == len(server.requests) - n_before == (0 if cached else 20 * 4)
     assert max(calls) == pytest.approx(estimate.n_calls, rel=0.1)
 
 

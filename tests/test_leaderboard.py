@@ -338,7 +338,7 @@ def test_wins_total_losses_on_the_published_verdicts(shared_data, tmp_path):
     assert board.overall[0].model in {"voyage-4-large", "gemini-embedding-2-preview"}
 
 
-LAWS = settings(max_examples=25)
+LAWS = settings(max_examples=15)
 QUICK = RatingSettings(n_permutations=0)
 
 
