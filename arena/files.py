@@ -89,13 +89,13 @@ def _leftovers(folder: Path) -> dict[str, list[Path]]:
 
     A folder may have many files, so a process looks once.
     """
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     for entry in os.scandir(folder):
         match = re.fullmatch(r"(.+)\.\d+\.tmp", entry.name)
         with suppress(FileNotFoundError):  # another process finishes it right now
             if match and time.time() - entry.stat().st_mtime > _LEFT_OVER_S:
-                found.setdefault(match[1], []).append(Path(entry.path))
-    return found
+                files.setdefault(match[1], []).append(Path(entry.path))
+    return files
 
 
 @contextmanager

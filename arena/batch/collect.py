@@ -98,9 +98,11 @@ async def collect(  # noqa: PLR0913, what to judge, and who is told
         with Settlement(run, log, _deliveries(ended), booked) as settlement:
             await settlement.judge(done, matchups=matchups, limit=limit)
             settlement.book_the_rest()
+        # A job counts as collected only once its verdicts are on the disk. After a kill in between
+        # the next run fetches it again, and finds them in the log.
         log.flush()
-        for one in ended:
-            _finish(one, ledger, log, done)
+        for ended_job in ended:
+            _finish(ended_job, ledger, log, done)
     return done
 
 

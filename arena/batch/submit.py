@@ -192,7 +192,7 @@ def record_chunk(ledger: Ledger, chunk: list[Request], configured: ConfiguredJud
         at=now(),
         dialect=asdict(judge.chat.capabilities),
     )
-    write_chunk(chunk, ledger.path(job))
+    write_chunk(chunk, ledger.path(job))  # first, so that every job in the ledger has its file
     ledger.add(job)
     return job
 
@@ -321,9 +321,9 @@ def recall(judge: RequestJudge, jobs: Iterable[Job]) -> None:
     refused: dict[ServerCapabilities, ServerCapabilities] = {}
     for job in own_jobs:
         if job.refusal:
-            judge.chat.capabilities = spoken = ServerCapabilities(**job.dialect)
+            judge.chat.capabilities = used = ServerCapabilities(**job.dialect)
             if judge.chat.learn(job.refusal):
-                refused[spoken] = judge.chat.capabilities
+                refused[used] = judge.chat.capabilities
     is_new = begun == ServerCapabilities()
     known = ServerCapabilities(**own_jobs[-1].dialect) if own_jobs and is_new else begun
     while known in refused:

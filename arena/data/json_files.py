@@ -17,13 +17,13 @@ REMEDY: Final = "delete it, and `arena retrieve` makes it again"
 _ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
 
 
-def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
+def read_kept(kind: type[T], path: Path, contents: str, remedy: str = REMEDY) -> T:
     """Read a file as a record of some kind; ignore fields of later versions.
 
     Args:
         kind: a dataclass, or a collection of some.
         path: the file.
-        what: the words for what it holds.
+        contents: the words for what it holds.
         remedy: what to do where it holds something else.
 
     Raises:
@@ -36,14 +36,14 @@ def read_kept(kind: type[T], path: Path, what: str, remedy: str = REMEDY) -> T:
         raw = orjson.dumps(orjson.loads(path.read_bytes()))
         return adapter(kind).validate_json(raw, strict=True)
     except OSError as error:
-        raise DataError(path, None, f"no {what}: {error.strerror}", remedy) from None
+        raise DataError(path, None, f"no {contents}: {error.strerror}", remedy) from None
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
-        raise DataError(path, None, f"no {what}: {error}", remedy) from None
+        raise DataError(path, None, f"no {contents}: {error}", remedy) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         why = f"{where}: {first['msg']}" if where else first["msg"]
-        raise DataError(path, None, f"no {what}: {why}", remedy) from None
+        raise DataError(path, None, f"no {contents}: {why}", remedy) from None
 
 
 def adapter(kind: type[T]) -> TypeAdapter[T]:

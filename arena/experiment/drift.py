@@ -110,13 +110,13 @@ def prepare_drift(
             f"{experiment.source}: its judge, prompt or settings are not those of the log; only "
             "the same judge can drift"
         )
-    wanted = options.drift or 0
+    n_wanted = options.drift or 0
     if files.drift_matchups.is_file():
         matchups = _kept(files.drift_matchups)
-        if len(matchups) != wanted:
+        if len(matchups) != n_wanted:
             reporter.log(f"note: the fixed set has {len(matchups):,} battles, as in its baseline")
     else:
-        matchups = draw_matchups(whole, logged, wanted)
+        matchups = draw_matchups(whole, logged, n_wanted)
     return whole, frozenset(filter(logged.count, matchups))
 
 

@@ -86,7 +86,7 @@ class BattleLog:
         except BaseException:
             self._release()
             raise
-        self._news = threading.Condition()
+        self._appended = threading.Condition()
         self._flushing = threading.Lock()
         self._unsynced = 0
         self._closed = False
@@ -148,10 +148,11 @@ class BattleLog:
             LogError: the disk does not take it.
         """
         with self._flushing:
-            with self._news:
+            with self._appended:
                 self._unsynced = 0
                 for file in self._files.values():
                     file.write()
+            # Without the lock on records, so that callers append while the disk works.
             for file in self._files.values():
                 file.sync()
 
@@ -163,9 +164,9 @@ class BattleLog:
         """
         if self._closed:
             return
-        with self._news:
+        with self._appended:
             self._closed = True
-            self._news.notify_all()
+            self._appended.notify_all()
         self._syncer.join()
         try:
             self.flush()
@@ -192,20 +193,21 @@ class BattleLog:
 
     def _write(self, kind: str, record: Battle | Failure | Reply) -> int:
         line = orjson.dumps(row(record), option=orjson.OPT_APPEND_NEWLINE)
-        with self._news:
+        with self._appended:
             if self._broken:
                 raise self._broken
             offset = self._files[kind].append(line)
             self._unsynced += 1
             if self._unsynced in (1, GROUP):
-                self._news.notify_all()
+                self._appended.notify_all()
         return offset
 
     def _sync_regularly(self) -> None:
+        """Flush a group of records as soon as it is full, or its first one is old enough."""
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._unsynced or self._closed)
-                self._news.wait_for(lambda: self._unsynced >= GROUP or self._closed, INTERVAL_S)
+            with self._appended:
+                self._appended.wait_for(lambda: self._unsynced or self._closed)
+                self._appended.wait_for(lambda: self._unsynced >= GROUP or self._closed, INTERVAL_S)
                 if self._closed:
                     return
             try:

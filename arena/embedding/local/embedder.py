@@ -87,13 +87,13 @@ class LocalEmbedder:
         """Report how many texts were longer than the model reads."""
         for role, n_cut in self.n_cut.items():
             if n_cut:
-                what = "queries" if role == "query" else "documents"
+                noun = "queries" if role == "query" else "documents"
                 _log.warning(
                     "%s: %s %s were longer than the model reads, and were embedded without their "
                     "ends",
                     self._name,
                     f"{n_cut:,}",
-                    what,
+                    noun,
                 )
 
     @cached_property
