@@ -136,8 +136,8 @@ async def battle_by_batch(
     played = _Played(options.until) if options.until else None
     give_up, has_waited = batch.give_up, False
     with interruptible(reporter) as stop:
-        # Collect before submitting: what a job has brought is not asked for again, and its true
-        # cost leaves more room under the cap than the most that it might have cost.
+        # Collect before submitting: what a job has brought is not asked for again. Its true cost
+        # leaves more room under the cap than the most that it might have cost.
         while True:
             is_stuck = False
             if give_up or open_jobs(run):
