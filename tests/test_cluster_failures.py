@@ -161,26 +161,22 @@ def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_same_command_goes_on(
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-m", "arena", "battle", "arena.toml", "--cluster", "local:2"]
-    environment = {**os.environ, "ARENA_CACHE": str(tmp_path / "cache")}
-    in_terminal = partial(
-        subprocess.Popen,
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
     with LoopbackServer(slow) as server:
         config = write(tmp_path, server)
-        with in_terminal() as process:
+        with subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "ARENA_CACHE": str(tmp_path / "cache")},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
             wait_for(server, 10, process)
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             _, stderr = process.communicate(timeout=60)
         assert n_paid(config) == len(server.requests) < N_BATTLES
-        with in_terminal() as again:
-            printed, after = again.communicate(timeout=60)
+        with start(config, "local:2") as again:
+            printed, after = again.communicate()
 
         check_whole(config, server, n_repeated=0)
     assert (process.returncode, again.returncode) == (1, 0)
