@@ -121,7 +121,7 @@ def main() -> int:
     part.add_argument("--rounds", type=int, default=3)
     part = parts.add_parser("simulate")
     part.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 256])
-    part.add_argument("--seconds", type=float, default=3.0)
+    part.add_argument("--seconds", type=float, default=2.0)
     part.add_argument("--each", type=int, default=4)
     part = parts.add_parser("kills")
     part.add_argument("--kills", type=int, default=20)

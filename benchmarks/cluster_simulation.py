@@ -178,7 +178,7 @@ def simulate(workers: Sequence[int], each: int, seconds: float) -> None:
         with simulation(n_workers) as running:
             print(f"{n_workers} workers, ready after {running.ready_s:.1f} s", flush=True)
             for part in (running.retrieve, running.judge):
-                part(n_parts, 0.0)  # imports
+                part(8, 0.0)  # imports
                 # The scheduler's clock has steps of 10 ms.
                 empty = part(max(n_parts, 200), 0.0)
                 asleep = part(n_parts, seconds)
