@@ -287,11 +287,19 @@ def test_a_stopped_worker_is_named_after_a_bounded_wait(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("arena.cluster.connect._ANSWER_S", 0.5)
-    worker, pid = min(cluster.client.run(os.getpid).items())
+    from distributed import as_completed
+
+    (worker, pid), (other, _) = sorted(cluster.client.run(os.getpid).items())
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(ClusterError, match=rf"worker {worker} does not answer within"):
             check_workers(cluster, dict)
+        monkeypatch.setattr("arena.cluster.connect._SILENT_S", 0.8)
+        monkeypatch.setattr("arena.cluster.connect._NOBODY_S", 6)
+        lines: list[str] = []
+        task = cluster.client.submit(time.sleep, 1.5, workers=[other])
+        list(each_ended(cluster.client, as_completed([task]), "", log=lines.append))
+        assert sum(f"worker {worker} is silent" in line for line in lines) == 1
     finally:
         os.kill(pid, signal.SIGCONT)
 

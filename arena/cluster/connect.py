@@ -36,6 +36,9 @@ _ANSWER_S: Final = 30.0
 _NOBODY_S: Final = 300.0
 """Longest time for which no worker is there that can run the tasks."""
 
+_SILENT_S: Final = 60.0
+"""Silence of a worker after which it is named; a worker tells the scheduler each second or so."""
+
 _LOOK_S: Final = 0.05
 """How often this process looks whether a task has ended."""
 
@@ -178,7 +181,12 @@ async def _asked(
 
 
 def each_ended(
-    client: Client, tasks: as_completed, again: str, *, resource: str | None = None
+    client: Client,
+    tasks: as_completed,
+    again: str,
+    *,
+    resource: str | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Iterator[Future]:
     """Yield tasks as they end; others may be added meanwhile.
 
@@ -187,11 +195,13 @@ def each_ended(
         tasks: not yielded yet.
         again: what is kept, and how to go on.
         resource: what a worker must have to run them.
+        log: told of workers that are silent.
 
     Raises:
         ClusterError: for a long time there was no worker that could run them.
     """
     kind = f"worker with the resource {resource}" if resource else "worker"
+    heard = _Heard(log or (lambda _: None))
     seen_at = looked_at = time.monotonic()
     while not tasks.is_empty():
         if tasks.has_ready():
@@ -201,20 +211,46 @@ def each_ended(
         now = time.monotonic()
         if now - looked_at > _NOBODY_S / 60:
             looked_at = now
-            if _has_worker(client, resource):
+            workers = _workers(client)
+            heard.look(workers)
+            if any(resource is None or w["resources"].get(resource) for w in workers.values()):
                 seen_at = now
             elif now - seen_at > _NOBODY_S:
                 what = f"no {kind} was there for {_NOBODY_S:.0f} s; start one"
                 raise ClusterError(f"{what}; {again}")
 
 
-def _has_worker(client: Client, resource: str | None) -> bool:
-    """Return whether there is a worker, with a resource if one is needed."""
+def _workers(client: Client) -> Mapping[str, Mapping[str, Any]]:
+    """Return what the scheduler knows of each worker; nothing if the scheduler is lost."""
     try:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    except Exception:  # noqa: BLE001  the scheduler is lost, which ends all tasks anyway
-        return False
-    return any(resource is None or worker["resources"].get(resource) for worker in workers)
+        workers: Mapping[str, Mapping[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    except Exception:  # noqa: BLE001  which ends all tasks anyway
+        return {}
+    return workers
+
+
+class _Heard:
+    """Remembers when the scheduler heard of each worker, by the clock of this process."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._last: dict[str, tuple[float, float]] = {}  # worker → what the scheduler noted, when
+        self._silent: set[str] = set()
+
+    def look(self, workers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Report each worker once that has been silent for a long time."""
+        now = time.monotonic()
+        for address, worker in workers.items():
+            noted, since = self._last.get(address, (0.0, now))
+            if worker["last_seen"] != noted:
+                self._last[address] = (worker["last_seen"], now)
+                self._silent.discard(address)
+            elif now - since > _SILENT_S and address not in self._silent:
+                self._silent.add(address)
+                self._log(
+                    f"note: worker {address} is silent: it is stopped, or its host is gone; others "
+                    "go on with its shards when Dask gives it up, or once you end it"
+                )
 
 
 def _seen(look: Callable[[], Mapping[str, str]]) -> dict[str, str]:

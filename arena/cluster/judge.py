@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -112,7 +112,7 @@ def _play_shards(
         # Workers that come later take work as well, unless they would exceed a limit.
         most = tasks[0].n_at_once if _is_limited(prepared) else len(tasks)
         try:
-            for end in _ends(cluster.client, tasks, futures, most=most):
+            for end in _ends(cluster.client, tasks, futures, most=most, log=reporter.log):
                 board.take(end)
         except KeyboardInterrupt:
             reporter.log(
@@ -180,7 +180,12 @@ def _n_at_once(prepared: PreparedExperiment, n_shards: int, cluster: Cluster) ->
 
 
 def _ends(
-    client: Client, tasks: Sequence[ShardTask], futures: list[Future], *, most: int
+    client: Client,
+    tasks: Sequence[ShardTask],
+    futures: list[Future],
+    *,
+    most: int,
+    log: Callable[[str], None],
 ) -> Iterator[ShardEnd]:
     """Submit the tasks, and yield how each shard ended, as they end.
 
@@ -189,6 +194,7 @@ def _ends(
         tasks: of all shards.
         futures: gets the future of each task that is submitted.
         most: tasks that are submitted at the same time; the others wait until one has ended.
+        log: told of workers that are silent.
 
     Raises:
         FatalApiError: an endpoint refuses every request.
@@ -215,7 +221,7 @@ def _ends(
         return added
 
     ended = as_completed(submit(islice(waiting, most)))
-    for future in each_ended(client, ended, _AGAIN):
+    for future in each_ended(client, ended, _AGAIN, log=log):
         try:
             end = future.result()
         except KilledWorker as error:
