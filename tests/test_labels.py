@@ -167,5 +167,5 @@ def test_a_line_that_is_no_label_is_named_with_its_file_and_number(tmp_path, dam
 def test_a_line_that_is_no_json_is_named(tmp_path):
     (tmp_path / "labels.jsonl").write_text("{\n")
 
-    with pytest.raises(DataError, match=r"labels\.jsonl:1: "):
+    with pytest.raises(DataError, match=r"labels\.jsonl:1: .* `arena label` asks a person about"):
         read_labels(tmp_path)

@@ -28,6 +28,8 @@ from arena.store.folder import Folder
 from arena.store.locked_file import LineFile, locked_log, sync_names
 from arena.store.log_lines import finished_lines, parsed_line
 
+_REMEDY: Final = "correct or delete the line; `arena label` asks a person about its item again"
+
 LOCK_WAIT_S: Final = 10.0
 """Longest wait for another process that writes a label."""
 
@@ -229,10 +231,9 @@ def _row(line: LabelLine) -> dict[str, Any]:
 
 def _parsed_lines(path: Path) -> Iterator[LabelLine]:
     for number, _, raw in finished_lines(path):
-        line = parsed_line(LabelLine, raw, path, number)
+        line = parsed_line(LabelLine, raw, path, number, remedy=_REMEDY)
         if problem := _problem(line):
-            remedy = "delete the line; its item is asked again"
-            raise DataError(path, number, f"not a label: {problem}", remedy)
+            raise DataError(path, number, f"not a label: {problem}", _REMEDY)
         yield line
 
 

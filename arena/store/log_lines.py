@@ -256,8 +256,17 @@ def finished_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         raise DataError(path, None, f"cannot be read: {error.strerror}") from None
 
 
-def parsed_line(kind: type[T], line: bytes, path: Path, number: int | None) -> T:
+def parsed_line(
+    kind: type[T], line: bytes, path: Path, number: int | None, *, remedy: str = _REMEDY
+) -> T:
     """Return the record in a line.
+
+    Args:
+        kind: of the record.
+        line: JSON.
+        path: of the file.
+        number: of the line, from 1.
+        remedy: what to do about a line that holds no such record.
 
     Raises:
         DataError: there is none; names file, line and field.
@@ -270,4 +279,4 @@ def parsed_line(kind: type[T], line: bytes, path: Path, number: int | None) -> T
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         what = f'"{where}": {first["msg"]}' if where else first["msg"]
-        raise DataError(path, number, f"not a line of this log: {what}", _REMEDY) from None
+        raise DataError(path, number, f"not a line of this log: {what}", remedy) from None
