@@ -74,7 +74,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     metavar="N",
     default=0,
-    help="Compute intervals from N Bayesian bootstrap draws over queries.  [default: sandwich]",
+    help="Compute intervals from N Bayesian bootstrap draws over queries, 100 to 100,000.  "
+    "[default: sandwich]",
 )
 @click.option(
     "--judges",
