@@ -30,10 +30,10 @@ from arena.data.builtin import python_docs
 from arena.records import Dataset, Run
 from arena.retrieval.retrieve import retrieve
 
-PASSAGES: Final = {"minilm": 1_200, "wordllama": 60_000}
+PASSAGES: Final = {"minilm": 2_048, "wordllama": 100_000}
 """As many as one core embeds in some 20 s."""
 
-_WORDS: Final = 60
+_WORDS: Final = 20
 """Of a passage."""
 
 
