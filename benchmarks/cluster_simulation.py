@@ -143,7 +143,7 @@ class Simulation:
             with QUIET.stage("battles", n_shards) as stage:
                 board = judging._Board(client, topic, QUIET, stage, 0)
                 with board.shown():
-                    ends = list(judging._ends(client, tasks, [], most=n_shards))
+                    ends = list(judging._ends(client, tasks, [], most=n_shards, log=QUIET.log))
             assert sorted(end.shard.number for end in ends) == list(range(1, n_shards + 1))
 
         with patch.object(judging, "play_shard", play_shard):
