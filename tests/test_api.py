@@ -260,6 +260,31 @@ def test_a_web_page_in_place_of_an_endpoint_is_no_outage_to_wait_out():
     assert len([error for error in ended if isinstance(error, FatalApiError)]) > 20
 
 
+@each_row("refusal_sent", [error(503, "down"), error(429, "slow down")])
+def test_an_endpoint_that_never_answers_again_stops_the_run_in_the_end(refusal_sent: Answer):
+    """Neither an outage nor a rate limit is waited out for ever; no message says it works again."""
+    events: list[str] = []
+    outage = OutagePolicy(enough=2, pause_s=0.02, longest_pause_s=0.05, quiet_s=0)
+    retry = Retry(base_s=0.002, longest_s=0.01, outage=outage, storm_s=0.01, longest_silence_s=0.5)
+
+    async def story(base_url: str) -> list[BaseException | ApiReply]:
+        async with Api(Endpoint(base_url), retry=retry, on_event=events.append) as api:
+            await api.post("/chat/completions", {"n": -1})
+            calls = (api.post("/chat/completions", {"n": n}) for n in range(9))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        return chat("fine") if body["n"] == -1 and attempt == 1 else refusal_sent
+
+    with LoopbackServer(answer) as server:
+        ended = run(asyncio.wait_for(story(server.base_url), 60))
+
+    reasons = {error.reason for error in ended if isinstance(error, FatalApiError)}
+    assert reasons == {"down"}, ended
+    assert "answered no request for" in str(ended[0])
+    assert not [event for event in events if "works again" in event]
+
+
 @each_row(
     "url",
     [

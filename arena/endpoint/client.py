@@ -35,7 +35,7 @@ from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.json_text import read_json, token_count
 from arena.redaction import blank_parsed
-from arena.terminal import one_line
+from arena.terminal import duration, one_line
 
 T = TypeVar("T")
 
@@ -95,6 +95,7 @@ class Api:
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
+        self._answered_at = time.monotonic()  # or when the client was opened
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
         self._limiter = ConcurrencyLimiter(
             replace(_limiter_settings(endpoint), pause_s=self._retry.storm_s), rate
@@ -224,11 +225,11 @@ class Api:
             self._failed(error, time.perf_counter() - started)
             raise
         except ApiError:
-            self._breaker.answered(time.perf_counter() - started)
+            self._answered(time.perf_counter() - started)
             raise
         latency_s = time.perf_counter() - started
         self._sample = call
-        self._breaker.answered(latency_s)
+        self._answered(latency_s)
         self._limiter.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
@@ -267,6 +268,18 @@ class Api:
             bill.free()
         return answer
 
+    def _answered(self, latency_s: float) -> None:
+        """Report an answer, of whatever content, to the breaker."""
+        self._answered_at = time.monotonic()
+        self._breaker.answered(latency_s)
+
+    def _stop_if_silent(self, error: TransientApiError) -> None:
+        """Stop the run where nothing was answered for so long that nobody should wait on."""
+        silence_s = time.monotonic() - self._answered_at
+        if silence_s >= self._retry.longest_silence_s:
+            detail = f"{self.base_url} answered no request for {duration(silence_s)} ({error})"
+            self._stop(FatalApiError("down", detail))
+
     def _failed(self, error: TransientApiError, latency_s: float) -> None:
         """Report the outcome to the limiter and the breaker."""
         if error.reason == "rate_limit":
@@ -280,6 +293,7 @@ class Api:
         if error.reason != "rate_limit" and self._sample is not None:
             self._breaker.failed(str(error))
         error.excused = self._breaker.is_open
+        self._stop_if_silent(error)
 
     async def _probe(self) -> bool:
         """Return whether the endpoint still answers its last answered request."""
@@ -292,6 +306,7 @@ class Api:
         except BudgetSpentError:
             return True  # nothing that costs can be asked any more, and all others find that out
         except TransientApiError as error:
+            self._stop_if_silent(error)
             return error.reason == "rate_limit"
         except FatalApiError as error:
             self._stop(error)

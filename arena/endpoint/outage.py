@@ -90,7 +90,10 @@ class CircuitBreaker:
         while True:
             self._say(f"the endpoint is down ({why}); trying again in {duration(pause_s)}")
             await asyncio.sleep(pause_s)
-            if await self._probe():
+            works = await self._probe()
+            if not self.is_open:
+                return  # released meanwhile: the run is over
+            if works:
                 break
             pause_s = min(2 * pause_s, self._outage.longest_pause_s)
         self._n_failed = 0
