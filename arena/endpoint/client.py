@@ -269,7 +269,7 @@ class Api:
         return answer
 
     def _answered(self, latency_s: float) -> None:
-        """Report an answer, of whatever content, to the breaker."""
+        """Report an answer of any content to the breaker."""
         self._answered_at = time.monotonic()
         self._breaker.answered(latency_s)
 
