@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from rated import battles, golden, pools, simulate
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rated import SCORE, battles, golden, pools, simulate
+from scipy.optimize import linprog
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.bradley_terry import Davidson, _count, fit_davidson
-from arena.rating.comparisons import Comparisons
+from arena.rating.comparisons import Comparisons, connected_groups, count
 from arena.rating.likelihood import Parameters
+
+PAIRS = list(itertools.permutations(range(3), 2))
 
 
 def test_davidson_agrees_with_evalica_and_scipy():
@@ -72,6 +78,35 @@ def test_flipped_winners_negate_ratings(comparisons):
     assert after.theta == pytest.approx(-before.theta, abs=1e-6)
     assert after.tie == pytest.approx(before.tie, rel=1e-6)
     assert np.isfinite(before.covariance).all()
+
+
+RESULTS = st.lists(st.sampled_from([f"{a}{b}{w}" for a, b in PAIRS for w in SCORE]), min_size=3)
+
+
+@settings(max_examples=60)
+@example(results=["01T", "01T", "10L"], order=random.Random(0))
+@given(results=RESULTS, order=st.randoms(use_true_random=False))
+def test_ratings_are_finite_exactly_where_no_direction_makes_every_outcome_likelier(results, order):
+    n_models = 1 + max(int(max(each[:2])) for each in results)
+    played = battles(" ".join(results), n_models=n_models)
+    if len(connected_groups(count(played))) > 1 or {0.5} >= set(played.score.tolist()):
+        return
+    # Along (2t, η + 1): a win needs t_i - t_j >= 1, a tie |t_i - t_j| <= 1.
+    behind = np.eye(n_models)[played.second] - np.eye(n_models)[played.first]
+    won, tied, lost = (behind[played.score == score] for score in (1, 0.5, 0))
+    limits = [-1] * len(won) + [1] * 2 * len(tied) + [-1] * len(lost)
+    rows = np.concatenate([won, tied, -tied, -lost])
+    is_endless = (
+        0.5 in played.score
+        and not linprog(np.zeros(n_models), rows, limits, bounds=(None, None)).status
+    )
+
+    shuffled = battles(" ".join(order.sample(results, len(results))), n_models=n_models)
+    if is_endless:
+        with pytest.raises(UsageError, match="no finite ratings: the outcomes"):
+            fit_davidson(shuffled)
+    else:
+        assert np.isfinite(fit_davidson(shuffled).theta).all()
 
 
 def decided(comparisons: Comparisons) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -23,11 +24,12 @@ from arena.rating.comparisons import (
     Counts,
     Floats,
     Ints,
+    connected_groups,
     count,
     sums_by_code,
 )
 from arena.rating.fit import Fit, estimate
-from arena.rating.likelihood import Derivatives
+from arena.rating.likelihood import NO_MAXIMUM, Derivatives
 
 ELO_PER_LOGIT = 400 / math.log(10)
 """173.7 Elo points; ratings one logit apart win 73% against 27%."""
@@ -153,7 +155,34 @@ def fit_davidson(comparisons: Comparisons, *, position: bool = True, prior: floa
     if not outcomes.ties.any():
         plain = fit(comparisons, position=position, prior=prior)
         return replace(plain, tie=0.0)
+    if prior == 0 and len(connected_groups(counts)) == 1 and not _is_finite(outcomes):
+        raise UsageError(NO_MAXIMUM)
     return estimate(comparisons, counts, Davidson(outcomes), position=position, prior=prior)
+
+
+_ROUNDING: Final = 1e-9
+"""A sum of weights below it is that of no battle."""
+
+
+def _is_finite(outcomes: _Outcomes) -> bool:
+    """Return whether Davidson's likelihood has a maximum, where wins and ties connect all models.
+
+    It has none if there are t with t_i − t_j ≥ 1 where i beat j, and |t_i − t_j| ≤ 1 where they
+    tied: along (2t, η + 1) no outcome becomes less likely. Such t are shortest distances, which
+    exist unless a cycle is negative: unless wins outnumber ties along some cycle of models.
+    """
+    from scipy.sparse import csgraph, csr_array  # noqa: PLC0415 - a quarter of a second to import
+
+    won = (outcomes.wins + outcomes.losses.swapaxes(-1, -2)).sum(axis=0) > _ROUNDING
+    tied = outcomes.ties.sum(axis=0) > _ROUNDING
+    if (won & won.T).any():
+        return True  # two models that beat each other are such a cycle
+    steps = csr_array(np.where(won, -1.0, np.where(tied | tied.T, 1.0, 0.0)))
+    try:
+        csgraph.bellman_ford(steps, indices=0)
+    except csgraph.NegativeCycleError:
+        return True
+    return False
 
 
 def _count(comparisons: Comparisons) -> tuple[Counts, _Outcomes]:

@@ -8,7 +8,7 @@ halving) is the same for all of them and lives here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -19,6 +19,11 @@ POSITION_PRECISION = 0.01
 """A normal prior on γ with sd 10 (1,700 Elo): keeps γ finite if the first list always wins."""
 
 _MAX_ITERATIONS = 100
+
+NO_MAXIMUM: Final = (
+    "no finite ratings: the outcomes can be explained ever better by ratings ever further "
+    "apart; play more battles, give a prior, or use Bradley-Terry without a tie parameter"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +166,7 @@ def maximise(
             return beta, slopes
         if np.abs(beta).max() > 100:
             break
-    raise UsageError(
-        "no finite ratings: the outcomes can be explained ever better by ratings ever further "
-        "apart; play more battles, give a prior, or use Bradley-Terry without a tie parameter"
-    )
+    raise UsageError(NO_MAXIMUM)
 
 
 def regularized(hessian: Floats, layout: Parameters) -> Floats:
