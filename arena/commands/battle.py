@@ -395,8 +395,9 @@ def _check_cluster(options: BattleOptions, *, batch: bool) -> None:
     others = (options.limit, options.shard.name, options.until, options.rejudging, options.drift)
     if options.cluster is not None and (batch or any(other is not None for other in others)):
         raise UsageError(
-            "--cluster plays the whole plan live; give it without --limit, --shard, --until, "
-            "--batch, --judge-with and --drift"
+            "--cluster plays the whole plan live; with --limit, --shard, --until, --batch, "
+            "--judge-with or --drift run `arena retrieve --cluster` first, then this command "
+            "without --cluster"
         )
 
 
