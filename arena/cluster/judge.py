@@ -200,7 +200,7 @@ def _ends(
         FatalApiError: an endpoint refuses every request.
         ClusterError: a worker differs, a shard ends its workers, or the scheduler is lost.
     """
-    from distributed import KilledWorker, as_completed  # noqa: PLC0415
+    from distributed import as_completed  # noqa: PLC0415
 
     waiting = iter(tasks)
     of_shard = {task.shard: task for task in tasks}
@@ -222,21 +222,7 @@ def _ends(
 
     ended = as_completed(submit(islice(waiting, most)))
     for future in each_ended(client, ended, _AGAIN, log=log):
-        try:
-            end = future.result()
-        except KilledWorker as error:
-            shard = error.task.rpartition("-")[2]
-            raise ClusterError(
-                f"shard {shard} ended {count(error.allowed_failures + 1, 'worker')} in turn, the "
-                f"last of them {error.last_worker.address}, whose log may tell why (often too "
-                f"little memory); {_AGAIN}"
-            ) from None
-        except Exception as error:  # noqa: BLE001  the scheduler, or a worker that cannot read a task
-            raise lost(error, _AGAIN) from None
-        if end.fatal and end.reason:
-            raise FatalApiError(end.reason, end.error)
-        if end.fatal:
-            raise ClusterError(f"shard {end.shard.name}: {end.error}")
+        end = _end_of(future)
         task = of_shard[end.shard]
         others = workers_of(client) - {end.worker} if end.error else set()
         if others and task.attempt < _ATTEMPTS:
@@ -246,6 +232,32 @@ def _ends(
         else:
             ended.update(submit(islice(waiting, 1)))
         yield end
+
+
+def _end_of(future: Future) -> ShardEnd:
+    """Return how a task ended.
+
+    Raises:
+        FatalApiError, ClusterError: as `_ends`.
+    """
+    from distributed import KilledWorker  # noqa: PLC0415
+
+    try:
+        end: ShardEnd = future.result()
+    except KilledWorker as error:
+        shard = error.task.rpartition("-")[2]
+        raise ClusterError(
+            f"shard {shard} ended {count(error.allowed_failures + 1, 'worker')} in turn, the "
+            f"last of them {error.last_worker.address}, whose log may tell why (often too "
+            f"little memory); {_AGAIN}"
+        ) from None
+    except Exception as error:  # noqa: BLE001  the scheduler, or a worker that cannot read a task
+        raise lost(error, _AGAIN) from None
+    if end.fatal and end.reason:
+        raise FatalApiError(end.reason, end.error)
+    if end.fatal:
+        raise ClusterError(f"shard {end.shard.name}: {end.error}")
+    return end
 
 
 def _stop(client: Client, futures: Sequence[Future], locks: Sequence[Path]) -> None:
