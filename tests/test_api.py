@@ -287,6 +287,24 @@ def test_an_endpoint_that_never_answers_again_stops_the_run_in_the_end(refusal_s
     assert not [event for event in events if "works again" in event]
 
 
+def test_the_time_in_which_nobody_asks_is_no_silence_of_the_endpoint():
+    retry = Retry(base_s=0.002, longest_s=0.01, longest_silence_s=0.3)
+
+    async def story(base_url: str) -> list[ApiReply]:
+        async with Api(Endpoint(base_url), retry=retry) as api:
+            first = await api.post("/chat/completions", {"n": 1})
+            await asyncio.sleep(0.4)
+            return [first, await api.post("/chat/completions", {"n": 2})]
+
+    def answer(body: dict[str, Any], attempt: int) -> Answer:
+        return error(503, "busy") if body["n"] == 2 and attempt == 1 else chat("fine")
+
+    with LoopbackServer(answer) as server:
+        replies = run(asyncio.wait_for(story(server.base_url), 60))
+
+    assert [reply.attempts for reply in replies] == [1, 2]
+
+
 @each_row(
     "url",
     [

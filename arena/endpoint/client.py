@@ -43,6 +43,8 @@ LARGEST_REPLY: Final = 8_000_000
 """Bytes of an answer at most, to which come those that a request asks for."""
 PER_ITEM: Final = 262_144
 """Bytes for each vector asked for: 8,192 numbers in full precision."""
+_NOBODY_ASKED_S: Final = 21_600.0
+"""Time without a failed request after which nobody has asked: waits and timeouts are shorter."""
 _LOOKED_AT: Final = 65_536
 """Bytes of an answer that is none, at most, among which words are looked for."""
 
@@ -95,7 +97,7 @@ class Api:
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
         self._stopped = asyncio.Event()
-        self._answered_at = time.monotonic()  # or when the client was opened
+        self._silence: tuple[float, float] | None = None  # first and last failure since an answer
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
         self._limiter = ConcurrencyLimiter(
             replace(_limiter_settings(endpoint), pause_s=self._retry.storm_s), rate
@@ -270,12 +272,18 @@ class Api:
 
     def _answered(self, latency_s: float) -> None:
         """Report an answer of any content to the breaker."""
-        self._answered_at = time.monotonic()
+        self._silence = None
         self._breaker.answered(latency_s)
 
     def _stop_if_silent(self, error: TransientApiError) -> None:
         """Stop the run where nothing was answered for so long that nobody should wait on."""
-        silence_s = time.monotonic() - self._answered_at
+        began = last = now = time.monotonic()
+        if self._silence:
+            began, last = self._silence
+        if now - last > _NOBODY_ASKED_S:
+            began = now
+        self._silence = began, now
+        silence_s = now - began
         if silence_s >= self._retry.longest_silence_s:
             detail = f"{self.base_url} answered no request for {duration(silence_s)} ({error})"
             self._stop(FatalApiError("down", detail))

@@ -22,6 +22,6 @@ class Retry:
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
     storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
     longest_silence_s: float = 86_400.0
-    """How long no request may be answered before a run stops; a quota of a day is over by then."""
+    """How long requests may fail unanswered before a run stops; a daily quota is new by then."""
     outage: OutagePolicy = field(default_factory=OutagePolicy)
     """When the endpoint is down, and what then."""
