@@ -43,7 +43,7 @@ from arena.records import Partition
 from arena.retrieval.partitioned import EmbeddedQueries, PartialRun
 from arena.store.shards import Shard
 from arena.vectors.quantized import Ranges
-from arena.vectors.store import StoredVectors
+from arena.vectors.vector_files import StoredVectors
 
 DEPTH: Final = 10
 QUERIES: Final = {f"q{number}": "some words" for number in range(10)}

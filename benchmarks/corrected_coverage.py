@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
-from arena.labelling.draw import Place, battle_sizes, draw_items
+from arena.labelling.sampling import Place, battle_sizes, draw_items
 from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
 from arena.rating.inference import student_quantile
 from arena.rating.label_estimates import Answer, LabelEstimate, PeoplesLabels, degrees_of_freedom

@@ -34,7 +34,7 @@ from typing import Any
 import orjson
 from engine_data import body, write_experiment
 
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api, run
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -29,7 +29,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from arena.data.metrics import dcg
-from arena.data.trec import grade_lines, run_lines
+from arena.data.qrels_file import grade_lines
+from arena.data.run_file import run_lines
 from arena.judging.pointwise import TIE_MARGIN
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons

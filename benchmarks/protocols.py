@@ -20,10 +20,11 @@ from pathlib import Path
 
 from arena.config import JudgeConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
+from arena.experiment.identical_lists import same_lists
 from arena.experiment.plan import plan_matchups
-from arena.experiment.shown_lists import Lists, same_lists
+from arena.experiment.shown_lists import Lists
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import load_prompt

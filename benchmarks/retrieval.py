@@ -47,7 +47,7 @@ from arena.progress import reporter
 from arena.records import Dataset, Document
 from arena.vectors.cache import embed_missing
 from arena.vectors.exact import CosineIndex
-from arena.vectors.store import VectorStore
+from arena.vectors.vector_files import VectorStore
 
 DELAY_S = 0.05
 """What a hosted model takes for a batch, at least."""

@@ -24,7 +24,7 @@ import numpy as np
 import orjson
 
 from arena.data.metrics import measure_run
-from arena.data.trec import write_run, write_stats
+from arena.data.run_file import write_run, write_stats
 from arena.digest import content_hash
 from arena.experiment.runs import keep_shown
 from arena.files import safe_filename
@@ -150,7 +150,7 @@ def write_retrieval(
     folder: Path, dataset: Dataset, contenders: list[Contender], rng: np.random.Generator
 ) -> dict[tuple[str, str], float]:
     """Runs, stats, metrics and texts; returns how good each (model, query_id)'s list is."""
-    from arena.data.trec import separate_ties
+    from arena.data.run_file import separate_ties
 
     runs, metrics = [], {}
     for contender in contenders:

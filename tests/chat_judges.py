@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from loopback import Answer, LoopbackServer, as_json, chat
 
 from arena.config import JudgeConfig
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, run
-from arena.endpoint.retry import Retry
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge, prompt_name
 from arena.judging.prompt import Prompt, load_prompt

@@ -17,8 +17,8 @@ from loopback import Answer, LoopbackServer, as_json, embeddings, error
 from programs import start_arena
 
 from arena.config import load_config
-from arena.data.trec import read_stats
-from arena.dry_run.dry_runs import dry_run
+from arena.data.run_file import read_stats
+from arena.dry_run.battle import dry_run
 from arena.errors import ApiError, CommandError, FatalApiError
 from arena.experiment.live import retrieve
 from arena.progress import reporter

@@ -14,11 +14,11 @@ import pytest
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated
 from tables import each_row
 
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, ApiReply, run
 from arena.endpoint.http_errors import TransientApiError, refusal, retry_after_s
 from arena.endpoint.outage import OutagePolicy
-from arena.endpoint.retry import Retry
 from arena.errors import ApiError, FatalApiError
 from arena.terminal import one_line
 

@@ -17,8 +17,8 @@ from test_battles import ALIASES
 
 from arena.auditing.audit import audit
 from arena.auditing.records import AuditMetric, Estimate
+from arena.auditing.reliability import LIMITS, trust
 from arena.auditing.report import render_audit, to_json
-from arena.auditing.trust import LIMITS, trust
 from arena.cli import main
 from arena.errors import DataError, UsageError
 from arena.store.per_query import ShownList, read_lists, write_lists

@@ -12,10 +12,10 @@ import pytest
 from chaos import ChaosServer, Faults
 
 from arena.config import JudgeConfig
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, run
 from arena.endpoint.outage import OutagePolicy
-from arena.endpoint.retry import Retry
 from arena.errors import FatalApiError
 from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.live import play

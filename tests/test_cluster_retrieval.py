@@ -46,8 +46,8 @@ from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.job import RankingJob
 from arena.retrieval.partitioned import PartialRun, merged
+from arena.retrieval.partitioned_bm25 import count_words, rank_by_counts
 from arena.retrieval.retrieve import retrieve
-from arena.retrieval.word_counts import count_words, rank_by_counts
 from arena.store.log_lines import read_battles
 
 pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster")]

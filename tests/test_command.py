@@ -287,7 +287,7 @@ def test_program_that_is_killed_is_named_with_the_signal(tmp_path: Path, program
 def test_program_that_closes_its_stdout_is_not_waited_for(
     tmp_path: Path, program: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.retrieval.subprocess._FAREWELL_S", 0.2)
+    monkeypatch.setattr("arena.retrieval.child_process._FAREWELL_S", 0.2)
     told = refusal(program("os.close(1); time.sleep(600)"), tmp_path)
 
     assert "search: closed its stdout before it had answered all" in told
@@ -296,7 +296,7 @@ def test_program_that_closes_its_stdout_is_not_waited_for(
 def test_program_that_leaves_a_daemon_behind_is_not_waited_for(
     tmp_path: Path, program: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.retrieval.subprocess._FAREWELL_S", 0.2)
+    monkeypatch.setattr("arena.retrieval.child_process._FAREWELL_S", 0.2)
     daemon = """
         if os.fork() == 0:
             os.setsid()
@@ -499,7 +499,7 @@ def test_setting_that_names_no_program_is_a_mistake(settings: dict[str, str], me
 def test_answer_beyond_all_measure_is_an_error(
     tmp_path: Path, program: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.retrieval.subprocess._LONGEST_LINE", 2**16)
+    monkeypatch.setattr("arena.retrieval.child_process._LONGEST_LINE", 2**16)
     model = program('print(json.dumps({"query_id": "q1", "results": ["a"] * 2**16}))')
 
     with pytest.raises(CommandError, match="line 1 of its output is longer than 65,536 bytes"):

@@ -15,8 +15,8 @@ from tables import each_row
 from arena.endpoint.http_errors import naming, wording
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.judge import Judge
-from arena.judging.prompt_cut import LEAST, SEEN, SHARE, Ceiling, below_words, least_words
 from arena.judging.refused_calls import ENOUGH, QUESTION
+from arena.judging.server_truncation import LEAST, SEEN, SHARE, Ceiling, below_words, least_words
 from arena.records import Document, JudgeInput, Query
 
 

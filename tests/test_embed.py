@@ -15,7 +15,7 @@ from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.embedder import BatchEmbedder, Embedding, join_embeddings
 from arena.embedding.wire_formats import OPENAI
-from arena.endpoint.retry import Retry
+from arena.endpoint.attempts import Retry
 from arena.errors import ApiError, FatalApiError
 
 HASTY = Retry(attempts=3, base_s=0.002, longest_s=0.01)

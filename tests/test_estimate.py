@@ -14,7 +14,7 @@ from loopback import LoopbackServer
 from tables import each_row
 
 from arena.config import JudgeConfig
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.dry_run.speed import seconds_per_answer, time_left
 from arena.errors import DataError
 from arena.experiment.summary import BattleOptions

@@ -15,7 +15,7 @@ from test_plans import FIVE
 from test_until import write
 
 from arena.cli import main
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.dry_run.estimate import stored_or_placeholder_runs
 from arena.dry_run.search_forecast import JudgePrice, QueryCosts
 from arena.experiment.experiment import load_data, load_prompts, open_experiment, prepare

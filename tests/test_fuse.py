@@ -19,7 +19,7 @@ import arena
 from arena.cli import main
 from arena.config import ModelConfig, known_price
 from arena.config.experiment import parse_config
-from arena.data.trec import read_stats
+from arena.data.run_file import read_stats
 from arena.errors import ConfigError, UsageError
 from arena.experiment.experiment import load_data, open_experiment
 from arena.experiment.run_specs import held_out_queries, run_specs

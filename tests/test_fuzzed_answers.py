@@ -20,7 +20,7 @@ from raw_server import RawServer, Request, Sent, http
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api, run
 from arena.errors import ApiError, ArenaError, UnjudgedError
 from arena.records import Verdict

@@ -20,7 +20,7 @@ from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
 from arena.data.corpus import corpus_hash
 from arena.data.load import load_dataset
-from arena.data.trec import read_run, write_run
+from arena.data.run_file import read_run, write_run
 from arena.errors import DataError, UsageError
 from arena.experiment.experiment import open_experiment
 from arena.records import Dataset, Run

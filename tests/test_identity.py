@@ -14,7 +14,7 @@ from tables import each_row
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat

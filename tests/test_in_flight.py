@@ -15,7 +15,7 @@ from raw_server import RawServer, Request, Sent, http
 
 from arena.cli import main
 from arena.endpoint.client import run
-from arena.endpoint.concurrency import as_done, new_runner, work_off
+from arena.endpoint.coroutines import as_done, new_runner, work_off
 from arena.errors import ApiError, ArenaError, UnforeseenError
 from arena.judging import chat as chat_module
 

@@ -12,9 +12,9 @@ from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncat
 from tables import each_row
 
 from arena.config import JudgeConfig
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, run
-from arena.endpoint.retry import Retry
 from arena.errors import FatalApiError, UnjudgedError
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import Judge

@@ -138,7 +138,7 @@ def test_a_battle_whose_line_was_torn_is_written_again_from_its_reply(
 BUG = """
 import sys
 from arena.cli import main
-from arena.endpoint.address import Endpoint, find_key
+from arena.endpoint.address_and_key import Endpoint, find_key
 
 @main.command()
 def fails():

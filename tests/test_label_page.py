@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import start_arena
 
-from arena.labelling.draw import draw_items, uniform
-from arena.labelling.exchange import ImportOptions, csv_text, import_labels, qrels_text
+from arena.labelling.import_export import ImportOptions, csv_text, import_labels, qrels_text
 from arena.labelling.questions import read_questions
+from arena.labelling.sampling import draw_items, uniform
 from arena.labelling.session import Session, SessionSettings
 from arena.store.labels import Item, read_label_lines, read_labels
 

@@ -12,7 +12,7 @@ from loopback import Answer, LoopbackServer, chat, error
 from tables import each_row
 
 from arena.judging.capabilities import ServerCapabilities, capabilities_from
-from arena.judging.learned import Learned
+from arena.judging.endpoint_facts import Learned
 
 FILE = Path("runs") / "x" / "learned.json"
 

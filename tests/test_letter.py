@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, as_json, chat, error
 from tables import each_row
 
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import UnjudgedError
 from arena.judging.capabilities import SHORT, ResponseFormat, ServerCapabilities

@@ -15,7 +15,7 @@ from chat_judges import opened
 
 from arena.config import JudgeConfig
 from arena.data.beir import load_beir, sample_queries
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api, run
 from arena.errors import GateError
 from arena.judging.gate import GateReport, check_gate, control_inputs, run_gate

@@ -20,7 +20,7 @@ from arena.batch.battle import BatchOptions, battle_by_batch
 from arena.batch.collect import collect
 from arena.batch.jobs import Poll
 from arena.batch.submit import SubmitOptions, submit
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.experiment import stopping
 from arena.experiment.stopping import StoppingRule
 from arena.experiment.summary import BattleOptions

@@ -13,18 +13,18 @@ from chat_judges import config, exhibit, with_judge
 from loopback import DROP, Answer, LoopbackServer, as_json, chat, error, truncated, verdict
 from tables import each_row
 
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api
 from arena.endpoint.client import run as run_async
 from arena.endpoint.outage import OutagePolicy
-from arena.endpoint.retry import Retry
 from arena.errors import BudgetSpentError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
+from arena.judging.call_cost import LONGEST, SLACK, TIMES_LONGER, TRUSTED, Meter
 from arena.judging.capabilities import SHORT, ResponseFormat
 from arena.judging.chat import Chat
+from arena.judging.endpoint_facts import Learned
 from arena.judging.judge import Judge
-from arena.judging.learned import Learned
-from arena.judging.meter import LONGEST, SLACK, TIMES_LONGER, TRUSTED, Meter
 from arena.records import Usage
 
 PRICES = {"price_per_1m_input_tokens": 1.0, "price_per_1m_output_tokens": 2.0}

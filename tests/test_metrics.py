@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.data.metrics import latency_summary, measure_run, per_query_ndcg
-from arena.data.trec import separate_ties, write_run
+from arena.data.run_file import separate_ties, write_run
 from arena.records import Run, ScoredDoc
 
 

@@ -13,7 +13,8 @@ import pytest
 from tables import each_row
 from virtual import run_virtually
 
-from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate, duration_s, reset_s
+from arena.endpoint.concurrency import ConcurrencyLimiter, LimiterSettings
+from arena.endpoint.rate_limit import Rate, duration_s, reset_s
 
 
 @dataclass

@@ -22,7 +22,7 @@ from experiments import (
 from loopback import Answer, LoopbackServer, Script, chat, error, verdict
 from tables import each_row
 
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
 from arena.experiment import live
 from arena.rating.rate_files import rate_files

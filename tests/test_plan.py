@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.experiment.battle_ids import battle_id, list_digest
+from arena.experiment.identical_lists import same_lists
 from arena.experiment.live import InOrder
 from arena.experiment.plan import count_matchups, plan_matchups
-from arena.experiment.shown_lists import same_lists
 from arena.records import Document, JudgeInput, Matchup, Query
 
 QUERIES = {"scifact": ["s1", "s2", "s3", "s4"], "fiqa": ["f1", "f2"]}

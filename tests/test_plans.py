@@ -17,7 +17,7 @@ from tables import each_row
 from test_until import write
 
 from arena.cli import main
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.dry_run.plans import PlanEstimate, PlanOption, PlanTable
 from arena.experiment.plan import plan_matchups
 from arena.experiment.summary import BattleOptions

@@ -14,7 +14,7 @@ from loopback import Answer, LoopbackServer, chat, error
 from tables import each_row
 
 from arena.data.metrics import dcg
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget

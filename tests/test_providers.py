@@ -18,19 +18,19 @@ from tables import each_row
 
 from arena.cli import main
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, Provider, ServerProvider
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.prompts import known_prompts, role_prefixes
 from arena.embedding.providers import HOSTED, LOCAL, PRESETS, SERVERS, find_endpoint, request_fields
 from arena.embedding.wire_formats import OPENAI, BadReplyError, stack_vectors
-from arena.endpoint.retry import Retry
+from arena.endpoint.attempts import Retry
 from arena.errors import ApiError, FatalApiError, UsageError
 from arena.experiment.live import retrieve
 from arena.experiment.summary import BattleOptions
 from arena.progress import reporter
 from arena.records import Role
 from arena.vectors.cache import embed_cached
-from arena.vectors.store import VectorStore
+from arena.vectors.vector_files import VectorStore
 
 HASTY = Retry(attempts=3, base_s=0.002, longest_s=0.01)
 ROLES: tuple[Role, Role] = ("query", "document")

@@ -20,7 +20,7 @@ from arena.config import load_config
 from arena.config.datasets import DatasetConfig
 from arena.data.load import load_dataset
 from arena.errors import UnjudgedError
-from arena.judging.meter import LONGEST
+from arena.judging.call_cost import LONGEST
 from arena.judging.prompt import load_prompt, render_for_queries
 from arena.querying.generate import TOKENS_PER_QUERY
 from arena.querying.screening import fault, read_queries, screen

@@ -17,8 +17,8 @@ from arena.config import DatasetConfig, ModelConfig
 from arena.data.beir import load_beir, sample_queries
 from arena.data.load import load_dataset
 from arena.data.metrics import latency_summary, measure_run
+from arena.data.run_file import write_run
 from arena.data.searchable_text import passage, queries_in_corpus
-from arena.data.trec import write_run
 from arena.errors import ApiError, DataError, UsageError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
 from arena.retrieval import dense as by_vectors

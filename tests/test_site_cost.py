@@ -20,7 +20,7 @@ from arena.config import UsageConfig
 from arena.config.section import checked
 from arena.cost.formula import Cost
 from arena.cost.recommend import dollars
-from arena.data.trec import write_stats
+from arena.data.run_file import write_stats
 from arena.files import safe_filename
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_records import Leaderboard

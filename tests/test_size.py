@@ -21,7 +21,7 @@ from arena.vectors import exact as shortlist
 from arena.vectors.cache import embed_cached
 from arena.vectors.digests import DistinctTexts, VectorRows
 from arena.vectors.exact import CosineIndex
-from arena.vectors.store import VectorStore
+from arena.vectors.vector_files import VectorStore
 
 MB = 2**20
 

@@ -11,12 +11,12 @@ import pytest
 from slots import SlotServer
 from virtual import run_virtually
 
-from arena.endpoint.address import Endpoint, is_own
+from arena.endpoint.address_and_key import Endpoint, is_own
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, run
-from arena.endpoint.concurrency import Climb
+from arena.endpoint.concurrency import Climb, ConcurrencyLimiter, LimiterSettings
 from arena.endpoint.outage import CircuitBreaker, OutagePolicy
-from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
-from arena.endpoint.retry import Retry
+from arena.endpoint.rate_limit import Rate
 from arena.endpoint.timeouts import OWN, Turns
 from arena.errors import ApiError, FatalApiError
 

@@ -17,7 +17,7 @@ from tables import each_row
 from test_until import write
 
 from arena.config import load_config
-from arena.dry_run.dry_runs import dry_run
+from arena.dry_run.battle import dry_run
 from arena.errors import ConfigError
 from arena.experiment.plan import count_matchups, plan_matchups, ring_pairs
 from arena.experiment.rejudge import Rejudging

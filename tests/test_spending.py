@@ -24,11 +24,11 @@ from tables import each_row
 from arena.config import load_config
 from arena.errors import ConfigError, DataError, IncompleteError
 from arena.experiment.spending import open_budgets, spent_usd
-from arena.judging.meter import LONGEST
+from arena.judging.call_cost import LONGEST
 from arena.store.battle_log import BattleLog
-from arena.store.claims import read_claims
 from arena.store.log_lines import read_failures, read_replies
 from arena.store.shards import Shard
+from arena.store.spending_claims import read_claims
 
 CALL_USD = (100 * 1.0 + 20 * 2.0) / 1e6
 """What the loopback judge reports, at the prices of `llm`."""

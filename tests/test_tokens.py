@@ -20,7 +20,7 @@ from arena.records import Dataset, Document, Query, RetrievalStats, Run
 from arena.retrieval import sparse_and_late_interaction as tokens
 from arena.retrieval.retrieve import retrieve
 from arena.retrieval.sparse_and_late_interaction import LateBlock, SparseBlock
-from arena.vectors.token_store import TokenStore
+from arena.vectors.token_files import TokenStore
 
 pytestmark = TORCH
 

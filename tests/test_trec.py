@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
 
-from arena.data.trec import read_qrels, read_run, read_stats, separate_ties, write_run, write_stats
+from arena.data.qrels_file import read_qrels
+from arena.data.run_file import read_run, read_stats, separate_ties, write_run, write_stats
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
 

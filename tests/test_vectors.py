@@ -19,13 +19,13 @@ from tables import each_row
 from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.embedder import Embedding
-from arena.endpoint.retry import Retry
+from arena.endpoint.attempts import Retry
 from arena.errors import ApiError, DataError, WriteError
 from arena.files import cache_folder
 from arena.records import Role
 from arena.vectors.cache import embed_cached
 from arena.vectors.digests import DigestIndex, digests_of, first_of_each
-from arena.vectors.store import Growing, StoredVectors, VectorStore
+from arena.vectors.vector_files import Growing, StoredVectors, VectorStore
 
 
 class Recorder:

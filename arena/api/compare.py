@@ -30,8 +30,8 @@ from arena.config.toml_text import toml_keys
 from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
 from arena.data.passage_corpus import joined
-from arena.data.trec import write_run, write_stats
-from arena.endpoint.run_coroutine import run_apart
+from arena.data.run_file import write_run, write_stats
+from arena.endpoint.coroutines import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment, prepare
 from arena.experiment.live import play_prepared

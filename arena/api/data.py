@@ -13,8 +13,8 @@ from arena.config.section import checked
 from arena.data.corpus import collect
 from arena.data.load import load_dataset as load_configured
 from arena.data.partitions import partition_files
+from arena.data.qrels_file import check_qrels, relevance_grade, row_grade
 from arena.data.rows import Row, documents, queries, unique
-from arena.data.trec import check_qrels, relevance_grade, row_grade
 from arena.errors import DataError, UsageError
 from arena.progress import reporter
 from arena.records import Dataset as PlainDataset

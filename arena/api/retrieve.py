@@ -19,9 +19,9 @@ from arena.config.section import checked
 from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
 from arena.data.passage_corpus import joined, qrels_by_parent, run_by_parent, with_passages
-from arena.data.trec import run_lines
+from arena.data.run_file import run_lines
 from arena.embedding.embedder import Embedding
-from arena.endpoint.run_coroutine import call_apart
+from arena.endpoint.coroutines import call_apart
 from arena.errors import UsageError
 from arena.experiment.named_metrics import measured
 from arena.files import cache_folder

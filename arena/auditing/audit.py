@@ -17,7 +17,7 @@ from arena.auditing.people_bias import BattleBias, bias_figures, grade_bias, len
 from arena.auditing.people_grades import error_figure, grade_figures, graded_labels
 from arena.auditing.position_bias import order_figures, repeat_figure
 from arena.auditing.records import Audit, AuditMetric
-from arena.auditing.trust import trust
+from arena.auditing.reliability import trust
 from arena.battles.load import load_aliases
 from arena.rating.correction import REFUSED
 from arena.rating.leaderboard import build_leaderboard

@@ -25,7 +25,7 @@ from arena.auditing.between_ratings import (
     rate_both,
 )
 from arena.auditing.records import AuditMetric, Estimate
-from arena.auditing.trust import ENOUGH_QUERIES
+from arena.auditing.reliability import ENOUGH_QUERIES
 from arena.battles.load import Battles, from_frame, load_aliases, load_battles
 from arena.errors import UsageError
 from arena.rating.leaderboard import as_rated

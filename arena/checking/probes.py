@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from arena.checking.rows import CheckRow, failed
 from arena.config import JudgeConfig, ModelConfig
-from arena.data.trec import read_run
+from arena.data.run_file import read_run
 from arena.embedding.open import open_embedder
 from arena.embedding.providers import PRESETS
-from arena.endpoint.address import is_own
+from arena.endpoint.address_and_key import is_own
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, run
-from arena.endpoint.retry import Retry
 from arena.errors import ApiError, UnjudgedError, UsageError
 from arena.judging.open import endpoint_of, open_judge, prompt_name
 from arena.judging.prompt import load_prompt

@@ -29,7 +29,7 @@ _WORDS: Final = {
 }
 """The reason of an `ApiError` in a few words."""
 _UNSET: Final = re.compile(r"^(\w+) is not set\b")
-"""How `arena.endpoint.address` says which variable holds no key."""
+"""How `arena.endpoint.address_and_key` says which variable holds no key."""
 
 
 @dataclass(frozen=True, slots=True)

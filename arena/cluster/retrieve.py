@@ -28,7 +28,7 @@ from arena.embedding.embedder import Embedder
 from arena.embedding.local.embedder import local_embedder
 from arena.embedding.open import open_embedder
 from arena.embedding.providers import PRESETS, find_endpoint
-from arena.endpoint.address import find_key
+from arena.endpoint.address_and_key import find_key
 from arena.errors import ArenaError, ClusterError, UnforeseenError
 from arena.files import cache_folder
 from arena.records import Partition, RetrievalStats
@@ -44,7 +44,7 @@ from arena.retrieval.partitioned import (
     vector_ranges,
     vector_stats,
 )
-from arena.retrieval.word_counts import WordCounts, WordTotals, count_words, rank_by_counts
+from arena.retrieval.partitioned_bm25 import WordCounts, WordTotals, count_words, rank_by_counts
 from arena.terminal import one_line
 from arena.vectors.quantized import Ranges, joined_ranges
 

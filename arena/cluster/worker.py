@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from arena.cluster.shared_data import read_shared
 from arena.config import JudgeConfig
 from arena.digest import digest
-from arena.endpoint.address import find_key
+from arena.endpoint.address_and_key import find_key
 from arena.endpoint.client import run
 from arena.errors import (
     ArenaError,

@@ -256,14 +256,14 @@ def _dry_run(
 ) -> None:
     """Print what a run would take: live, by batch jobs, or to check for drift."""
     from arena.batch.jobs import BATCH_DISCOUNT  # noqa: PLC0415
-    from arena.dry_run import dry_runs  # noqa: PLC0415
+    from arena.dry_run.battle import dry_run, dry_run_drift  # noqa: PLC0415
     from arena.dry_run.estimate_json import to_json  # noqa: PLC0415
 
     if options.drift is not None:
-        estimate = dry_runs.dry_run_drift(config, progress, options)
+        estimate = dry_run_drift(config, progress, options)
     else:
         share = BATCH_DISCOUNT if batch else None
-        estimate = dry_runs.dry_run(config, options, progress, batch_share=share)
+        estimate = dry_run(config, options, progress, batch_share=share)
     if as_json:
         click.echo(printable_json(to_json(estimate)))
     else:

@@ -87,7 +87,7 @@ def compare(  # noqa: PLR0913  one parameter per option
       arena compare old.trec new.trec arena.toml --max-usd 2
       arena compare bm25 minilm runs/handbook --groups data/handbook/queries.jsonl
     """
-    from arena.api.run_files import judge_run_files  # noqa: PLC0415
+    from arena.api.compare_run_files import judge_run_files  # noqa: PLC0415
     from arena.comparing import report  # noqa: PLC0415
     from arena.comparing.compare import compare as compare_models  # noqa: PLC0415
     from arena.rating.leaderboard_records import RatingSettings  # noqa: PLC0415

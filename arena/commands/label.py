@@ -190,7 +190,7 @@ def _export(
     folder: Path, kind: Literal["qrels", "csv"], out: Path | None, dataset: str | None
 ) -> None:
     from arena.files import write_atomically  # noqa: PLC0415
-    from arena.labelling.exchange import csv_text, qrels_text  # noqa: PLC0415
+    from arena.labelling.import_export import csv_text, qrels_text  # noqa: PLC0415
 
     text, notes = qrels_text(folder, dataset) if kind == "qrels" else (csv_text(folder), ())
     if out is None:
@@ -205,7 +205,7 @@ def _export(
 def _import(
     folder: Path, file: Path, who: str | None, dataset: str | None, probability: str | None
 ) -> None:
-    from arena.labelling.exchange import (  # noqa: PLC0415
+    from arena.labelling.import_export import (  # noqa: PLC0415
         ImportOptions,
         import_labels,
         probability_of,

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from arena.config.secrets import secret_in_address
+from arena.config.misplaced_keys import secret_in_address
 from arena.config.section import File, FileName, Section
 
 PublicName = Literal["arcd", "msmarco", "fiqa", "scifact", "norquad", "dbpedia"]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import AliasChoices, Field, Strict, field_validator, model_validator
 
 from arena.config.languages import language_name
-from arena.config.secrets import secret_field
+from arena.config.misplaced_keys import secret_field
 from arena.config.section import BaseUrl, Day, File, Name, Section, Usd, VariableName
 
 HostedProvider = Literal[

@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from arena.config.secrets import secret_in_address
+from arena.config.misplaced_keys import secret_in_address
 from arena.config.unknown_keys import remedy
 from arena.errors import ConfigError
 from arena.files import safe_filename

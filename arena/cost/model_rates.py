@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args
 
 from arena.config.models import HostedProvider, LocalProvider, ServerProvider
 from arena.cost.formula import FREE, Rates
-from arena.endpoint.address import Endpoint, is_own
+from arena.endpoint.address_and_key import Endpoint, is_own
 from arena.records import RetrievalStats
 
 Section = Mapping[str, Any]

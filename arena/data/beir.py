@@ -13,8 +13,8 @@ from pathlib import Path
 
 from arena.data.corpus import CorpusFile, SmallCorpus, collect
 from arena.data.partitions import partition_files, partition_rows
+from arena.data.qrels_file import read_qrels
 from arena.data.rows import Row, documents, json_rows, queries, unique
-from arena.data.trec import read_qrels
 from arena.errors import DataError
 from arena.records import Dataset, Document, Partition, Qrels, Query
 

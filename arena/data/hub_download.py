@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from arena.data.huggingface_tables import SUFFIXES, Patterns, declared_patterns
+from arena.data.huggingface_splits import SUFFIXES, Patterns, declared_patterns
 from arena.errors import DataError
 from arena.optional import needed
 from arena.redaction import keep_environment

@@ -23,10 +23,10 @@ from typing import Final
 from arena.data.corpus import collect
 from arena.data.csv_file import csv_records
 from arena.data.hub_download import fetch
-from arena.data.huggingface_tables import Tables, choose_split, choose_table, find_tables
+from arena.data.huggingface_splits import Tables, choose_split, choose_table, find_tables
 from arena.data.parquet_file import parquet_rows
+from arena.data.qrels_file import GradeLine, check_qrels, grade_lines, row_grade
 from arena.data.rows import Row, documents, json_rows, queries, unique
-from arena.data.trec import GradeLine, check_qrels, grade_lines, row_grade
 from arena.errors import DataError
 from arena.optional import needed
 from arena.records import Dataset, Document, Qrels, Query

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from arena.data.csv_file import csv_records
+from arena.data.qrels_file import are_from_clicks, read_qrels
 from arena.data.rows import Row, json_rows, numbered_lines, row_id, row_text
-from arena.data.trec import are_from_clicks, read_qrels
 from arena.digest import digest
 from arena.errors import DataError
 from arena.records import Dataset, Query

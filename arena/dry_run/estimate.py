@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from arena.data.searchable_text import passage
-from arena.dry_run.bill import Bill
+from arena.dry_run.calls_to_make import Bill
 from arena.dry_run.pilot import Pilot, pilot_of
 from arena.dry_run.plans import (
     PlanEstimate,

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from arena.config import JudgeConfig
-from arena.dry_run.bill import Bill, CalledBefore
+from arena.dry_run.calls_to_make import Bill, CalledBefore
 from arena.dry_run.pilot import PUBLIC, Pilot, Reads
 from arena.errors import UsageError
 from arena.experiment.experiment import PreparedExperiment, load_prompts

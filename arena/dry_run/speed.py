@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from arena.config import JudgeConfig
-from arena.endpoint.address import is_own
+from arena.endpoint.address_and_key import is_own
 from arena.json_text import read_json
 from arena.judging.open import endpoint_of
 from arena.store.folder import Folder

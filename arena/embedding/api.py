@@ -13,9 +13,9 @@ from arena.embedding.embedder import Embedding, join_embeddings
 from arena.embedding.prompts import role_prefixes
 from arena.embedding.providers import find_endpoint, find_preset, request_fields, served_name
 from arena.embedding.wire_formats import BadReplyError, EmbeddingReply, stack_vectors
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, ApiReply
-from arena.endpoint.concurrency import as_done, new_runner
-from arena.endpoint.retry import Retry
+from arena.endpoint.coroutines import as_done, new_runner
 from arena.errors import ApiError
 from arena.records import Role
 

@@ -9,7 +9,7 @@ from arena.config import ModelConfig
 from arena.embedding.api import ApiEmbedder
 from arena.embedding.embedder import Embedder
 from arena.embedding.providers import PRESETS
-from arena.endpoint.retry import Retry
+from arena.endpoint.attempts import Retry
 from arena.records import Document
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from arena.config.models import HostedProvider, LocalProvider, ModelConfig, ServerProvider
 from arena.embedding.wire_formats import COHERE, GEMINI, OLLAMA, OPENAI, TEI, Fields, WireFormat
-from arena.endpoint.address import OPENAI_URL, Endpoint
+from arena.endpoint.address_and_key import OPENAI_URL, Endpoint
 from arena.errors import UsageError
 from arena.records import Role
 

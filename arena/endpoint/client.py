@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 import tenacity
 
-from arena.endpoint.address import (
+from arena.endpoint.address_and_key import (
     Endpoint,
     find_base_url,
     identity,
@@ -26,11 +26,12 @@ from arena.endpoint.address import (
     shown,
 )
 from arena.endpoint.attempt_cost import UNCOUNTED, Bill, Fare
+from arena.endpoint.attempts import Retry
+from arena.endpoint.concurrency import ConcurrencyLimiter, LimiterSettings
+from arena.endpoint.coroutines import run_apart, run_here
 from arena.endpoint.http_errors import TransientApiError, refusal, wrapped_refusal
 from arena.endpoint.outage import CircuitBreaker
-from arena.endpoint.rate_limit import ConcurrencyLimiter, LimiterSettings, Rate
-from arena.endpoint.retry import Retry
-from arena.endpoint.run_coroutine import run_apart, run_here
+from arena.endpoint.rate_limit import Rate
 from arena.endpoint.transport import Transport
 from arena.errors import ApiError, BudgetSpentError, FatalApiError
 from arena.json_text import read_json, token_count

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import orjson
 
-from arena.endpoint.address import Endpoint, find_base_url, key_place, shown
+from arena.endpoint.address_and_key import Endpoint, find_base_url, key_place, shown
 from arena.endpoint.http_errors import TransientApiError, refusal
 from arena.endpoint.timeouts import Turns
 from arena.endpoint.transport import headers_for, open_client, send

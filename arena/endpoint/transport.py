@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
-from arena.endpoint.address import Endpoint, find_base_url, find_key, is_own
+from arena.endpoint.address_and_key import Endpoint, find_base_url, find_key, is_own
 from arena.endpoint.http_errors import TransientApiError
 from arena.endpoint.timeouts import Turns
 from arena.errors import FatalApiError

@@ -30,12 +30,12 @@ from arena.experiment.experiment import (
     open_experiment,
     prepare,
 )
+from arena.experiment.identical_lists import same_lists
 from arena.experiment.judges import closed_judges
 from arena.experiment.live import play_prepared
 from arena.experiment.pending import planned
 from arena.experiment.rejudge import LoggedBattles
 from arena.experiment.runs import retrieve_all
-from arena.experiment.shown_lists import same_lists
 from arena.experiment.spending import open_budgets, spent_usd
 from arena.experiment.summary import BattleOptions, Summary
 from arena.files import write_atomically

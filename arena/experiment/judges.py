@@ -14,8 +14,8 @@ from arena.experiment.experiment import PreparedExperiment
 from arena.files import cache_folder
 from arena.judging.budget import Budget
 from arena.judging.chat import Delivered
+from arena.judging.endpoint_facts import Learned
 from arena.judging.judge import Judge
-from arena.judging.learned import Learned
 from arena.judging.open import endpoint_of, open_judge
 from arena.judging.prompt import Prompt
 from arena.judging.qrels import qrels_judge

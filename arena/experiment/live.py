@@ -13,9 +13,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from arena.data.trec import read_stats
+from arena.data.run_file import read_stats
 from arena.endpoint.client import run
-from arena.endpoint.concurrency import work_off
+from arena.endpoint.coroutines import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
 from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.experiment import (

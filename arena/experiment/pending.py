@@ -11,7 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from arena.experiment.shown_lists import Lists, same_lists
+from arena.experiment.identical_lists import same_lists
+from arena.experiment.shown_lists import Lists
 from arena.judging.judge import Judge
 from arena.records import JudgeInput, Matchup, Reply
 from arena.store.shards import WHOLE, Shard

@@ -10,7 +10,7 @@ import orjson
 
 from arena.data.metrics import measure_run
 from arena.data.passage_corpus import parent_of, qrels_by_parent, run_by_parent
-from arena.data.trec import read_run, read_stats, write_run, write_stats
+from arena.data.run_file import read_run, read_stats, write_run, write_stats
 from arena.digest import digest
 from arena.errors import DataError, IncompleteError
 from arena.experiment.experiment import Experiment, ExperimentData

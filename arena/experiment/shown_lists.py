@@ -1,4 +1,4 @@
-"""The lists that judges are shown: the top documents of each model; and identical lists."""
+"""The lists that judges are shown: the top documents of each model."""
 
 from __future__ import annotations
 
@@ -42,9 +42,3 @@ class Lists:
         if key not in self._digests:
             self._digests[key] = list_digest(self._documents(matchup, model))
         return self._digests[key]
-
-
-def same_lists(judge_input: JudgeInput) -> bool:
-    """Return whether a judge could not tell the two lists apart; such a battle ties unasked."""
-    first, second = judge_input.first, judge_input.second
-    return [(d.title, d.text) for d in first] == [(d.title, d.text) for d in second]

@@ -23,10 +23,10 @@ from arena.judging.budget import Budget
 from arena.records import Reply, Usage, now
 from arena.store.batch_ledger import read_ledgers
 from arena.store.battle_log import BattleLog
-from arena.store.claims import Claims, read_claims
 from arena.store.folder import Folder
 from arena.store.log_lines import costs as read_costs
 from arena.store.shards import WHOLE, Shard
+from arena.store.spending_claims import Claims, read_claims
 
 _ROUNDING_USD: Final = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""

@@ -18,6 +18,7 @@ from arena.digest import digest
 from arena.endpoint.client import Api
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
+from arena.judging.call_cost import Meter, reported
 from arena.judging.capabilities import (
     SHORT,
     ResponseFormat,
@@ -25,11 +26,10 @@ from arena.judging.capabilities import (
     capabilities_from,
 )
 from arena.judging.chat_reply import REASONING, ChatReply, chat_reply
-from arena.judging.learned import Learned
-from arena.judging.meter import Meter, reported
-from arena.judging.prompt_cut import Ceiling
+from arena.judging.endpoint_facts import Learned
 from arena.judging.refused_calls import QUESTION, Doubt
 from arena.judging.reply_cache import VerdictCache
+from arena.judging.server_truncation import Ceiling
 from arena.judging.single_flight import SingleFlight
 from arena.records import Usage
 from arena.terminal import one_line

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arena.config import JudgeConfig
-from arena.endpoint.address import Endpoint
+from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import ConfigError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Delivered
+from arena.judging.endpoint_facts import Learned
 from arena.judging.judge import RequestJudge
-from arena.judging.learned import Learned
 from arena.judging.pairwise import LETTERS, letter_judge, llm_judge
 from arena.judging.pointwise import SCALES, pointwise_judge
 from arena.judging.prompt import PLACEHOLDERS, POINTWISE_PLACEHOLDERS, Prompt

@@ -13,8 +13,8 @@ from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Delivered, Messages
 from arena.judging.chat_reply import ChatReply, read_choice
+from arena.judging.endpoint_facts import Learned
 from arena.judging.judge import RequestJudge
-from arena.judging.learned import Learned
 from arena.judging.prompt import Prompt, Renderer
 from arena.judging.reply_cache import VerdictCache
 from arena.judging.verdict import read_verdict

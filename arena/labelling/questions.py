@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.errors import UsageError
-from arena.labelling.draw import Draw, battle_sizes, draw_items
+from arena.labelling.sampling import Draw, battle_sizes, draw_items
 from arena.rating.document_grades import document_weights
 from arena.records import Battle
 from arena.store.folder import Folder

@@ -16,8 +16,8 @@ from typing import Final
 
 from arena.digest import digest
 from arena.errors import UsageError
-from arena.labelling.draw import Place, uniform
 from arena.labelling.questions import Questions, ShownItem
+from arena.labelling.sampling import Place, uniform
 from arena.records import now
 from arena.store.label_claims import Claim, read_label_claims, write_label_claims
 from arena.store.labels import (

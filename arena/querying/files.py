@@ -21,9 +21,9 @@ from arena.errors import DataError, UsageError
 from arena.files import write_atomically
 from arena.judging.budget import Budget
 from arena.querying.screening import Screened
-from arena.store.claims import Claims, read_claims
 from arena.store.locked_file import LineFile, locked_log
 from arena.store.log_lines import is_cost
+from arena.store.spending_claims import Claims, read_claims
 
 QUERIES: Final = "queries.jsonl"
 QRELS: Final = "qrels.tsv"

@@ -17,8 +17,8 @@ import orjson
 
 from arena.config import DatasetConfig
 from arena.data.load import load_corpus
+from arena.data.qrels_file import FROM_CLICKS
 from arena.data.queries import query_id_of
-from arena.data.trec import FROM_CLICKS
 from arena.errors import DataError
 from arena.progress import Reporter
 from arena.querying.files import QRELS, QUERIES, check_replaceable, write_files

@@ -17,13 +17,13 @@ from typing import Any, Final
 from arena.data.load import load_corpus
 from arena.dry_run.speed import time_left
 from arena.endpoint.client import Api, run
-from arena.endpoint.concurrency import work_off
+from arena.endpoint.coroutines import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnjudgedError, UsageError
 from arena.judging.budget import Budget
 from arena.judging.capabilities import ResponseFormat
 from arena.judging.chat import Chat, Messages
 from arena.judging.chat_reply import ChatReply
-from arena.judging.learned import Learned
+from arena.judging.endpoint_facts import Learned
 from arena.judging.open import endpoint_of
 from arena.judging.prompt import render_for_queries
 from arena.judging.token_count import TOKENS_PER_MESSAGE, find_tokenizer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from arena.battles.coded_log import NO_DATASET
-from arena.data.trec import run_lines
+from arena.data.run_file import run_lines
 from arena.errors import DataError, UsageError
 from arena.rating.label_estimates import Answer, PeoplesLabels
 from arena.store.folder import Folder

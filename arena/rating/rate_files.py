@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from arena.battles.load import Battles, from_frame, load_aliases, load_battles
 from arena.cost.formula import Rates
 from arena.data.metrics import Metrics, latency_summary, read_metrics
-from arena.data.trec import read_stats
+from arena.data.run_file import read_stats
 from arena.errors import DataError, UsageError
 from arena.rating.label_estimates import Correct
 from arena.rating.leaderboard import build_leaderboard

@@ -20,11 +20,11 @@ from collections.abc import Collection, Container, Sequence
 from typing import Any, Final
 
 from arena.config import ModelConfig
-from arena.data.trec import MAX_SCORE
+from arena.data.run_file import MAX_SCORE
 from arena.errors import CommandError
 from arena.records import Dataset, RetrievalStats, by_score
+from arena.retrieval.child_process import Program, beginning, started
 from arena.retrieval.job import RankingJob, Rankings
-from arena.retrieval.subprocess import Program, beginning, started
 from arena.terminal import one_line
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from arena.vectors.digests import DistinctTexts
 from arena.vectors.exact import Vectors
 from arena.vectors.indexes import Index, open_index
 from arena.vectors.quantized import Ranges
-from arena.vectors.store import StoredVectors, VectorStore
+from arena.vectors.vector_files import StoredVectors, VectorStore
 
 _ALONE_S: Final = 60.0
 """Longest time of searches for one query at a time, if there were enough to measure."""

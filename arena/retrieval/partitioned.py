@@ -30,7 +30,7 @@ from arena.retrieval.dense import (
 )
 from arena.retrieval.job import RankingJob, Rankings
 from arena.vectors.quantized import Ranges, ranges_of
-from arena.vectors.store import StoredVectors
+from arena.vectors.vector_files import StoredVectors
 
 T = TypeVar("T", int, float)
 

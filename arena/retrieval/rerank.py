@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from arena.config import ModelConfig
-from arena.endpoint.retry import Retry
+from arena.endpoint.attempts import Retry
 from arena.records import RetrievalStats, Run, by_score
 from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 from arena.retrieval.rerank_cache import RerankCache

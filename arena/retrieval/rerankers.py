@@ -16,14 +16,14 @@ from importlib.metadata import version
 from typing import Any, Final, Protocol, Self
 
 from arena.config import ModelConfig
-from arena.data.trec import MAX_SCORE
+from arena.data.run_file import MAX_SCORE
 from arena.embedding.local.base import check_installed, needed
 from arena.embedding.local.model_files import find_model, unloadable
 from arena.embedding.local.sentence_transformers import without_bar
 from arena.embedding.providers import find_endpoint, served_name
+from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, ApiReply
-from arena.endpoint.concurrency import as_done, new_runner
-from arena.endpoint.retry import Retry
+from arena.endpoint.coroutines import as_done, new_runner
 from arena.errors import ApiError, UsageError
 from arena.json_text import token_count
 from arena.terminal import one_line

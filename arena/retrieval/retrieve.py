@@ -12,8 +12,8 @@ from typing import Final
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.passage_corpus import run_by_parent, searched_corpus
+from arena.data.run_file import read_run, separate_ties
 from arena.data.searchable_text import Passages, queries_in_corpus
-from arena.data.trec import read_run, separate_ties
 from arena.embedding.open import open_embedder
 from arena.errors import ApiError, UsageError
 from arena.records import Dataset, RetrievalStats, Run, ScoredDoc, now

@@ -18,7 +18,7 @@ from arena.errors import ApiError
 from arena.records import RetrievalStats, Role
 from arena.retrieval.job import LATENCY_SAMPLES, RankingJob, Rankings
 from arena.vectors.exact import places
-from arena.vectors.token_store import TokenStore
+from arena.vectors.token_files import TokenStore
 
 Scores = NDArray[np.float64]
 """(n_documents,) of one query; a document that is not found has 0 or less."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from arena.auditing.audit import build_audit
 from arena.auditing.audit_input import read_evidence
 from arena.auditing.records import Audit
-from arena.data.trec import read_stats
+from arena.data.run_file import read_stats
 from arena.errors import DataError, UsageError, WriteError
 from arena.rating.leaderboard_records import Leaderboard
 from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderboard

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from arena.endpoint.address import shown
+from arena.endpoint.address_and_key import shown
 from arena.redaction import blank, names_secret
 
 HIDDEN: Final = "(hidden)"

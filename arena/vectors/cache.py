@@ -10,7 +10,7 @@ from arena.data.searchable_text import Selected
 from arena.embedding.embedder import BatchEmbedder, Embedder, Embedding
 from arena.records import Role
 from arena.vectors.digests import Digests, digests_of, first_of_each
-from arena.vectors.store import StoredVectors, VectorStore
+from arena.vectors.vector_files import StoredVectors, VectorStore
 
 Progress = Callable[[int, int], None]
 """Told how many distinct texts are there, of how many."""

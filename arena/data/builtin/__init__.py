@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 
 from arena.data.builtin.stdlib import documents
+from arena.data.qrels_file import read_qrels
 from arena.data.rows import numbered_lines
-from arena.data.trec import read_qrels
 from arena.records import Dataset, Query
 
 __all__ = ["python_docs"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from arena.config.secrets import secret_in_address
+from arena.config.misplaced_keys import secret_in_address
 from arena.errors import FatalApiError
 from arena.redaction import keep_environment, keep_secret
 from arena.terminal import one_line

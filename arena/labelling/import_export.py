@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from arena.data.csv_file import csv_records
+from arena.data.qrels_file import grade_lines
 from arena.data.rows import json_rows
-from arena.data.trec import grade_lines
 from arena.errors import DataError, UsageError
 from arena.labelling.questions import judged_queries
 from arena.labelling.wording import CANNOT_TELL

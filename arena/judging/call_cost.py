@@ -22,7 +22,7 @@ from arena.config import JudgeConfig
 from arena.endpoint.attempt_cost import Bill
 from arena.json_text import token_count
 from arena.judging.budget import Budget, Price, Reservation
-from arena.judging.learned import Facts, Learned
+from arena.judging.endpoint_facts import Facts, Learned
 from arena.records import Usage
 from arena.terminal import dollars
 
