@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import io
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import O_ACCMODE, O_RDONLY
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_server import BatchServer
@@ -26,29 +27,34 @@ from arena.experiment.stopping import StoppingRule
 from arena.experiment.summary import BattleOptions
 
 RANKINGS = {"strong": ["good", "fair"], "weak": ["poor", "other"]}
+LOGS = ("battles", "replies", "failures", "grades")
 ONCE = {"battles.jsonl": 1, "replies.jsonl": 1}
-_OPENED: list[str] = []
-
-
-def _note(event: str, arguments: tuple[object, ...]) -> None:
-    """Note the name of each file that is opened only to be read."""
-    if event == "open" and isinstance(arguments[0], str | Path):
-        flags = arguments[2]
-        if isinstance(flags, int) and flags & O_ACCMODE == O_RDONLY:
-            _OPENED.append(Path(arguments[0]).name)
-
-
-sys.addaudithook(_note)
 
 
 @contextmanager
 def reads() -> Iterator[Counter[str]]:
-    """Yield file of a log → how often it was read within the block; filled at its end."""
+    """Yield file of a log → how often it was opened only to be read, within the block."""
     counted: Counter[str] = Counter()
-    _OPENED.clear()
-    yield counted
-    kinds = ("battles", "replies", "failures", "grades")
-    counted.update(name for name in _OPENED if name.startswith(kinds) and "jsonl" in name)
+
+    def note(file: object, *, only_to_read: bool) -> None:
+        name = Path(file).name if isinstance(file, str | Path) else ""
+        if only_to_read and "jsonl" in name and name.startswith(LOGS):
+            counted[name] += 1
+
+    def open_file(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        note(file, only_to_read=not set(mode) & set("wax+"))
+        return io_open(file, mode, *rest, **options)
+
+    def open_descriptor(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        note(path, only_to_read=flags & os.O_ACCMODE == os.O_RDONLY)
+        return os_open(path, flags, *rest, **options)
+
+    io_open, os_open = io.open, os.open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.open", open_file)
+        patch.setattr(io, "open", open_file)
+        patch.setattr(os, "open", open_descriptor)
+        yield counted
 
 
 def test_a_live_run_and_a_dry_run_read_each_file_of_the_log_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, Final
@@ -55,8 +56,12 @@ def sources() -> Iterator[bytes]:
             yield file.read_bytes()
 
 
+@cache
 def page_environment(package: str) -> Environment:
-    """Return what renders the templates of a package; every text in them is escaped."""
+    """Return what renders the templates of a package; every text in them is escaped.
+
+    It is made once a process: to compile the templates takes most of the time of a small site.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 
