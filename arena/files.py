@@ -8,6 +8,7 @@ import functools
 import os
 import re
 import sqlite3
+import threading
 import time
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -61,7 +62,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes], *, sync: bool = True) 
     Raises:
         WriteError: the folder cannot be written; the file is as it was.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f"{path.name}.{threading.get_native_id()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in _leftovers(path.parent.resolve()).pop(path.name, ()):

@@ -6,8 +6,11 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 import tomllib
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -21,9 +24,11 @@ from tables import each_row
 
 import arena
 from arena.config import load_config
-from arena.errors import ArenaError, DataError, IncompleteError, UsageError
+from arena.endpoint.coroutines import run_apart
+from arena.errors import ArenaError, DataError, IncompleteError, LogError, UsageError
 from arena.experiment.live import battle
 from arena.progress import reporter
+from arena.store.locked_file import locked_log
 from arena.store.log_lines import read_battles
 
 ANIMALS = ("cat", "dog", "owl", "fox", "bee", "elk")
@@ -183,11 +188,21 @@ def test_compare_works_inside_a_running_loop(runs):
     assert len(asyncio.run(cell())) == 2 * len(ANIMALS)
 
 
+def press_ctrl_c() -> None:
+    """Send SIGINT, and wait until the waiting thread has taken it: a second one would merge."""
+    taken = signal.getsignal(signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    while signal.getsignal(signal.SIGINT) is taken:
+        time.sleep(0.005)
+
+
 def test_ctrl_c_keeps_what_was_judged(runs, tmp_path):
+    pressed = []
+
     def judge(query, first, second):
-        if query.query_id == "q3":
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.2)
+        if query.query_id == "q3" and not pressed:
+            pressed.append(True)
+            press_ctrl_c()
         return "first"
 
     known = arena.function_judge(judge, "first", concurrency=1)
@@ -350,14 +365,73 @@ def test_a_panel_of_ones_own_judges_has_a_battle_of_each(runs):
 
 
 def test_a_second_ctrl_c_leaves_a_judge_that_never_answers(runs):
+    ended = threading.Event()
+
     async def judge(query, first, second):
+        press_ctrl_c()
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.sleep(3600)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
 
     with pytest.raises(KeyboardInterrupt):
         arena.compare(runs, judge=arena.function_judge(judge, "hangs", concurrency=1))
+    assert ended.wait(60)
+
+
+@pytest.mark.parametrize("on_interrupt", [None, lambda: None])
+def test_ctrl_c_before_the_thread_runs_leaves_no_work_behind(monkeypatch, on_interrupt):
+    """A stray thread would go on to judge, and to pay."""
+    start, cancelled = threading.Thread.start, threading.Event()
+
+    async def work():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+
+    def start_and_interrupt(thread):
+        start(thread)
+        for _ in range(1 if on_interrupt is None else 2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # the signal is handled here, between the start and the wait
+
+    monkeypatch.setattr(threading.Thread, "start", start_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_apart(work(), on_interrupt=on_interrupt)
+    assert cancelled.wait(60)
+
+
+def test_a_spent_budget_is_no_ctrl_c(runs):
+    with LoopbackServer(fair_judge) as server:
+        judge = arena.llm_judge(
+            "m",
+            base_url=server.base_url,
+            price_per_1m_input_tokens=1.0,
+            price_per_1m_output_tokens=1.0,
+        )
+        with pytest.raises(IncompleteError, match="0 of 12 battles: budget"):
+            arena.compare(runs, judge=judge, max_usd=1e-9, gate=False)
+
+
+def test_a_log_that_is_being_written_keeps_its_inputs(runs, tmp_path, monkeypatch):
+    """A judge compares other runs into the log of its own comparison."""
+    log, errors = tmp_path / "log", []
+    at_once = partial(locked_log, wait_s=0.01)
+    monkeypatch.setattr("arena.api.compare.locked_log", at_once)
+
+    def judge(query, first, second):
+        before = (log / "arena.toml").read_bytes()
+        with pytest.raises(LogError, match="another arena"):
+            arena.compare(others, judge=arena.function_judge(longer, "longer"), log=log)
+        errors.append((log / "arena.toml").read_bytes() == before)
+        return "tie"
+
+    others = [replace(run, run=replace(run.run, model=f"new-{run.model}")) for run in runs]
+    arena.compare(runs, judge=arena.function_judge(judge, "nested"), log=log, limit=1)
+
+    assert errors == [True]
 
 
 def test_embedding_by_an_endpoint_works_inside_a_running_loop(data):

@@ -45,7 +45,9 @@ from arena.judging.prompt import Prompt, load_prompt
 from arena.progress import Reporter, reporter
 from arena.records import Battle, Dataset, Probs, Run
 from arena.store.folder import Folder, run_template
+from arena.store.locked_file import locked_log
 from arena.store.log_lines import read_battles, read_failures
+from arena.store.shards import WHOLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +141,8 @@ def compare(  # noqa: PLR0913  all but two are options
         prepared = _prepared(list(runs), judges, plan, folder)
         open_budgets(prepared.config, folder, max_usd=max_usd)  # needs prices
         telling = reporter(quiet=not progress)
-        _write_inputs(prepared, runs, telling)
+        with locked_log(Folder(folder).log(WHOLE).lock):  # whoever plays it needs its own inputs
+            _write_inputs(prepared, runs, telling)
         options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
         summary = _play(prepared, telling, options)
         battles = _logged(folder)
@@ -164,19 +167,14 @@ def _check_folder(folder: Path) -> None:
 
 def _play(prepared: PreparedExperiment, telling: Reporter, options: BattleOptions) -> Summary:
     """Judge the rest in a separate thread, because the caller's may run an event loop."""
-    stops: list[asyncio.Event] = []
+    stop = asyncio.Event()
 
     @contextmanager
     def stopping(_: Reporter) -> Iterator[asyncio.Event]:
-        stops.append(asyncio.Event())
-        yield stops[-1]
-
-    def stop() -> None:
-        for event in stops:
-            event.set()
+        yield stop
 
     battles = play_prepared(prepared, telling, options, stopping=stopping)
-    return run_apart(battles, on_interrupt=stop)
+    return run_apart(battles, on_interrupt=stop.set)
 
 
 def _prepared(
@@ -382,10 +380,12 @@ def _tell(summary: Summary, folder: Path, *, has_log: bool) -> None:
     """
     done = f"{summary.n_judged:,} of {summary.n_planned:,} battles"
     again = "call compare again with the same log to go on" if has_log else "give log= to keep them"
-    if summary.interrupted:
-        raise KeyboardInterrupt(f"stopped at {done}; {again}")
     if summary.capped:
+        if not summary.n_judged:
+            raise IncompleteError(f"{done}: {summary.capped}")
         warnings.warn(f"{done}: {summary.capped}; {again}", ArenaWarning, stacklevel=3)
+    elif summary.interrupted:
+        raise KeyboardInterrupt(f"stopped at {done}; {again}")
     reasons: dict[str, int] = {}
     for counts in summary.failures.values():
         for reason, count in counts.items():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from arena.errors import ArenaError, UnforeseenError
@@ -141,36 +143,33 @@ def run_apart(
         on_interrupt: is called in the loop at the first Ctrl-C, and the coroutine may then end by
             itself; a second Ctrl-C cancels it. Where absent, the first one does.
     """
-    result: Future[T] = Future()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
 
     async def told() -> T:
         started.set_result((asyncio.get_running_loop(), asyncio.current_task()))
         return await coroutine
 
-    def work() -> None:
-        try:
-            result.set_result(run_here(told()))
-        except BaseException as error:  # noqa: BLE001, it is raised again where it is waited for
-            result.set_exception(error)
+    def call_in_loop(callback: Callable[[], object]) -> None:
+        # Ctrl-C may come before the loop runs, and after it is closed.
+        def call(_: object) -> None:
+            with suppress(RuntimeError):
+                started.result()[0].call_soon_threadsafe(callback)
 
-    # A daemon: code of the user's that never returns must not keep the interpreter alive.
-    threading.Thread(target=work, name="arena", daemon=True).start()
-    try:
-        return result.result()
-    except KeyboardInterrupt:
-        if result.done():
+        started.add_done_callback(call)
+
+    def cancel() -> None:
+        if task := started.result()[1]:
+            task.cancel()
+
+    first = (
+        nullcontext() if on_interrupt is None else _interrupt(lambda: call_in_loop(on_interrupt))
+    )
+    with first:
+        try:
+            return in_thread(lambda: run_here(told())).result()
+        except KeyboardInterrupt:
+            call_in_loop(cancel)
             raise
-        loop, task = started.result()
-        if on_interrupt is None:
-            _cancel(loop, task)
-            raise
-        loop.call_soon_threadsafe(on_interrupt)
-    try:
-        return result.result()
-    except KeyboardInterrupt:
-        _cancel(loop, task)
-        raise
 
 
 def call_apart(work: Callable[[Progress], T], progress: Progress) -> T:
@@ -187,26 +186,55 @@ def call_apart(work: Callable[[Progress], T], progress: Progress) -> T:
     except RuntimeError:
         return work(progress)
     stopped = threading.Event()
-    result: Future[T] = Future()
 
     def told(done: int, total: int) -> None:
         if stopped.is_set():
             raise KeyboardInterrupt
         progress(done, total)
 
-    def call() -> None:
-        try:
-            result.set_result(work(told))
-        except BaseException as error:  # noqa: BLE001, it is raised again where it is waited for
-            result.set_exception(error)
-
-    threading.Thread(target=call, name="arena", daemon=True).start()
     try:
-        return result.result()
+        return in_thread(lambda: work(told)).result()
     finally:
         stopped.set()
 
 
-def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> None:
-    if task is not None and not loop.is_closed():
-        loop.call_soon_threadsafe(task.cancel)
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Call something in a thread of its own; return its future result.
+
+    The thread is a daemon: code of the user's that never returns must not keep the interpreter
+    alive.
+    """
+    result: Future[T] = Future()
+    result.set_running_or_notify_cancel()
+
+    def call() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001, it is raised again where it is waited for
+            result.set_exception(error)
+
+    threading.Thread(target=call, name="arena", daemon=True).start()
+    return result
+
+
+@contextmanager
+def _interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """Call something at the first Ctrl-C; the second one raises KeyboardInterrupt.
+
+    A handler does so, because KeyboardInterrupt may be raised at any place. Raised between the
+    start of a thread and the wait for it, it would leave a thread behind that nobody stops.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # Only the main thread gets Ctrl-C; a program may ignore it.
+        return
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        act()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
