@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 
 from arena.terminal import can_redraw, duration, encodable, printable
 
+OnProgress = Callable[[int, int], None]
+"""Told how many units are done, of how many."""
+
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two plain lines of one stage."""
 

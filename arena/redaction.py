@@ -68,7 +68,7 @@ Json = TypeVar("Json")
 
 
 @dataclass(slots=True)
-class _Known:
+class _Secrets:
     """All secrets of the process, in the spellings that arena searches for."""
 
     whole: set[str] = field(default_factory=set)  #: as they are
@@ -88,7 +88,7 @@ class _Known:
         self.pattern = re.compile("|".join(sorted(patterns, key=len, reverse=True)))
 
 
-_known: Final = _Known()
+_known: Final = _Secrets()
 
 
 def keep_secret(secret: str) -> None:

@@ -31,9 +31,9 @@ __all__ = [
     "listing",
     "plain_console",
     "printable",
-    "screen",
     "short_names",
     "shortened",
+    "stdout_console",
     "wrapped",
 ]
 
@@ -62,7 +62,7 @@ def can_redraw(stream: TextIO) -> bool:
     return is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-def screen() -> Screen:
+def stdout_console() -> Screen:
     """Return the current stdout, with colours only on a terminal and without NO_COLOR."""
     encoding = sys.stdout.encoding or "utf-8"
     if not is_terminal(sys.stdout):

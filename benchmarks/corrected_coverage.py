@@ -27,10 +27,15 @@ from numpy.typing import NDArray
 
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
-from arena.labelling.sampling import Place, battle_sizes, draw_items
+from arena.labelling.sampling import DrawnPlace, battle_sizes, draw_items
 from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
 from arena.rating.inference import student_quantile
-from arena.rating.label_estimates import Answer, LabelEstimate, PeoplesLabels, degrees_of_freedom
+from arena.rating.label_estimates import (
+    LabelEstimate,
+    PeoplesLabels,
+    SampledLabel,
+    degrees_of_freedom,
+)
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.people import answers
@@ -157,12 +162,14 @@ def draw_world(models: Models, judge: Judge, n_queries: int, rng: np.random.Gene
     return World(people, judged, np.argsort(-score, axis=2)[:, :, :TOP_K])
 
 
-def asked_items(sizes: dict[Item, float], n_labels: int, rng: np.random.Generator) -> list[Place]:
+def asked_items(
+    sizes: dict[Item, float], n_labels: int, rng: np.random.Generator
+) -> list[DrawnPlace]:
     """The first items in the order in which `arena label` asks about them."""
     return list(draw_items(sizes, seed=int(rng.integers(2**62))).order[:n_labels])
 
 
-def label_line(place: Place, draw: str, value: float, rng: np.random.Generator) -> LabelLine:
+def label_line(place: DrawnPlace, draw: str, value: float, rng: np.random.Generator) -> LabelLine:
     """What one person says of an item; of some they cannot tell."""
     item = place.item
     return LabelLine(
@@ -355,7 +362,7 @@ def people_alone(world: World, labels: PeoplesLabels) -> LabelEstimate:
     n, m, _ = world.lists.shape
     weights = document_weights(labels.lists["all"], map(str, range(n)), top_k=TOP_K)
     keys = zip(weights.query.tolist(), weights.doc_ids, strict=True)
-    known = [labels.documents.get(("all", str(q), d), Answer(0.0, 0.0)) for q, d in keys]
+    known = [labels.documents.get(("all", str(q), d), SampledLabel(0.0, 0.0)) for q, d in keys]
     documents = GradedDocuments(
         weights,
         np.zeros(len(known)),

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.drift import LEVEL, check_verdicts
+from arena.auditing.drift import SIGNIFICANCE, check_verdicts
 
 N_CHECKS = 12
 
@@ -44,7 +44,7 @@ def first_alarm(
     later = np.where(moved, (usual + 1) % 3, usual).astype(np.int8)
     for number in range(2, N_CHECKS + 2):
         new = judged(rng, later, noises, query)
-        limit = LEVEL / (number * (number + 1))
+        limit = SIGNIFICANCE / (number * (number + 1))
         if check_verdicts((number, "", ""), [*baseline, new], query, limit).is_drift:
             return number - 1
     return 0

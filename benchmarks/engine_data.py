@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.judging.pairwise import SCHEMA
-from arena.judging.prompt import load_prompt, render
+from arena.judging.prompt import load_prompt, render_lists
 from arena.records import Document, JudgeInput, Query
 
 N_MODELS = 10
@@ -21,7 +21,7 @@ def body() -> dict[str, Any]:
     dice = random.Random(2)
     documents = tuple(Document(f"d{i}", _text(dice), f"title {i}") for i in range(10))
     exhibit = JudgeInput("d", Query("q", "what is it?"), documents[:5], documents[5:])
-    messages = render(load_prompt("pairwise"), exhibit, document_words=300)
+    messages = render_lists(load_prompt("pairwise"), exhibit, document_words=300)
     asked = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": SCHEMA}}
     return {
         "model": "judge",

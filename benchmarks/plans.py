@@ -33,12 +33,12 @@ from human_truth import (
 )
 
 from arena.battles.load import load_aliases, load_battles
-from arena.dry_run.pilot import PUBLIC, Reads
+from arena.dry_run.pilot import PUBLIC_SPREADS, Reads
 from arena.experiment.plan import ring_pairs
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit, sigmoid
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of
-from arena.rating.forecast import Known, Mask, SearchRules, simulate_searches
+from arena.rating.forecast import KnownRatings, Mask, SearchRules, simulate_searches
 from arena.rating.inference import SEARCH_PRIOR, intervals, may_be_best
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.rate_rows import comparisons_of
@@ -140,7 +140,7 @@ def print_widths(truth: Truth, n_draws: int) -> None:
             halves.setdefault(plan.name, []).append(actual * ELO_PER_LOGIT)
             deviations.setdefault(plan.reads, []).append(float(fitted.theta.std()))
             design = design_of(log)
-            guess = float(np.median(expected_half_widths(design, PUBLIC[plan.reads])))
+            guess = float(np.median(expected_half_widths(design, PUBLIC_SPREADS[plan.reads])))
             ratios.setdefault((plan.name, "public logs"), []).append(guess / actual)
             for pilot in PLANS:
                 if pilot.reads == plan.reads:
@@ -179,7 +179,7 @@ def print_searches(truth: Truth, n_draws: int) -> None:
         pilot = judged(plan, truth, systems, topics[:PILOT], rng)
         for kind in inside:
             known = prior_of(120.0) if kind == "prior" else known_of(pilot)
-            spread = PUBLIC[plan.reads] if kind == "prior" else spread_of(pilot)
+            spread = PUBLIC_SPREADS[plan.reads] if kind == "prior" else spread_of(pilot)
             assert spread
             rules = SearchRules(spread, 1, None, ROUND, MOST)
             ends = simulate_searches(known, rules, costs, seed=number)
@@ -245,14 +245,14 @@ def grade_calls(
     return costs
 
 
-def prior_of(sd_elo: float) -> Known:
+def prior_of(sd_elo: float) -> KnownRatings:
     """Ratings of which only the standard deviation is known."""
     nothing = np.zeros((N_SYSTEMS, N_SYSTEMS))
     variance = (sd_elo / ELO_PER_LOGIT) ** 2
-    return Known(np.zeros(N_SYSTEMS), np.eye(N_SYSTEMS) * variance, nothing, nothing, 0)
+    return KnownRatings(np.zeros(N_SYSTEMS), np.eye(N_SYSTEMS) * variance, nothing, nothing, 0)
 
 
-def known_of(pilot: Comparisons) -> Known:
+def known_of(pilot: Comparisons) -> KnownRatings:
     """What a pilot tells of the ratings."""
     fitted = fit(pilot, position=False, prior=SEARCH_PRIOR)
     m = pilot.n_models
@@ -263,7 +263,7 @@ def known_of(pilot: Comparisons) -> Known:
     centre = np.eye(m) - 1 / m
     covariance = centre @ fitted.covariance @ centre
     prior = information + SEARCH_PRIOR * np.eye(m)
-    return Known(fitted.theta, covariance, information, prior @ covariance @ prior, PILOT)
+    return KnownRatings(fitted.theta, covariance, information, prior @ covariance @ prior, PILOT)
 
 
 def print_log(path: Path, aliases: Path | None) -> None:
@@ -282,7 +282,7 @@ def print_log(path: Path, aliases: Path | None) -> None:
     lower, upper = intervals(fitted)
     actual = float(np.median(upper - lower)) / 2 * ELO_PER_LOGIT
     by_log = float(np.median(expected_half_widths(design, spread, fitted.theta))) * ELO_PER_LOGIT
-    public = float(np.median(expected_half_widths(design, PUBLIC["lists"]))) * ELO_PER_LOGIT
+    public = float(np.median(expected_half_widths(design, PUBLIC_SPREADS["lists"]))) * ELO_PER_LOGIT
     print(f"\n{path.name}: {len(log):,} battles, {log.n_queries} queries, {len(log.models)} models")
     print(f"between σ² {spread.between:.2f}, within φ {spread.within:.2f}")
     print(f"standard deviation of ratings {fitted.theta.std() * ELO_PER_LOGIT:.0f} Elo")

@@ -27,7 +27,7 @@ import numpy as np
 
 from arena.battles.coded_log import CodedLog, code_table
 from arena.battles.load import load_battles
-from arena.battles.table import BattleTable, Column, HexIds
+from arena.battles.table import BattleTable, CodedColumn, HexIds
 from arena.rating.leaderboard import build_leaderboard
 
 N_MODELS = 20
@@ -85,13 +85,13 @@ def table(first: int, last: int, n_queries: int) -> BattleTable:
     query = rng.integers(0, n_queries, n, np.int32)
     one = np.zeros(n, np.int8)
     columns = {
-        "model_a": Column(a, MODELS),
-        "model_b": Column(b, MODELS),
-        "winner": Column(winner, ("model_a", "model_b", "tie")),
-        "dataset": Column((query % 3).astype(np.int8), DATASETS),
-        "query_id": Column(query, tuple(f"q{code}" for code in range(n_queries))),
-        "judge": Column(one, ("gpt-4.1-mini",)),
-        "source": Column(one, ("judge",)),
+        "model_a": CodedColumn(a, MODELS),
+        "model_b": CodedColumn(b, MODELS),
+        "winner": CodedColumn(winner, ("model_a", "model_b", "tie")),
+        "dataset": CodedColumn((query % 3).astype(np.int8), DATASETS),
+        "query_id": CodedColumn(query, tuple(f"q{code}" for code in range(n_queries))),
+        "judge": CodedColumn(one, ("gpt-4.1-mini",)),
+        "source": CodedColumn(one, ("judge",)),
     }
     high, low = (rng.integers(0, 1 << 63, n, np.uint64) * np.uint64(2) for _ in range(2))
     costs = rng.integers(900, 1900, n) * 4e-7

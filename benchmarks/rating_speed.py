@@ -36,7 +36,7 @@ from rating_peers import peer_jobs
 from arena.battles.load import load_battles
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import BradleyTerry, fit
-from arena.rating.comparisons import count
+from arena.rating.comparisons import count_battles
 from arena.rating.elo import elo_ratings
 from arena.rating.inference import from_sandwich
 from arena.rating.likelihood import Parameters, maximise
@@ -57,7 +57,7 @@ def own_jobs(forms: Forms) -> dict[str, Job]:
     layout = Parameters(N_MODELS, position=True, tie=False, prior=0.0)
 
     def ratings() -> object:
-        counts = count(forms.comparisons)
+        counts = count_battles(forms.comparisons)
         return maximise(BradleyTerry(counts.battles, counts.points), layout)
 
     def with_intervals() -> object:

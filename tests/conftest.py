@@ -76,7 +76,7 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test uses the user's vector cache, or knows a key of the user or of another test."""
-    monkeypatch.setattr(redaction, "_known", redaction._Known())
+    monkeypatch.setattr(redaction, "_known", redaction._Secrets())
     monkeypatch.setenv("ARENA_CACHE", str(tmp_path / "cache"))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

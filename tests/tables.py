@@ -42,7 +42,7 @@ def each_row(names: str | Sequence[str], rows: Iterable[Any]) -> Callable[..., C
                 try:
                     with pytest.MonkeyPatch.context() as patch:
                         patch.setenv("ARENA_CACHE", f"{os.environ['ARENA_CACHE']}-{number}")
-                        patch.setattr(redaction, "_known", redaction._Known())
+                        patch.setattr(redaction, "_known", redaction._Secrets())
                         test(**given)
                 except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - of any row
                     error.add_note(f"row {number} of {len(table)}: {row!r:.2000}")

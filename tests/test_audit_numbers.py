@@ -11,11 +11,11 @@ from tables import each_row
 from arena.auditing.estimates import (
     ac1_sums,
     alpha_sums,
+    clustered_mean,
     coefficient,
     cohen_kappa,
     gwet_ac1,
     krippendorff_alpha,
-    mean,
     share,
     sums_by_cluster,
 )
@@ -182,7 +182,7 @@ def test_the_clustered_interval_of_a_mean_covers_the_truth():
     covered = 0
     for _ in range(400):
         values = np.clip(rng.normal(0.1, 0.2, 20)[cluster] + rng.normal(0, 0.2, 120), -1, 1)
-        estimate = mean(values, cluster, rng.choice([1.0, 4.0], 120))
+        estimate = clustered_mean(values, cluster, rng.choice([1.0, 4.0], 120))
         covered += estimate.lower <= 0.1 <= estimate.upper
 
     assert 0.92 <= covered / 400 <= 0.98

@@ -38,7 +38,7 @@ from arena.batch import submit as batch
 from arena.batch.batch_run import open_batch_run
 from arena.batch.jobs import Poll, is_overdue
 from arena.batch.judge_results import Collected
-from arena.batch.requests import Limits, Request, cut, request_line
+from arena.batch.requests import Limits, Request, cut_into_files, request_line
 from arena.batch.submit import SubmitOptions
 from arena.cli import main
 from arena.config import load_config
@@ -697,7 +697,7 @@ def test_one_request_beyond_the_limit_of_a_file_is_refused_in_one_line() -> None
     request = Request("a", "k", b"{}\n", tokens=10, cost_usd=0.0)
 
     with pytest.raises(UsageError, match="about 10 tokens, more than the 9"):
-        list(cut([request], Limits(tokens=9)))
+        list(cut_into_files([request], Limits(tokens=9)))
 
 
 def test_what_a_server_refuses_in_a_job_is_left_out_of_the_next(
@@ -994,7 +994,7 @@ def test_chunks_keep_the_order_lose_nothing_and_are_as_large_as_every_limit_lets
         for i, (size, cost) in enumerate(sizes)
     ]
 
-    chunks = list(cut(work, Limits(requests=requests, n_bytes=n_bytes, tokens=tokens)))
+    chunks = list(cut_into_files(work, Limits(requests=requests, n_bytes=n_bytes, tokens=tokens)))
 
     assert [request for chunk in chunks for request in chunk] == work
     for chunk in chunks:

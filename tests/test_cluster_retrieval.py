@@ -45,8 +45,8 @@ from arena.experiment.summary import BattleOptions
 from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.job import RankingJob
-from arena.retrieval.partitioned import PartialRun, merged
-from arena.retrieval.partitioned_bm25 import count_words, rank_by_counts
+from arena.retrieval.partitioned import PartialRun, merge_partitions
+from arena.retrieval.partitioned_bm25 import count_query_words, rank_by_counts
 from arena.retrieval.retrieve import retrieve
 from arena.store.log_lines import read_battles
 
@@ -157,7 +157,7 @@ def test_words_counted_by_partition_give_the_scores_of_one_index(
     index = Bm25Index(job_of(rows, queries).corpus, language=language)
 
     counts = [
-        count_words(job_of(rows[first:last], queries), language)
+        count_query_words(job_of(rows[first:last], queries), language)
         for first, last in pairwise([0, *cuts, 60])
     ]
     totals = counts[0].totals
@@ -165,7 +165,7 @@ def test_words_counted_by_partition_give_the_scores_of_one_index(
         totals = totals + count.totals
     parts = [rank_by_counts(queries, 9, count, totals, language) for count in counts]
 
-    found = merged(parts, 9).rankings
+    found = merge_partitions(parts, 9).rankings
     assert found == {query_id: index.search(text, 9) for query_id, text in queries.items()}
 
 
@@ -187,8 +187,8 @@ def test_merging_partial_rankings_in_any_tree_is_sorting_the_whole(
         of_part[part].append(place)
     runs = [PartialRun({"q": found[:depth]}) for found in of_part]
 
-    left = merged([merged(runs[:2], depth), runs[2]], depth)
-    right = merged([runs[0], merged([runs[2], runs[1]], depth)], depth)
+    left = merge_partitions([merge_partitions(runs[:2], depth), runs[2]], depth)
+    right = merge_partitions([runs[0], merge_partitions([runs[2], runs[1]], depth)], depth)
 
     assert left.rankings == right.rankings == {"q": best_first[:depth]}
 
@@ -197,12 +197,12 @@ def test_what_is_unknown_of_one_partition_is_unknown_of_all() -> None:
     one = PartialRun({}, np.array([1.0, 5.0, 9.0]), 3, 1.5, 2, 10, 8, 96)
     other = PartialRun({}, np.array([2.0, 4.0]), 1, None, 0, None, 8, 32, 0)
 
-    both = merged([one, other, PartialRun({})], 5)
+    both = merge_partitions([one, other, PartialRun({})], 5)
 
     assert (both.n_texts, both.seconds, both.tokens) == (4, None, None)
     assert (both.embedded, both.dimension, both.index_bytes, both.n_cut) == (2, 8, 128, 0)
     assert both.search_ms.tolist() == [2.0, 5.0]
-    assert merged([one, PartialRun({})], 5).texts_per_s == 2.0
+    assert merge_partitions([one, PartialRun({})], 5).texts_per_s == 2.0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tables import each_row
 
 from arena.config import experiment, known_price, load_config, parse_config
 from arena.config.experiment import _sections
-from arena.config.unknown_keys import SAME
+from arena.config.unknown_keys import SYNONYMS
 from arena.errors import ConfigError
 from arena.files import safe_filename
 from arena.store.folder import Folder
@@ -118,7 +118,7 @@ def test_an_unknown_key_suggests_what_arena_calls_the_same(
 def test_each_key_that_is_suggested_for_another_word_is_one_of_an_arena_toml() -> None:
     keys = {key for section in _sections().values() for key in section}
 
-    assert keys > SAME.keys()
+    assert keys > SYNONYMS.keys()
 
 
 def test_mistakes_with_strange_names_and_types_are_lines_without_python() -> None:

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from tables import each_row
 
 from arena.data.beir import load_beir
-from arena.data.corpus import CorpusFile, SmallCorpus, collect, corpus_hash, documents_of, n_copies
+from arena.data.corpus import (
+    CorpusFile,
+    SmallCorpus,
+    collect_documents,
+    corpus_hash,
+    documents_of,
+    n_copies,
+)
 from arena.data.rows import Row
 from arena.data.searchable_text import Passages
 from arena.errors import DataError
@@ -45,7 +52,7 @@ def test_corpus_in_a_file_is_the_corpus_in_memory(
     documents = [Document(doc_id, text, title) for doc_id, (text, title) in fields.items()]
     plain = {document.doc_id: document for document in documents}
 
-    corpus = collect(items(documents), PATH, in_memory=in_memory)
+    corpus = collect_documents(items(documents), PATH, in_memory=in_memory)
 
     assert dict(corpus) == plain
     texts = [(d.title.strip(), d.text.strip()) for d in documents if (d.title + d.text).strip()]
@@ -60,8 +67,8 @@ def test_corpus_in_a_file_is_the_corpus_in_memory(
 
 
 def test_small_corpus_stays_in_memory_and_a_large_one_does_not() -> None:
-    assert isinstance(collect(items(numbered(50)), PATH), SmallCorpus)
-    assert isinstance(collect(items(numbered(50)), PATH, in_memory=100), CorpusFile)
+    assert isinstance(collect_documents(items(numbered(50)), PATH), SmallCorpus)
+    assert isinstance(collect_documents(items(numbered(50)), PATH, in_memory=100), CorpusFile)
 
 
 @each_row("in_memory", [0, 300, 10**6])
@@ -69,18 +76,18 @@ def test_repeated_id_is_an_error_with_its_line_wherever_the_corpus_is(in_memory:
     documents = [*numbered(40), Document("d7", "again"), Document("d3", "again")]
 
     with pytest.raises(DataError) as caught:
-        collect(items(documents), PATH, in_memory=in_memory)
+        collect_documents(items(documents), PATH, in_memory=in_memory)
 
     assert str(caught.value) == "corpus.jsonl:41: _id 'd7' occurs twice; ids must be unique"
 
 
 def test_empty_corpus_is_an_error() -> None:
     with pytest.raises(DataError, match="is empty"):
-        collect(items([]), PATH)
+        collect_documents(items([]), PATH)
 
 
 def test_file_leaves_nothing_behind(tmp_path: Path) -> None:
-    corpus = collect(items(numbered(9)), PATH, in_memory=0)
+    corpus = collect_documents(items(numbered(9)), PATH, in_memory=0)
 
     assert corpus["d8"] == Document("d8", "text 8", "T")
     assert list(cache_folder().iterdir()) == []
@@ -110,7 +117,7 @@ def test_passages_are_the_documents_that_have_any_text(in_memory: int) -> None:
         Document("c", "body"),
     ]
 
-    passages = Passages(collect(items(documents), PATH, in_memory=in_memory))
+    passages = Passages(collect_documents(items(documents), PATH, in_memory=in_memory))
 
     assert dict(passages) == {"b": "Title body", "a": "Title alone", "c": "body"}
     assert list(passages.doc_ids) == ["b", "a", "c"]
@@ -143,7 +150,7 @@ def test_memory_does_not_grow_with_the_length_of_documents() -> None:
     tracemalloc.start()
 
     try:
-        passages = Passages(collect(rows, PATH, in_memory=2**20))
+        passages = Passages(collect_documents(rows, PATH, in_memory=2**20))
         n_characters = sum(map(len, passages.values()))
         peak = tracemalloc.get_traced_memory()[1]
     finally:

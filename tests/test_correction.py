@@ -21,7 +21,7 @@ import arena
 from arena.battles.load import load_battles
 from arena.cli import main
 from arena.errors import UsageError
-from arena.rating.label_estimates import Answer, PeoplesLabels
+from arena.rating.label_estimates import PeoplesLabels, SampledLabel
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import from_json, to_json
 from arena.rating.leaderboard_records import RatingSettings
@@ -66,7 +66,7 @@ def _log(folder: Path) -> tuple[Path, dict[tuple[str, str, str, str], float]]:
 def _labels(people: dict[tuple[str, str, str, str], float], share: float) -> PeoplesLabels:
     rng = np.random.default_rng(1)
     picked = {
-        key: Answer(value, 1 / share) for key, value in people.items() if rng.random() < share
+        key: SampledLabel(value, 1 / share) for key, value in people.items() if rng.random() < share
     }
     return PeoplesLabels(people=1, battles=picked)
 
@@ -144,8 +144,8 @@ def test_no_answer_raises_the_weight_of_the_other_answers():
 
     assert not documents
     assert battles == {
-        ("docs", "q1", "x", "y"): Answer(0.5, pytest.approx(3.0)),
-        ("docs", "q2", "x", "y"): Answer(0.0, pytest.approx(3.0)),
+        ("docs", "q1", "x", "y"): SampledLabel(0.5, pytest.approx(3.0)),
+        ("docs", "q2", "x", "y"): SampledLabel(0.0, pytest.approx(3.0)),
     }
 
 
@@ -159,7 +159,7 @@ def test_a_correction_that_cannot_be_made_is_refused_with_its_reason(tmp_path):
         )
     with pytest.raises(UsageError, match="known probability"):
         build_leaderboard(battles, people=labels, correct="documents")
-    documents = replace(labels, battles={}, documents={("docs", "q", "d"): Answer(1.0, 1.0)})
+    documents = replace(labels, battles={}, documents={("docs", "q", "d"): SampledLabel(1.0, 1.0)})
     with pytest.raises(UsageError, match="no label of this kind has a known probability"):
         build_leaderboard(battles, people=documents, correct="battles")
     few = PeoplesLabels(people=1, battles=dict(list(labels.battles.items())[:3]))

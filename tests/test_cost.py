@@ -20,10 +20,10 @@ from tables import each_row
 import arena
 from arena.cli import main
 from arena.config import UsageConfig, parse_config
-from arena.config.section import checked
-from arena.cost.formula import FREE, UNKNOWN, Cost, Rates, monthly_costs
+from arena.config.section import checked_section
+from arena.cost.formula import FREE, UNKNOWN_COST, Cost, Rates, monthly_costs
 from arena.cost.model_rates import Measurement, model_rates, passages_per_document
-from arena.cost.recommend import Candidate, Gap, dollars, number, recommend, signed
+from arena.cost.recommend import Candidate, Gap, number, recommend, rounded_dollars, signed
 from arena.errors import ConfigError, DataError, UsageError
 from arena.rating.leaderboard_files import read_leaderboard
 from arena.records import RetrievalStats
@@ -56,7 +56,7 @@ def cost(rates: Rates, usage: UsageConfig = LOAD) -> Cost:
 
 
 def used(**changes: float) -> UsageConfig:
-    return checked(UsageConfig, LOAD.model_dump() | changes, "test")
+    return checked_section(UsageConfig, LOAD.model_dump() | changes, "test")
 
 
 def rate(*words: object) -> Result:
@@ -66,17 +66,19 @@ def rate(*words: object) -> Result:
 def test_the_worked_example_of_the_page_is_what_the_formula_gives() -> None:
     usage = tomllib.loads(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0])["usage"]
 
-    example = cost(HOSTED, checked(UsageConfig, usage | {"passages_per_document": 3}, "page"))
+    example = cost(
+        HOSTED, checked_section(UsageConfig, usage | {"passages_per_document": 3}, "page")
+    )
 
     shown = dict(
         re.findall(r"^\| \**([a-z -]+?)\** \| .+ \| \**(\$[\d.]+)\** \|$", PAGE, re.MULTILINE)
     )
     assert shown == {
-        "first index": dollars(example.once or 0),
-        "re-index": dollars(example.indexing or 0),
-        "queries": dollars(example.queries or 0),
-        "storage": dollars(example.storage or 0),
-        "a month": dollars(example.per_month or 0),
+        "first index": rounded_dollars(example.once or 0),
+        "re-index": rounded_dollars(example.indexing or 0),
+        "queries": rounded_dollars(example.queries or 0),
+        "storage": rounded_dollars(example.storage or 0),
+        "a month": rounded_dollars(example.per_month or 0),
     }
     # The same by hand: 70.2 * 2 / 12 + 0.312 + 36.864 GB * 0.33
     assert example.per_month == pytest.approx(11.7 + 0.312 + 12.16512)
@@ -359,7 +361,7 @@ def test_a_recommendation_says_what_it_rests_on(candidates: list[Candidate], fir
 
 
 def test_amounts_are_written_as_people_write_them() -> None:
-    assert [dollars(x) for x in (0, 0.001, 0.125, 4, 99.99, 99.996, 1234.5)] == [
+    assert [rounded_dollars(x) for x in (0, 0.001, 0.125, 4, 99.99, 99.996, 1234.5)] == [
         "$0.00",
         "under $0.01",
         "$0.13",
@@ -622,4 +624,4 @@ def test_of_a_log_alone_every_cost_is_unknown(experiment: Path) -> None:
 
     assert {row["per_month"] for row in block["models"]} == {None}
     assert block["recommendation"]["take"] is None
-    assert UNKNOWN.needs_price in block["recommendation"]["sentences"][1]
+    assert UNKNOWN_COST.needs_price in block["recommendation"]["sentences"][1]

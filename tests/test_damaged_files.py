@@ -18,7 +18,7 @@ from arena.auditing.audit import audit
 from arena.errors import ArenaError
 from arena.rating.rate_files import rate_files
 from arena.site.gather import gather
-from arena.site.log_columns import read_log
+from arena.site.log_columns import read_log_columns
 from arena.site.overview import method_of
 from arena.store.manifest import known_gates
 
@@ -54,7 +54,7 @@ def check_that_what_goes_wrong_is_one_line(folder: Path, damaged: str) -> None:
     for read in (
         lambda: rate_files([folder]),
         lambda: audit(folder),
-        lambda: method_of(gather(folder, read_log(folder))),
+        lambda: method_of(gather(folder, read_log_columns(folder))),
         lambda: known_gates(folder),
     ):
         try:

@@ -10,7 +10,7 @@ from tables import each_row
 
 from arena.config.datasets import DatasetConfig
 from arena.data.documents.files import READERS
-from arena.data.public import PUBLIC
+from arena.data.public import PUBLIC_SETS
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
@@ -23,9 +23,9 @@ def test_an_example_is_a_valid_data_set(example: str) -> None:
     assert DatasetConfig(**dataset).name == dataset["name"]
 
 
-@each_row("name", sorted(PUBLIC))
+@each_row("name", sorted(PUBLIC_SETS))
 def test_the_table_of_public_sets_says_what_the_code_knows(name: str) -> None:
-    known = PUBLIC[name]  # type: ignore[index]
+    known = PUBLIC_SETS[name]  # type: ignore[index]
     documents = f"{known.n_documents:,}" if known.n_documents else "its distinct contexts"
 
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |"))

@@ -16,7 +16,14 @@ from arena.endpoint.http_errors import naming, wording
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.judge import Judge
 from arena.judging.refused_calls import ENOUGH, QUESTION
-from arena.judging.server_truncation import LEAST, SEEN, SHARE, Ceiling, below_words, least_words
+from arena.judging.server_truncation import (
+    LEAST_PROMPTS,
+    SMALLEST_CONTEXT,
+    TOKENS_PER_WORD,
+    Ceiling,
+    below_words,
+    least_words,
+)
 from arena.records import Document, JudgeInput, Query
 
 
@@ -129,7 +136,7 @@ def test_counts_of_mixed_scripts_have_no_ceiling():
         assert ceiling.cut(prompt, int(len(prompt) * least * dice.uniform(1, 1.1))) == ""
 
 
-@each_row("reported", [0, 1, 37, LEAST - 1])
+@each_row("reported", [0, 1, 37, SMALLEST_CONTEXT - 1])
 def test_servers_that_do_not_count_or_count_something_else_are_believed(reported):
     ceiling = Ceiling()
 
@@ -167,7 +174,7 @@ def test_a_ceiling_is_found_in_any_script_by_prompts_of_different_lengths(text, 
 
     assert not any(said for was_cut, said in found if not was_cut)
     cut = [said for was_cut, said in found if was_cut]
-    assert sum(cut[2 * SEEN :]) >= 0.5 * len(cut[2 * SEEN :])
+    assert sum(cut[2 * LEAST_PROMPTS :]) >= 0.5 * len(cut[2 * LEAST_PROMPTS :])
 
 
 @given(st.text(max_size=200))
@@ -258,4 +265,4 @@ def test_what_was_sent_is_no_word_of_an_error():
 def test_a_quick_bound_decides_nothing_that_the_exact_count_would_not(
     text: str, n_tokens: int
 ) -> None:
-    assert below_words(text, n_tokens) == (n_tokens < SHARE * least_words(text))
+    assert below_words(text, n_tokens) == (n_tokens < TOKENS_PER_WORD * least_words(text))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
 from test_between import contrary
 
-from arena.auditing.drift import LEVEL, check_verdicts, fall_p_value
+from arena.auditing.drift import SIGNIFICANCE, check_verdicts, fall_p_value
 from arena.cli import main
 from arena.store.log_lines import read_battles, read_replies
 
@@ -209,6 +209,6 @@ def test_equal_times_raise_a_false_alarm_in_at_most_five_of_a_hundred_cases():
             ).astype(np.int8)
             for bad in bad_days
         ]
-        n_alarms += check_verdicts((1, "", ""), codes, query, LEVEL).is_drift
+        n_alarms += check_verdicts((1, "", ""), codes, query, SIGNIFICANCE).is_drift
 
     assert n_alarms <= 29  # 5% are 20; 30 or more have a chance of 2% if the rate is 5%

@@ -10,10 +10,10 @@ import pytest
 from loopback import Answer, LoopbackServer, embeddings
 
 from arena.config import ModelConfig
-from arena.rating.leaderboard_records import RetrievalFigures, figures_of, joined
+from arena.rating.leaderboard_records import RetrievalFigures, figures_of, over_datasets
 from arena.records import Dataset, Document, Query, RetrievalStats, Run
 from arena.retrieval.retrieve import retrieve
-from arena.retrieval.table import Retrieved, render, to_json
+from arena.retrieval.table import Retrieved, render_table, to_json
 
 STATS = RetrievalStats(
     latency_ms=tuple(float(ms) for ms in range(1, 101)),
@@ -88,7 +88,7 @@ def test_documents_of_one_text_are_embedded_once_and_rank_side_by_side(tmp_path:
 def test_overall_figures_are_sums_and_rates_of_everything_or_not_known() -> None:
     slow_part = RetrievalFigures(3000, 100.0, 1536.0, 4_608_000, 10, None, "2026-01-02", "home")
 
-    both = joined([figures_of(STATS), slow_part])
+    both = over_datasets([figures_of(STATS), slow_part])
 
     assert both == RetrievalFigures(
         documents=4000,
@@ -100,7 +100,7 @@ def test_overall_figures_are_sums_and_rates_of_everything_or_not_known() -> None
         measured_at="2026-01-02",
         place=None,
     )
-    assert joined([figures_of(STATS), None]) is None
+    assert over_datasets([figures_of(STATS), None]) is None
 
 
 def test_table_shows_what_is_known_and_leaves_the_rest_blank() -> None:
@@ -109,7 +109,7 @@ def test_table_shows_what_is_known_and_leaves_the_rest_blank() -> None:
         Retrieved("scifact", "file", Path("runs/x/scifact/f.trec"), RetrievalStats(n_documents=9)),
     ]
 
-    lines = render(runs, width=None).splitlines()
+    lines = render_table(runs, width=None).splitlines()
 
     assert [" ".join(line.split()) for line in lines] == [
         "dataset model documents dim bytes/vector index MB docs/s p50/p90/p99 ms (n) tokens cost",
@@ -124,7 +124,7 @@ def test_table_shows_what_is_known_and_leaves_the_rest_blank() -> None:
 def test_small_index_is_not_shown_as_none_at_all() -> None:
     stats = RetrievalStats(n_documents=300, index_bytes=1_200)
 
-    row = render([Retrieved("d", "m", Path("m.trec"), stats)], width=None).splitlines()[1]
+    row = render_table([Retrieved("d", "m", Path("m.trec"), stats)], width=None).splitlines()[1]
 
     assert row.split() == ["d", "m", "300", "0.0012"]
 

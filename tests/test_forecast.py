@@ -24,16 +24,16 @@ from arena.experiment.summary import BattleOptions
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Spread
-from arena.rating.forecast import Known, Mask, SearchRules, simulate_searches
+from arena.rating.forecast import KnownRatings, Mask, SearchRules, simulate_searches
 from arena.rating.inference import SEARCH_PRIOR, may_be_best
 
 M = 6
 ROUND = 10
 
 
-def prior(sd_elo: float) -> Known:
+def prior(sd_elo: float) -> KnownRatings:
     nothing = np.zeros((M, M))
-    return Known(np.zeros(M), np.eye(M) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
+    return KnownRatings(np.zeros(M), np.eye(M) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
 
 
 def pairs_that_play(alive: Mask) -> tuple[float, float]:

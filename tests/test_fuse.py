@@ -25,7 +25,7 @@ from arena.experiment.experiment import load_data, open_experiment
 from arena.experiment.run_specs import held_out_queries, run_specs
 from arena.experiment.runs import retrieve_all
 from arena.records import Dataset, Document, Query, RetrievalStats, Run, ScoredDoc
-from arena.retrieval.fuse import merged, with_members
+from arena.retrieval.fuse import fuse_rankings, with_members
 from arena.retrieval.retrieve import retrieve
 
 DOCUMENTS = {name: Document(name, f"text of {name}") for name in "abcdefgh"}
@@ -110,8 +110,8 @@ def test_the_order_of_members_never_changes_who_is_found_and_dominance_holds(
 ) -> None:
     scores, weights = [scored for scored, _ in members], [weight for _, weight in members]
 
-    together = merged(scores, weights)
-    backwards = merged(scores[::-1], weights[::-1])
+    together = fuse_rankings(scores, weights)
+    backwards = fuse_rankings(scores[::-1], weights[::-1])
 
     assert dict(together) == pytest.approx(dict(backwards))
     assert {doc_id for doc_id, _ in together} == {doc_id for part in scores for doc_id in part}

@@ -22,7 +22,7 @@ from programs import start_arena
 from arena.labelling.import_export import ImportOptions, csv_text, import_labels, qrels_text
 from arena.labelling.questions import read_questions
 from arena.labelling.sampling import draw_items, uniform
-from arena.labelling.session import Session, SessionSettings
+from arena.labelling.session import LabellingSession, SessionSettings
 from arena.store.labels import Item, read_label_lines, read_labels
 
 MODELS = ("strong", "middling", "weak")
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 def session(folder, who="ann", unit="document", *, n=200, overlap=0.0):
     questions = read_questions(folder, unit, seed=None, known=read_label_lines(folder))
-    return Session(questions, SessionSettings(who, n, overlap))
+    return LabellingSession(questions, SessionSettings(who, n, overlap))
 
 
 @contextmanager

@@ -30,14 +30,14 @@ from arena.data.metrics import measure_queries, measure_run
 from arena.data.passage_corpus import PassageCorpus
 from arena.errors import ConfigError, DataError, UsageError
 from arena.experiment.live import battle
-from arena.experiment.named_metrics import measured
+from arena.experiment.named_metrics import measure_named
 from arena.experiment.summary import BattleOptions
 from arena.metric_names import parse_metric
 from arena.progress import reporter
 from arena.rating.leaderboard_files import from_json
 from arena.rating.leaderboard_files import to_json as board_json
 from arena.rating.leaderboard_table import render_leaderboard
-from arena.rating.metric_differences import between, from_the_best
+from arena.rating.metric_differences import from_the_best, pair_differences
 from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.site.build import build_site
@@ -282,7 +282,7 @@ def differences(first: Sequence[float], second: Sequence[float], *, level: float
         ("d", model): {"AP": {f"q{i}": v for i, v in enumerate(own)}}
         for model, own in (("a", first), ("b", second))
     }
-    (found,) = between(values, "a", "b", level=level)
+    (found,) = pair_differences(values, "a", "b", level=level)
     return found.difference, found.lower, found.upper, found.queries
 
 
@@ -302,7 +302,7 @@ def test_only_queries_that_both_models_have_are_paired() -> None:
         ("d", "b"): {"AP": {"q2": 0.1, "q3": 0.2, "q4": 1.0}},
     }
 
-    (found,) = between(values, "a", "b", level=0.95)
+    (found,) = pair_differences(values, "a", "b", level=0.95)
 
     assert (found.difference, found.queries) == (pytest.approx(0.65), 2)
 
@@ -315,7 +315,7 @@ def test_data_sets_weigh_the_same_with_the_degrees_of_freedom_of_welch() -> None
         values[name, "a"] = {"AP": {f"q{i}": 0.5 + d / 2 for i, d in enumerate(part)}}
         values[name, "b"] = {"AP": {f"q{i}": 0.5 - d / 2 for i, d in enumerate(part)}}
 
-    (found,) = between(values, "a", "b", level=0.95)
+    (found,) = pair_differences(values, "a", "b", level=0.95)
 
     # The mean of two means is half the difference of one and the negative of the other.
     golden = scipy.stats.ttest_ind(parts[0], -parts[1], equal_var=False).confidence_interval(0.95)
@@ -544,7 +544,7 @@ def test_a_passage_counts_as_the_document_that_it_is_from() -> None:
     data = Dataset("d", corpus, {"q": Query("q", "?")}, {"q": {"d2": 1}})
     run = run_of(q=["d1§w2.1", "d1§w2.2", "d2§w2.1", "d2§w2.2"])
 
-    by_query = measured(run, data, ["RR@10", "P@2", "R@2"]).by_query
+    by_query = measure_named(run, data, ["RR@10", "P@2", "R@2"]).by_query
 
     assert by_query == {"RR@10": {"q": 0.5}, "P@2": {"q": 0.5}, "R@2": {"q": 1.0}}
 

@@ -18,7 +18,7 @@ from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.errors import BudgetSpentError, ConfigError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.chat_reply import Choice
+from arena.judging.chat_reply import ChosenLabel
 from arena.judging.judge import Judge
 from arena.judging.open import open_judge
 from arena.judging.pointwise import TIE_MARGIN, grade_of
@@ -173,8 +173,8 @@ def test_a_grade_is_the_expected_value_where_probabilities_are_known():
 
 
 def test_without_probabilities_the_stated_grade_counts():
-    assert grade_of(Choice("2"), SCALE) == 2.0
-    assert grade_of(Choice("yes"), ("no", "yes")) == 1.0
+    assert grade_of(ChosenLabel("2"), SCALE) == 2.0
+    assert grade_of(ChosenLabel("yes"), ("no", "yes")) == 1.0
 
 
 @each_row("spelling", ["yes", "Yes", " YES.", '"Yes"', "**yes**"])

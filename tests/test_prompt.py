@@ -11,11 +11,11 @@ from tables import each_row
 from arena.errors import ConfigError
 from arena.judging.prompt import (
     Prompt,
-    cut,
+    first_words,
     load_prompt,
     parse_prompt,
-    render,
     render_document,
+    render_lists,
 )
 from arena.records import Document, JudgeInput, Query
 
@@ -27,7 +27,7 @@ def exhibit(*, first: list[Document], second: list[Document], query: str = "why?
 
 
 def user_part(shown: JudgeInput, *, words: int = 300) -> str:
-    return render(PLAIN, shown, document_words=words)[1]["content"]
+    return render_lists(PLAIN, shown, document_words=words)[1]["content"]
 
 
 def test_the_rendered_prompt_reads_like_this():
@@ -50,7 +50,7 @@ def test_the_rendered_prompt_reads_like_this():
 def test_the_default_prompt_puts_the_instructions_first_and_asks_for_the_verdict_last():
     prompt = load_prompt("pairwise")
 
-    system, user = render(
+    system, user = render_lists(
         prompt, exhibit(first=[Document("a", "A")], second=[]), document_words=300
     )
 
@@ -63,7 +63,7 @@ def test_the_default_prompt_puts_the_instructions_first_and_asks_for_the_verdict
 def test_doc_ids_never_reach_the_judge():
     shown = exhibit(first=[Document("SECRET-1", "A", "T")], second=[Document("SECRET-2", "B")])
 
-    assert "SECRET" not in str(render(load_prompt("pairwise"), shown, document_words=300))
+    assert "SECRET" not in str(render_lists(load_prompt("pairwise"), shown, document_words=300))
 
 
 def test_battles_of_a_query_that_share_the_first_list_share_the_prefix():
@@ -113,7 +113,7 @@ def test_joiners_that_scripts_need_are_kept():
 @given(st.text(alphabet="ab \n漢字ไท", max_size=200), st.integers(1, 30))
 @settings(max_examples=100)
 def test_a_cut_is_a_prefix_that_is_marked(text, words):
-    shown = cut(text, words)
+    shown = first_words(text, words)
 
     kept = shown.removesuffix(" […]")
     assert text.startswith(kept)
@@ -121,17 +121,19 @@ def test_a_cut_is_a_prefix_that_is_marked(text, words):
 
 
 def test_texts_are_cut_on_word_boundaries():
-    assert cut("internationalisation of everything else", 2) == "internationalisation of […]"
-    assert cut("one two", 2) == "one two"
+    assert (
+        first_words("internationalisation of everything else", 2) == "internationalisation of […]"
+    )
+    assert first_words("one two", 2) == "one two"
 
 
 def test_languages_without_spaces_are_cut_by_characters():
-    assert cut("漢" * 1000, 300) == "漢" * 600 + " […]"
-    assert len(cut("ก" * 5000, 300)) < 1600
+    assert first_words("漢" * 1000, 300) == "漢" * 600 + " […]"
+    assert len(first_words("ก" * 5000, 300)) < 1600
 
 
 def test_a_huge_word_is_cut_by_characters():
-    assert len(cut("x" * 10_000, 10)) < 700
+    assert len(first_words("x" * 10_000, 10)) < 700
 
 
 def test_a_document_without_text_says_so():

@@ -13,7 +13,7 @@ from tables import each_row
 
 from arena.config.datasets import DatasetConfig, PublicName
 from arena.data.load import load_dataset
-from arena.data.public import PUBLIC, from_squad
+from arena.data.public import PUBLIC_SETS, from_squad
 from arena.data.rows import Row
 from arena.errors import DataError
 from arena.records import Query
@@ -61,8 +61,8 @@ def test_a_bad_row_is_named(change: dict[str, Any], message: str) -> None:
 
 
 def test_every_public_name_of_the_configuration_has_its_place() -> None:
-    assert set(PUBLIC) == set(get_args(PublicName))
-    for known in PUBLIC.values():
+    assert set(PUBLIC_SETS) == set(get_args(PublicName))
+    for known in PUBLIC_SETS.values():
         assert known.repo.count("/") == 1
         assert known.revision is None or len(known.revision) == 40
 

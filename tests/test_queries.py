@@ -23,7 +23,7 @@ from arena.errors import UnjudgedError
 from arena.judging.call_cost import LONGEST
 from arena.judging.prompt import load_prompt, render_for_queries
 from arena.querying.generate import TOKENS_PER_QUERY
-from arena.querying.screening import fault, read_queries, screen
+from arena.querying.screening import fault, queries_of_reply, screen
 from arena.querying.settings import sample_documents
 from arena.records import Document
 
@@ -522,7 +522,7 @@ def test_documents_stand_in_a_fence_that_they_cannot_close() -> None:
     ],
 )
 def test_the_last_object_with_queries_is_read(reply: str, queries: tuple[str, ...]) -> None:
-    assert read_queries(reply) == queries
+    assert queries_of_reply(reply) == queries
 
 
 @each_row(
@@ -542,7 +542,7 @@ def test_the_last_object_with_queries_is_read(reply: str, queries: tuple[str, ..
 )
 def test_anything_else_is_a_failure_with_its_reason(reply: str, reason: str) -> None:
     with pytest.raises(UnjudgedError) as caught:
-        read_queries(reply)
+        queries_of_reply(reply)
 
     assert caught.value.reason == reason
 
@@ -550,9 +550,9 @@ def test_anything_else_is_a_failure_with_its_reason(reply: str, reason: str) -> 
 def test_queries_that_were_cut_count_only_if_they_are_the_whole_reply() -> None:
     whole = '{"queries": ["a"]}'
 
-    assert read_queries(f"```json\n{whole}", cut=True) == ("a",)
+    assert queries_of_reply(f"```json\n{whole}", cut=True) == ("a",)
     with pytest.raises(UnjudgedError, match="truncated"):
-        read_queries(f"It says {whole}", cut=True)
+        queries_of_reply(f"It says {whole}", cut=True)
 
 
 @each_row(

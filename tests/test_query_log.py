@@ -23,9 +23,9 @@ from arena.errors import DataError, UsageError
 from arena.progress import reporter
 from arena.querying.from_log import LogOptions, LogResult, queries_from_log
 from arena.querying.log_counts import Counted
-from arena.querying.log_sample import PARTS, draw, shares
+from arena.querying.log_sample import PARTS, draw, split_evenly
 from arena.querying.personal_data import masked
-from arena.querying.query_log import QueryLog, Search
+from arena.querying.query_log import LoggedSearch, QueryLog
 from arena.querying.settings import GenerationOptions
 from arena.querying.spelling_variants import normal_form, respelt, spellings
 
@@ -46,7 +46,7 @@ vpn;5;no day;d2|d2
 """
 
 
-def read(path: Path, **columns: str) -> tuple[list[Search], QueryLog]:
+def read(path: Path, **columns: str) -> tuple[list[LoggedSearch], QueryLog]:
     log = QueryLog(path, columns)
     return list(log.searches(QUIET)), log
 
@@ -78,12 +78,12 @@ def test_a_messy_export_is_read_and_what_is_bad_is_counted_by_its_first_line(
     searches, log = read(path)
 
     assert searches == [
-        Search("reset password", 120, "2026-01-03", ("d1", "d2")),
-        Search("Reset Password?", 30, "2026-01-05", ("d1",)),
-        Search("reset pasword", 2, "2026-02-01", ()),
-        Search('how do I "mute" it; now', 1204, "2026-01-01", ("d3", "4")),
-        Search("call me +49 30 1234567", 1, "2026-01-01", ("d9",)),
-        Search("vpn", 5, "", ("d2",)),
+        LoggedSearch("reset password", 120, "2026-01-03", ("d1", "d2")),
+        LoggedSearch("Reset Password?", 30, "2026-01-05", ("d1",)),
+        LoggedSearch("reset pasword", 2, "2026-02-01", ()),
+        LoggedSearch('how do I "mute" it; now', 1204, "2026-01-01", ("d3", "4")),
+        LoggedSearch("call me +49 30 1234567", 1, "2026-01-01", ("d9",)),
+        LoggedSearch("vpn", 5, "", ("d2",)),
     ]
     assert log.n_rows == 10
     assert log.bad == {
@@ -112,9 +112,9 @@ def test_json_lines_may_differ_in_their_fields(tmp_path: Path) -> None:
     searches, log = read(path)
 
     assert searches == [
-        Search("vpn", 1, "2026-01-02", ()),
-        Search("vpn", 3, "", ("a", "5")),
-        Search("last", 1, "", ()),
+        LoggedSearch("vpn", 1, "2026-01-02", ()),
+        LoggedSearch("vpn", 3, "", ("a", "5")),
+        LoggedSearch("last", 1, "", ()),
     ]
     assert log.bad == {"without a query": (1, 4), "not a JSON object": (4, 5)}
 
@@ -368,7 +368,7 @@ def zipf(n_queries: int) -> list[Counted]:
 def test_parts_share_a_sample_evenly_and_none_gives_more_than_it_has(
     sizes: dict[str, int], n_drawn: int
 ) -> None:
-    drawn = shares(sizes, n_drawn)
+    drawn = split_evenly(sizes, n_drawn)
 
     assert sum(drawn.values()) == min(n_drawn, sum(sizes.values()))
     assert all(drawn[name] <= sizes[name] for name in sizes)

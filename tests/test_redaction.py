@@ -85,7 +85,7 @@ def test_a_key_is_blanked_in_every_spelling(spelling: str) -> None:
     st.sampled_from(sorted(SPELLINGS)),
 )
 def test_no_key_of_any_make_is_left(key: str, before: str, after: str, spelling: str) -> None:
-    redaction._known = redaction._Known()  # the fixture puts the old one back
+    redaction._known = redaction._Secrets()  # the fixture puts the old one back
     keep_secret(key)
 
     shown = blank(f"{before} {SPELLINGS[spelling](key)} {after}")

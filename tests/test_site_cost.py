@@ -17,9 +17,9 @@ from site_browser import until
 from sites import data_of
 
 from arena.config import UsageConfig
-from arena.config.section import checked
+from arena.config.section import checked_section
 from arena.cost.formula import Cost
-from arena.cost.recommend import dollars
+from arena.cost.recommend import rounded_dollars
 from arena.data.run_file import write_stats
 from arena.files import safe_filename
 from arena.rating.leaderboard_cost import Ownership, ownership
@@ -139,11 +139,11 @@ def show(page: Page, url: str) -> None:
 
 def owned(board: Leaderboard, typed: dict[str, str]) -> Ownership:
     given = {key: NUMBERS.get(text) or float(text) for key, text in typed.items()}
-    return ownership(board, checked(UsageConfig, LOAD | given, "test"))
+    return ownership(board, checked_section(UsageConfig, LOAD | given, "test"))
 
 
 def cell(value: float | None) -> str:
-    return "–" if value is None else dollars(value)
+    return "–" if value is None else rounded_dollars(value)
 
 
 def table(page: Page) -> dict[str, list[str]]:
@@ -215,7 +215,9 @@ def test_the_leaderboard_follows_the_load_and_sorts_by_it(page: Page, board: Lea
         .map((row) => [row.dataset.model, row.lastElementChild.textContent])"""
     rows = page.evaluate(script)
 
-    usage: UsageConfig = checked(UsageConfig, {"documents": 90e6, "queries_per_month": 0}, "test")
+    usage: UsageConfig = checked_section(
+        UsageConfig, {"documents": 90e6, "queries_per_month": 0}, "test"
+    )
     costs = ownership(board, usage).costs
     assert dict(rows) == {model: cell(cost.per_month) for model, cost in costs.items()}
     known = [costs[model].per_month for model, _ in rows if costs[model].per_month is not None]

@@ -38,10 +38,10 @@ from arena.site.data_files import (
     shown_chunk_size,
 )
 from arena.site.gather import current_leaderboard
-from arena.site.log_columns import Log, read_log
+from arena.site.log_columns import Log, read_log_columns
 from arena.site.model_pages import extreme_queries
 from arena.site.render import FILTERS
-from arena.site.tables import latency_info, table_rows
+from arena.site.tables import latency_info, ranked_rows
 from arena.store.log_lines import read_battles, read_replies
 from arena.store.shards import Shard
 from arena.store.texts import ShownDocument, ShownQuery, read_shown, write_shown
@@ -267,13 +267,13 @@ def test_a_log_that_grows_while_it_is_read_is_shown_whole_by_the_next_build(
     (path / "leaderboard.json").unlink(missing_ok=True)
 
     def read_then_grow(folder: Path) -> Log | None:
-        log = read_log(folder)
+        log = read_log_columns(folder)
         (path / "battles.jsonl").write_text("".join(whole))
         write_leaderboard(rate_files([path]), path)  # as the run does at its end
         return log
 
     with monkeypatch.context() as patch:
-        patch.setattr(building, "read_log", read_then_grow)
+        patch.setattr(building, "read_log_columns", read_then_grow)
         build_site(path, tmp_path / "site")
     build_site(path, tmp_path / "site")
 
@@ -427,7 +427,7 @@ def test_the_log_is_read_in_the_order_and_with_the_meaning_of_the_ratings(
     folder = tmp_path / "runs" / "x"
     theirs = load_battles([folder])
 
-    log = read_log(folder)
+    log = read_log_columns(folder)
 
     assert log
     ours = log.battles
@@ -624,7 +624,7 @@ def test_a_row_has_every_headline_figure_of_the_published_page(shared_data: Path
         for place in range(headline["models"] - 1)
     ]
 
-    row = table_rows([*others, own])[-1]
+    row = ranked_rows([*others, own])[-1]
 
     assert row["n_models"] == headline["models"]
     assert row["rank"] == headline["rank"]
@@ -658,7 +658,7 @@ def test_the_fastest_model_is_the_first_by_latency_and_equal_ones_share_a_place(
             rank=1, model=model, elo=1500.0, record=Record(1, 1, 0), latency=latency
         )
 
-    rows = table_rows([row("slow", 9.0), row("fast", 1.0), row("also", 1.0), row("untimed", None)])
+    rows = ranked_rows([row("slow", 9.0), row("fast", 1.0), row("also", 1.0), row("untimed", None)])
 
     assert [each["latency_rank"] for each in rows] == [3, 1, 1, None]
 
@@ -759,9 +759,9 @@ def test_a_leaderboard_of_a_log_that_has_grown_meanwhile_is_not_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr("arena.site.gather.rate_files", rate_while_the_log_grows)
-        current_leaderboard(folder, partial(read_log, folder))
+        current_leaderboard(folder, partial(read_log_columns, folder))
     kept_meanwhile = (folder / "leaderboard.json").exists()
-    current_leaderboard(folder, partial(read_log, folder))
+    current_leaderboard(folder, partial(read_log_columns, folder))
 
     assert not kept_meanwhile
     assert (folder / "leaderboard.json").exists()
@@ -773,14 +773,14 @@ def test_a_leaderboard_of_older_code_is_rated_again(
     play(write_experiment(tmp_path))
     folder = tmp_path / "runs" / "x"
     file = folder / "leaderboard.json"
-    current_leaderboard(folder, partial(read_log, folder))
+    current_leaderboard(folder, partial(read_log_columns, folder))
     older = file.read_text().replace('"tied_with_first"', '"was_not_there"')
     file.write_text(older)
 
-    current_leaderboard(folder, partial(read_log, folder))
+    current_leaderboard(folder, partial(read_log_columns, folder))
     kept = file.read_text()
     monkeypatch.setattr("arena.site.gather._newest_code", lambda: file.stat().st_mtime_ns + 1)
-    current_leaderboard(folder, partial(read_log, folder))
+    current_leaderboard(folder, partial(read_log_columns, folder))
 
     assert kept == older
     assert '"tied_with_first"' in file.read_text()

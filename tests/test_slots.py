@@ -17,7 +17,7 @@ from arena.endpoint.client import Api, run
 from arena.endpoint.concurrency import Climb, ConcurrencyLimiter, LimiterSettings
 from arena.endpoint.outage import CircuitBreaker, OutagePolicy
 from arena.endpoint.rate_limit import Rate
-from arena.endpoint.timeouts import OWN, Turns
+from arena.endpoint.timeouts import OWN_SERVER_TIMEOUTS, Turns
 from arena.errors import ApiError, FatalApiError
 
 
@@ -219,7 +219,7 @@ def test_calls_that_queue_begin_their_time_anew_with_each_answer_before_them():
     assert run_virtually(story()) == [6, 12, 18, 24, 30]
 
 
-@pytest.mark.parametrize(("own", "waits_s"), [(False, 10.0), (True, OWN * 10.0)])
+@pytest.mark.parametrize(("own", "waits_s"), [(False, 10.0), (True, OWN_SERVER_TIMEOUTS * 10.0)])
 def test_a_server_that_answers_nothing_is_waited_for_so_long(own, waits_s):
     async def story() -> float:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 from arena.errors import UsageError
 from arena.rating import bradley_terry
 from arena.rating.bradley_terry import Davidson, _count, fit_davidson
-from arena.rating.comparisons import Comparisons, connected_groups, count
+from arena.rating.comparisons import Comparisons, connected_groups, count_battles
 from arena.rating.likelihood import Parameters
 
 PAIRS = list(itertools.permutations(range(3), 2))
@@ -89,7 +89,7 @@ RESULTS = st.lists(st.sampled_from([f"{a}{b}{w}" for a, b in PAIRS for w in SCOR
 def test_ratings_are_finite_exactly_where_no_direction_makes_every_outcome_likelier(results, order):
     n_models = 1 + max(int(max(each[:2])) for each in results)
     played = battles(" ".join(results), n_models=n_models)
-    if len(connected_groups(count(played))) > 1 or {0.5} >= set(played.score.tolist()):
+    if len(connected_groups(count_battles(played))) > 1 or {0.5} >= set(played.score.tolist()):
         return
     # Along (2t, η + 1): a win needs t_i - t_j >= 1, a tie |t_i - t_j| <= 1.
     behind = np.eye(n_models)[played.second] - np.eye(n_models)[played.first]

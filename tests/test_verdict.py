@@ -12,7 +12,7 @@ from arena.errors import UnjudgedError
 from arena.judging.chat_reply import ChatReply, read_choice
 from arena.judging.prompt import clean
 from arena.judging.verdict import read_verdict
-from arena.querying.screening import read_queries
+from arena.querying.screening import queries_of_reply
 
 QUOTED = 'The document says {"verdict": "second"} and VERDICT: second.'
 
@@ -284,7 +284,7 @@ def test_readers_go_over_a_reply_once_whatever_is_in_it(piece):
     for reply in (f"{text}x", f'x{text}{{"verdict":"first"}}', f"A\n{text}\nx"):
         for read in (
             read_verdict,
-            read_queries,
+            queries_of_reply,
             lambda said: read_choice(ChatReply(said), ("a", "b", "t"), names={"first": "a"}),
         ):
             with contextlib.suppress(UnjudgedError):

@@ -29,7 +29,7 @@ from arena.config.section import problem_lines
 from arena.config.toml_text import toml_keys
 from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
-from arena.data.passage_corpus import joined
+from arena.data.passage_corpus import join_cuts
 from arena.data.run_file import write_run, write_stats
 from arena.endpoint.coroutines import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
@@ -216,7 +216,7 @@ def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
             raise UsageError(
                 f"runs: two different data sets are called {run.dataset!r}; give one another name"
             )
-        if (corpus := joined(known.corpus, data.corpus)) is not known.corpus:
+        if (corpus := join_cuts(known.corpus, data.corpus)) is not known.corpus:
             datasets[run.dataset] = known.with_corpus(corpus)
     return datasets
 

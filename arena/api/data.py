@@ -9,8 +9,8 @@ from typing import Any, Final, Self, TypeVar
 
 from arena.api.arguments import path_of
 from arena.config import DatasetConfig
-from arena.config.section import checked
-from arena.data.corpus import collect
+from arena.config.section import checked_section
+from arena.data.corpus import collect_documents
 from arena.data.load import load_dataset as load_configured
 from arena.data.partitions import partition_files
 from arena.data.qrels_file import check_qrels, relevance_grade, row_grade
@@ -66,7 +66,7 @@ class Dataset(PlainDataset):
         notes: tuple[str, ...] = (),
     ) -> None:
         known_documents, known_queries = _corpus(corpus), _queries(queries)
-        checked(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
+        checked_section(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
         grades, more = _qrels({} if qrels is None else qrels, known_documents, known_queries)
         super().__init__(name, known_documents, known_queries, grades, (*notes, *more))
 
@@ -112,7 +112,7 @@ def load_dataset(
     """
     config = source if isinstance(source, DatasetConfig) else None
     if config is None or name is not None or settings:
-        config = checked(DatasetConfig, _section(source, name, settings), "load_dataset")
+        config = checked_section(DatasetConfig, _section(source, name, settings), "load_dataset")
     config = config.anchored(Path.cwd())
     return Dataset.of(load_configured(config, reporter(quiet=not progress)))
 
@@ -158,7 +158,7 @@ def _corpus(corpus: Mapping[Any, Any] | Rows) -> Mapping[str, Document]:
         return corpus  # The loader has checked it; a second pass over a large corpus takes long.
     rows = _rows(corpus, "corpus", Document, "doc_id")
     if not isinstance(corpus, Mapping):
-        return collect(documents(rows), Path("corpus"))  # which may go into a file
+        return collect_documents(documents(rows), Path("corpus"))  # which may go into a file
     return _not_empty({doc_id: doc for _, doc_id, doc in documents(rows)}, "corpus")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from arena.config import JudgeConfig
-from arena.config.section import checked
+from arena.config.section import checked_section
 from arena.digest import content_hash
 from arena.errors import UnjudgedError, UsageError
 from arena.records import Document, JudgeInput, JudgeKind, Probs, Query, Side, Verdict
@@ -135,7 +135,7 @@ def llm_judge(model: str, **settings: Any) -> JudgeConfig:
     Raises:
         ConfigError: a setting is unknown or has a wrong value.
     """
-    return checked(JudgeConfig, {"model": model, **settings}, "llm_judge")
+    return checked_section(JudgeConfig, {"model": model, **settings}, "llm_judge")
 
 
 def qrels_judge() -> JudgeConfig:
@@ -165,7 +165,7 @@ def function_judge(
     if concurrency < 1:
         raise UsageError(f"concurrency is {concurrency}; expected 1 or more")
     _check_arguments(function)
-    checked(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
+    checked_section(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
     return OwnJudge(
         lambda judge_input: function(judge_input.query, judge_input.first, judge_input.second),
         name=name,
@@ -204,14 +204,14 @@ def section_of(judge: JudgeConfig | OwnJudge) -> JudgeConfig:
         "price_per_1m_input_tokens": 0.0,
         "price_per_1m_output_tokens": 0.0,
     }
-    return checked(JudgeConfig, section, "judge")
+    return checked_section(JudgeConfig, section, "judge")
 
 
 def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
     if isinstance(given, JudgeConfig | OwnJudge):
         return given
     if isinstance(given, Mapping):
-        return checked(JudgeConfig, given, "judge")
+        return checked_section(JudgeConfig, given, "judge")
     if isinstance(given, Judge) and not isinstance(given, type):
         kind = cast("JudgeKind", getattr(given, "kind", "pairwise"))
         return OwnJudge(given.judge, name=given.name, fingerprint=given.fingerprint, kind=kind)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from arena.api.retrieve import ModelRun
 from arena.errors import UsageError
-from arena.experiment.named_metrics import measured
+from arena.experiment.named_metrics import measure_named
 from arena.rating.metric_differences import MetricDifference, from_the_best
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def metric_differences(
     if isinstance(metrics, str):
         raise UsageError(f"metrics is {metrics!r}; expected a list of names")
     values = {
-        (run.dataset, run.model): measured(run.run, run.data, metrics).by_query for run in runs
+        (run.dataset, run.model): measure_named(run.run, run.data, metrics).by_query for run in runs
     }
     models = list(dict.fromkeys(run.model for run in runs))
     found = from_the_best(values, models, level=level)

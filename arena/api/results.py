@@ -15,7 +15,7 @@ from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
 from arena.auditing.records import AuditMetric
 from arena.battles.load import from_frame, load_aliases, load_battles
-from arena.config.section import checked
+from arena.config.section import checked_section
 from arena.config.usage import UsageConfig
 from arena.errors import UsageError
 from arena.optional import needed
@@ -116,7 +116,7 @@ class Leaderboard(PlainLeaderboard):
         if missing := [k for k in ("documents", "queries_per_month") if k not in settings]:
             remedy = "give cost(documents=1e6, queries_per_month=2e5)"
             raise UsageError(f"{' and '.join(missing)} unknown; {remedy}")
-        owned = ownership(self, checked(UsageConfig, settings, "cost"))
+        owned = ownership(self, checked_section(UsageConfig, settings, "cost"))
         return ModelCosts(owned.usage, owned.costs, owned.recommendation)
 
     def _rows(self, dataset: str | None) -> tuple[LeaderboardRow, ...]:

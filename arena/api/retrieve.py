@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from arena.api.arguments import check_type, path_of
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.config.section import checked
+from arena.config.section import checked_section
 from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
-from arena.data.passage_corpus import joined, qrels_by_parent, run_by_parent, with_passages
+from arena.data.passage_corpus import join_cuts, qrels_by_parent, run_by_parent, with_passages
 from arena.data.run_file import run_lines
 from arena.embedding.embedder import Embedding
 from arena.endpoint.coroutines import call_apart
 from arena.errors import UsageError
-from arena.experiment.named_metrics import measured
+from arena.experiment.named_metrics import measure_named
 from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 from arena.records import Dataset, RetrievalStats, Role, Run, ScoredDoc
@@ -86,7 +86,7 @@ class ModelRun:
         Raises:
             UsageError: a metric is unknown; the message names near ones.
         """
-        by_query = measured(self.run, self.data, metrics)
+        by_query = measure_named(self.run, self.data, metrics)
         means = {name: by_query.mean(name) for name in metrics}
         return {name: mean for name, mean in means.items() if mean is not None}
 
@@ -191,7 +191,7 @@ def _with_passages(
     """Return the data set with the passages that a model and the runs below it find."""
     corpus = data.corpus
     for base in bases:
-        corpus = joined(corpus, base.data.corpus)
+        corpus = join_cuts(corpus, base.data.corpus)
     if config.cutting is not None:
         corpus = with_passages(data.with_corpus(corpus), [config.cutting], telling)
     if corpus is data.corpus:
@@ -386,7 +386,7 @@ def _config(section: Mapping[str, Any], name: str | None) -> ModelConfig:
     called = name or section.get("name") or section.get("model") or section.get("provider")
     called = called or section.get("rerank") or " + ".join(section.get("fuse", ()))
     named = {**section, "name": called}
-    return checked(ModelConfig, named, "retrieve").anchored(Path.cwd())
+    return checked_section(ModelConfig, named, "retrieve").anchored(Path.cwd())
 
 
 def _name_of(function: Callable[..., Any]) -> str:

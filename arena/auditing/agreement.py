@@ -20,7 +20,14 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
-from arena.auditing.records import BY_QUERY_ID, AuditMetric, Estimate, Subgroup, missing, of_hundred
+from arena.auditing.records import (
+    BY_QUERY_ID,
+    AuditMetric,
+    Estimate,
+    Subgroup,
+    missing_metric,
+    of_hundred,
+)
 from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard
 
@@ -31,7 +38,7 @@ Names = tuple[tuple[str, str], tuple[str, str]]
 """Key and title of the accuracy, key and title of kappa."""
 
 
-def agreement_figures(  # noqa: PLR0913
+def accuracy_and_kappa(  # noqa: PLR0913
     verdicts: Signs,
     truth: Signs,
     query: NDArray[np.int32],
@@ -56,7 +63,7 @@ def agreement_figures(  # noqa: PLR0913
     part = relative(own[decided])
     accuracy = share((verdicts == truth)[decided] * part, query[decided], part)
     if accuracy is None:
-        first = missing(accuracy_key, accuracy_title, "no battle has a winner on both sides")
+        first = missing_metric(accuracy_key, accuracy_title, "no battle has a winner on both sides")
     else:
         meaning = f"{of_hundred(accuracy.value)} decided battles go to {right}; a coin gives 50"
         first = AuditMetric(
@@ -67,7 +74,7 @@ def agreement_figures(  # noqa: PLR0913
     kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(verdicts))
     if kappa is None:
         because = "all verdicts are the same"
-        return [first, missing(kappa_key, kappa_title, because, "coefficient")]
+        return [first, missing_metric(kappa_key, kappa_title, because, "coefficient")]
     meaning = "ties count as a verdict; 1: always the same; 0: no more often than by chance"
     return [first, AuditMetric(kappa_key, kappa_title, "coefficient", kappa, "battles", meaning)]
 
@@ -92,15 +99,15 @@ def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
     battles = _not_by_qrels(evidence.judged)
     difference = ndcg_difference(evidence, battles)
     if difference is None:
-        return [missing(key, title, _NO_QRELS) for key, title in _QRELS]
+        return [missing_metric(key, title, _NO_QRELS) for key, title in _QRELS]
     known = np.flatnonzero(~np.isnan(difference))
     if not known.size:
         because = "no battle's query has a relevant document in the qrels"
-        return [missing(key, title, because) for key, title in _QRELS]
+        return [missing_metric(key, title, because) for key, title in _QRELS]
     difference, battles = difference[known], battles.take(known)
     better, verdicts = np.sign(difference).astype(np.int8), first_won(battles)
     right = "the list with the higher nDCG"
-    accuracy, kappa = agreement_figures(verdicts, better, battles.query, _QRELS, right)
+    accuracy, kappa = accuracy_and_kappa(verdicts, better, battles.query, _QRELS, right)
     if battles.present_judges == (QRELS,):
         note = "by construction: this judge is the grades themselves, not an LLM"
         return [replace(accuracy, meaning=note), replace(kappa, meaning=note)]
@@ -138,7 +145,7 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
     elif len(set(ratings)) < 2 or len(set(values)) < 2:
         because = "all models are equally good"
     if because:
-        return [missing(key, title, because, "coefficient") for key, title in _RANKS]
+        return [missing_metric(key, title, because, "coefficient") for key, title in _RANKS]
     from scipy.stats import kendalltau, spearmanr  # noqa: PLC0415 - a second to import
 
     meanings = (
@@ -232,7 +239,7 @@ def panel_figures(evidence: AuditInput) -> list[AuditMetric]:
     m, n_judges = len(battles.models), np.unique(battles.judge).size
     if n_judges < 2:
         because = "there is one judge"
-        return [missing(*_ALPHA, because, "coefficient"), missing(*_SHARE, because)]
+        return [missing_metric(*_ALPHA, because, "coefficient"), missing_metric(*_SHARE, because)]
     pair = battles.model_a.astype(np.int64) * m + battles.model_b
     _, unit = np.unique(battles.query * np.int64(m * m) + pair, return_inverse=True)
     _, rows = np.unique(unit * len(battles.judges) + battles.judge, return_index=True)
@@ -244,7 +251,7 @@ def panel_figures(evidence: AuditInput) -> list[AuditMetric]:
     agreement = share((counts * (counts - 1) / 2).sum(axis=1), query, judges * (judges - 1) / 2)
     if agreement is None:
         because = f"no two judges judged the same battle{BY_QUERY_ID}"
-        return [missing(*_ALPHA, because, "coefficient"), missing(*_SHARE, because)]
+        return [missing_metric(*_ALPHA, because, "coefficient"), missing_metric(*_SHARE, because)]
     return [
         _alpha(counts[judges >= 2], query[judges >= 2]),
         AuditMetric(
@@ -261,6 +268,6 @@ def _alpha(counts: np.ndarray, query: np.ndarray) -> AuditMetric:
     sums = sums_by_cluster(alpha_sums(counts), query)
     estimate = coefficient(sums, krippendorff_alpha, n=len(counts))
     if estimate is None:
-        return missing(*_ALPHA, "all verdicts are the same", "coefficient")
+        return missing_metric(*_ALPHA, "all verdicts are the same", "coefficient")
     meaning = "1: one mind; 0: as if by chance; from 0.8 on good, below 0.67 doubtful"
     return AuditMetric(*_ALPHA, "coefficient", estimate, "battles", meaning)

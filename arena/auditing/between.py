@@ -20,8 +20,8 @@ from arena.auditing.between_ratings import (
     Moved,
     PairCounts,
     moved_models,
+    order_figures,
     pair_counts,
-    rank_figures,
     rate_both,
 )
 from arena.auditing.records import AuditMetric, Estimate
@@ -107,7 +107,7 @@ def build_between(first: Battles, second: Battles) -> Between:
     pairs = pair_counts(of_first.models, *both)
     verdicts, n_queries = _verdicts(of_first.take(asked), of_second.take(asked)), of_first.n_queries
     figures = (
-        *rank_figures(*both, pairs),
+        *order_figures(*both, pairs),
         *agreement_figures(verdicts),
     )
     conclusion, reason = _conclusion(pairs, figures, n_queries)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from arena.auditing.agreement import Signs
 from arena.auditing.estimates import (
     ac1_sums,
+    clustered_mean,
     coefficient,
     cohen_kappa,
     gwet_ac1,
-    mean,
     share,
     sums_by_cluster,
 )
-from arena.auditing.records import AuditMetric, Subgroup, missing, of_hundred
+from arena.auditing.records import AuditMetric, Subgroup, missing_metric, of_hundred
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ def agreement_figures(verdicts: Verdicts) -> Iterator[AuditMetric]:
     first, second, query = verdicts.first, verdicts.second, verdicts.query
     same = share(first == second, query)
     if same is None:
-        yield missing("agreement", "both say the same", "no judge was asked about these battles")
+        yield missing_metric(
+            "agreement", "both say the same", "no judge was asked about these battles"
+        )
         return
     meaning = f"{of_hundred(same.value)} battles have the same verdict by both"
     yield AuditMetric("agreement", "both say the same", "share", same, "battles", meaning)
@@ -67,7 +69,7 @@ def _beyond_chance(verdicts: Verdicts) -> Iterator[AuditMetric]:
     )
     for key, title, estimate, because in named:
         if estimate is None:
-            yield missing(key, title, because, "coefficient")
+            yield missing_metric(key, title, because, "coefficient")
         else:
             meaning = "1: always the same; 0: no more often than by chance"
             yield AuditMetric(key, title, "coefficient", estimate, "battles", meaning)
@@ -80,7 +82,7 @@ def _other_winner(verdicts: Verdicts) -> AuditMetric:
     changed = verdicts.first * verdicts.second == -1
     estimate = share(changed[both], verdicts.query[both])
     if estimate is None:
-        return missing(key, title, "no battle has a winner by both judges")
+        return missing_metric(key, title, "no battle has a winner by both judges")
     parts = tuple(
         Subgroup(
             f"where the list shown {place} had won", float(changed[rows].mean()), int(rows.sum())
@@ -97,7 +99,7 @@ def _ties_become(verdicts: Verdicts) -> AuditMetric:
     ties = verdicts.first == 0
     estimate = share(verdicts.second[ties] != 0, verdicts.query[ties])
     if estimate is None:
-        return missing(key, title, "the first judge gives no tie")
+        return missing_metric(key, title, "the first judge gives no tie")
     words = (("the list shown first wins", 1), ("the list shown second wins", -1))
     parts = tuple(
         Subgroup(word, float((verdicts.second[ties] == sign).mean()), int(ties.sum()))
@@ -112,7 +114,7 @@ def _become_ties(verdicts: Verdicts) -> AuditMetric:
     won = verdicts.first != 0
     estimate = share(verdicts.second[won] == 0, verdicts.query[won])
     if estimate is None:
-        return missing(key, title, "the first judge gives nothing but ties")
+        return missing_metric(key, title, "the first judge gives nothing but ties")
     meaning = f"{of_hundred(estimate.value)} winners of the first judge are ties by the second"
     return AuditMetric(key, title, "share", estimate, "winners of the first", meaning)
 
@@ -122,9 +124,9 @@ def _first_place(verdicts: Verdicts) -> AuditMetric:
     key, title = "first_place", "the list shown first scores more by the second judge"
     rows = verdicts.placed
     gain = (verdicts.second[rows] - verdicts.first[rows]) / 2
-    estimate = mean(gain, verdicts.query[rows])
+    estimate = clustered_mean(gain, verdicts.query[rows])
     if estimate is None:
         because = "no list is shown first to a judge of single documents, or by grades"
-        return missing(key, title, because, "difference")
+        return missing_metric(key, title, because, "difference")
     meaning = "points of 100 battles, a tie counting half; 0: both favour the first place alike"
     return AuditMetric(key, title, "difference", estimate, "battles", meaning)

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing
+from arena.auditing.estimates import LEVEL
+from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing_metric
 from arena.battles.load import Battles
 from arena.rating import bradley_terry
 from arena.rating.bootstrap import bootstrap
@@ -24,7 +25,6 @@ from arena.rating.influence import influences
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.rate_rows import comparisons_of
 
-LEVEL: Final = 0.95
 DRAWS: Final = 1000
 
 
@@ -194,7 +194,7 @@ def kendall_tau(first: Floats, second: Floats) -> Floats:
     return tau
 
 
-def rank_figures(
+def order_figures(
     first: JudgeRatings, second: JudgeRatings, pairs: PairCounts
 ) -> tuple[AuditMetric, ...]:
     """Return how stable the order of the models is, and how much of it the second judge sees."""
@@ -212,13 +212,15 @@ def rank_figures(
         ),
     )
     ranks = [
-        missing(*names, "all ratings are the same", "coefficient")
+        missing_metric(*names, "all ratings are the same", "coefficient")
         if estimate is None
         else AuditMetric(*names, "coefficient", estimate, "models", meaning)
         for names, estimate, meaning in named
     ]
     title, n_queries = "sure pairs stay sure and in order", first.fit.n_clusters
-    confirmed = missing("pairs_confirmed", title, "the first judge surely separates no two models")
+    confirmed = missing_metric(
+        "pairs_confirmed", title, "the first judge surely separates no two models"
+    )
     if pairs.separated:
         value = Estimate(pairs.confirmed / pairs.separated, None, None, pairs.separated, n_queries)
         parts = (

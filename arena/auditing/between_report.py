@@ -18,7 +18,7 @@ from arena.terminal import (
     fitted_table,
     plain_console,
     printable,
-    screen,
+    stdout_console,
 )
 
 SHOWN_MODELS: Final = 20
@@ -45,7 +45,7 @@ def to_json(comparison: Between) -> dict[str, Any]:
 
 def print_between(found: Between) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    sys.stdout.write(render_between(found, on=screen()))
+    sys.stdout.write(render_between(found, on=stdout_console()))
 
 
 def render_between(comparison: Between, *, on: Screen) -> str:

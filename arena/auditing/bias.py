@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from arena.auditing.agreement import by_side
 from arena.auditing.audit_input import AuditInput
-from arena.auditing.estimates import share, shares
+from arena.auditing.estimates import share, shares_by_code
 from arena.auditing.position_bias import winner_of_lower
-from arena.auditing.records import BY_QUERY_ID, AuditMetric, Subgroup, missing, of_hundred
+from arena.auditing.records import BY_QUERY_ID, AuditMetric, Subgroup, missing_metric, of_hundred
 from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import Battles
 
@@ -32,16 +32,19 @@ def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
         estimate,
         "judged battles",
         f"{of_hundred(ratio)} judged battles end without a winner and separate nobody",
-        shares(judged.dataset, judged.datasets, ties),
+        shares_by_code(judged.dataset, judged.datasets, ties),
     )
     key, title = "identical_rate", "ties because the lists are identical"
     same = evidence.identical
     if same is None:
-        return [given, missing(key, title, "the log does not say whether lists were identical")]
+        return [
+            given,
+            missing_metric(key, title, "the log does not say whether lists were identical"),
+        ]
     alike = share(same, log.query)
     ratio = 0.0 if alike is None else alike.value
     meaning = f"in {of_hundred(ratio)} battles both models found the same; no judge was asked"
-    parts = shares(log.dataset, log.datasets, same)
+    parts = shares_by_code(log.dataset, log.datasets, same)
     return [given, AuditMetric(key, title, "share", alike, "battles", meaning, parts)]
 
 
@@ -49,7 +52,7 @@ def failure_figure(evidence: AuditInput) -> AuditMetric:
     """Count the matchups without a verdict, by reason."""
     key, title = "failure_rate", "no readable verdict"
     if evidence.failures is None:
-        return missing(key, title, "a file of battles does not hold what failed")
+        return missing_metric(key, title, "a file of battles does not hold what failed")
     judged = evidence.judged
     codes = _cluster_codes(judged)
     clusters = [
@@ -72,13 +75,13 @@ def length_figure(evidence: AuditInput) -> AuditMetric:
     battles = evidence.judged
     words = by_side(evidence, battles, "words")
     if words is None:
-        return missing(key, title, "the lengths of the lists are not beside the log")
+        return missing_metric(key, title, "the lengths of the lists are not beside the log")
     first, second = words
     counts = (battles.winner != TIE) & (first != second) & ~np.isnan(first + second)
     longer = (first > second) == (battles.winner == MODEL_A)
     estimate = share(longer[counts], battles.query[counts])
     if estimate is None:
-        return missing(key, title, "no decided battle had lists of different length")
+        return missing_metric(key, title, "no decided battle had lists of different length")
     least = np.maximum(np.minimum(first, second), 1)
     much = counts & (np.maximum(first, second) >= _MUCH_LONGER * least)
     parts = [
@@ -129,7 +132,7 @@ def transitivity_figure(evidence: AuditInput) -> AuditMetric:
     key, title = "cyclic_triads", "three models go round in a circle"
     if not triads:
         because = f"no query has three models with a winner between each two{BY_QUERY_ID}"
-        return missing(key, title, because)
+        return missing_metric(key, title, because)
     cycles, decided, query = zip(*triads, strict=True)
     estimate = share(cycles, query, decided)
     value = sum(cycles) / sum(decided)

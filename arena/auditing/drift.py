@@ -16,17 +16,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.estimates import mean, share
+from arena.auditing.estimates import clustered_mean, share
 from arena.auditing.records import Estimate
 from arena.errors import UsageError
 from arena.rating.leaderboard_table import DEFAULT_WIDTH
 from arena.records import Battle
 from arena.store.folder import Folder
 from arena.store.log_lines import read_battles
-from arena.terminal import count, plain_console, printable, screen
+from arena.terminal import count, plain_console, printable, stdout_console
 
 Codes = NDArray[np.int8]
-LEVEL: Final = 0.05
+SIGNIFICANCE: Final = 0.05
 """Probability of a false alarm, over all checks together and all judges."""
 
 
@@ -102,7 +102,7 @@ def drift(path: Path | str) -> tuple[DriftCheck, ...]:
     checks = []
     for number, (label, new) in enumerate(times.items(), start=1):
         # Σ 1/(k(k+1)) = 1, so that all checks that will ever be share the level.
-        limit = LEVEL / (number * (number + 1) * len(judges))
+        limit = SIGNIFICANCE / (number * (number + 1) * len(judges))
         for judge in judges:
             ids = [
                 name
@@ -159,7 +159,11 @@ def check_verdicts(
     first, second, new = codes
     own = (first == second).astype(np.float64)
     later = ((first == new).astype(np.float64) + (second == new)) / 2
-    repeats, agreement, fall = share(own, query), share(later, query), mean(own - later, query)
+    repeats, agreement, fall = (
+        share(own, query),
+        share(later, query),
+        clustered_mean(own - later, query),
+    )
     if repeats is None or agreement is None or fall is None:
         raise UsageError("a check of a judge needs battles that were judged each time")
     return DriftCheck(
@@ -185,7 +189,7 @@ def to_json(checks: Sequence[DriftCheck]) -> dict[str, Any]:
 
 def print_checks(checks: Sequence[DriftCheck]) -> None:
     """Print to stdout what each check says, the newest last."""
-    on = screen()
+    on = stdout_console()
     console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
     with console.capture() as capture:
         for check in checks:

@@ -91,7 +91,7 @@ def coefficient(
     return Estimate(value, float(lower), float(upper), n, len(sums))
 
 
-def mean(
+def clustered_mean(
     values: ArrayLike, cluster: ArrayLike, weight: ArrayLike | None = None, *, level: float = LEVEL
 ) -> Estimate | None:
     """Return the mean of values from −1 to 1, with Student's interval clustered by query.
@@ -240,13 +240,15 @@ def parts_by(battles: Battles, hits: ArrayLike) -> tuple[Subgroup, ...]:
         hits: whether each is one, (n_battles,).
     """
     if np.unique(battles.judge).size > 1:
-        return shares(battles.judge, battles.judges, hits)
+        return shares_by_code(battles.judge, battles.judges, hits)
     if np.unique(battles.dataset).size > 1:
-        return shares(battles.dataset, battles.datasets, hits)
+        return shares_by_code(battles.dataset, battles.datasets, hits)
     return ()
 
 
-def shares(code: ArrayLike, names: tuple[str, ...], hits: ArrayLike) -> tuple[Subgroup, ...]:
+def shares_by_code(
+    code: ArrayLike, names: tuple[str, ...], hits: ArrayLike
+) -> tuple[Subgroup, ...]:
     """Return the share of hits for each code that occurs, in the order of the codes."""
     code, hits = np.asarray(code), np.asarray(hits, dtype=np.float64)
     total = np.bincount(code, minlength=len(names))

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arena.auditing.agreement import Names, Signs, agreement_figures, first_won
+from arena.auditing.agreement import Names, Signs, accuracy_and_kappa, first_won
 from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import (
     Floats,
     ac1_sums,
     alpha_sums,
+    clustered_mean,
     coefficient,
     gwet_ac1,
     krippendorff_alpha,
-    mean,
     relative,
     share,
     sums_by_cluster,
 )
-from arena.auditing.records import AuditMetric, missing, of_hundred
+from arena.auditing.records import AuditMetric, missing_metric, of_hundred
 from arena.battles.coded_log import NO_DATASET
 from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import Battles
@@ -74,9 +74,9 @@ def people_figures(evidence: AuditInput, rows: LabelledRows | None) -> list[Audi
     """
     if rows is None:
         because = _why_none(evidence)
-        return [missing(key, title, because) for key, title in _PEOPLE]
+        return [missing_metric(key, title, because) for key, title in _PEOPLE]
     query, right = rows.battles.query, "the list that people prefer"
-    figures = agreement_figures(
+    figures = accuracy_and_kappa(
         rows.judge, rows.majority, query, _PEOPLE, right, weight=rows.weight
     )
     pairs = np.eye(3)[1 - rows.judge] + np.eye(3)[1 - rows.majority]
@@ -93,7 +93,7 @@ def among_figures(rows: LabelledRows | None) -> list[AuditMetric]:
     shared = np.flatnonzero(counts.sum(axis=1) >= 2)
     if rows is None or not shared.size:
         because = "no battle was labelled by two people"
-        return [missing(*names, because) for names in titles]
+        return [missing_metric(*names, because) for names in titles]
     by_people = np.zeros((len(shared), 3))
     by_people[:] = counts[shared]
     said = np.eye(3)[1 - rows.judge[shared]]
@@ -126,7 +126,7 @@ def shared_figures(  # noqa: PLR0913
     pairs = (counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))
     by_judge = (counts * verdicts).sum(axis=1) / raters
     agreement = share(pairs * weight, query, weight)
-    apart = mean(by_judge - pairs, query, weight)
+    apart = clustered_mean(by_judge - pairs, query, weight)
     if agreement is None or apart is None:
         raise ValueError("there are items, so there are shares")
     alphas = sums_by_cluster(alpha_sums(counts) * weight[:, None], query)
@@ -141,7 +141,7 @@ def shared_figures(  # noqa: PLR0913
         estimate = coefficient(sums, statistic, n=n)
         because = "all answers are the same"
         figures.append(
-            missing(*names, because, "coefficient")
+            missing_metric(*names, because, "coefficient")
             if estimate is None
             else AuditMetric(*names, "coefficient", estimate, of, told)
         )

@@ -11,9 +11,9 @@ import numpy as np
 
 from arena.auditing.agreement import by_side
 from arena.auditing.audit_input import AuditInput
-from arena.auditing.estimates import LEVEL, Floats, coefficient, mean, sums_by_cluster
+from arena.auditing.estimates import LEVEL, Floats, clustered_mean, coefficient, sums_by_cluster
 from arena.auditing.people import LabelledRows
-from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing
+from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing_metric
 from arena.rating.comparisons import Ints
 from arena.rating.document_grades import (
     GradedDocuments,
@@ -99,7 +99,7 @@ class BattleBias:
         away = in_group[battles.model_b] & in_rest[battles.model_a]
         met = home | away
         value = np.where(home, self.apart, -self.apart)[met]
-        return mean(value, battles.query[met], self.rows.weight[met], level=level)
+        return clustered_mean(value, battles.query[met], self.rows.weight[met], level=level)
 
     def told(self, value: float, who: str) -> str:
         """Return how many battles more or fewer the judge lets somebody win."""
@@ -180,7 +180,9 @@ def bias_figures(bias: Bias | None, evidence: AuditInput) -> list[AuditMetric]:
     """Return the bias for each model, for lexical models and for the judge's own family."""
     if bias is None:
         because = "no labels of people can be compared with the judge"
-        return [missing(*names, because, "difference") for names in (_MODEL, _LEXICAL, _FAMILY)]
+        return [
+            missing_metric(*names, because, "difference") for names in (_MODEL, _LEXICAL, _FAMILY)
+        ]
     return [_by_model(bias), _lexical(bias, evidence), _family(bias, evidence)]
 
 
@@ -191,11 +193,11 @@ def length_bias_figure(rows: LabelledRows | None, evidence: AuditInput) -> Audit
     battle is called the first.
     """
     if rows is None:
-        return missing(*_LENGTH, "people labelled no battles", "coefficient")
+        return missing_metric(*_LENGTH, "people labelled no battles", "coefficient")
     words = by_side(evidence, rows.battles, "words")
     if words is None:
         because = "the lengths of the lists are not beside the log"
-        return missing(*_LENGTH, because, "coefficient")
+        return missing_metric(*_LENGTH, because, "coefficient")
     longer = np.log1p(words[0]) - np.log1p(words[1])
     known = np.flatnonzero(~np.isnan(longer))
     x, y, weight = longer[known], BattleBias(rows).apart[known], rows.weight[known]
@@ -205,7 +207,7 @@ def length_bias_figure(rows: LabelledRows | None, evidence: AuditInput) -> Audit
     )
     if estimate is None:
         because = "the judge never differs from people, or all lists are equally long"
-        return missing(*_LENGTH, because, "coefficient")
+        return missing_metric(*_LENGTH, because, "coefficient")
     meaning = "correlation of judge minus people with the lists' lengths; 0: length plays no part"
     return AuditMetric(*_LENGTH, "coefficient", estimate, "labelled battles", meaning)
 
@@ -226,7 +228,7 @@ def _by_model(bias: Bias) -> AuditMetric:
         if (estimate := bias.favour({model}, set(models) - {model}, level=level)) is not None
     }
     if not estimates:
-        return missing(*_MODEL, "no two models were compared", "difference")
+        return missing_metric(*_MODEL, "no two models were compared", "difference")
     order = sorted(estimates, key=lambda model: -abs(estimates[model].value))
     sure = [model for model in order if _is_sure(estimates[model])]
     parts = tuple(
@@ -260,7 +262,7 @@ def _family(bias: Bias, evidence: AuditInput) -> AuditMetric:
     own = {_family_of(judge) for judge in judges}
     if len(own) != 1 or None in own:
         because = "the family of the judge is not known from the configuration"
-        return missing(*_FAMILY, because, "difference")
+        return missing_metric(*_FAMILY, because, "difference")
     families = {name: _family_of(section) for name, section in _sections(evidence).items()}
     related = {name: None if its is None else its in own for name, its in families.items()}
     who = "models of its own family"
@@ -277,10 +279,10 @@ def _contrast(
     )
     if not group or not rest:
         because = f"the configuration does not tell that {known} and another is not"
-        return missing(*names, because, "difference")
+        return missing_metric(*names, because, "difference")
     estimate = bias.favour(group, rest)
     if estimate is None:
-        return missing(*names, f"no label compares {who} with others", "difference")
+        return missing_metric(*names, f"no label compares {who} with others", "difference")
     sure = "" if _is_sure(estimate) else "; the interval includes 0"
     meaning = f"{bias.told(estimate.value, f'{who} ({len(group)} of {len(models)})')}{sure}"
     return AuditMetric(*names, "difference", estimate, bias.of, meaning)

@@ -11,14 +11,14 @@ from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import (
     LEVEL,
     Floats,
+    clustered_mean,
     coefficient,
-    mean,
     relative,
     share,
     sums_by_cluster,
 )
 from arena.auditing.people import shared_figures, standing_for
-from arena.auditing.records import AuditMetric, Estimate, missing, of_hundred
+from arena.auditing.records import AuditMetric, Estimate, missing_metric, of_hundred
 from arena.rating.leaderboard_records import Correction
 from arena.store.labels import GRADES, Item, Label
 
@@ -79,7 +79,7 @@ def grade_figures(labels: GradedLabels | None, evidence: AuditInput) -> list[Aud
             else "people labelled no documents (arena label)"
         )
         names = [_BALANCED, *(n for grade in (2, 1) for n in _rates(grade)), _ERROR, *_SHARED]
-        return [missing(*own, because) for own in names]
+        return [missing_metric(*own, because) for own in names]
     return [
         _balanced(labels),
         *(figure for grade in (2, 1) for figure in _rate_figures(labels, grade)),
@@ -96,7 +96,9 @@ def error_figure(correction: Correction | None, why: str) -> AuditMetric:
         why: they do not.
     """
     if correction is None or correction.error_sd is None:
-        return missing(*_SD, why or "the judge graded no documents that people labelled", "elo sd")
+        return missing_metric(
+            *_SD, why or "the judge graded no documents that people labelled", "elo sd"
+        )
     sd, lower, upper = correction.error_sd, correction.error_lower, correction.error_upper
     estimate = Estimate(sd, lower, upper, correction.labels, correction.queries)
     meaning = f"GPT-4-class graders were off by 0 to 21 Elo (sd) on TREC topics; yours by {sd:.0f}"
@@ -132,7 +134,7 @@ def _rate_figures(labels: GradedLabels, grade: int) -> list[AuditMetric]:
         estimate = share(hits[rows] * weight, labels.query[rows], weight)
         if estimate is None:
             because = f"people gave no grade {'from' if rows is people else 'below'} {grade}"
-            figures.append(missing(*names, because))
+            figures.append(missing_metric(*names, because))
             continue
         meaning = (
             f"of documents that people grade {told} from the judge, {of_hundred(estimate.value)}"
@@ -148,7 +150,7 @@ def _balanced(labels: GradedLabels) -> AuditMetric:
     estimate = coefficient(sums, _mean_rate, n=len(people))
     if estimate is None:
         because = "people call all of the labelled documents relevant, or none"
-        return missing(*_BALANCED, because)
+        return missing_metric(*_BALANCED, because)
     meaning = f"mean of sensitivity and specificity at grade {_RELEVANT}; a coin gives 50%"
     return AuditMetric(*_BALANCED, "share", estimate, "labels", meaning)
 
@@ -161,7 +163,7 @@ def _mean_rate(sums: Floats) -> Floats:
 
 def _error(labels: GradedLabels) -> AuditMetric:
     apart = (labels.judge - labels.people) / GRADES[1]
-    estimate = mean(apart, labels.query, labels.weight, level=LEVEL)
+    estimate = clustered_mean(apart, labels.query, labels.weight, level=LEVEL)
     if estimate is None:
         raise ValueError("there are labels, so there is a mean")
     size = float(np.average(np.abs(apart), weights=labels.weight)) * GRADES[1]
@@ -190,7 +192,9 @@ def _among(labels: GradedLabels) -> list[AuditMetric]:
     counts = np.stack([np.bincount(labels.item, own, n) for own in (relevant, ~relevant)], axis=1)
     shared = np.flatnonzero(counts.sum(axis=1) >= 2)
     if not shared.size:
-        return [missing(*names, "no document was labelled by two people") for names in _SHARED]
+        return [
+            missing_metric(*names, "no document was labelled by two people") for names in _SHARED
+        ]
     _, first = np.unique(labels.item, return_index=True)
     judge = np.where(_at_least(labels.judge[first], _RELEVANT), 0, 1)[shared]
     weight = np.bincount(labels.item, labels.weight)[shared]

@@ -14,7 +14,7 @@ from arena.auditing.records import (
     FLIP_RATE,
     AuditMetric,
     Estimate,
-    missing,
+    missing_metric,
     of_hundred,
 )
 from arena.battles.columns import MODEL_A, TIE
@@ -96,7 +96,9 @@ def repeat_figure(evidence: AuditInput) -> AuditMetric:
     estimate = share(agreeing, cluster, pairs)
     key, title = "repeat_consistency", "same verdict when asked again"
     if estimate is None:
-        return missing(key, title, f"no battle was judged twice in the same order{BY_QUERY_ID}")
+        return missing_metric(
+            key, title, f"no battle was judged twice in the same order{BY_QUERY_ID}"
+        )
     meaning = f"{of_hundred(estimate.value)} repeats get the verdict that they got before"
     return AuditMetric(key, title, "share", estimate, "repeats", meaning)
 
@@ -131,7 +133,7 @@ def _swap_figure(key: str, title: str, pairs: Swapped, hits: Bools, meaning: str
     battles = pairs.battles
     estimate = share(hits, battles.query[pairs.home])
     if estimate is None:
-        return missing(key, title, f"no pair was judged in both orders{BY_QUERY_ID}")
+        return missing_metric(key, title, f"no pair was judged in both orders{BY_QUERY_ID}")
     return AuditMetric(
         key,
         title,
@@ -149,7 +151,7 @@ def _first_preference(battles: Battles) -> AuditMetric:
     estimate = share(first, decided.query)
     key, title = "first_preference", "the list shown first wins"
     if estimate is None:
-        return missing(key, title, "every verdict is a tie")
+        return missing_metric(key, title, "every verdict is a tie")
     meaning = f"{of_hundred(estimate.value)} decided battles go to the list shown first; 50 is fair"
     fair = _one_sided(battles) <= _FAIR
     if not fair:
@@ -176,7 +178,7 @@ def _position_elo(leaderboard: Leaderboard) -> AuditMetric:
     key, title = "position_elo", "being shown first is worth"
     advantage = leaderboard.position_advantage
     if advantage is None:
-        return missing(key, title, _why_no_advantage(leaderboard), "elo")
+        return missing_metric(key, title, _why_no_advantage(leaderboard), "elo")
     estimate = Estimate(
         advantage.elo, advantage.lower, advantage.upper, leaderboard.battles, leaderboard.queries
     )

@@ -90,6 +90,6 @@ def of_hundred(share: float) -> str:
     return f"{percent:.0f} of 100"
 
 
-def missing(key: str, title: str, because: str, unit: Unit = "share") -> AuditMetric:
+def missing_metric(key: str, title: str, because: str, unit: Unit = "share") -> AuditMetric:
     """Return a figure that cannot be computed, and why."""
     return AuditMetric(key, title, unit, None, "", because)

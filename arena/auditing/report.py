@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from arena.auditing.records import Audit, AuditMetric, Estimate, Subgroup, Unit
 from arena.rating.leaderboard_table import DEFAULT_WIDTH
-from arena.terminal import count, encodable, plain_console, printable, screen
+from arena.terminal import count, encodable, plain_console, printable, stdout_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +50,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
 
 def print_audit(audit: Audit) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    on = screen()
+    on = stdout_console()
     sys.stdout.write(render_audit(audit, width=on.width, colour=on.colour, encoding=on.encoding))
 
 

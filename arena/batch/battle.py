@@ -34,7 +34,7 @@ TRIES: Final = 3
 """Failures of a battle, live ones included, after which no job asks about it again."""
 UNTRIED: Final = "batch_expired"
 """The reason of a failure that nobody has tried: the job ended before its turn."""
-WINDOW: Final = timedelta(hours=24)
+COMPLETION_TIME: Final = timedelta(hours=24)
 """Within this time a provider ends a job."""
 
 
@@ -321,4 +321,4 @@ def _latest(jobs: Sequence[Job]) -> str:
         created = max(datetime.fromisoformat(job.at) for job in jobs)
     except (ValueError, TypeError):
         return "later"
-    return f"by {(created + WINDOW).astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest"
+    return f"by {(created + COMPLETION_TIME).astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest"

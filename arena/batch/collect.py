@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from arena.batch.batch_run import BatchRun
 from arena.batch.delivered_replies import Deliveries, Delivery
-from arena.batch.jobs import JobState, Poll, fetch, follow, is_overdue, state
+from arena.batch.jobs import JobState, Poll, fetch_results, follow, is_overdue, state
 from arena.batch.judge_results import Booked, Collected, Settlement, settle_killed_run
 from arena.batch.results import Results
 from arena.endpoint.file_api import FileApi
@@ -143,7 +143,9 @@ async def _fetch(job: Job, api: FileApi, judge: RequestJudge, done: Collected) -
         if not job_state.is_ended:
             done.waiting.append(f"{job.name} ({job_state})")
             return None
-        return _Ended(job, job_state, await fetch(job, job_state.files, api, judge.reply_from))
+        return _Ended(
+            job, job_state, await fetch_results(job, job_state.files, api, judge.reply_from)
+        )
     except FatalApiError:
         raise
     except ApiError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from arena.batch.requests import Call
-from arena.batch.results import Answer
+from arena.batch.requests import JudgeCall
+from arena.batch.results import ReplyOrFailure
 from arena.errors import UnjudgedError
 from arena.judging.chat_reply import ChatReply
 from arena.records import Usage
@@ -22,7 +22,7 @@ class Delivery:
 
     id: str  #: the custom_id
     request: str  #: key of the request; empty in a file of results until its battle is known
-    answer: Answer
+    answer: ReplyOrFailure
     asked_at: str  #: UTC time; a failure that the log holds since then is this one
     answered_at: str  #: UTC time; a reply of this moment in the log is this one
     is_booked: bool = False  #: whether the log has its cost
@@ -43,7 +43,7 @@ class Deliveries:
         if delivery.request and (known is None or isinstance(known.answer, UnjudgedError)):
             self._by_request[delivery.request] = delivery
 
-    def find(self, call: Call) -> Delivery | None:
+    def find(self, call: JudgeCall) -> Delivery | None:
         """Return the answer to a call, and have it ready for the judge."""
         delivery = self._by_request.get(call.request) or self._by_id.get(call.id)
         if delivery:

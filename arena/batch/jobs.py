@@ -29,7 +29,7 @@ ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 BATCH_DISCOUNT: Final = 0.5
 """What share of the usual price a request in a batch job costs."""
 
-WINDOW: Final = "24h"
+COMPLETION_WINDOW: Final = "24h"
 OVERDUE_S: Final = 48 * 3600.0
 """Maximum wait for a job of one day, and for results that it did not return."""
 LARGEST_FILE: Final = 2_000_000_000
@@ -144,7 +144,7 @@ async def state(job: Job, api: FileApi) -> JobState:
     )
 
 
-async def fetch(job: Job, files: Sequence[str], api: FileApi, read: Reader) -> Results:
+async def fetch_results(job: Job, files: Sequence[str], api: FileApi, read: Reader) -> Results:
     """Download and read the results of a job that has ended.
 
     A file that is gone, or holds no results at all, is a trouble of the results.
@@ -225,7 +225,7 @@ async def _create(job: Job, api: FileApi, experiment: str) -> str:
     body = {
         "input_file_id": job.file_id,
         "endpoint": URL,
-        "completion_window": WINDOW,
+        "completion_window": COMPLETION_WINDOW,
         "metadata": _metadata(job, experiment),
     }
     attempt = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from arena.batch.batch_run import BatchRun
 from arena.batch.delivered_replies import Deliveries, Delivery
 from arena.batch.judge_results import Booked, Collected, Settlement, settle_killed_run
-from arena.batch.requests import Limits, Request, cut, write_chunk
+from arena.batch.requests import Limits, Request, cut_into_files, write_chunk
 from arena.batch.results import Results
 from arena.batch.submit import SubmitOptions, Unasked, recall
 from arena.errors import DataError, UsageError
@@ -53,7 +53,7 @@ def cut_requests(
     for configured in run.by_fingerprint.values():
         if isinstance(configured.judge, RequestJudge):
             recall(configured.judge, ledger.jobs.values())
-            yield from cut(unasked.requests(configured), limits)
+            yield from cut_into_files(unasked.requests(configured), limits)
 
 
 async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter) -> Collected:

@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class JudgeCall:
     """One request that a battle needs: about both lists, or about one document."""
 
     id: str  #: its custom_id: the battle's id, or the key of the call about a document
@@ -41,12 +41,12 @@ class Call:
     messages: Messages
 
 
-def calls_of(battle: Pending) -> list[Call]:
+def calls_of(battle: Pending) -> list[JudgeCall]:
     """Return the requests that a battle needs; a document of a query is one, in all battles."""
     calls = battle.judge.calls(battle.judge_input)
     if battle.judge.kind == "pointwise":
-        return [Call(key, key, key, messages) for key, messages in calls.items()]
-    return [Call(battle.id, battle.request, key, messages) for key, messages in calls.items()]
+        return [JudgeCall(key, key, key, messages) for key, messages in calls.items()]
+    return [JudgeCall(battle.id, battle.request, key, messages) for key, messages in calls.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def request_line(custom_id: str, body: Mapping[str, Any]) -> bytes:
     return orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def cut(requests: Iterable[Request], limits: Limits) -> Iterator[list[Request]]:
+def cut_into_files(requests: Iterable[Request], limits: Limits) -> Iterator[list[Request]]:
     """Split requests, in their order, into files as large as the limits allow.
 
     Raises:

@@ -15,7 +15,7 @@ from arena.records import Usage
 from arena.redaction import blank_parsed
 from arena.terminal import one_line
 
-Answer = ChatReply | UnjudgedError
+ReplyOrFailure = ChatReply | UnjudgedError
 """A reply that the judge can read, or why there is none."""
 Reader = Callable[[Mapping[str, Any], float], ChatReply]
 """A judge's way to read a reply: from body and latency to a reply that has an answer."""
@@ -27,7 +27,7 @@ _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf"
 class Results:
     """What came back, by custom_id."""
 
-    answers: dict[str, Answer] = field(default_factory=dict)
+    answers: dict[str, ReplyOrFailure] = field(default_factory=dict)
     n_repeated: int = 0  #: lines for a custom_id that had one; the first readable one counts
     n_damaged: int = 0  #: lines that are no results
     refusal: str = ""  #: the first status 400 that a request got
@@ -56,7 +56,7 @@ class Results:
             before = self.answers.get(name)
             if isinstance(before, ChatReply):
                 continue
-            price = _Price(discount, most_usd)
+            price = _BatchPrice(discount, most_usd)
             answer = _answer(line, read, price)
             self.n_estimated += price.is_estimated
             if before is None:
@@ -86,7 +86,7 @@ def _json(raw: bytes) -> object:
 
 
 @dataclass(slots=True)
-class _Price:
+class _BatchPrice:
     """How a reply is priced."""
 
     discount: float
@@ -102,7 +102,7 @@ class _Price:
         return replace(told, cost_usd=cost_usd)
 
 
-def _answer(line: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
+def _answer(line: Mapping[str, Any], read: Reader, price: _BatchPrice) -> ReplyOrFailure:
     """Return the reply in one line, or why there is none."""
     response, failed = line.get("response"), _failure(line.get("error"))
     if not isinstance(response, dict):
@@ -146,7 +146,7 @@ def _failure(error: object) -> UnjudgedError | None:
     return UnjudgedError(reason, one_line(str(message or "no message")))
 
 
-def _read(body: Mapping[str, Any], read: Reader, price: _Price) -> Answer:
+def _read(body: Mapping[str, Any], read: Reader, price: _BatchPrice) -> ReplyOrFailure:
     try:
         reply = read(body, 0.0)
     except UnjudgedError as error:

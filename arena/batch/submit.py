@@ -15,7 +15,15 @@ from typing import Any, Final
 
 from arena.batch.batch_run import BatchRun
 from arena.batch.jobs import BATCH_DISCOUNT, start, state
-from arena.batch.requests import Limits, Request, calls_of, cut, request_line, sha256, write_chunk
+from arena.batch.requests import (
+    Limits,
+    Request,
+    calls_of,
+    cut_into_files,
+    request_line,
+    sha256,
+    write_chunk,
+)
 from arena.config import JudgeConfig
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError
@@ -139,7 +147,7 @@ async def _submit_for(
             reporter.log(f"{end} {job.name}, begun earlier")
         recall(judge, ledger.jobs.values())
         affordable = room.affordable(unasked.requests(configured), configured)
-        for chunk in cut(affordable, limits):
+        for chunk in cut_into_files(affordable, limits):
             job = record_chunk(ledger, chunk, configured)
             await start(ledger, job, api, experiment=name)
             done.n_requests += len(chunk)

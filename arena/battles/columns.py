@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.battles.row_blocks import count_codes
-from arena.battles.table import BattleTable, Column, HexIds, UniqueIds
+from arena.battles.table import BattleTable, CodedColumn, HexIds, UniqueIds
 from arena.errors import DataError
 
 Codes = NDArray[np.signedinteger[Any]]
@@ -66,7 +66,7 @@ _YES = (True, "true", "yes", "1", "1.0")
 _NO = (False, "false", "no", "0", "0.0", None, "")
 
 
-def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Column:
+def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> CodedColumn:
     """Return the column ``model_a`` or ``model_b``, surrounding blanks stripped, aliases resolved.
 
     Raises:
@@ -79,10 +79,10 @@ def read_names(table: BattleTable, side: str, aliases: Mapping[str, str]) -> Col
         if not name and (column.codes == code).any():
             raise _error(table, column.codes == code, side, value, "give the model's name")
         resolved.append(aliases.get(name, name))
-    return Column(column.codes, tuple(resolved))
+    return CodedColumn(column.codes, tuple(resolved))
 
 
-def read_words(table: BattleTable, name: str, missing: str) -> Column:
+def read_words(table: BattleTable, name: str, missing: str) -> CodedColumn:
     """Return a column of words; ``missing`` stands where a cell, or the whole column, is absent.
 
     Raises:
@@ -90,7 +90,7 @@ def read_words(table: BattleTable, name: str, missing: str) -> Column:
     """
     column = table.columns.get(name)
     if column is None:
-        return Column(np.zeros(table.n_rows, np.int32), (missing,))
+        return CodedColumn(np.zeros(table.n_rows, np.int32), (missing,))
     words = []
     for code, value in enumerate(column.distinct):
         if isinstance(value, float) and abs(value) >= _EXACT and (column.codes == code).any():
@@ -99,11 +99,11 @@ def read_words(table: BattleTable, name: str, missing: str) -> Column:
         whole = isinstance(value, float) and value.is_integer()
         word = str(int(value)) if whole else str(value).strip()
         words.append(missing if value is None or not word else word)
-    return Column(column.codes, tuple(words))
+    return CodedColumn(column.codes, tuple(words))
 
 
 def read_winners(
-    table: BattleTable, first: Column, second: Column, aliases: Mapping[str, str]
+    table: BattleTable, first: CodedColumn, second: CodedColumn, aliases: Mapping[str, str]
 ) -> NDArray[np.int8]:
     """Return the winner of each row, as the row names its models.
 
@@ -157,7 +157,7 @@ def read_swapped(table: BattleTable) -> Mask:
     """
     swapped = np.zeros(table.n_rows, np.bool_)
     for name in ("order_swapped", "swapped"):
-        column = table.columns.get(name, Column(np.zeros(0, np.int32), ()))
+        column = table.columns.get(name, CodedColumn(np.zeros(0, np.int32), ()))
         for code, value in enumerate(column.distinct):
             rows = column.codes == code
             if _lower(value) in _YES:
@@ -264,7 +264,7 @@ def refuse_self_battles(table: BattleTable, same: Mask) -> None:
         raise _error(table, same, "model_a", value, remedy)
 
 
-def merge(columns: Sequence[Column]) -> tuple[Codes, tuple[str, ...]]:
+def merge(columns: Sequence[CodedColumn]) -> tuple[Codes, tuple[str, ...]]:
     """Put columns of words end to end, coded by the sorted list of the words that occur."""
     used = [count_codes(c.codes, len(c.distinct)) > 0 for c in columns]
     occurring = {
@@ -287,7 +287,7 @@ def _winner_word(value: Any) -> str | float:
     return float(word) if _NUMBER.fullmatch(word) else _BETWEEN.sub("", word)
 
 
-def _zero(column: Column) -> dict[str | float, int]:
+def _zero(column: CodedColumn) -> dict[str | float, int]:
     """Return what 0 and −1 mean as winners, which other numbers of the column tell, if any do."""
     numbers = set(map(_winner_word, column.distinct))
     if 2.0 in numbers:
@@ -303,7 +303,7 @@ def _expected(word: str | float) -> str:
     return "expected model_a, model_b, tie or tie (bothbad), or the winning model's own name"
 
 
-def _holds(column: Column, word: str) -> Mask:
+def _holds(column: CodedColumn, word: str) -> Mask:
     """Return where a column has a word."""
     found: Mask = np.array([value == word for value in column.distinct], np.bool_)[column.codes]
     return found

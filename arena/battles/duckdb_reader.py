@@ -25,7 +25,7 @@ from arena.battles.row_blocks import blocks
 from arena.battles.table import (
     PROBS,
     REQUIRED,
-    Column,
+    CodedColumn,
     HexIds,
     UniqueIds,
     hashable,
@@ -54,7 +54,7 @@ _MOST_LEARNED = 255
 class Parts:
     """What a file holds, as a `BattleTable` has it."""
 
-    columns: dict[str, Column]
+    columns: dict[str, CodedColumn]
     ids: Sequence[Any]
     probs: NDArray[np.float64] | None
     costs: NDArray[np.float64] | None
@@ -297,7 +297,7 @@ def _create_type(connection: duckdb.DuckDBPyConnection, number: int) -> list[str
     return [text for (text,) in rows]
 
 
-def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -> Column:
+def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -> CodedColumn:
     """Return a column with its values in the order in which they first occur.
 
     Values that Python calls equal share a code, and the first of them stands for all, as with
@@ -324,7 +324,7 @@ def _column(name: str, codes: NDArray[np.integer[Any]], values: Sequence[Any]) -
     index: dict[Any, int] = {}
     of_value = np.zeros(len(values), np.min_scalar_type(-len(values)))
     of_value[occurring] = [index.setdefault(cell, len(index)) for cell in cells]
-    return Column(of_value[codes], tuple(index))
+    return CodedColumn(of_value[codes], tuple(index))
 
 
 def json_values(fragments: Sequence[str]) -> list[Any]:

@@ -60,7 +60,7 @@ def join(logs: MutableSequence[CodedLog], *, with_rows: bool = False) -> Joined:
     ids = [] if by_number else [log.ids for log in logs]
     sizes = [len(log) for log in logs]
     words = _Words(logs)
-    result = _Result(words, logs, with_rows=with_rows or (is_by_id and not by_number))
+    result = _JoinedBattles(words, logs, with_rows=with_rows or (is_by_id and not by_number))
     columns = _emptied(logs, words, result.names, by_number=by_number)
     if by_number:
         for block in _ranges(columns, result.n_rows):
@@ -166,7 +166,7 @@ def _ranges(logs: Iterable[Columns], n_rows: int) -> Iterator[Columns]:
         yield {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-class _Result:
+class _JoinedBattles:
     """The columns of the battles of all logs."""
 
     def __init__(self, words: _Words, logs: Sequence[CodedLog], *, with_rows: bool) -> None:

@@ -39,7 +39,7 @@ def read_own_log(
     """
     coder, ids, costs = Coder(_CODED), list[str](), array("d")
     probs: list[dict[str, float] | None] = []
-    lines = _Lines(file)
+    lines = _BattleLines(file)
     battles = iter(lines)
     while chunk := list(islice(battles, _CHUNK_ROWS)):
         for name in _CODED:
@@ -62,7 +62,7 @@ def read_own_log(
     )
 
 
-class _Lines:
+class _BattleLines:
     """The battles in the lines of a log, and whether its last line is whole."""
 
     def __init__(self, file: Path) -> None:

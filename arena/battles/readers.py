@@ -43,16 +43,16 @@ from arena.battles.rows import (
 from arena.battles.table import (
     HINT,
     OPTIONAL,
-    OWN,
+    OWN_COLUMNS,
     OWN_OPTIONAL,
     PROBS,
     REQUIRED,
     BattleTable,
+    CodedColumn,
     Coder,
-    Column,
     OtherColumnsError,
     check_header,
-    checked,
+    checked_table,
     coded_columns,
     hashable,
     is_query_text,
@@ -140,9 +140,9 @@ def table_from_frame(frame: pd.DataFrame, source: str = "DataFrame") -> BattleTa
         distinct = (*np.asarray(values, dtype=object).tolist(), None)
         # pandas marks a missing cell with -1: here it is the last value, None.
         coded: NDArray[np.int32] = np.where(codes < 0, len(distinct) - 1, codes).astype(np.int32)
-        columns[name] = Column(coded, distinct)
-    ids = frame["id"].tolist() if OWN.issubset(names) else ()
-    return checked(BattleTable(source, columns, line_of=int, ids=ids))
+        columns[name] = CodedColumn(coded, distinct)
+    ids = frame["id"].tolist() if OWN_COLUMNS.issubset(names) else ()
+    return checked_table(BattleTable(source, columns, line_of=int, ids=ids))
 
 
 def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
@@ -150,13 +150,13 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
     line, header = next(records, (0, []))
     check_header(str(path), line, header)
     names = coded_columns(header)
-    own = OWN.issubset(header)
+    own = OWN_COLUMNS.issubset(header)
     if packing := _packing(path):
         source = _csv_source(path, packing, header, [*names, *["id"] * own])
         parts = read_parts(path, replace(source, with_ids=with_ids))
         if parts:
             line_of = partial(_csv_line, path)
-            return checked(BattleTable(str(path), parts.columns, line_of, parts.ids))
+            return checked_table(BattleTable(str(path), parts.columns, line_of, parts.ids))
     places = {name: header.index(name) for name in names}
     coder, ids = Coder(places), list[str]()
     while rows := list(islice(records, _CHUNK_ROWS)):
@@ -164,7 +164,7 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
             coder.add(name, (row[place] or None for _, row in rows), len(rows))
         if own:
             ids += [row[header.index("id")] for _, row in rows]
-    return checked(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
+    return checked_table(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
 
 
 def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence[str]) -> Source:
@@ -205,11 +205,13 @@ def _csv_line(path: Path, row: int) -> int:
 def _read_parquet(path: Path) -> BattleTable:
     with opened_parquet(path) as file:
         check_header(str(path), None, file.header)
-        own = ["id"] if OWN.issubset(file.header) else []
+        own = ["id"] if OWN_COLUMNS.issubset(file.header) else []
         names = coded_columns(file.header)
         parts = read_parts(path, file.source([*names, *own]), connection=file.connection)
         if parts:
-            return checked(BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids))
+            return checked_table(
+                BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids)
+            )
         coder, ids = Coder(names), list[Any]()
         rows = enumerate(file.rows([*names, *own]), 1)
         while chunk := list(islice(rows, _CHUNK_ROWS)):
@@ -217,7 +219,7 @@ def _read_parquet(path: Path) -> BattleTable:
                 cells = ((number, row[place]) for number, row in chunk)
                 coder.add(name, (_word(path, name, *cell) for cell in cells), len(chunk))
             ids += [row[-1] for _, row in chunk] if own else []
-    return checked(BattleTable(str(path), coder.columns(), lambda row: row + 1, ids))
+    return checked_table(BattleTable(str(path), coder.columns(), lambda row: row + 1, ids))
 
 
 def _word(path: Path, name: str, number: int, cell: Any) -> Any:
@@ -258,7 +260,7 @@ def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
         OSError: the file cannot be read.
     """
     first = _first_row(path)
-    own = OWN.issubset(first)
+    own = OWN_COLUMNS.issubset(first)
     more = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
     packing, parts = _packing(path), None
@@ -270,11 +272,11 @@ def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
         parts = read_parts(path, replace(source, with_ids=with_ids), learned)
     if parts:
         table = BattleTable(str(path), parts.columns, partial(line_of_row, path), parts.ids)
-        return checked(replace(table, costs=parts.costs, known_probs=parts.probs))
+        return checked_table(replace(table, costs=parts.costs, known_probs=parts.probs))
     table = _read_rows(path, names, own=own, exact=False)
     if _is_rounded(table):
         table = _read_rows(path, names, own=own, exact=True)
-    return checked(table)
+    return checked_table(table)
 
 
 def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) -> Source:

@@ -21,12 +21,12 @@ from arena.battles.parquet import opened_parquet
 from arena.battles.table import (
     HINT,
     OPTIONAL,
-    OWN,
+    OWN_COLUMNS,
     OWN_OPTIONAL,
     REQUIRED,
     BattleTable,
     Coder,
-    checked,
+    checked_table,
     hashable,
     is_query_text,
     listed,
@@ -139,11 +139,11 @@ def table_of_rows(
     except ShapeError as error:
         line = header.line if header is not None else line_of(sample[0][0])
         raise DataError(source, line, error.what, error.remedy) from None
-    reading = _Reading(source, shape, line_of, dict.fromkeys(n for row in seen for n in row))
-    return checked(reading.table(chain(sample, numbered)))
+    reading = _RowReader(source, shape, line_of, dict.fromkeys(n for row in seen for n in row))
+    return checked_table(reading.table(chain(sample, numbered)))
 
 
-class _Reading:
+class _RowReader:
     """Battles of rows of one shape, as columns."""
 
     def __init__(
@@ -151,7 +151,7 @@ class _Reading:
     ) -> None:
         present = frozenset(names)
         self._source, self._shape, self._line_of = source, shape, line_of
-        self._own = present >= OWN
+        self._own = present >= OWN_COLUMNS
         more = OWN_OPTIONAL if self._own else query_columns(names)
         self._coded = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
         self._places, self._missing = array("q"), 0

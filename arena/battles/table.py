@@ -19,7 +19,7 @@ from arena.records import Battle
 
 REQUIRED = ("model_a", "model_b", "winner")
 OPTIONAL = ("dataset", "query_id", "judge", "order_swapped", "swapped")
-OWN = frozenset(column.name for column in fields(Battle) if column.default is MISSING)
+OWN_COLUMNS = frozenset(column.name for column in fields(Battle) if column.default is MISSING)
 """What every line of a log that arena wrote has: its ids are unique by construction.
 
 Some of them would not do: others call columns ``id``, ``prompt`` and ``source``, too.
@@ -52,7 +52,7 @@ class OtherColumnsError(DataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CodedColumn:
     """One column, each distinct value held once."""
 
     codes: NDArray[np.integer[Any]]  #: (n_rows,), indices into distinct
@@ -129,7 +129,7 @@ class BattleTable:
     """What a file says, before anything is made of it."""
 
     source: str  #: the file's path, for messages
-    columns: dict[str, Column]  #: the required ones, and the optional ones that it has
+    columns: dict[str, CodedColumn]  #: the required ones, and the optional ones that it has
     line_of: Callable[[int], int]  #: row, from 0 → its line in the file
     ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
     probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
@@ -167,10 +167,10 @@ class Coder:
             codes = np.fromiter(map(index.__getitem__, cells), np.int32, count)
         self._codes[name].append(codes)
 
-    def columns(self) -> dict[str, Column]:
+    def columns(self) -> dict[str, CodedColumn]:
         """Return the columns; an optional one without any value is none."""
         return {
-            name: Column(np.concatenate(self._codes[name]), tuple(index))
+            name: CodedColumn(np.concatenate(self._codes[name]), tuple(index))
             for name, index in self._indexes.items()
             if self._codes[name] and (name in REQUIRED or index.keys() != {None})
         }
@@ -196,7 +196,7 @@ def is_query_text(name: str) -> bool:
 def coded_columns(names: Iterable[str]) -> tuple[str, ...]:
     """Return those of a file's columns that are read into codes."""
     present = dict.fromkeys(names)
-    own = present.keys() >= OWN
+    own = present.keys() >= OWN_COLUMNS
     others = (*OPTIONAL, *OWN_OPTIONAL) if own else (*OPTIONAL, *query_columns(present))
     return tuple(dict.fromkeys(name for name in (*REQUIRED, *others) if name in present))
 
@@ -219,7 +219,7 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
         raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
 
 
-def checked(table: BattleTable) -> BattleTable:
+def checked_table(table: BattleTable) -> BattleTable:
     """Return the table if it holds battles, with the column that tells queries apart as query_id.
 
     A text that was asked is known by the hash of its words, as `query_id_of` has it.
@@ -254,7 +254,7 @@ def _asked(text: Any) -> Any:
     return query_id_of(text) if words else text
 
 
-def _is_empty(column: Column) -> bool:
+def _is_empty(column: CodedColumn) -> bool:
     return all(value is None or not str(value).strip() for value in column.distinct)
 
 

@@ -84,7 +84,7 @@ def check(
             experiment.config.experiment.top_k,
             sample=lambda dataset: sampled_queries(dataset, experiment.config)[0],
         )
-        heard = {dataset.name: _Heard() for dataset in experiment.config.datasets if data}
+        heard = {dataset.name: _LoadingProgress() for dataset in experiment.config.datasets if data}
         trials = _trials(experiment.config, means, heard)
         _wait(trials, heard, reporter, timeout_s)
         return Report(
@@ -102,7 +102,7 @@ class _Trial:
     row: Future[CheckRow]
 
 
-class _Heard:
+class _LoadingProgress:
     """Remembers how far the loading of a data set is, for the one line that tells of all."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _Heard:
         yield Files()
 
 
-def _trials(config: Config, means: Means, heard: Mapping[str, _Heard]) -> list[_Trial]:
+def _trials(config: Config, means: Means, heard: Mapping[str, _LoadingProgress]) -> list[_Trial]:
     loading = {
         dataset.name: _started(partial(load_dataset, dataset, heard[dataset.name]))
         for dataset in config.datasets
@@ -177,7 +177,10 @@ def _started(work: Callable[[], T]) -> Future[T]:
 
 
 def _wait(
-    trials: Sequence[_Trial], heard: Mapping[str, _Heard], reporter: Reporter, timeout_s: float
+    trials: Sequence[_Trial],
+    heard: Mapping[str, _LoadingProgress],
+    reporter: Reporter,
+    timeout_s: float,
 ) -> None:
     """Wait until all are done, or nothing has progressed for too long."""
     began = time.monotonic()
@@ -194,7 +197,7 @@ def _wait(
             stage.update(len(trials) - len(pending), detail)
 
 
-def _shown(trial: _Trial, heard: Mapping[str, _Heard]) -> str:
+def _shown(trial: _Trial, heard: Mapping[str, _LoadingProgress]) -> str:
     return trial.name + (heard[trial.name].read if trial.kind == "data set" else "")
 
 

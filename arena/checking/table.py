@@ -81,7 +81,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"{works}{untried}; the check cost {dollars(report.cost_usd)}{unpriced}"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def to_json(report: Report) -> dict[str, Any]:
     """Return the report for programs."""
     return {
         "ok": report.ok,

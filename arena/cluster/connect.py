@@ -201,7 +201,7 @@ def each_ended(
         ClusterError: for a long time there was no worker that could run them.
     """
     kind = f"worker with the resource {resource}" if resource else "worker"
-    heard = _Heard(log or (lambda _: None))
+    heard = _WorkerContacts(log or (lambda _: None))
     seen_at = looked_at = time.monotonic()
     while not tasks.is_empty():
         if tasks.has_ready():
@@ -229,7 +229,7 @@ def _workers(client: Client) -> Mapping[str, Mapping[str, Any]]:
     return workers
 
 
-class _Heard:
+class _WorkerContacts:
     """Remembers when the scheduler heard of each worker, by the clock of this process."""
 
     def __init__(self, log: Callable[[str], None]) -> None:

@@ -79,7 +79,7 @@ def battle_on_cluster(
         prepared = open_prepared(experiment, reporter, options, ClusterRanker(cluster))
         # Judges prove themselves once, and the manifest is there before the first shard begins.
         nothing = replace(options, limit=0)
-        begun = run(play_prepared(prepared, _Lines(reporter), nothing))
+        begun = run(play_prepared(prepared, _LinesOnly(reporter), nothing))
         if begun.interrupted or begun.capped or begun.n_judged == begun.n_planned:
             return replace(begun, options=options)
         stopped = _play_shards(prepared, reporter, options, cluster, n_before=begun.n_judged)
@@ -278,7 +278,7 @@ def _wait_for_writers(locks: Sequence[Path]) -> None:
             pass
 
 
-class _Lines:
+class _LinesOnly:
     """A `Reporter` that shows lines and no stages."""
 
     def __init__(self, reporter: Reporter) -> None:

@@ -38,13 +38,18 @@ from arena.retrieval.partitioned import (
     PartialRun,
     embed_once,
     may_use_gpu,
-    merged,
+    merge_partitions,
     partition_cache,
     rank_partition,
     vector_ranges,
     vector_stats,
 )
-from arena.retrieval.partitioned_bm25 import WordCounts, WordTotals, count_words, rank_by_counts
+from arena.retrieval.partitioned_bm25 import (
+    WordCounts,
+    WordTotals,
+    count_query_words,
+    rank_by_counts,
+)
 from arena.terminal import one_line
 from arena.vectors.quantized import Ranges, joined_ranges
 
@@ -294,11 +299,11 @@ def _rank_partition(
 
 
 def _merged(runs: Sequence[PartialRun], depth: int) -> PartialRun:
-    return merged(runs, depth)
+    return merge_partitions(runs, depth)
 
 
 def _count_words(partition: Partition, search: PartitionSearch) -> WordCounts:
-    return count_words(_job(partition, search), search.model.language)
+    return count_query_words(_job(partition, search), search.model.language)
 
 
 def _totals(counts: WordCounts) -> WordTotals:

@@ -350,9 +350,9 @@ def _battle(
     experiment = open_asked(config, options.rejudging)
     folder = experiment.folder
     if report:
-        from arena.site.watch import reported  # noqa: PLC0415
+        from arena.site.watch import keep_current  # noqa: PLC0415
 
-        with reported(folder, progress.log):
+        with keep_current(folder, progress.log):
             _judge_and_rate(config, progress, options, folder, jobs)
     else:
         _judge_and_rate(config, progress, options, folder, jobs)

@@ -41,7 +41,7 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
     """
     from arena.checking import check as checks  # noqa: PLC0415
     from arena.checking import table as check_table  # noqa: PLC0415
-    from arena.terminal import screen  # noqa: PLC0415
+    from arena.terminal import stdout_console  # noqa: PLC0415
 
     try:
         report = checks.check(config, reporter(quiet=quiet), data=not no_data, timeout_s=timeout_s)
@@ -49,9 +49,9 @@ def check(config: Path, *, no_data: bool, timeout_s: float, as_json: bool, quiet
         click.echo("error: stopped; the requests sent so far may cost a little", err=True)
         _leave(1)
     if as_json:
-        click.echo(printable_json(check_table.as_json(report)))
+        click.echo(printable_json(check_table.to_json(report)))
     else:
-        on = screen()
+        on = stdout_console()
         table = check_table.render_report(
             report, width=on.width, colour=on.colour, encoding=on.encoding
         )

@@ -14,10 +14,10 @@ import click
 
 from arena.commands.options import Amount, echo_path
 from arena.errors import UsageError
-from arena.terminal import count, printable, screen
+from arena.terminal import count, printable, stdout_console
 
 if TYPE_CHECKING:
-    from arena.labelling.session import Session
+    from arena.labelling.session import LabellingSession
     from arena.store.labels import Unit
 
 
@@ -134,13 +134,13 @@ def _ask(  # noqa: PLR0913 - as above
     terminal: bool,
 ) -> None:
     from arena.labelling.questions import read_questions  # noqa: PLC0415
-    from arena.labelling.session import Session, SessionSettings  # noqa: PLC0415
+    from arena.labelling.session import LabellingSession, SessionSettings  # noqa: PLC0415
     from arena.store.folder import Folder  # noqa: PLC0415
     from arena.store.labels import read_label_lines, standing_lines  # noqa: PLC0415
 
     known = read_label_lines(folder)
     questions = read_questions(folder, unit, seed=seed, known=known)
-    session = Session(questions, SessionSettings(who, n, overlap))
+    session = LabellingSession(questions, SessionSettings(who, n, overlap))
     n_items = len(questions.draw.order)
     _note(f"{count(min(n, n_items), unit)} of {n_items:,} to label, as {who}")
     if terminal:
@@ -156,10 +156,10 @@ def _ask(  # noqa: PLR0913 - as above
     )
 
 
-def _ask_in_terminal(session: Session) -> None:
+def _ask_in_terminal(session: LabellingSession) -> None:
     from arena.labelling.terminal_form import TerminalForm  # noqa: PLC0415
 
-    form = TerminalForm(session, sys.stdin, click.echo, screen())
+    form = TerminalForm(session, sys.stdin, click.echo, stdout_console())
     with contextlib.suppress(KeyboardInterrupt):
         form.run()
 

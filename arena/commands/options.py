@@ -42,12 +42,12 @@ class Quantity(click.ParamType[float]):
             number = float(text.rstrip("kmb") if unit > 1 else text) * unit
         except ValueError:
             number = math.nan
-        if not 0 <= number <= MOST:
+        if not 0 <= number <= LARGEST_AMOUNT:
             self.fail(f"{value!r}; expected 0 or more, such as 200k or 1M.", param, ctx)
         return number
 
 
-MOST: Final = 1e15
+LARGEST_AMOUNT: Final = 1e15
 """A greater quantity is a mistake, and its products would not stay finite."""
 
 CONFIG = click.argument(
@@ -87,9 +87,9 @@ QUIET = click.option("--quiet", "-q", is_flag=True, help="Show no progress on st
 
 def echo_lines(lines: Iterable[str]) -> None:
     """Print lines to stdout, wrapped to the width of a terminal."""
-    from arena.terminal import screen, wrapped  # noqa: PLC0415
+    from arena.terminal import stdout_console, wrapped  # noqa: PLC0415
 
-    on = screen()
+    on = stdout_console()
     for line in lines:
         click.echo(wrapped(printable(line), on))
 

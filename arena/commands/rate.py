@@ -212,13 +212,13 @@ def _on_cluster(
 def _section(paths: Sequence[Path]) -> ClusterConfig | None:
     """Return ``[cluster]`` of the first experiment that has one."""
     from arena.config.cluster import ClusterConfig  # noqa: PLC0415
-    from arena.config.section import checked  # noqa: PLC0415
+    from arena.config.section import checked_section  # noqa: PLC0415
     from arena.store.folder import Folder  # noqa: PLC0415
     from arena.store.manifest import read_manifest  # noqa: PLC0415
 
     for path in paths:
         if Folder(path).is_experiment and "cluster" in (config := read_manifest(path)["config"]):
-            return checked(ClusterConfig, config["cluster"], f"{path}: [cluster]")
+            return checked_section(ClusterConfig, config["cluster"], f"{path}: [cluster]")
     return None
 
 

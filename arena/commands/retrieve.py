@@ -42,7 +42,7 @@ def retrieve(config: Path, *, cluster: str | None, as_json: bool, quiet: bool) -
     """
     from arena.experiment import live as pipeline  # noqa: PLC0415
     from arena.retrieval import table as retrieval_table  # noqa: PLC0415
-    from arena.terminal import screen  # noqa: PLC0415
+    from arena.terminal import stdout_console  # noqa: PLC0415
 
     progress = reporter(quiet=quiet)
     if cluster is None:
@@ -53,8 +53,10 @@ def retrieve(config: Path, *, cluster: str | None, as_json: bool, quiet: bool) -
         tree = retrieval_table.to_json(runs)
         click.echo(printable_json(tree))
     else:
-        on = screen()
-        table = retrieval_table.render(runs, width=on.width, colour=on.colour, encoding=on.encoding)
+        on = stdout_console()
+        table = retrieval_table.render_table(
+            runs, width=on.width, colour=on.colour, encoding=on.encoding
+        )
         click.echo(table)
 
 

@@ -15,7 +15,7 @@ from arena.battles.load import Battles, load_aliases, load_battles
 from arena.comparing.groups import Groups, Query, groups_of_texts, read_groups
 from arena.rating.head_to_head import HeadToHead, QueryOutcome, head_to_head
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.metric_differences import MetricDifference, between
+from arena.rating.metric_differences import MetricDifference, pair_differences
 from arena.rating.rate_files import experiment_facts
 from arena.store.folder import Folder
 from arena.store.manifest import read_manifest
@@ -119,7 +119,7 @@ def metric_differences(
     """
     facts = experiment_facts([path for path in paths if Folder(path).is_experiment])
     values = {key: measured.values for key, measured in facts.measured.items()}
-    return between(values, b, a, level=level)
+    return pair_differences(values, b, a, level=level)
 
 
 def compare_groups(

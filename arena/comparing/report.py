@@ -17,7 +17,7 @@ from arena.terminal import (
     fitted_table,
     plain_console,
     printable,
-    screen,
+    stdout_console,
     wrapped,
 )
 
@@ -62,7 +62,7 @@ def change_of(comparison: Comparison, tolerance: float) -> Change | str:
 
 def print_comparison(comparison: Comparison, *, tolerance: float) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    sys.stdout.write(render_comparison(comparison, tolerance=tolerance, on=screen()))
+    sys.stdout.write(render_comparison(comparison, tolerance=tolerance, on=stdout_console()))
 
 
 def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -> str:

@@ -187,7 +187,7 @@ def problem_lines(
     return [f"{where}: {what}" if where else what for where, what in problems.items()]
 
 
-def checked(kind: type[S], section: Mapping[str, Any], where: str) -> S:
+def checked_section(kind: type[S], section: Mapping[str, Any], where: str) -> S:
     """Check a section as if it stood in an arena.toml.
 
     Args:

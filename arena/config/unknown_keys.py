@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SAME: Final = {
+SYNONYMS: Final = {
     "passage_words": "chunk_size chunk_words chunk_length chunk_tokens chunk max_chunk_size "
     "passage_size passage_length passage_tokens window",
     "overlap": "chunk_overlap passage_overlap overlap_words stride",
@@ -65,7 +65,7 @@ def remedy(key: str, known: Sequence[str], sections: Mapping[str, Sequence[str]]
     """
     word = _plain(key)
     same = [name for name in known if _plain(name) == word]
-    same += [name for name, words in SAME.items() if word in map(_plain, words.split())]
+    same += [name for name, words in SYNONYMS.items() if word in map(_plain, words.split())]
     if here := next((name for name in same if name in known), None):
         return f"did you mean {here}?"
     if homes := [heading for heading, keys in sections.items() if key in keys]:

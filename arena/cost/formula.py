@@ -53,7 +53,7 @@ FREE: Final = Rates(
 )
 """What costs nothing of its own, such as merging the rankings of other models."""
 
-UNKNOWN: Final = replace(FREE, price_per_month=None, needs_price="its prices in an arena.toml")
+UNKNOWN_COST: Final = replace(FREE, price_per_month=None, needs_price="its prices in an arena.toml")
 """A model of which only battles are known."""
 
 
@@ -187,7 +187,7 @@ def _with_below(
     names = _all_below(model, rates)
     if len(names) == 1:
         return own[model]
-    costs = [own[name] if name in own else _own_cost(name, UNKNOWN, usage) for name in names]
+    costs = [own[name] if name in own else _own_cost(name, UNKNOWN_COST, usage) for name in names]
     return Cost(
         model,
         indexing=_sum(*[cost.indexing for cost in costs]),

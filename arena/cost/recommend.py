@@ -181,7 +181,8 @@ def _rating_change(step: Step, take: str) -> str:
         return "another rating, whose interval is unknown"
     return (
         f"{signed(gap.elo)} Elo ({signed(gap.lower)} to {signed(gap.upper)}): its list is "
-        f"preferred to that of {take} for {rounded(100 * preferred)}% of queries instead of 50%"
+        f"preferred to that of {take} for {half_rounded_up(100 * preferred)}% of queries "
+        "instead of 50%"
     )
 
 
@@ -205,7 +206,7 @@ def _times(per_year: float) -> str:
     return f"{number(per_year)} times a year"
 
 
-def rounded(value: float, digits: int = 0) -> str:
+def half_rounded_up(value: float, digits: int = 0) -> str:
     """Return a number with so many decimals and commas between thousands, half rounded up."""
     if abs(value) >= MANY_DIGITS:
         return f"{value:.2e}"
@@ -215,24 +216,24 @@ def rounded(value: float, digits: int = 0) -> str:
 
 def number(value: float) -> str:
     """Return a number as people write it: ``1000000.0`` → ``1,000,000``, ``0.330`` → ``0.33``."""
-    whole, _, decimals = rounded(value, 6).partition(".")
+    whole, _, decimals = half_rounded_up(value, 6).partition(".")
     decimals = decimals.rstrip("0")
     return f"{whole}.{decimals}" if decimals else whole
 
 
 def signed(value: float) -> str:
     """Return Elo points with their sign: ``+35``, ``-4``, ``0``."""
-    text = rounded(value)
+    text = half_rounded_up(value)
     return f"+{text}" if value > 0 and text != "0" else text
 
 
-def dollars(value: float) -> str:
+def rounded_dollars(value: float) -> str:
     """Return dollars: cents below a hundred, none above, never 0 for less than a cent."""
     if 0 < value < 0.005:
         return "under $0.01"
-    return f"${rounded(value, 2 if value < 99.995 else 0)}"
+    return f"${half_rounded_up(value, 2 if value < 99.995 else 0)}"
 
 
 def dollars_per_month(value: float | None) -> str:
     """Return dollars a month, or that they are unknown."""
-    return "unknown" if value is None else f"{dollars(value)} a month"
+    return "unknown" if value is None else f"{rounded_dollars(value)} a month"

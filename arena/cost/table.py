@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 from arena.cost.formula import Cost
-from arena.cost.recommend import dollars
+from arena.cost.recommend import rounded_dollars
 from arena.terminal import Column, Screen, fitted_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def cost_table(costs: Iterable[Cost], on: Screen, *, default_width: int) -> Tabl
 
 
 def _amount(value: float | None) -> str:
-    return "" if value is None else dollars(value)
+    return "" if value is None else rounded_dollars(value)
 
 
 _OPTIONAL: Final = ("fixed",)

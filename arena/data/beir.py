@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from arena.data.corpus import CorpusFile, SmallCorpus, collect
+from arena.data.corpus import CorpusFile, SmallCorpus, collect_documents
 from arena.data.partitions import partition_files, partition_rows
 from arena.data.qrels_file import read_qrels
 from arena.data.rows import Row, documents, json_rows, queries, unique
@@ -91,14 +91,14 @@ def _corpus(
     if path.exists() or not files:
         if files:
             notes.append(f"{path.name} is the corpus; not read are {_several(files)}")
-        return collect(documents(json_rows(path, _LAYOUT, notes)), path), ()
+        return collect_documents(documents(json_rows(path, _LAYOUT, notes)), path), ()
     partitions: list[Partition] = []
 
     def rows() -> Iterator[Row]:
         for file in files:
             yield from partition_rows(file, notes=notes)
 
-    return collect(documents(rows()), folder, partitions=partitions), tuple(partitions)
+    return collect_documents(documents(rows()), folder, partitions=partitions), tuple(partitions)
 
 
 def _several(files: Sequence[Path]) -> str:

@@ -41,7 +41,7 @@ class SmallCorpus(dict[str, Document]):
         self.n_copies = n_copies  # documents with title and text of one before them
 
 
-def collect(
+def collect_documents(
     items: Iterable[tuple[Row, str, Document]],
     path: Path,
     *,
@@ -205,7 +205,7 @@ _READ_AHEAD = 1024
 
 
 class CorpusFile(Mapping[str, Document]):
-    """doc_id → document; `arena.data.corpus.collect` makes it.
+    """doc_id → document; `arena.data.corpus.collect_documents` makes it.
 
     Args:
         file: the documents one after the other, as `encoded`.
@@ -249,7 +249,7 @@ class CorpusFile(Mapping[str, Document]):
 
     def values(self) -> ValuesView[Document]:
         """Return the documents in the order of the corpus."""
-        return _Values(self)
+        return _DocumentsView(self)
 
     def items(self) -> ItemsView[str, Document]:
         """Return doc_id and document in the order of the corpus."""
@@ -326,7 +326,7 @@ class _Documents(Sequence[Document]):
         return self._corpus.read(range(len(self))[index])
 
 
-class _Values(ValuesView[Document]):
+class _DocumentsView(ValuesView[Document]):
     def __init__(self, corpus: CorpusFile) -> None:
         super().__init__(corpus)
         self._corpus = corpus

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from arena.data.corpus import collect, corpus_hash
+from arena.data.corpus import collect_documents, corpus_hash
 from arena.data.documents.files import OF_RECORDS
 from arena.data.passage_corpus import PassageCorpus
 from arena.data.rows import Row
@@ -83,7 +83,9 @@ def part_of(documents: Iterable[Document], facts: CorpusFacts) -> Mapping[str, D
     here = Path("shown documents")
     rows = ((Row(here, number, {}), d.doc_id, d) for number, d in enumerate(documents, start=1))
     first = next(rows, None)
-    held: Mapping[str, Document] = {} if first is None else collect(chain([first], rows), here)
+    held: Mapping[str, Document] = (
+        {} if first is None else collect_documents(chain([first], rows), here)
+    )
     part = PartOfCorpus(held, facts)
     if facts.cut == "no":
         return part

@@ -29,7 +29,7 @@ _TIMEOUT_S: Final = 10.0
 """Longest wait for the hub to say that a data set is there."""
 
 
-def fetch(repo: str, revision: str | None, *, subset: str | None = None) -> Path:
+def fetch_dataset(repo: str, revision: str | None, *, subset: str | None = None) -> Path:
     """Return the folder with a data set's files; fetch those that the cache lacks.
 
     The library's own settings apply: ``HF_TOKEN``, ``HF_HOME``, ``HF_ENDPOINT``,

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from arena.data.corpus import collect
+from arena.data.corpus import collect_documents
 from arena.data.csv_file import csv_records
-from arena.data.hub_download import fetch
+from arena.data.hub_download import fetch_dataset
 from arena.data.huggingface_splits import Tables, choose_split, choose_table, find_tables
 from arena.data.parquet_file import parquet_rows
 from arena.data.qrels_file import GradeLine, check_qrels, grade_lines, row_grade
@@ -72,7 +72,7 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
     paths = {kind: files(kind) for kind in kinds}
     repaired: list[str] = []
     rows = _rows(paths["corpus"], ("_id", "id", "title", "text"), repaired)
-    corpus = collect(documents(rows), folder)
+    corpus = collect_documents(documents(rows), folder)
     if corpus_alone:
         return Dataset(name, corpus, {}, {}, (*notes, *repaired))
     asked = unique(queries(_rows(paths["queries"], ("_id", "id", "text"), repaired)), folder)
@@ -110,7 +110,7 @@ def _tables(source: HfSource) -> tuple[Path, Tables, tuple[str, ...]]:
     """Return the folder of the data set with its tables; fetch it if it is on the hub."""
     if (folder := Path(source.place)).is_dir():
         return folder, find_tables(folder), ()
-    snapshot = fetch(source.place, source.revision, subset=source.subset)
+    snapshot = fetch_dataset(source.place, source.revision, subset=source.subset)
     remedy = "" if source.revision else f'; or try revision = "{_CONVERTED}"'
     tables = find_tables(snapshot, remedy)
     pinned = source.revision == snapshot.name

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from arena.data.corpus import collect, corpus_hash
+from arena.data.corpus import collect_documents, corpus_hash
 from arena.data.parquet_file import parquet_rows
 from arena.data.rows import Row, documents, json_rows
 from arena.errors import DataError
@@ -63,7 +63,7 @@ def read_partition(partition: Partition) -> Mapping[str, Document]:
     """
     path = _local(partition.path)
     missing = "every worker needs the corpus under the same path, on a disk that all share"
-    corpus = collect(documents(partition_rows(path, missing)), path)
+    corpus = collect_documents(documents(partition_rows(path, missing)), path)
     if corpus_hash(corpus) != partition.content:
         what = "holds other documents than when the run began"
         raise DataError(path, None, what, "run the same command again")

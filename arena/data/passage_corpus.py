@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from arena.config.models import Cutting, Splitter
-from arena.data.corpus import collect, corpus_hash, documents_of
+from arena.data.corpus import collect_documents, corpus_hash, documents_of
 from arena.data.documents.file_passages import Cut, packed, text_key
 from arena.data.documents.files import OF_RECORDS, READERS, WITHOUT_HEADINGS
 from arena.data.documents.passage_cache import CutCache
@@ -115,7 +115,9 @@ def with_passages(
     )
 
 
-def joined(first: Mapping[str, Document], second: Mapping[str, Document]) -> Mapping[str, Document]:
+def join_cuts(
+    first: Mapping[str, Document], second: Mapping[str, Document]
+) -> Mapping[str, Document]:
     """Return one corpus with the passages of both, which are of the same documents."""
     if not isinstance(second, PassageCorpus):
         return first
@@ -186,7 +188,7 @@ def _cut(
                     yield Row(Path(name), number, {}), passage.doc_id, passage
                 shown.update(number)
 
-    return collect(passages(), Path(name))
+    return collect_documents(passages(), Path(name))
 
 
 def _passages_of(document: Document, cutting: Cutting, cache: CutCache) -> Iterator[Document]:
@@ -239,7 +241,7 @@ def _whole_files(files: Dataset, corpus: Mapping[str, Document]) -> Mapping[str,
         for number, whole in enumerate(chain(joined_files, records), start=1):
             yield Row(Path(files.name), number, {}), whole.doc_id, whole
 
-    return collect(wholes(), Path(files.name))
+    return collect_documents(wholes(), Path(files.name))
 
 
 def _whole(file_id: str, passages: Sequence[Document]) -> Document:

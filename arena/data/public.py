@@ -34,7 +34,7 @@ class PublicSet:
     citation: str
 
 
-PUBLIC: Final[Mapping[PublicName, PublicSet]] = {
+PUBLIC_SETS: Final[Mapping[PublicName, PublicSet]] = {
     "arcd": PublicSet(
         repo="hsseinmz/arcd",
         split="validation",
@@ -128,7 +128,7 @@ def load_public(
         DataError: it cannot be fetched or read.
         UsageError: a package is not installed.
     """
-    known = PUBLIC[public]
+    known = PUBLIC_SETS[public]
     source = HfSource(known.repo, split=split or known.split, revision=revision or known.revision)
     if known.form == "mteb":
         return load_hf(source, name, corpus_alone=corpus_alone)

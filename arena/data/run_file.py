@@ -21,7 +21,7 @@ from arena.files import write_atomically
 from arena.records import Dataset, RetrievalStats, Run, ScoredDoc, by_score
 
 
-class _Place(NamedTuple):
+class _ScoreAndRank(NamedTuple):
     """What a line of a run says of a document."""
 
     score: float
@@ -48,7 +48,7 @@ def read_run(
     Raises:
         DataError: naming file, line and remedy.
     """
-    by_query: dict[str, dict[str, _Place]] = {}
+    by_query: dict[str, dict[str, _ScoreAndRank]] = {}
     for line, query_id, doc_id, rank, score, _ in run_lines(path):
         if query_id not in dataset.queries:
             what = f"unknown query {query_id!r}"
@@ -60,7 +60,7 @@ def read_run(
         if doc_id in places:
             what = f"document {doc_id!r} occurs twice for query {query_id!r}"
             raise DataError(path, line, what, "keep one of the lines")
-        places[doc_id] = _Place(score, rank)
+        places[doc_id] = _ScoreAndRank(score, rank)
     missing = [query_id for query_id in query_ids if query_id not in by_query]
     if complete and 2 * len(missing) > len(query_ids):
         what = f"no ranking for {len(missing)} of {len(query_ids)} queries, {missing[0]!r} first"
@@ -90,7 +90,7 @@ def separate_ties(scored: Iterable[tuple[str, float]]) -> tuple[ScoredDoc, ...]:
     return tuple(ranking)
 
 
-def _ranking(places: Mapping[str, _Place]) -> tuple[ScoredDoc, ...]:
+def _ranking(places: Mapping[str, _ScoreAndRank]) -> tuple[ScoredDoc, ...]:
     if _order(places) != "ranks":
         return separate_ties((doc_id, place.score) for doc_id, place in places.items())
     by_rank = sorted(places, key=lambda doc_id: places[doc_id].rank or 0)
@@ -100,7 +100,7 @@ def _ranking(places: Mapping[str, _Place]) -> tuple[ScoredDoc, ...]:
     )
 
 
-def _order(places: Mapping[str, _Place]) -> Literal["scores", "ranks", "neither"]:
+def _order(places: Mapping[str, _ScoreAndRank]) -> Literal["scores", "ranks", "neither"]:
     """Return what decides the order of a ranking: its ranks if all of its scores are the same."""
     if len({place.score for place in places.values()}) != 1 or len(places) < 2:
         return "scores"
@@ -108,7 +108,9 @@ def _order(places: Mapping[str, _Place]) -> Literal["scores", "ranks", "neither"
     return "ranks" if None not in ranks and len(ranks) == len(places) else "neither"
 
 
-def _notes_on_order(path: Path, rankings: Collection[Mapping[str, _Place]]) -> tuple[str, ...]:
+def _notes_on_order(
+    path: Path, rankings: Collection[Mapping[str, _ScoreAndRank]]
+) -> tuple[str, ...]:
     """Return notes on rankings that scores alone do not decide.
 
     Raises:

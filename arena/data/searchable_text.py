@@ -80,7 +80,7 @@ class Passages(Mapping[str, str]):
 
     def values(self) -> ValuesView[str]:
         """Return the texts of the documents, in the order of ``doc_ids``."""
-        return _Values(self)
+        return _TextsView(self)
 
     def __getitem__(self, doc_id: str) -> str:
         text = passage(self._corpus[doc_id])
@@ -89,7 +89,7 @@ class Passages(Mapping[str, str]):
         return text
 
 
-class _Values(ValuesView[str]):
+class _TextsView(ValuesView[str]):
     def __init__(self, passages: Passages) -> None:
         super().__init__(passages)
         self._texts = passages.texts

@@ -8,7 +8,7 @@ from pathlib import Path
 from arena.dry_run.estimate import (
     JudgeEstimate,
     RunEstimate,
-    estimate,
+    estimate_judges,
     stored_or_placeholder_runs,
     with_plans,
 )
@@ -51,7 +51,7 @@ def dry_run(
     prepared = with_logged_battles(prepare(experiment, data, runs, prompts), progress)
     with open_paid_replies(experiment.folder, cache_folder()) as paid:
         budgets.charge(paid.costs)
-        judges = estimate(prepared, closed_judges(prepared), paid, gate=options.gate)
+        judges = estimate_judges(prepared, closed_judges(prepared), paid, gate=options.gate)
         if batch_share is not None:
             judges = tuple(judge.by_batch(batch_share) for judge in judges)
         found = RunEstimate(judges, unretrieved, budgets.whole.max_usd, budgets.whole.spent_usd)
@@ -70,7 +70,7 @@ def dry_run_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Run
     for time in (number,) if number > 1 else (1, 2):
         prepared = prepare_check(whole, matchups, time)
         with open_paid_replies(prepared.experiment.folder, prepared.experiment.folder) as paid:
-            found = estimate(prepared, closed_judges(prepared), paid, gate=False)
+            found = estimate_judges(prepared, closed_judges(prepared), paid, gate=False)
         words = {1: "first time", 2: "second time"} if number == 1 else {}
         judges += [replace(each, judge=f"{each.judge}, {words.get(time, time)}") for each in found]
     budgets = open_budgets(whole.config, whole.experiment.folder, max_usd=options.max_usd)

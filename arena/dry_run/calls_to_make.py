@@ -23,7 +23,7 @@ class CalledBefore(Protocol):
         """Return whether a single call has a reply."""
 
 
-class Bill:
+class CallsToMake:
     """The calls that a judge is still to make, and what they come to."""
 
     def __init__(self, configured: ConfiguredJudge, paid: CalledBefore) -> None:

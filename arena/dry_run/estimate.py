@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from arena.data.searchable_text import passage
-from arena.dry_run.calls_to_make import Bill
+from arena.dry_run.calls_to_make import CallsToMake
 from arena.dry_run.pilot import Pilot, pilot_of
 from arena.dry_run.plans import (
     PlanEstimate,
@@ -182,7 +182,7 @@ class RunEstimate:
         return f"max_usd      {dollars(max_usd):>12}  {spent}{verdict}"
 
 
-def estimate(
+def estimate_judges(
     prepared: PreparedExperiment,
     judges: Sequence[ConfiguredJudge],
     paid: PaidReplies,
@@ -205,7 +205,7 @@ def _estimate(
 ) -> JudgeEstimate:
     """Return the estimate of one judge: one walk over the plan, as a run would make it."""
     judge, config = configured.judge, configured.config
-    bill = Bill(configured, paid)
+    bill = CallsToMake(configured, paid)
     n_unplayed = n_free = n_under_way = 0
     jobs = under_way(prepared.experiment.folder)
     for battle in pending(prepared.matchups, prepared.lists, [judge], paid, under_way=jobs):

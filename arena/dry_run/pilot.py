@@ -21,7 +21,7 @@ from arena.rating.rate_rows import comparisons_of
 Reads = Literal["lists", "documents"]
 """What a judge reads at once: two lists, or a document (or its grade)."""
 
-PUBLIC: Final[Mapping[Reads, Spread]] = {
+PUBLIC_SPREADS: Final[Mapping[Reads, Spread]] = {
     "lists": Spread(between=1.0, within=0.5, shared=0.25),
     "documents": Spread(between=1.3, within=0.23, shared=0.23),
 }
@@ -43,7 +43,7 @@ class Pilot:
 
     def spread_for(self, reads: Reads) -> Spread:
         """Return the spread of such a judge's verdicts: the log's, or that of public logs."""
-        return self.spread if reads == self.reads else PUBLIC[reads]
+        return self.spread if reads == self.reads else PUBLIC_SPREADS[reads]
 
 
 def pilot_of(battles: Battles | None, models: Sequence[str]) -> Pilot | None:

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from arena.config import JudgeConfig
-from arena.dry_run.calls_to_make import Bill, CalledBefore
-from arena.dry_run.pilot import PUBLIC, Pilot, Reads
+from arena.dry_run.calls_to_make import CalledBefore, CallsToMake
+from arena.dry_run.pilot import PUBLIC_SPREADS, Pilot, Reads
 from arena.errors import UsageError
 from arena.experiment.experiment import PreparedExperiment, load_prompts
 from arena.experiment.judges import closed_judges
@@ -291,7 +291,7 @@ def with_plan(prepared: PreparedExperiment, option: PlanOption) -> PreparedExper
 
 def expected_elo(prepared: PreparedExperiment, option: PlanOption, pilot: Pilot | None) -> float:
     """Return the half-width that the rating in the middle of the table is expected to have."""
-    spread = pilot.spread_for(option.reads) if pilot else PUBLIC[option.reads]
+    spread = pilot.spread_for(option.reads) if pilot else PUBLIC_SPREADS[option.reads]
     theta = pilot.fit.theta if pilot and pilot.reads == option.reads else None
     halves = expected_half_widths(design_of(prepared), spread, theta)
     return float(np.median(halves)) * ELO_PER_LOGIT
@@ -339,7 +339,7 @@ def _estimated(
     scale = n_queries / len(chosen)
     calls, tokens, costs = 0, 0, []
     for configured in closed_judges(variant):
-        bill = Bill(configured, paid)
+        bill = CallsToMake(configured, paid)
         for battle in pending(variant.matchups_of(chosen), variant.lists, [configured.judge], paid):
             if battle.state == "to_ask":
                 bill.add(battle.judge_input)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from arena.dry_run.pilot import PUBLIC, Pilot
+from arena.dry_run.pilot import PUBLIC_SPREADS, Pilot
 from arena.dry_run.plans import present_option
 from arena.experiment.experiment import PreparedExperiment
 from arena.experiment.stopping import ROUND, StoppingRule
@@ -18,7 +18,7 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT, sigmoid
 from arena.rating.comparisons import Floats
 from arena.rating.forecast import (
     SIMULATIONS,
-    Known,
+    KnownRatings,
     Mask,
     Outcome,
     SearchRules,
@@ -150,7 +150,7 @@ def _search_rules(
     n_queries = sum(map(len, prepared.data.queries.values()))
     n_complete = _n_complete(prepared, pilot) if pilot else 0.0
     return SearchRules(
-        spread=pilot.spread_for(reads) if pilot else PUBLIC[reads],
+        spread=pilot.spread_for(reads) if pilot else PUBLIC_SPREADS[reads],
         n_orders=2 if settings.orders == "both" else 1,
         pairs_per_query=settings.pairs_per_query if prepared.is_sparse else None,
         queries_per_round=ROUND * len(prepared.data.queries),
@@ -218,7 +218,7 @@ class QueryCosts:
         return [battles if judge.reads_lists else documents for judge in self._judges]
 
 
-def _known(pilot: Pilot) -> Known:
+def _known(pilot: Pilot) -> KnownRatings:
     """Return what the log says of the ratings, and the information in its battles."""
     fitted, battles = pilot.fit, pilot.battles
     p = sigmoid(fitted.theta[:, None] - fitted.theta[None, :])
@@ -228,7 +228,7 @@ def _known(pilot: Pilot) -> Known:
     covariance = centre @ fitted.covariance @ centre
     prior = information + fitted.prior * np.eye(len(p))
     scores = prior @ covariance @ prior
-    return Known(fitted.theta, covariance, information, scores, pilot.n_queries)
+    return KnownRatings(fitted.theta, covariance, information, scores, pilot.n_queries)
 
 
 def _n_complete(prepared: PreparedExperiment, pilot: Pilot) -> float:
@@ -241,10 +241,10 @@ def _n_complete(prepared: PreparedExperiment, pilot: Pilot) -> float:
     return float(np.minimum(pilot.n_battles / (planned * n_orders), 1.0).sum())
 
 
-def _prior(sd_elo: float, m: int) -> Known:
+def _prior(sd_elo: float, m: int) -> KnownRatings:
     """Return that ratings are normal with a standard deviation, and nothing else."""
     nothing: Floats = np.zeros((m, m))
-    return Known(np.zeros(m), np.eye(m) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
+    return KnownRatings(np.zeros(m), np.eye(m) * (sd_elo / ELO_PER_LOGIT) ** 2, nothing, nothing, 0)
 
 
 def _names(prepared: PreparedExperiment) -> list[str]:

@@ -26,7 +26,7 @@ IN_FLIGHT_OWN: Final = 2
 """On a server of one's own, which may work on one at a time."""
 LAST: Final = 200
 """Calls that are looked at, at most."""
-LEAST: Final = 3
+LEAST_CALLS: Final = 3
 """Times from one answer to the next that say something."""
 _TAIL: Final = 2**20
 """Bytes at the end of a file that hold them."""
@@ -75,7 +75,7 @@ def seconds_per_answer(config: JudgeConfig, folder: Path) -> float | None:
     newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
     moments = sorted(_moments(newest, config.log_name)) if newest else []
     gaps = [after - before for before, after in itertools.pairwise(moments)]
-    if len(gaps) < LEAST:
+    if len(gaps) < LEAST_CALLS:
         return None
     pause_s = max(_PAUSE_S, _UNUSUAL * statistics.median(gaps))
     return statistics.fmean([gap for gap in gaps if gap <= pause_s] or gaps)

@@ -56,8 +56,8 @@ def find_base_url(endpoint: Endpoint) -> str:
     if secret:
         raise FatalApiError(
             "bad_url",
-            f"base_url {one_line(shown(url))!r} has {one_line(secret)} in it; put that into a "
-            "variable, and name it in api_key_env",
+            f"base_url {one_line(without_query(url))!r} has {one_line(secret)} in it; "
+            "put that into a variable, and name it in api_key_env",
         )
     return url
 
@@ -96,7 +96,7 @@ def find_key(endpoint: Endpoint) -> str:
         if not key and os.environ.get("OPENAI_BASE_URL"):
             return NO_KEY
     if not key:
-        where = shown(find_base_url(endpoint))
+        where = without_query(find_base_url(endpoint))
         raise FatalApiError("key", f"{name} is not set; put the key for {where} in it")
     if not (key.isascii() and key.isprintable()):
         raise FatalApiError("key", f"{name} holds characters that no key has; set it again")
@@ -112,7 +112,7 @@ def key_place(endpoint: Endpoint) -> str:
     return f"the key in {endpoint.api_key_env or 'OPENAI_API_KEY'}"
 
 
-def shown(url: str) -> str:
+def without_query(url: str) -> str:
     """Return a checked address without its query, which may hold a token."""
     return url.partition("?")[0].partition("#")[0]
 

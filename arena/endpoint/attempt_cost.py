@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
 
-class Bill(Protocol):
+class AttemptCost(Protocol):
     """One attempt at a request."""
 
     def free(self) -> None:
@@ -22,10 +22,10 @@ class Bill(Protocol):
         """Record the answer."""
 
 
-class Fare(Protocol):
+class Payer(Protocol):
     """Pays for one request."""
 
-    def attempt(self, n_bytes: int) -> AbstractAsyncContextManager[Bill]:
+    def attempt(self, n_bytes: int) -> AbstractAsyncContextManager[AttemptCost]:
         """Set money aside for one attempt, as soon as there is some, and book it at the end.
 
         Args:
@@ -34,22 +34,22 @@ class Fare(Protocol):
 
 
 class _Nothing:
-    """The bill of a request that nobody counts."""
+    """The cost of an attempt that nobody counts."""
 
     def free(self) -> None:
-        """Do nothing; see `Bill`."""
+        """Do nothing; see `AttemptCost`."""
 
     def answered(self, body: Mapping[str, Any]) -> None:
-        """Do nothing; see `Bill`."""
+        """Do nothing; see `AttemptCost`."""
 
 
 class _Uncounted:
     @asynccontextmanager
-    async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
+    async def attempt(self, n_bytes: int) -> AsyncIterator[AttemptCost]:
         del n_bytes
         yield _NOTHING
 
 
 _NOTHING: Final = _Nothing()
-UNCOUNTED: Final[Fare] = _Uncounted()
+UNCOUNTED: Final[Payer] = _Uncounted()
 """For requests whose cost is counted elsewhere, such as those that embed."""

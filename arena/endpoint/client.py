@@ -23,9 +23,9 @@ from arena.endpoint.address_and_key import (
     identity,
     is_own,
     key_place,
-    shown,
+    without_query,
 )
-from arena.endpoint.attempt_cost import UNCOUNTED, Bill, Fare
+from arena.endpoint.attempt_cost import UNCOUNTED, AttemptCost, Payer
 from arena.endpoint.attempts import Retry
 from arena.endpoint.concurrency import ConcurrencyLimiter, LimiterSettings
 from arena.endpoint.coroutines import run_apart, run_here
@@ -51,13 +51,13 @@ _LOOKED_AT: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _Post:
     """A request that may be sent more than once."""
 
     path: str  #: under base_url
     content: bytes
     most: int  #: bytes of the answer, at most
-    fare: Fare  #: what each attempt is paid with
+    payer: Payer  #: what each attempt is paid with
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Api:
         self._on_event = on_event
         self._retry = retry or Retry()
         self._wire: Transport | None = None
-        self._sample: _Call | None = None
+        self._sample: _Post | None = None
         self._n_unusable = 0
         self._fatal: FatalApiError | None = None
         self._key_place = "the key"
@@ -108,7 +108,7 @@ class Api:
     @property
     def base_url(self) -> str:
         """Return the address without the query: safe to show."""
-        return shown(find_base_url(self._endpoint))
+        return without_query(find_base_url(self._endpoint))
 
     @property
     def identity(self) -> str:
@@ -126,7 +126,7 @@ class Api:
             await self._wire.close()
 
     async def post(
-        self, path: str, body: Mapping[str, Any], *, n_items: int = 0, fare: Fare = UNCOUNTED
+        self, path: str, body: Mapping[str, Any], *, n_items: int = 0, payer: Payer = UNCOUNTED
     ) -> ApiReply:
         """Send a JSON body; retry while that may help.
 
@@ -134,7 +134,7 @@ class Api:
             path: under base_url.
             body: of the request.
             n_items: how many vectors the answer is to hold; longer answers are no answers.
-            fare: pays for each attempt, and may refuse to.
+            payer: pays for each attempt, and may refuse to.
 
         Raises:
             ApiError: this request failed for good; others may do better.
@@ -142,7 +142,7 @@ class Api:
             BudgetSpentError: another attempt cannot be paid for.
         """
         content = orjson.dumps(body)
-        call = _Call(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM, fare)
+        call = _Post(path, content, LARGEST_REPLY + len(content) + n_items * PER_ITEM, payer)
         async with self._limiter:
             try:
                 try:
@@ -165,7 +165,7 @@ class Api:
         """
         self._stop(FatalApiError("halted", "the run was stopped before this call was sent"))
 
-    async def _again(self, first: TransientApiError, call: _Call) -> ApiReply:
+    async def _again(self, first: TransientApiError, call: _Post) -> ApiReply:
         """Send all attempts after the first, whose result is given."""
         made = counted = late = empty = 0
         last = first
@@ -208,22 +208,22 @@ class Api:
             raise self._last_word(error, made) from None
         return replace(reply, attempts=made)
 
-    async def _attempt(self, call: _Call) -> ApiReply:
+    async def _attempt(self, call: _Post) -> ApiReply:
         """Send one request, as soon as the limits and the budget allow it."""
         if self._breaker.is_open:
             await self._breaker.clear()
         await self._limiter.clear(len(call.content))
-        async with call.fare.attempt(len(call.content)) as bill:
+        async with call.payer.attempt(len(call.content)) as attempt_cost:
             if self._fatal:
-                bill.free()
+                attempt_cost.free()
                 raise self._fatal
-            return await self._send(call, bill)
+            return await self._send(call, attempt_cost)
 
-    async def _send(self, call: _Call, bill: Bill) -> ApiReply:
+    async def _send(self, call: _Post, attempt_cost: AttemptCost) -> ApiReply:
         """Send one request now."""
         started = time.perf_counter()
         try:
-            reply = await self._request(call, bill)
+            reply = await self._request(call, attempt_cost)
         except TransientApiError as error:
             self._failed(error, time.perf_counter() - started)
             raise
@@ -236,9 +236,9 @@ class Api:
         self._limiter.answered(latency_s)
         return ApiReply(reply, latency_s * 1000, attempts=1)
 
-    async def _request(self, call: _Call, bill: Bill) -> dict[str, Any]:
+    async def _request(self, call: _Post, attempt_cost: AttemptCost) -> dict[str, Any]:
         """Return the endpoint's reply, or raise the meaning of its refusal."""
-        status, headers, raw = await self._exchange(call, bill)
+        status, headers, raw = await self._exchange(call, attempt_cost)
         self._limiter.rate.read(headers, time.monotonic(), len(call.content))
         if status >= 400:
             raise refusal(status, raw, headers, key=self._key_place)
@@ -246,7 +246,7 @@ class Api:
         if reply is None:
             shown = one_line(raw[:_LOOKED_AT].decode("utf-8", "replace")) or "nothing"
             raise TransientApiError("garbage", f"HTTP {status} without a JSON object: {shown}")
-        bill.answered(reply)
+        attempt_cost.answered(reply)
         if wrapped := wrapped_refusal(reply, path=call.path, key=self._key_place):
             raise wrapped
         usage = reply.get("usage")
@@ -255,7 +255,9 @@ class Api:
             self._limiter.rate.spent(len(call.content), n_tokens)
         return blank_parsed(reply, raw)
 
-    async def _exchange(self, call: _Call, bill: Bill) -> tuple[int, Mapping[str, str], bytes]:
+    async def _exchange(
+        self, call: _Post, attempt_cost: AttemptCost
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body; an attempt that is surely not billed is free."""
         if self._wire is None:
             raise RuntimeError("an Api is used inside `async with`")
@@ -263,12 +265,12 @@ class Api:
             answer = await self._wire.exchange(call.path, call.content, most=call.most)
         except ApiError as error:
             if isinstance(error, FatalApiError) or error.reason == "unreachable":
-                bill.free()
+                attempt_cost.free()
             raise
         status, _, raw = answer
         # A page for people comes from what stands before the model.
         if status >= 300 or raw[:_LOOKED_AT].lstrip().startswith(b"<"):
-            bill.free()
+            attempt_cost.free()
         return answer
 
     def _answered(self, latency_s: float) -> None:
@@ -310,8 +312,8 @@ class Api:
         if call is None:
             return True
         try:
-            async with call.fare.attempt(len(call.content)) as bill:
-                await self._request(call, bill)
+            async with call.payer.attempt(len(call.content)) as attempt_cost:
+                await self._request(call, attempt_cost)
         except BudgetSpentError:
             return True  # nothing that costs can be asked any more, and all others find that out
         except TransientApiError as error:

@@ -227,7 +227,7 @@ class ConcurrencyLimiter:
                 turn.set_result(None)
 
 
-LEAST: Final = 4
+LEAST_ANSWERS: Final = 4
 """Answers that a number in flight is judged by where the first round leaves doubts; else one for
 each call in flight."""
 
@@ -273,7 +273,7 @@ class Climb:
             if half_s is None or took_s <= max(NEGLIGIBLE_S, CLEARLY * half_s):
                 return self._double(limit, now)
         # The first of them found the queue of before the change, or a server that still slept.
-        if n < limit + self._rounds * max(LEAST, limit):
+        if n < limit + self._rounds * max(LEAST_ANSWERS, limit):
             return limit
         took_s = statistics.median(self._latencies_s[limit:])
         if half_s is not None and took_s > max(NEGLIGIBLE_S, WORTH * half_s):

@@ -11,12 +11,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from arena.errors import ArenaError, UnforeseenError
+from arena.progress import OnProgress
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-Progress = Callable[[int, int], None]
-"""Told how many are done, of how many."""
 
 
 def new_runner() -> asyncio.Runner:
@@ -172,7 +170,7 @@ def run_apart(
             raise
 
 
-def call_apart(work: Callable[[Progress], T], progress: Progress) -> T:
+def call_apart(work: Callable[[OnProgress], T], progress: OnProgress) -> T:
     """Call what runs an event loop of its own: in this thread, or in another if one runs here.
 
     Ctrl-C ends the work in another thread at its next report of progress.

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import orjson
 
-from arena.endpoint.address_and_key import Endpoint, find_base_url, key_place, shown
+from arena.endpoint.address_and_key import Endpoint, find_base_url, key_place, without_query
 from arena.endpoint.http_errors import TransientApiError, refusal
 from arena.endpoint.timeouts import Turns
 from arena.endpoint.transport import headers_for, open_client, send
@@ -75,7 +75,7 @@ class FileApi:
     @property
     def base_url(self) -> str:
         """Return the address without the query: safe to show."""
-        return shown(find_base_url(self._endpoint))
+        return without_query(find_base_url(self._endpoint))
 
     async def __aenter__(self) -> Self:
         self._headers = headers_for(self._endpoint)

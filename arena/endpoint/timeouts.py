@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-OWN: Final = 3
+OWN_SERVER_TIMEOUTS: Final = 3
 """Timeouts that a server of one's own is given for a call that it may still be computing."""
 
 
@@ -30,7 +30,8 @@ class Turns:
     ) -> None:
         self.clock = clock
         self.timeout_s = timeout_s
-        self.longest_s = timeout_s * (OWN if own else 1)  #: for a call that nothing overtakes
+        #: for a call that nothing overtakes
+        self.longest_s = timeout_s * (OWN_SERVER_TIMEOUTS if own else 1)
         self.on_wire = self.ended = 0  #: calls
         self.heard_at = 0.0  #: when the last answer came
 

@@ -140,7 +140,7 @@ def with_remedy(experiment: Experiment, options: BattleOptions) -> Iterator[None
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class _JudgingSession:
     """What is open while battles are judged."""
 
     judges: Sequence[ConfiguredJudge]
@@ -202,7 +202,7 @@ async def play_prepared(
 @asynccontextmanager
 async def _session(
     prepared: PreparedExperiment, reporter: Reporter, options: BattleOptions, stopping: Stopping
-) -> AsyncIterator[_Session]:
+) -> AsyncIterator[_JudgingSession]:
     """Open judges and log; however it ends, all that was paid for is in the log."""
     folder, shard = prepared.experiment.folder, options.shard
     budgets = open_budgets(prepared.config, folder, max_usd=options.max_usd, shard=shard)
@@ -228,11 +228,14 @@ async def _session(
         stack.callback(budgets.settle, log)
         stop = stack.enter_context(stopping(reporter))
         stack.callback(asyncio.create_task(_halt(stop, judges)).cancel)
-        yield _Session(judges, n_planned, budgets, stats, monitor, log, stop)
+        yield _JudgingSession(judges, n_planned, budgets, stats, monitor, log, stop)
 
 
 async def _play(
-    prepared: PreparedExperiment, session: _Session, reporter: Reporter, options: BattleOptions
+    prepared: PreparedExperiment,
+    session: _JudgingSession,
+    reporter: Reporter,
+    options: BattleOptions,
 ) -> None:
     """Judge what is left, or as much of it as the options allow."""
     stats, monitor, stop = session.stats, session.monitor, session.stop
@@ -341,7 +344,7 @@ def load_noted_data(experiment: Experiment, reporter: Reporter) -> ExperimentDat
     return data
 
 
-WINDOW: Final = 20_000
+MOST_WAITING: Final = 20_000
 """Results that may wait for one slow battle before they are written without it."""
 
 
@@ -352,7 +355,7 @@ class InOrder:
     reply is on disk, so the run that resumes writes it in the same place.
     """
 
-    def __init__(self, emit: Callable[[BattleResult], None], *, window: int = WINDOW) -> None:
+    def __init__(self, emit: Callable[[BattleResult], None], *, window: int = MOST_WAITING) -> None:
         self._emit = emit
         self._window = window
         self._waiting: dict[int, BattleResult] = {}

@@ -21,10 +21,10 @@ def write_named(experiment: Experiment, dataset: Dataset, runs: Sequence[Run]) -
     if names is None:
         path.unlink(missing_ok=True)
         return
-    write_named_metrics({run.model: measured(run, dataset, names) for run in runs}, path)
+    write_named_metrics({run.model: measure_named(run, dataset, names) for run in runs}, path)
 
 
-def measured(run: Run, dataset: Dataset, names: Sequence[str]) -> QueryMetrics:
+def measure_named(run: Run, dataset: Dataset, names: Sequence[str]) -> QueryMetrics:
     """Compute metrics of a run on its data set; a passage counts as the document that it is from.
 
     Raises:
@@ -57,7 +57,7 @@ def _notes(dataset: Dataset, runs: Sequence[Run], names: Sequence[str]) -> Itera
     if not any(dataset.qrels.get(query_id) for run in runs for query_id in run.rankings):
         yield f"{dataset.name}: no query has a relevance grade, so there is no {names[0]}"
         return
-    if left_out := runs and measured(runs[0], dataset, names).left_out:
+    if left_out := runs and measure_named(runs[0], dataset, names).left_out:
         why = "takes whole grades, and some grades here have fractions"
         yield from (f"{dataset.name}: {name} {why}: left out" for name in left_out)
     runs, n_documents = [run_by_parent(r, dataset.corpus) for r in runs], n_wholes(dataset.corpus)

@@ -47,7 +47,7 @@ class Charged:
     logged_usd: float  #: of that, by replies; the rest was on the wire when a run was killed
 
 
-NOTHING: Final = Charged(0.0, 0.0, 0.0, 0.0)
+NO_CHARGE: Final = Charged(0.0, 0.0, 0.0, 0.0)
 
 
 def spent_usd(folder: Path, *, shard: Shard = WHOLE) -> Mapping[str, float]:
@@ -84,7 +84,7 @@ def charges(
         grades, claims = _logged(log.grades), read_claims(log.claims)
         for judge in replies.keys() | grades.keys() | claims.keys():
             usd = max(cost.get(judge, 0.0) for cost in (replies, grades, claims))
-            before = total.get(judge, NOTHING)
+            before = total.get(judge, NO_CHARGE)
             own = log.suffix == shard.suffix
             total[judge] = Charged(
                 before.usd + usd * share,
@@ -173,7 +173,7 @@ class Budgets:
 
     def _spent_usd(self, judge: str) -> float:
         """Return what the log that this run writes is to say at its end."""
-        before, budget = self.before.get(judge, NOTHING), self.own.get(judge)
+        before, budget = self.before.get(judge, NO_CHARGE), self.own.get(judge)
         return before.own_usd + (budget.spent_usd - before.usd if budget else 0.0)
 
 
@@ -224,7 +224,7 @@ def _charge(budgets: Budgets) -> None:
         (budgets.whole.cap, _all(before), math.fsum(jobs.values()), math.fsum(own_jobs.values()))
     ]
     for judge, budget in budgets.own.items():
-        charged = before.get(judge, NOTHING)
+        charged = before.get(judge, NO_CHARGE)
         accounts.append((budget.cap, charged, jobs[judge], own_jobs[judge]))
     for cap, charged, jobs_usd, own_jobs_usd in accounts:
         cap.spent_usd = charged.usd
@@ -251,7 +251,7 @@ async def _turn(folder: Path) -> AsyncIterator[None]:
 def _all(charged: Mapping[str, Charged]) -> Charged:
     """Sum what all judges were charged."""
     rows = [(c.usd, c.all_usd, c.own_usd, c.logged_usd) for c in charged.values()]
-    return Charged(*map(math.fsum, zip(*rows, strict=True))) if rows else NOTHING
+    return Charged(*map(math.fsum, zip(*rows, strict=True))) if rows else NO_CHARGE
 
 
 def _logged(path: Path) -> Mapping[str, float]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from arena.config import JudgeConfig
-from arena.endpoint.attempt_cost import Bill
+from arena.endpoint.attempt_cost import AttemptCost
 from arena.json_text import token_count
 from arena.judging.budget import Budget, Price, Reservation
 from arena.judging.endpoint_facts import Facts, Learned
@@ -37,7 +37,7 @@ TRUSTED: Final = 64
 SLACK: Final = 16
 """Tokens beyond a limit that are only another way of counting."""
 
-NOTHING: Final = Usage()
+NO_USAGE: Final = Usage()
 """What a call took that was never answered."""
 
 _TOKENS_PER_BYTE: Final = 1 / 4
@@ -110,13 +110,13 @@ class Meter:
         self._logged: set[str] = set()
         self.observed = _observed(learned.facts(endpoint, _SUBJECT))
 
-    def fare(self, limit: int | None) -> ChatFare:
+    def payer(self, limit: int | None) -> ChatPayer:
         """Return the payer of one request.
 
         Args:
             limit: on the tokens of the reply, as it is sent; None where none can be.
         """
-        return ChatFare(self, limit)
+        return ChatPayer(self, limit)
 
     def price(self, n_bytes: int, limit: int | None, *, refresh: bool = False) -> Price:
         """Return what an attempt may cost.
@@ -161,7 +161,7 @@ class Meter:
             limit: that was sent on its length; None for none.
             n_bytes: of the request; 0 if unknown.
         """
-        n_input, n_output, n_cached = reported(body)
+        n_input, n_output, n_cached = reported_tokens(body)
         if (n_input is None or n_output is None) and _is_refusal(body):
             return Usage()
         self._measure(body, n_bytes, limit, (n_input, n_output))
@@ -250,8 +250,8 @@ class Meter:
         return (n_input * dearest + n_output * self._output_price) / 1e6
 
 
-class ChatFare:
-    """Pays for one request of a chat model; see `arena.endpoint.attempt_cost.Fare`."""
+class ChatPayer:
+    """Pays for one request of a chat model; see `arena.endpoint.attempt_cost.Payer`."""
 
     def __init__(self, meter: Meter, limit: int | None) -> None:
         self.usage = Usage()
@@ -260,12 +260,12 @@ class ChatFare:
         self._limit = limit
 
     @asynccontextmanager
-    async def attempt(self, n_bytes: int) -> AsyncIterator[Bill]:
-        """Yield the bill of an attempt; see `arena.endpoint.attempt_cost.Fare`."""
+    async def attempt(self, n_bytes: int) -> AsyncIterator[AttemptCost]:
+        """Yield the cost of an attempt; see `arena.endpoint.attempt_cost.Payer`."""
         meter = self._meter
         async with meter.budget.hold(partial(meter.price, n_bytes, self._limit)) as reservation:
             try:
-                yield _ChatBill(self, reservation, n_bytes)
+                yield _ChatAttemptCost(self, reservation, n_bytes)
             finally:
                 if reservation.usd and reservation.cost_usd is None:
                     meter.log_once(
@@ -282,8 +282,8 @@ class ChatFare:
 
 
 @dataclass(frozen=True, slots=True)
-class _ChatBill:
-    fare: ChatFare
+class _ChatAttemptCost:
+    payer: ChatPayer
     reservation: Reservation
     n_bytes: int
 
@@ -291,10 +291,10 @@ class _ChatBill:
         self.reservation.free()
 
     def answered(self, body: Mapping[str, Any]) -> None:
-        self.fare.answered(body, self.reservation, self.n_bytes)
+        self.payer.answered(body, self.reservation, self.n_bytes)
 
 
-def reported(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
+def reported_tokens(body: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
     """Return the tokens of the request, of the reply, and of the cached part; None if unknown."""
     found = body.get("usage")
     usage = found if isinstance(found, dict) else {}

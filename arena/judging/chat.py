@@ -18,7 +18,7 @@ from arena.digest import digest
 from arena.endpoint.client import Api
 from arena.errors import ApiError, FatalApiError, UnjudgedError
 from arena.judging.budget import Budget
-from arena.judging.call_cost import Meter, reported
+from arena.judging.call_cost import Meter, reported_tokens
 from arena.judging.capabilities import (
     SHORT,
     ResponseFormat,
@@ -232,15 +232,15 @@ class Chat:
         """
         spent, capabilities = Usage(), self.capabilities
         while True:
-            fare = self._meter.fare(self._limit(capabilities))
+            payer = self._meter.payer(self._limit(capabilities))
             try:
                 answer = await self._api.post(
-                    "/chat/completions", self._request(messages, capabilities), fare=fare
+                    "/chat/completions", self._request(messages, capabilities), payer=payer
                 )
             except FatalApiError:
                 raise
             except ApiError as error:
-                spent += fare.usage
+                spent += payer.usage
                 if tried := self._without(capabilities, error):
                     capabilities = tried
                     continue
@@ -252,7 +252,7 @@ class Chat:
                 ) from error
             if capabilities is not self.capabilities:
                 self._use(self.capabilities.joined(capabilities))
-            spent = replace(spent + fare.usage, latency_ms=answer.latency_ms)
+            spent = replace(spent + payer.usage, latency_ms=answer.latency_ms)
             reply = chat_reply(answer.body, spent)
             if self._form.labels and capabilities.short and reply.cut:
                 # A model that thinks first, or whose words are many tokens, needs more room.
@@ -286,8 +286,8 @@ class Chat:
         body: dict[str, Any] = {"model": self._config.model, "messages": messages}
         if length:
             body[length] = self._config.max_tokens
-        fare = self._meter.fare(self._config.max_tokens if length else None)
-        await self._api.post("/chat/completions", body, fare=fare)
+        payer = self._meter.payer(self._config.max_tokens if length else None)
+        await self._api.post("/chat/completions", body, payer=payer)
 
     def _check_read(self, messages: Messages, body: Mapping[str, Any], reply: ChatReply) -> None:
         """Make sure that the server has read the whole prompt, as far as its count tells.
@@ -295,7 +295,7 @@ class Chat:
         Raises:
             UnjudgedError: ``prompt_cut``.
         """
-        n_input, _, n_cached = reported(body)
+        n_input, _, n_cached = reported_tokens(body)
         text = "\n".join(message["content"] for message in messages)
         # Some do not count what they found in a cache.
         if said := self._ceiling.cut(text, (n_input or 0) + n_cached):

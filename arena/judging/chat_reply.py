@@ -14,7 +14,7 @@ from arena.judging.final_answer import (
     check_explanation,
     cut_short,
     no_answer,
-    shown,
+    quoted_end,
     spoken_from,
 )
 from arena.records import Usage
@@ -167,7 +167,7 @@ _FULL_WIDTH: Final = {code + 0xFEE0: code for code in range(0x21, 0x7F)}
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenLabel:
     """One of a few labels."""
 
     label: str  #: what the judge wrote
@@ -176,7 +176,7 @@ class Choice:
 
 def read_choice(
     reply: ChatReply, labels: Sequence[str], *, names: Mapping[str, str] | None = None
-) -> Choice:
+) -> ChosenLabel:
     """Return the label of a reply.
 
     The label stands alone on the last line, or on the first one, before an explanation that
@@ -201,7 +201,7 @@ def read_choice(
         what = f"answer among {', '.join(labels)}"
         raise no_answer(text, what)
     if len(chosen) > 1:
-        detail = f"more than one of {', '.join(labels)}: {shown(spoken)}"
+        detail = f"more than one of {', '.join(labels)}: {quoted_end(spoken)}"
         raise UnjudgedError("two_verdicts", detail, reply=text)
     if reply.cut:
         raise cut_short(text)
@@ -210,7 +210,7 @@ def read_choice(
         rest = "\n".join(lines[1:])
         known = {word: word for word in labels} | dict(names or {})
         check_explanation(text, rest, label, known)
-    return Choice(label, _probs(reply.tokens, label, labels))
+    return ChosenLabel(label, _probs(reply.tokens, label, labels))
 
 
 def _probs(

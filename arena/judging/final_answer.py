@@ -186,14 +186,14 @@ def check_after(text: str, end: int, *, answer: str) -> None:
         return
     rest = text[start:]
     if _REFUSES.search(rest):
-        raise UnjudgedError("refusal", f"the judge refused: {shown(rest)}", reply=text)
+        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(rest)}", reply=text)
     if len(rest) <= 2 * _LONGEST and all(
         _COURTESY.fullmatch(sentence.strip(" \t\r-–—*_`"))
         for sentence in _SENTENCE_END.split(rest[: _end_of_words(rest)])
         if sentence.strip()
     ):
         return
-    detail = f"more is said after the {answer}, which must end the reply: {shown(rest)}"
+    detail = f"more is said after the {answer}, which must end the reply: {quoted_end(rest)}"
     raise UnjudgedError("contradiction", detail, reply=text)
 
 
@@ -211,7 +211,7 @@ def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]
             answer back, or is in a script in which nobody here could tell.
     """
     if _REFUSES.search(rest):
-        raise UnjudgedError("refusal", f"the judge refused: {shown(rest)}", reply=text)
+        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(rest)}", reply=text)
     named = _labels_in(rest, names)
     restated = {word.casefold() for word in _RESTATES.findall(rest)}
     if (
@@ -221,7 +221,7 @@ def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]
         or _TAKES_BACK.search(rest)
         or any(character > _LAST_LATIN and character.isalpha() for character in rest)
     ):
-        detail = f"what follows the answer {label} may take it back: {shown(rest)}"
+        detail = f"what follows the answer {label} may take it back: {quoted_end(rest)}"
         raise UnjudgedError("contradiction", detail, reply=text)
 
 
@@ -242,17 +242,19 @@ def no_answer(text: str, answer: str) -> UnjudgedError:
         thought = ", only thoughts" if text.strip() else ""
         return UnjudgedError("empty", f"the model wrote nothing{thought}", reply=text)
     if REFUSAL.match(spoken):
-        return UnjudgedError("refusal", f"the judge refused: {shown(spoken)}", reply=text)
-    return UnjudgedError("unreadable", f"no {answer} at the end of {shown(spoken)}", reply=text)
+        return UnjudgedError("refusal", f"the judge refused: {quoted_end(spoken)}", reply=text)
+    return UnjudgedError(
+        "unreadable", f"no {answer} at the end of {quoted_end(spoken)}", reply=text
+    )
 
 
 def cut_short(text: str) -> UnjudgedError:
     """Return the failure of a reply that might have gone on after its apparent answer."""
-    detail = f"the reply was cut after {shown(text)}"
+    detail = f"the reply was cut after {quoted_end(text)}"
     return UnjudgedError("truncated", detail, reply=text)
 
 
-def shown(text: str) -> str:
+def quoted_end(text: str) -> str:
     """Return the end of a foreign text, quoted, for a one-line message."""
     line = flat(text)
     return repr(line if len(line) <= _LONGEST else "…" + line[-_LONGEST + 1 :])

@@ -18,7 +18,7 @@ from arena.data.metrics import dcg
 from arena.digest import content_hash, digest
 from arena.errors import UnjudgedError
 from arena.judging.chat import Chat, Messages
-from arena.judging.chat_reply import ChatReply, Choice, read_choice
+from arena.judging.chat_reply import ChatReply, ChosenLabel, read_choice
 from arena.judging.judge import RequestJudge
 from arena.judging.prompt import Prompt, render_document
 from arena.records import Document, Grade, JudgeInput, JudgeKind, Query, Side, Usage, Verdict, now
@@ -58,7 +58,7 @@ def pointwise_judge(
     return _PointwiseJudge(config, prompt, chat, top_k=top_k, on_grade=on_grade)
 
 
-def grade_of(choice: Choice, labels: Sequence[str]) -> float:
+def grade_of(choice: ChosenLabel, labels: Sequence[str]) -> float:
     """Return the expected grade, or the stated one: 0 for the first label, 1 for the next, ..."""
     if choice.probs is None:
         return float(labels.index(choice.label))
@@ -167,7 +167,7 @@ class _PointwiseJudge:
         return gain, reply.usage
 
     def _record(
-        self, key: tuple[str, str, str], grade: float, choice: Choice, reply: ChatReply
+        self, key: tuple[str, str, str], grade: float, choice: ChosenLabel, reply: ChatReply
     ) -> Grade:
         probs = choice.probs
         return Grade(
@@ -185,7 +185,7 @@ class _PointwiseJudge:
             at=now(),
         )
 
-    def _choice(self, reply: ChatReply) -> Choice:
+    def _choice(self, reply: ChatReply) -> ChosenLabel:
         return read_choice(reply, self._labels)
 
     def _call(self, query: Query, document: Document) -> tuple[str, Messages]:

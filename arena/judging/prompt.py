@@ -112,7 +112,9 @@ def parse_prompt(text: str, *, name: str, source: str) -> Prompt:
     return Prompt(name=name, system=system, user=user)
 
 
-def render(prompt: Prompt, judge_input: JudgeInput, *, document_words: int) -> list[dict[str, str]]:
+def render_lists(
+    prompt: Prompt, judge_input: JudgeInput, *, document_words: int
+) -> list[dict[str, str]]:
     """Put what a judge is shown into a prompt, as chat messages.
 
     No model's name, score or doc_id gets in. What two battles have in common comes first: the
@@ -142,9 +144,11 @@ class Renderer:
         self._messages: list[dict[str, str]] = []
 
     def __call__(self, judge_input: JudgeInput) -> list[dict[str, str]]:
-        """Return what the judge is shown as chat messages; see `render`."""
+        """Return what the judge is shown as chat messages; see `render_lists`."""
         if judge_input is not self._judge_input:
-            self._messages = render(self._prompt, judge_input, document_words=self._document_words)
+            self._messages = render_lists(
+                self._prompt, judge_input, document_words=self._document_words
+            )
             self._judge_input = judge_input
         return self._messages
 
@@ -152,7 +156,7 @@ class Renderer:
 def render_document(
     prompt: Prompt, query: Query, document: Document, *, document_words: int
 ) -> list[dict[str, str]]:
-    """Put one document into a prompt that shows no other, as chat messages; see `render`."""
+    """Put one document into a prompt that shows no other, as chat messages; see `render_lists`."""
     asked = query.text
     code, shown = _document(asked, document, document_words)
     return _filled(
@@ -167,7 +171,7 @@ def render_document(
 def shown_parts(document: Document, words: int) -> tuple[str, str, bool]:
     """Return title and text of a document as a judge sees them, and whether any was cut."""
     title, text = clean(document.title), clean(document.text)
-    shown = cut(title, words), cut(text, words)
+    shown = first_words(title, words), first_words(text, words)
     return " ".join(shown[0].split()), shown[1], shown != (title, text)
 
 
@@ -278,7 +282,7 @@ _WORD = re.compile(
 _CUT = " […]"
 
 
-def count_words(text: str, *, most: int | None = None) -> int:
+def words_up_to(text: str, *, most: int | None = None) -> int:
     """Return how many words a text has, counted up to ``most``.
 
     Scripts without spaces are counted in characters.
@@ -286,7 +290,7 @@ def count_words(text: str, *, most: int | None = None) -> int:
     return sum(1 for _ in islice(_WORD.finditer(text), most))
 
 
-def cut(text: str, words: int) -> str:
+def first_words(text: str, words: int) -> str:
     """Return the first words of a text, with the cut marked.
 
     Scripts without spaces are counted in characters, so that no text gets by uncut.

@@ -145,7 +145,7 @@ def _reply(raw: object) -> ChatReply | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _CachedReply:
     """What is kept of a reply."""
 
     text: str
@@ -155,5 +155,5 @@ class _Row:
 
 
 @functools.cache
-def _row() -> TypeAdapter[_Row]:
-    return TypeAdapter(_Row)
+def _row() -> TypeAdapter[_CachedReply]:
+    return TypeAdapter(_CachedReply)

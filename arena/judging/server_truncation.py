@@ -11,15 +11,15 @@ import re
 from collections import deque
 from typing import Final
 
-LEAST: Final = 500
+SMALLEST_CONTEXT: Final = 500
 """Tokens of the smallest context in use; a lower count is of another kind."""
-SHARE: Final = 0.75
+TOKENS_PER_WORD: Final = 0.75
 """Tokens for each word below which a prompt was cut; English has 1.3, all others have more."""
-SAME: Final = 16
+SAME_COUNT: Final = 16
 """Tokens by which counts at a ceiling differ."""
-LONGER: Final = 1.3
+LENGTH_RATIO: Final = 1.3
 """Prompts at a ceiling differ in length by this factor, at least."""
-SEEN: Final = 4
+LEAST_PROMPTS: Final = 4
 """Prompts at a ceiling that prove it; by chance two of a thousand have the same count."""
 
 _DENSE = re.compile(
@@ -42,12 +42,12 @@ class Ceiling:
             text: all messages of the prompt.
             n_tokens: that the server counted in it; 0 where it does not say.
         """
-        if n_tokens < LEAST:
+        if n_tokens < SMALLEST_CONTEXT:
             return ""
-        if n_tokens > self._most + SAME:
+        if n_tokens > self._most + SAME_COUNT:
             self._at_ceiling.clear()
         self._most = max(self._most, n_tokens)
-        if n_tokens < self._most - SAME:
+        if n_tokens < self._most - SAME_COUNT:
             return ""  # one that counts only what its cache did not hold says less by turns
         self._at_ceiling.append(len(text))
         if not below_words(text, n_tokens) and not self._is_ceiling(len(text)):
@@ -60,7 +60,7 @@ class Ceiling:
 
     def _is_ceiling(self, length: int) -> bool:
         shortest = min(self._at_ceiling)
-        return len(self._at_ceiling) >= SEEN and length >= LONGER * shortest
+        return len(self._at_ceiling) >= LEAST_PROMPTS and length >= LENGTH_RATIO * shortest
 
 
 def below_words(text: str, n_tokens: int) -> bool:
@@ -69,7 +69,7 @@ def below_words(text: str, n_tokens: int) -> bool:
     # for nearly all. A character beyond ASCII, two bytes or more, parts two words at most.
     beyond = 0 if text.isascii() else len(text.encode("utf-8", "surrogatepass")) - len(text)
     most = text.count(" ") + text.count("\n") + 1 + 4 / 3 * beyond
-    return n_tokens < SHARE * most and n_tokens < SHARE * least_words(text)
+    return n_tokens < TOKENS_PER_WORD * most and n_tokens < TOKENS_PER_WORD * least_words(text)
 
 
 def least_words(text: str) -> float:

@@ -20,7 +20,7 @@ from arena.judging.final_answer import (
     cut_short,
     is_gap,
     no_answer,
-    shown,
+    quoted_end,
 )
 from arena.records import Side
 
@@ -85,7 +85,7 @@ def _side(value: object, reply: str) -> Side:
     if side in _SIDES:
         return cast("Side", side)
     if len(set(_SIDE_WORD.findall(text.casefold()))) > 1:
-        detail = f"more than one side: {shown(text)}"
+        detail = f"more than one side: {quoted_end(text)}"
         raise UnjudgedError("two_verdicts", detail, reply=reply)
-    detail = f"neither first nor second nor tie: {shown(text)}"
+    detail = f"neither first nor second nor tie: {quoted_end(text)}"
     raise UnjudgedError("unreadable", detail, reply=reply)

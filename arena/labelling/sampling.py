@@ -23,7 +23,7 @@ _DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DrawnPlace:
     """Where an item stands in the order of a draw."""
 
     item: Item
@@ -38,7 +38,7 @@ class Draw:
 
     seed: int
     name: str  #: hash of the seed, the items and their sizes
-    order: tuple[Place, ...]
+    order: tuple[DrawnPlace, ...]
 
     @cached_property
     def position(self) -> Mapping[Item, int]:
@@ -57,7 +57,7 @@ def draw_items(sizes: Mapping[Item, float], *, seed: int) -> Draw:
     ranked = sorted((uniform(seed, item) / size, item, size) for item, size in rounded)
     next_ranks = [*(rank for rank, _, _ in ranked[1:]), None]
     order = tuple(
-        Place(item, size, rank, next_rank)
+        DrawnPlace(item, size, rank, next_rank)
         for (rank, item, size), next_rank in zip(ranked, next_ranks, strict=True)
     )
     fields = (f"{p.rank!r} {p.size!r} {p.item!r}" for p in order)

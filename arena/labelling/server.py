@@ -18,7 +18,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from arena.errors import ArenaError, UnforeseenError, UsageError
-from arena.labelling.session import LONGEST_REASON, Question, Session, SessionState
+from arena.labelling.session import LONGEST_REASON, LabellingSession, Question, SessionState
 from arena.labelling.wording import CHOICES, REASONS
 from arena.site.data_files import safe_json
 from arena.site.render import CONTENT_POLICY, assets, page_environment
@@ -52,7 +52,7 @@ class PageRequest:
     seconds: float = 0.0
 
 
-def serve(session: Session, *, port: int, started: Callable[[str], None]) -> None:
+def serve(session: LabellingSession, *, port: int, started: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C.
 
     Args:
@@ -68,7 +68,9 @@ def serve(session: Session, *, port: int, started: Callable[[str], None]) -> Non
         asyncio.run(_serve(session, listener, started))
 
 
-async def _serve(session: Session, listener: socket.socket, started: Callable[[str], None]) -> None:
+async def _serve(
+    session: LabellingSession, listener: socket.socket, started: Callable[[str], None]
+) -> None:
     from aiohttp import web  # noqa: PLC0415
 
     token = secrets.token_urlsafe(24)
@@ -102,7 +104,7 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def application(session: Session, *, token: str, port: int) -> web.Application:
+def application(session: LabellingSession, *, token: str, port: int) -> web.Application:
     """Return the page and what it asks for.
 
     Args:
@@ -167,7 +169,7 @@ def _guard(token: str, port: int) -> Any:
     return guard
 
 
-def _actions(session: Session) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _actions(session: LabellingSession) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Return the handler of the page's requests, which answers one at a time."""
     from aiohttp import web  # noqa: PLC0415
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
@@ -196,7 +198,7 @@ def _actions(session: Session) -> Callable[[web.Request], Awaitable[web.Response
     return handle
 
 
-def _act(session: Session, action: str, given: PageRequest) -> object:
+def _act(session: LabellingSession, action: str, given: PageRequest) -> object:
     if action == "release":
         session.release(given.tab)
         return None
@@ -249,7 +251,7 @@ def _json(tree: object, status: int = 200) -> web.Response:
     return web.Response(text=safe_json(tree), status=status, content_type="application/json")
 
 
-def _page(session: Session) -> str:
+def _page(session: LabellingSession) -> str:
     unit = session.questions.unit
     template = page_environment("arena.labelling").get_template("label.html")
     return template.render(

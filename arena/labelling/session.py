@@ -17,7 +17,7 @@ from typing import Final
 from arena.digest import digest
 from arena.errors import UsageError
 from arena.labelling.questions import Questions, ShownItem
-from arena.labelling.sampling import Place, uniform
+from arena.labelling.sampling import DrawnPlace, uniform
 from arena.records import now
 from arena.store.label_claims import Claim, read_label_claims, write_label_claims
 from arena.store.labels import (
@@ -75,7 +75,7 @@ class SessionState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _LabelsSoFar:
     """What labels.jsonl says of this draw."""
 
     labelled: Mapping[Item, set[str]]  #: item → people who gave it a value
@@ -85,7 +85,7 @@ class _Known:
 
 
 @dataclass
-class Session:
+class LabellingSession:
     """Asks one person about the items of an experiment.
 
     Args:
@@ -172,7 +172,7 @@ class Session:
         turned = uniform(self.questions.draw.seed, item, f"side for {self.settings.who}") < 0.5
         return item.models[::-1] if turned else item.models
 
-    def _state(self, tab: str, first: Place | None = None) -> SessionState:
+    def _state(self, tab: str, first: DrawnPlace | None = None) -> SessionState:
         known = self._known()
         needed = [place for place in self._asked if self._needs(place.item, known)]
         claims = read_label_claims(self.folder)
@@ -201,7 +201,7 @@ class Session:
             undone=first is not None,
         )
 
-    def _known(self) -> _Known:
+    def _known(self) -> _LabelsSoFar:
         labelled: dict[Item, set[str]] = {}
         skipped: dict[Item, set[str]] = {}
         lines = read_label_lines(self.folder)
@@ -216,9 +216,9 @@ class Session:
             if line.draw == self.questions.draw.name
         }
         mine = [line for line in standing if line.who == self.settings.who and line.draw]
-        return _Known(labelled, skipped, placed, mine)
+        return _LabelsSoFar(labelled, skipped, placed, mine)
 
-    def _needs(self, item: Item, known: _Known) -> bool:
+    def _needs(self, item: Item, known: _LabelsSoFar) -> bool:
         """Return whether this person is asked about an item."""
         people, who = known.labelled.get(item, set()), self.settings.who
         if who in people or who in known.skipped.get(item, set()):
@@ -226,7 +226,7 @@ class Session:
         is_shared = uniform(self.questions.draw.seed, item, "overlap") < self.settings.overlap
         return len(people) < (2 if is_shared else 1)
 
-    def _passes(self, known: _Known, *, before: Place | None) -> list[LabelLine]:
+    def _passes(self, known: _LabelsSoFar, *, before: DrawnPlace | None) -> list[LabelLine]:
         """Return lines for items of this draw that are labelled already."""
         end = self.questions.draw.position[before.item] if before else len(self._asked)
         return [
@@ -238,7 +238,7 @@ class Session:
     def _line(
         self,
         event: Event,
-        placed: Place,
+        placed: DrawnPlace,
         *,
         value: float | None = None,
         reason: str = "",
@@ -266,7 +266,7 @@ class Session:
             next_rank=placed.next_rank,
         )
 
-    def _is_taken(self, claims: Mapping[str, Claim], place: Place, tab: str) -> bool:
+    def _is_taken(self, claims: Mapping[str, Claim], place: DrawnPlace, tab: str) -> bool:
         """Return whether another person, or another tab, has an item open.
 
         What this person looked at in a server that is gone is free again.
@@ -276,7 +276,7 @@ class Session:
             return False
         return claim.who != self.settings.who or claim.server == self._server
 
-    def _holder(self, claims: Mapping[str, Claim], place: Place) -> str:
+    def _holder(self, claims: Mapping[str, Claim], place: DrawnPlace) -> str:
         claim = claims.get(item_id(place.item))
         return claim.who if claim else ""
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from arena.labelling.session import Question, Session, SessionState
-from arena.labelling.wording import CANNOT_TELL, CHOICES, REASONS, Choice
+from arena.labelling.session import LabellingSession, Question, SessionState
+from arena.labelling.wording import CANNOT_TELL, CHOICES, REASONS, AnswerOption
 from arena.store.texts import ShownDocument
 from arena.terminal import Screen, printable, wrapped
 
@@ -28,7 +28,7 @@ class TerminalForm:
         on: how wide the terminal is, and what it can show.
     """
 
-    session: Session
+    session: LabellingSession
     answers: TextIO
     write: Callable[[str], None]
     on: Screen
@@ -107,7 +107,7 @@ class TerminalForm:
         return self._answer(question, None, known.get(word, word), seconds)
 
     @property
-    def _choices(self) -> tuple[Choice, ...]:
+    def _choices(self) -> tuple[AnswerOption, ...]:
         return CHOICES[self.session.questions.unit]
 
     def _prompt(self) -> str:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from arena.store.labels import Unit
 
 
-class Choice(NamedTuple):
+class AnswerOption(NamedTuple):
     """One answer that a person may give."""
 
     value: float
@@ -16,17 +16,17 @@ class Choice(NamedTuple):
     long: str = ""
 
 
-CHOICES: Final[dict[Unit, tuple[Choice, ...]]] = {
+CHOICES: Final[dict[Unit, tuple[AnswerOption, ...]]] = {
     "document": (
-        Choice(0, "0", "Unrelated", "has nothing to do with the query"),
-        Choice(1, "1", "Related", "same subject, but no answer"),
-        Choice(2, "2", "Partly", "holds part of the answer"),
-        Choice(3, "3", "Answers", "clearly and completely"),
+        AnswerOption(0, "0", "Unrelated", "has nothing to do with the query"),
+        AnswerOption(1, "1", "Related", "same subject, but no answer"),
+        AnswerOption(2, "2", "Partly", "holds part of the answer"),
+        AnswerOption(3, "3", "Answers", "clearly and completely"),
     ),
     "battle": (
-        Choice(1, "1", "First", "the first list is better"),
-        Choice(0.5, "0", "Tie", "neither is better"),
-        Choice(0, "2", "Second", "the second list is better"),
+        AnswerOption(1, "1", "First", "the first list is better"),
+        AnswerOption(0.5, "0", "Tie", "neither is better"),
+        AnswerOption(0, "2", "Second", "the second list is better"),
     ),
 }
 """The grades are those that `kind = "pointwise"` asks a judge for (TREC's deep learning track)."""

@@ -40,7 +40,7 @@ _SYNC_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DocumentReply:
     """What a model wrote about one document: one line of queries.replies.jsonl."""
 
     doc_id: str
@@ -82,7 +82,7 @@ class Answers:
             self._lock.close()
             raise
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: DocumentReply) -> None:
         """Write an answer down.
 
         Raises:
@@ -115,7 +115,9 @@ class Answers:
         try:
             rest_usd = (self._budget.spent_usd if self._budget else 0.0) - self._logged_usd
             if rest_usd > _ROUNDING_USD:
-                self.add(Answer("", "", None, reason="lost", cost_usd=rest_usd, estimated=True))
+                self.add(
+                    DocumentReply("", "", None, reason="lost", cost_usd=rest_usd, estimated=True)
+                )
             self._file.sync()
             settled = self._budget is not None
         finally:
@@ -124,7 +126,7 @@ class Answers:
             self._lock.close()
 
 
-def read_answers(folder: Path) -> tuple[dict[str, Answer], float]:
+def read_answers(folder: Path) -> tuple[dict[str, DocumentReply], float]:
     """Return the answers in a folder that is only read, by key; and what all of them cost.
 
     Raises:
@@ -204,12 +206,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _read(path: Path) -> Iterator[Answer]:
+def _read(path: Path) -> Iterator[DocumentReply]:
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
     if not path.exists():
         return
-    reader = TypeAdapter(Answer)
+    reader = TypeAdapter(DocumentReply)
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):

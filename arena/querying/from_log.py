@@ -25,7 +25,7 @@ from arena.querying.files import QRELS, QUERIES, check_replaceable, write_files
 from arena.querying.log_counts import LogCounts
 from arena.querying.log_sample import Drawn, Part, draw
 from arena.querying.personal_data import KINDS, masked
-from arena.querying.query_log import QueryLog, Search
+from arena.querying.query_log import LoggedSearch, QueryLog
 from arena.querying.settings import GenerationOptions, corpus_and_folder
 from arena.records import Document, now
 from arena.terminal import count
@@ -205,7 +205,7 @@ def _read(
 
 
 def _count(
-    counts: LogCounts, searches: Iterable[Search], since: str, masks: Counter[str]
+    counts: LogCounts, searches: Iterable[LoggedSearch], since: str, masks: Counter[str]
 ) -> tuple[tuple[str, str] | None, int]:
     """Count the searches of a log, with personal data masked.
 

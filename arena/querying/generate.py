@@ -30,14 +30,14 @@ from arena.judging.token_count import TOKENS_PER_MESSAGE, find_tokenizer
 from arena.progress import Reporter
 from arena.querying.files import (
     LEARNED,
-    Answer,
     Answers,
+    DocumentReply,
     check_replaceable,
     read_answers,
     write_queries,
 )
-from arena.querying.report import GenerationEstimate, Result
-from arena.querying.screening import read_queries, reply_schema, screen
+from arena.querying.report import GenerationEstimate, GenerationResult
+from arena.querying.screening import queries_of_reply, reply_schema, screen
 from arena.querying.settings import (
     LEAST_WORDS,
     GenerationOptions,
@@ -88,7 +88,7 @@ def estimate_queries(options: GenerationOptions, reporter: Reporter) -> Generati
     )
 
 
-def write_queries_for(options: GenerationOptions, reporter: Reporter) -> Result:
+def write_queries_for(options: GenerationOptions, reporter: Reporter) -> GenerationResult:
     """Ask about every document that has no reply yet, then write the queries that are fit for use.
 
     Ctrl-C finishes what is under way; a second one leaves at once, and loses no reply either.
@@ -127,14 +127,14 @@ def _sample(setup: QuerySetup, options: GenerationOptions, reporter: Reporter) -
 
 def _result(
     options: GenerationOptions, setup: QuerySetup, sample: Sample, asking: Asking
-) -> Result:
+) -> GenerationResult:
     known = asking.answers.known
     replies = [
         (document, known[key].queries or ())
         for document in sample.documents
         if (key := asking.chat.key(asking.messages(document))) in known
     ]
-    return Result(
+    return GenerationResult(
         options,
         setup,
         sample,
@@ -147,7 +147,7 @@ def _result(
     )
 
 
-def _manifest(result: Result, asking: Asking) -> dict[str, Any]:
+def _manifest(result: GenerationResult, asking: Asking) -> dict[str, Any]:
     options, setup = result.options, result.setup
     return {
         "arena": __version__,
@@ -251,7 +251,7 @@ class Asking:
     async def _settle(self, document: Document) -> bool:
         """Ask about one document and write the reply; return False if no more may be asked."""
         messages = self.messages(document)
-        answer = Answer(document.doc_id, self.chat.key(messages), queries=None)
+        answer = DocumentReply(document.doc_id, self.chat.key(messages), queries=None)
         try:
             queries, reply = await self.chat.ask(messages, _read)
         except UnjudgedError as error:
@@ -283,4 +283,4 @@ class Asking:
 
 
 def _read(reply: ChatReply) -> tuple[str, ...]:
-    return read_queries(reply.text, cut=reply.cut)
+    return queries_of_reply(reply.text, cut=reply.cut)

@@ -78,12 +78,12 @@ def parts_of(totals: Iterable[Counted], n_drawn: int) -> dict[int, Part]:
         before += n * size
         queries, searches = held.get(names[n], (0, 0))
         held[names[n]] = queries + size, searches + n * size
-    drawn = shares({name: queries for name, (queries, _) in held.items()}, n_drawn)
+    drawn = split_evenly({name: queries for name, (queries, _) in held.items()}, n_drawn)
     parts = {name: Part(name, *sums, drawn[name]) for name, sums in held.items()}
     return {n: parts[name] for n, name in names.items()}
 
 
-def shares(sizes: Mapping[str, int], n_drawn: int) -> dict[str, int]:
+def split_evenly(sizes: Mapping[str, int], n_drawn: int) -> dict[str, int]:
     """Split a number evenly over parts, none of which gives more than it has.
 
     A remainder goes to the largest parts. A larger number takes no less of any part.

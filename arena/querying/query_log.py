@@ -63,7 +63,7 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _BETWEEN_IDS = re.compile(r"[\s,;|]+")
 
 
-class Search(NamedTuple):
+class LoggedSearch(NamedTuple):
     """One row of a log."""
 
     text: str
@@ -89,7 +89,7 @@ class QueryLog:
     found: dict[str, str] = field(default_factory=dict)
     """Kind → the name of its column in the file."""
 
-    def searches(self, reporter: Reporter) -> Iterator[Search]:
+    def searches(self, reporter: Reporter) -> Iterator[LoggedSearch]:
         """Yield the rows that can be read, and report how much of the file is read.
 
         Raises:
@@ -110,7 +110,7 @@ class QueryLog:
         except UNREADABLE as error:
             raise unreadable(self.path, None, error, "give a CSV or JSONL file") from None
 
-    def _json_lines(self, lines: Iterator[str]) -> Iterator[Search]:
+    def _json_lines(self, lines: Iterator[str]) -> Iterator[LoggedSearch]:
         seen: dict[str, str] = {}  # name of a field → as `USUAL` has it
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -130,7 +130,7 @@ class QueryLog:
                 yield search
         self._check_columns(list(seen))
 
-    def _table(self, lines: Iterator[str]) -> Iterator[Search]:
+    def _table(self, lines: Iterator[str]) -> Iterator[LoggedSearch]:
         before, first, separators = first_line(lines)
         header, separator = _header(first, separators)
         self.found = self._places({name: _plain(name) for name in header})
@@ -175,7 +175,7 @@ class QueryLog:
                     self._leave(number + 1, "with another number of cells than the header")
             number += len(taken)
 
-    def _search(self, number: int, cells: Mapping[str, object]) -> Search | None:
+    def _search(self, number: int, cells: Mapping[str, object]) -> LoggedSearch | None:
         search = _search_or_fault(cells)
         if isinstance(search, str):
             self._leave(number, search)
@@ -209,7 +209,7 @@ class QueryLog:
             raise DataError(self.path, 1, what, "name it with --text-column")
 
 
-def _search_or_fault(cells: Mapping[str, object]) -> Search | str:
+def _search_or_fault(cells: Mapping[str, object]) -> LoggedSearch | str:
     """Return the search of a row, or why it has none."""
     text = cells.get("text")
     if not isinstance(text, str) or not any(map(str.isalnum, text)):
@@ -222,7 +222,7 @@ def _search_or_fault(cells: Mapping[str, object]) -> Search | str:
     count = _count(cells.get("count"))
     if count is None:
         return "with a count that is no whole number above 0"
-    return Search(text, count, _day(cells.get("time")), _ids(cells.get("clicks")))
+    return LoggedSearch(text, count, _day(cells.get("time")), _ids(cells.get("clicks")))
 
 
 class _Quoted(csv.excel):

@@ -44,7 +44,7 @@ class GenerationEstimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class GenerationResult:
     """How a run ended."""
 
     options: GenerationOptions

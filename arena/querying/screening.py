@@ -17,7 +17,7 @@ from arena.judging.final_answer import (
     is_gap,
     no_answer,
 )
-from arena.judging.prompt import clean, count_words
+from arena.judging.prompt import clean, words_up_to
 from arena.records import Document, Query
 
 LONGEST_WORDS: Final = 40
@@ -29,7 +29,7 @@ COPIED_WORDS: Final = 5
 COPIED: Final = 95.0
 """Similarity, up to 100, of a query to the stretch of its document that is most like it."""
 
-SAME: Final = 90.0
+SAME_QUERY: Final = 90.0
 """Similarity, up to 100, of two queries that ask the same, with words in any order."""
 
 SAME_LONG_WORDS: Final = 95.0
@@ -80,7 +80,7 @@ def reply_schema(number: int) -> dict[str, Any]:
     }
 
 
-def read_queries(reply: str, *, cut: bool = False) -> tuple[str, ...]:
+def queries_of_reply(reply: str, *, cut: bool = False) -> tuple[str, ...]:
     """Return the queries in the JSON object that ends a reply; there may be none.
 
     Args:
@@ -111,7 +111,7 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
     """
     written: list[Written] = []
     dropped: Counter[str] = Counter()
-    known = _Known()
+    known = _QueriesSoFar()
     for document, texts in replies:
         good = 0
         for text in texts:
@@ -130,7 +130,7 @@ def fault(text: str, document: Document) -> str | None:
     """Return why a query is unfit to test retrieval of its document; None if it is fit."""
     if not any(character.isalnum() for character in text):
         return "no words"
-    n_words = count_words(text)
+    n_words = words_up_to(text)
     if n_words > LONGEST_WORDS:
         return "too long"
     if _NAMES_IT.search(text):
@@ -152,7 +152,7 @@ def _is_copied(text: str, document: Document) -> bool:
     return bool(likeness)
 
 
-class _Known:
+class _QueriesSoFar:
     """The queries so far; those with other numbers in them are other queries, however alike."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class _Known:
         numbers = sorted(word for word in plain.split() if any(map(str.isdigit, word)))
         alike = self._by_numbers.setdefault(tuple(numbers), [])
         near = process.extract_iter(
-            plain, alike, scorer=fuzz.token_sort_ratio, processor=None, score_cutoff=SAME
+            plain, alike, scorer=fuzz.token_sort_ratio, processor=None, score_cutoff=SAME_QUERY
         )
         long_words = _long_words(plain)
         for other, _, _ in near:

@@ -16,7 +16,7 @@ from arena.config.section import problem_lines
 from arena.digest import digest
 from arena.errors import ConfigError, UsageError
 from arena.files import safe_filename
-from arena.judging.prompt import QUERIES_PLACEHOLDERS, Prompt, count_words, load_prompt
+from arena.judging.prompt import QUERIES_PLACEHOLDERS, Prompt, load_prompt, words_up_to
 from arena.querying.files import QUERIES
 from arena.records import Document
 
@@ -157,7 +157,7 @@ def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int
     def places() -> Iterator[tuple[bytes, str]]:
         nonlocal n_short
         for doc_id, document in corpus.items():
-            if count_words(document.text, most=LEAST_WORDS) < LEAST_WORDS:
+            if words_up_to(document.text, most=LEAST_WORDS) < LEAST_WORDS:
                 n_short += 1
             else:
                 yield digest("sample", str(seed), doc_id, size=8), doc_id

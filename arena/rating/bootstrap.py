@@ -14,7 +14,7 @@ from arena.rating.comparisons import (
     Comparisons,
     Floats,
     Ints,
-    check,
+    check_battles,
     clusters,
     mean_one,
     sums_by_code,
@@ -66,7 +66,7 @@ def bootstrap(comparisons: Comparisons, fit: Fit, *, n: int = 1000, seed: int) -
         raise UsageError("the bootstrap is for Bradley-Terry; use the sandwich with tie models")
     if n < 1:
         raise UsageError(f"the bootstrap needs at least 1 draw, got {n}")
-    check(comparisons)
+    check_battles(comparisons)
     rng = np.random.default_rng(seed)
     m = len(fit.theta)
     layout = Parameters(

@@ -25,10 +25,10 @@ from arena.rating.comparisons import (
     Floats,
     Ints,
     connected_groups,
-    count,
+    count_battles,
     sums_by_code,
 )
-from arena.rating.fit import Fit, estimate
+from arena.rating.fit import Fit, fit_rule
 from arena.rating.likelihood import NO_MAXIMUM, Derivatives
 
 ELO_PER_LOGIT = 400 / math.log(10)
@@ -82,9 +82,9 @@ def fit(comparisons: Comparisons, *, position: bool = True, prior: float = 0.0) 
         DisconnectedError: without a prior, if wins and ties do not connect all models both ways.
         UsageError: battles that cannot be rated; the message says which.
     """
-    counts = count(comparisons)
+    counts = count_battles(comparisons)
     rule = BradleyTerry(counts.battles, counts.points)
-    return estimate(comparisons, counts, rule, position=position, prior=prior)
+    return fit_rule(comparisons, counts, rule, position=position, prior=prior)
 
 
 def to_elo(theta: Floats, *, mean: float = 1500.0) -> Floats:
@@ -157,7 +157,7 @@ def fit_davidson(comparisons: Comparisons, *, position: bool = True, prior: floa
         return replace(plain, tie=0.0)
     if prior == 0 and len(connected_groups(counts)) == 1 and not _is_finite(outcomes):
         raise UsageError(NO_MAXIMUM)
-    return estimate(comparisons, counts, Davidson(outcomes), position=position, prior=prior)
+    return fit_rule(comparisons, counts, Davidson(outcomes), position=position, prior=prior)
 
 
 _ROUNDING: Final = 1e-9
@@ -186,7 +186,7 @@ def _is_finite(outcomes: _Outcomes) -> bool:
 
 
 def _count(comparisons: Comparisons) -> tuple[Counts, _Outcomes]:
-    counts = count(comparisons)
+    counts = count_battles(comparisons)
     score, weight = comparisons.score, counts.weight
     tied = score == 0.5
     if not (tied | (score == 0) | (score == 1)).all():

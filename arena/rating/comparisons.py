@@ -96,7 +96,7 @@ class DisconnectedError(UsageError):
         return DisconnectedError(self.groups, models)
 
 
-def check(comparisons: Comparisons) -> None:
+def check_battles(comparisons: Comparisons) -> None:
     """Refuse battles that cannot be rated.
 
     Raises:
@@ -135,14 +135,14 @@ def check(comparisons: Comparisons) -> None:
             )
 
 
-def count(comparisons: Comparisons) -> Counts:
+def count_battles(comparisons: Comparisons) -> Counts:
     """Check the battles and count them per ordered pair.
 
     Raises:
         UsageError: no battles, arrays of different lengths, a code or score out of range, a
             model against itself, or a negative or missing weight.
     """
-    check(comparisons)
+    check_battles(comparisons)
     m, pair, weight = comparisons.n_models, comparisons.pair, mean_one(comparisons.weight)
     score = np.asarray(comparisons.score, dtype=np.float64)
     shape = (comparisons.n_layers, m, m)

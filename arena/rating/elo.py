@@ -212,12 +212,12 @@ class _Orders:
 
 def records_of(battles: Battles) -> Sequence[Record]:
     """Return wins, losses and ties of each model, in the order of ``battles.models``."""
-    won, tied = head_to_head(battles)
+    won, tied = count_wins(battles)
     columns = (won.sum(axis=1), won.sum(axis=0), tied.sum(axis=1))
     return [Record(*counts) for counts in zip(*(c.tolist() for c in columns), strict=True)]
 
 
-def head_to_head(battles: Battles) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def count_wins(battles: Battles) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the wins of row against column, and the ties between them, (m, m) each."""
     m = len(battles.models)
     shown = np.zeros((m, m, 3), np.intp)

@@ -77,7 +77,7 @@ class Fit:
         return self.contrasts.df[:m, :m]
 
 
-def estimate(
+def fit_rule(
     comparisons: Comparisons, counts: Counts, rule: OutcomeRule, *, position: bool, prior: float
 ) -> Fit:
     """Fit a rule to counted battles and attach the clustered covariance.

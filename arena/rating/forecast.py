@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRatings:
     """What is known of the ratings before the rounds that are simulated."""
 
     theta: Floats  #: the expected ratings, logits, (m,)
@@ -60,14 +60,14 @@ class Outcome:
     decided: bool  #: whether it ended before its queries did
 
 
-Costs = Callable[[Mask], tuple[float, float]]
+RoundCosts = Callable[[Mask], tuple[float, float]]
 """Calls and dollars of a query on which these models play."""
 
 
 def simulate_searches(  # noqa: PLR0913, what is known, what is played, and how often
-    known: Known,
+    known: KnownRatings,
     rules: SearchRules,
-    costs: Costs,
+    costs: RoundCosts,
     *,
     seed: int,
     max_usd: float | None = None,
@@ -85,7 +85,7 @@ def simulate_searches(  # noqa: PLR0913, what is known, what is played, and how 
     """
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
-    search = _Search(known, rules, costs, max_usd)
+    search = _SimulatedSearch(known, rules, costs, max_usd)
     rng = np.random.default_rng(seed)
     m = len(known.theta)
     root = _root(known.covariance)
@@ -94,11 +94,11 @@ def simulate_searches(  # noqa: PLR0913, what is known, what is played, and how 
         return [search.play(known.theta + root @ rng.normal(size=m), rng) for _ in range(n)]
 
 
-class _Search:
+class _SimulatedSearch:
     """The rounds of a search; what they add depends only on the models that play."""
 
     def __init__(
-        self, known: Known, rules: SearchRules, costs: Costs, max_usd: float | None
+        self, known: KnownRatings, rules: SearchRules, costs: RoundCosts, max_usd: float | None
     ) -> None:
         self._known, self._rules = known, rules
         self._costs, self._max_usd = costs, max_usd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arena.rating.bradley_terry import BradleyTerry
-from arena.rating.comparisons import Comparisons, Floats, clusters, count, sums_by_code
+from arena.rating.comparisons import Comparisons, Floats, clusters, count_battles, sums_by_code
 from arena.rating.fit import Fit
 from arena.rating.likelihood import Parameters, regularized
 from arena.rating.sandwich import row_scores
@@ -22,7 +22,7 @@ def influences(comparisons: Comparisons, fit: Fit) -> Floats:
         comparisons: the battles; the rows are their queries as `clusters` counts them.
         fit: of these battles, without a tie parameter.
     """
-    m, counts = comparisons.n_models, count(comparisons)
+    m, counts = comparisons.n_models, count_battles(comparisons)
     layout = Parameters(
         m, fit.position_fitted, tie=False, prior=fit.prior, n_layers=comparisons.n_layers
     )

@@ -16,7 +16,7 @@ battles, else documents."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SampledLabel:
     """What people say of one item, and how many items it stands for."""
 
     value: float  #: battle: score of the model that sorts first; document: gain, 0 to 1
@@ -28,9 +28,9 @@ class PeoplesLabels:
     """Labels of known probability, and what lies beside them."""
 
     people: int = 0  #: who answered
-    battles: Mapping[tuple[str, str, str, str], Answer] = field(default_factory=dict)
+    battles: Mapping[tuple[str, str, str, str], SampledLabel] = field(default_factory=dict)
     """(data set, query_id, two models, sorted) → answer."""
-    documents: Mapping[tuple[str, str, str], Answer] = field(default_factory=dict)
+    documents: Mapping[tuple[str, str, str], SampledLabel] = field(default_factory=dict)
     """(data set, query_id, doc_id) → answer."""
     lists: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]] = field(default_factory=dict)
     """Data set → model → query_id → doc_ids shown, best first; needed for documents."""

@@ -19,7 +19,7 @@ from arena.cost.recommend import Gap
 from arena.data.metrics import Metrics
 from arena.errors import UsageError
 from arena.rating.bradley_terry import ELO_PER_LOGIT
-from arena.rating.elo import elo_order_samples, elo_ratings, head_to_head, records_of
+from arena.rating.elo import count_wins, elo_order_samples, elo_ratings, records_of
 from arena.rating.inference import queries_to_separate, query_shares
 from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard_notes import (
@@ -303,7 +303,7 @@ def dataset_weights(battles: Battles) -> NDArray[np.float64]:
 
 def all_pairs(battles: Battles, rated: Rated) -> tuple[Pair, ...]:
     """Return each pair of models once, in the order of the table."""
-    wins, ties = head_to_head(battles)
+    wins, ties = count_wins(battles)
     places = [battles.models.index(row.model) for row in rated.rows]
     codes = [rated.models.index(row.model) for row in rated.rows]
     wins, ties = (matrix[np.ix_(places, places)].tolist() for matrix in (wins, ties))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from arena.cost.formula import UNKNOWN, Cost, Rates, monthly_costs
+from arena.cost.formula import UNKNOWN_COST, Cost, Rates, monthly_costs
 from arena.cost.recommend import Candidate, Gap, Recommendation, recommend
 from arena.rating.leaderboard_records import Leaderboard, LeaderboardRow
 
@@ -44,7 +44,7 @@ def ownership(leaderboard: Leaderboard, usage: UsageConfig) -> Ownership:
 
 def all_rates(leaderboard: Leaderboard) -> dict[str, Rates]:
     """Return the rates of every model; of a log alone, all that a model costs is unknown."""
-    return {row.model: UNKNOWN for row in leaderboard.overall} | dict(leaderboard.rates)
+    return {row.model: UNKNOWN_COST for row in leaderboard.overall} | dict(leaderboard.rates)
 
 
 def cost_inputs(leaderboard: Leaderboard) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def with_cost_block(leaderboard: Leaderboard, tree: Mapping[str, Any]) -> Leader
     if "cost" not in tree:
         return leaderboard
     # Importing pydantic takes time.
-    from arena.config.section import checked  # noqa: PLC0415
+    from arena.config.section import checked_section  # noqa: PLC0415
     from arena.config.usage import UsageConfig  # noqa: PLC0415
 
     block = tree["cost"]
@@ -107,6 +107,6 @@ def with_cost_block(leaderboard: Leaderboard, tree: Mapping[str, Any]) -> Leader
             model: Rates(**{**rates, "below": tuple(rates["below"])})
             for model, rates in block["rates"].items()
         },
-        usage=checked(UsageConfig, block["usage"], "leaderboard.json: cost.usage"),
+        usage=checked_section(UsageConfig, block["usage"], "leaderboard.json: cost.usage"),
         gaps=tuple(Gap(*gap) for gap in block["gaps"]),
     )

@@ -259,7 +259,7 @@ def aggregate(rows: Sequence[LeaderboardRow]) -> LeaderboardRow:
         metrics=_means([row.metrics for row in rows]),
         named_metrics=_means([row.named_metrics for row in rows]),
         latency=_mean_latency(latencies) if latencies else None,
-        retrieval=joined([row.retrieval for row in rows]),
+        retrieval=over_datasets([row.retrieval for row in rows]),
         facts=rows[0].facts,
     )
 
@@ -304,7 +304,7 @@ def figures_of(stats: RetrievalStats) -> RetrievalFigures:
     )
 
 
-def joined(parts: Sequence[RetrievalFigures | None]) -> RetrievalFigures | None:
+def over_datasets(parts: Sequence[RetrievalFigures | None]) -> RetrievalFigures | None:
     """Return one model's figures on all data sets; a sum or rate is known if every part is."""
     figures = [part for part in parts if part is not None]
     if not figures or len(figures) != len(parts):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from arena.cost.recommend import dollars
+from arena.cost.recommend import rounded_dollars
 from arena.cost.table import cost_table
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_notes import separation_lines, summary_lines, with_half_width
@@ -21,8 +21,8 @@ from arena.terminal import (
     fitted_table,
     plain_console,
     printable,
-    screen,
     short_names,
+    stdout_console,
     wrapped,
 )
 
@@ -38,7 +38,7 @@ _HEAD = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _LeaderboardColumn:
     """One column; shown where it fits and where any row has something to say in it."""
 
     head: str
@@ -79,7 +79,7 @@ def render_leaderboard(
 
 def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    sys.stdout.write(_render(leaderboard, screen(), shown or Shown()))
+    sys.stdout.write(_render(leaderboard, stdout_console(), shown or Shown()))
 
 
 def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
@@ -143,10 +143,10 @@ def _table(rows: Sequence[LeaderboardRow], on: Screen, owned: Ownership | None =
     return fitted_table(columns, on, default_width=DEFAULT_WIDTH)
 
 
-def _columns(rows: Sequence[LeaderboardRow]) -> list[_Column]:
+def _columns(rows: Sequence[LeaderboardRow]) -> list[_LeaderboardColumn]:
     """Return the columns of a table; the metrics of arena.toml take the place of the usual ones."""
     named = [
-        _Column(name, _named_metric(name), gives_way=5 + place)
+        _LeaderboardColumn(name, _named_metric(name), gives_way=5 + place)
         for place, name in enumerate(dict.fromkeys(n for row in rows for n in row.named_metrics))
     ]
     return [*_HEAD_COLUMNS, *(named or _METRIC_COLUMNS), *_TAIL_COLUMNS]
@@ -267,37 +267,37 @@ def _price(row: LeaderboardRow) -> str:
     return "" if price is None else f"{price:g}"
 
 
-def _per_month(owned: Ownership) -> _Column:
+def _per_month(owned: Ownership) -> _LeaderboardColumn:
     def cell(row: LeaderboardRow) -> str:
         per_month = owned.costs[row.model].per_month
-        return "" if per_month is None else dollars(per_month)
+        return "" if per_month is None else rounded_dollars(per_month)
 
-    return _Column("$ a month", cell, gives_way=1)
+    return _LeaderboardColumn("$ a month", cell, gives_way=1)
 
 
 _HEAD_COLUMNS = (
-    _Column("#", _place),
-    _Column("model", lambda row: row.model, kind="name"),
-    _Column("rating", _rating),
-    _Column("by people", _corrected),
-    _Column("ranks", _ranks, gives_way=1),
-    _Column("Elo ~sd", _elo, gives_way=4),
-    _Column("W/L/T", _record, gives_way=3),
-    _Column("win", lambda row: f"{row.record.win_rate:.1%}", gives_way=2),
+    _LeaderboardColumn("#", _place),
+    _LeaderboardColumn("model", lambda row: row.model, kind="name"),
+    _LeaderboardColumn("rating", _rating),
+    _LeaderboardColumn("by people", _corrected),
+    _LeaderboardColumn("ranks", _ranks, gives_way=1),
+    _LeaderboardColumn("Elo ~sd", _elo, gives_way=4),
+    _LeaderboardColumn("W/L/T", _record, gives_way=3),
+    _LeaderboardColumn("win", lambda row: f"{row.record.win_rate:.1%}", gives_way=2),
 )
 _METRIC_COLUMNS = (
-    _Column("nDCG@10", _metric("ndcg@10"), gives_way=5),
-    _Column("nDCG@5", _metric("ndcg@5"), gives_way=10),
-    _Column("recall@5", _metric("recall@5"), gives_way=12),
-    _Column("recall@10", _metric("recall@10"), gives_way=9),
-    _Column("judged@10", _metric("judged@10"), gives_way=13),
+    _LeaderboardColumn("nDCG@10", _metric("ndcg@10"), gives_way=5),
+    _LeaderboardColumn("nDCG@5", _metric("ndcg@5"), gives_way=10),
+    _LeaderboardColumn("recall@5", _metric("recall@5"), gives_way=12),
+    _LeaderboardColumn("recall@10", _metric("recall@10"), gives_way=9),
+    _LeaderboardColumn("judged@10", _metric("judged@10"), gives_way=13),
 )
 _TAIL_COLUMNS = (
-    _Column("p50 ms", _latency("p50_ms"), gives_way=6),
-    _Column("p90 ms", _latency("p90_ms"), gives_way=11),
-    _Column("p99 ms", _latency("p99_ms"), gives_way=14),
-    _Column("$/1M", _price, gives_way=7),
-    _Column("dim", lambda row: str(row.facts.dimension or ""), gives_way=8),
+    _LeaderboardColumn("p50 ms", _latency("p50_ms"), gives_way=6),
+    _LeaderboardColumn("p90 ms", _latency("p90_ms"), gives_way=11),
+    _LeaderboardColumn("p99 ms", _latency("p99_ms"), gives_way=14),
+    _LeaderboardColumn("$/1M", _price, gives_way=7),
+    _LeaderboardColumn("dim", lambda row: str(row.facts.dimension or ""), gives_way=8),
 )
 
 

@@ -69,7 +69,7 @@ def from_the_best(
     )
 
 
-def between(
+def pair_differences(
     values: Mapping[tuple[str, str], Values], a: str, b: str, *, level: float
 ) -> tuple[MetricDifference, ...]:
     """Return the difference of two models that were chosen beforehand, by each metric.

@@ -14,7 +14,7 @@ import orjson
 from arena.battles.coded_log import NO_DATASET
 from arena.data.run_file import run_lines
 from arena.errors import DataError, UsageError
-from arena.rating.label_estimates import Answer, PeoplesLabels
+from arena.rating.label_estimates import PeoplesLabels, SampledLabel
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels
 from arena.store.log_lines import battle_lines
@@ -128,8 +128,8 @@ def labels_in_frame(frame: pd.DataFrame) -> list[Label]:
 
 _WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
 
-Battles = dict[tuple[str, str, str, str], Answer]
-Documents = dict[tuple[str, str, str], Answer]
+Battles = dict[tuple[str, str, str, str], SampledLabel]
+Documents = dict[tuple[str, str, str], SampledLabel]
 
 
 def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
@@ -157,7 +157,7 @@ def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
         if chance is None or not values[item]:
             continue
         rate = answered[item.unit, item.dataset] / asked[item.unit, item.dataset]
-        answer = Answer(fmean(values[item]), 1 / (chance * rate))
+        answer = SampledLabel(fmean(values[item]), 1 / (chance * rate))
         if item.unit == "battle":
             battles[item.dataset, item.query_id, item.models[0], item.models[1]] = answer
         else:
@@ -166,7 +166,7 @@ def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
 
 
 def _value(label: Label) -> float | None:
-    """Return a label on the scale of an `Answer`."""
+    """Return a label on the scale of a `SampledLabel`."""
     if label.value is None:
         return None
     if label.unit == "document":
@@ -185,7 +185,7 @@ def _aliased(battles: Battles, aliases: Mapping[str, str]) -> Battles:
         first, second = aliases.get(one, one), aliases.get(two, two)
         if first > second:
             first, second = second, first
-            answer = Answer(1 - answer.value, answer.inverse)  # noqa: PLW2901
+            answer = SampledLabel(1 - answer.value, answer.inverse)  # noqa: PLW2901
         renamed[dataset, query_id, first, second] = answer
     return renamed
 

@@ -127,14 +127,14 @@ def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> Usag
             f"`arena battle` again, or give {_LOAD_OPTIONS}"
         )
     # Importing pydantic takes time.
-    from arena.config.section import checked  # noqa: PLC0415
+    from arena.config.section import checked_section  # noqa: PLC0415
     from arena.config.usage import UsageConfig  # noqa: PLC0415
     from arena.cost.model_rates import passages_per_document  # noqa: PLC0415
 
     where = f"{Folder(known[0][1]).manifest}: [usage]" if known else "[usage]"
     cut = passages_per_document([d for m in manifests for d in m.get("datasets", {}).values()])
     cuts = {} if cut is None else {"passages_per_document": cut}
-    return checked(UsageConfig, cuts | settings, where)
+    return checked_section(UsageConfig, cuts | settings, where)
 
 
 _LOAD: Final = {"documents", "queries_per_month"}

@@ -57,12 +57,12 @@ def rank_by_vectors(
     latency_ms = queries.latency_ms[: len(search.search_ms)] + search.search_ms
     tokens, n_texts = corpus.tokens, len(corpus.texts.rows)
     return search.rankings, RetrievalStats(
-        latency_ms=measured(latency_ms),
+        latency_ms=measured_latencies(latency_ms),
         dimension=search.dimension,
         embedded=corpus.embedded + n_queries,
         tokens=None if tokens is None or queries.tokens is None else tokens + queries.tokens,
-        tokens_per_document=mean(tokens, n_texts),
-        tokens_per_query=mean(queries.tokens, len({*job.queries.values()})),
+        tokens_per_document=share_of_total(tokens, n_texts),
+        tokens_per_query=share_of_total(queries.tokens, len({*job.queries.values()})),
         documents_per_s=corpus.texts_per_s,
         bytes_per_vector=search.index_bytes / n_texts,
         index_bytes=search.index_bytes,
@@ -191,12 +191,12 @@ def search_vectors(  # noqa: PLR0913  the last is what is known of a larger corp
     return VectorSearch(rankings, search_ms, vectors.shape[1], index.n_bytes)
 
 
-def measured(latency_ms: NDArray[np.float64]) -> tuple[float, ...]:
+def measured_latencies(latency_ms: NDArray[np.float64]) -> tuple[float, ...]:
     """Return latencies without those of queries that were not embedded alone."""
     return tuple(latency_ms[~np.isnan(latency_ms)].tolist())
 
 
-def mean(total: int | None, n_texts: int) -> float | None:
+def share_of_total(total: int | None, n_texts: int) -> float | None:
     """Return what one of some texts has of a total; None if unknown."""
     return total / n_texts if total is not None and n_texts else None
 

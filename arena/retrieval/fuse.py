@@ -77,7 +77,7 @@ def rank_by_fusion(
     for number, query_id in enumerate(job.queries, start=1):
         began = time.perf_counter()
         scores = [member_scores(model, run.rankings.get(query_id, ())) for run in members]
-        rankings[query_id] = merged(scores, weights)[: job.depth]
+        rankings[query_id] = fuse_rankings(scores, weights)[: job.depth]
         latency_ms.append((time.perf_counter() - began) * 1000)
         job.searched(number)
     return rankings, RetrievalStats(tuple(latency_ms[:LATENCY_SAMPLES]), notes=notes)
@@ -101,7 +101,7 @@ def member_scores(model: ModelConfig, ranking: Sequence[ScoredDoc]) -> dict[str,
     return {scored.doc_id: (scored.score - lowest) / span if span else 1.0 for scored in top}
 
 
-def merged(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str, float]]:
+def fuse_rankings(scores: Sequence[Scores], weights: Sequence[float]) -> list[tuple[str, float]]:
     """Return each document with the weighted sum of its scores, best first, ties by doc_id.
 
     A member that did not find a document gives it 0. A member of weight 0 adds no document.
@@ -183,7 +183,7 @@ def tune_weights(
 
     def ndcg(weights: Sequence[float]) -> float:
         rankings = {
-            query_id: tuple(ScoredDoc(*scored) for scored in merged(of_query, weights))
+            query_id: tuple(ScoredDoc(*scored) for scored in fuse_rankings(of_query, weights))
             for query_id, of_query in scores.items()
         }
         run = run_by_parent(Run(members[0].dataset, model.name, rankings), corpus)

@@ -24,9 +24,9 @@ from arena.records import Partition, RetrievalStats, by_score
 from arena.retrieval.dense import (
     embed_corpus,
     embed_queries,
-    mean,
-    measured,
+    measured_latencies,
     search_vectors,
+    share_of_total,
 )
 from arena.retrieval.job import RankingJob, Rankings
 from arena.vectors.quantized import Ranges, ranges_of
@@ -80,7 +80,7 @@ class PartialRun:
         return self.n_texts / self.seconds if self.seconds else None
 
 
-def merged(runs: Sequence[PartialRun], depth: int) -> PartialRun:
+def merge_partitions(runs: Sequence[PartialRun], depth: int) -> PartialRun:
     """Merge what several partitions gave: best score first, equal scores in order of doc_id.
 
     Args:
@@ -192,14 +192,14 @@ def vector_stats(run: PartialRun, queries: EmbeddedQueries) -> RetrievalStats:
     """
     stored = queries.stored
     return RetrievalStats(
-        latency_ms=measured(stored.latency_ms[: len(run.search_ms)] + run.search_ms),
+        latency_ms=measured_latencies(stored.latency_ms[: len(run.search_ms)] + run.search_ms),
         dimension=run.dimension,
         embedded=run.embedded + queries.embedded,
         tokens=_sum_of_all([run.tokens, stored.tokens]),
-        tokens_per_document=mean(run.tokens, run.n_texts),
-        tokens_per_query=mean(stored.tokens, queries.n_texts),
+        tokens_per_document=share_of_total(run.tokens, run.n_texts),
+        tokens_per_query=share_of_total(stored.tokens, queries.n_texts),
         documents_per_s=run.texts_per_s,
-        bytes_per_vector=mean(run.index_bytes, run.n_texts),
+        bytes_per_vector=share_of_total(run.index_bytes, run.n_texts),
         index_bytes=run.index_bytes,
         n_cut=run.n_cut,
     )

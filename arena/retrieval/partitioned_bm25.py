@@ -1,7 +1,7 @@
 """Rank one partition by BM25 with the statistics of the whole corpus.
 
-Two steps: `count_words` counts the words of the queries in each partition, and `rank_by_counts`
-scores its documents once the totals of all partitions are known. Both use the arithmetic of bm25s
+`count_query_words` counts the words of the queries in each partition. `rank_by_counts` scores its
+documents once the totals of all partitions are known. Both use the arithmetic of bm25s
 (arXiv 2407.03618) in the same precision, so that scores and ties are those of one `Bm25Index`.
 """
 
@@ -57,7 +57,7 @@ class WordCounts:
         return WordTotals(len(self.doc_ids), int(self.lengths.sum()), n_with)
 
 
-def count_words(job: RankingJob, language: str | None) -> WordCounts:
+def count_query_words(job: RankingJob, language: str | None) -> WordCounts:
     """Count the words of a job's queries in its documents.
 
     Args:
@@ -104,7 +104,7 @@ def rank_by_counts(
         depth: documents kept of each ranking.
         counts: of the partition.
         totals: of all partitions.
-        language: as of `count_words`.
+        language: as of `count_query_words`.
     """
     stem = None if language is None else stemmer(language)
     gains, position = _gains(counts, totals), places(counts.doc_ids)

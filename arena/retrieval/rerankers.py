@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, Self
 
 from arena.config import ModelConfig
 from arena.data.run_file import MAX_SCORE
-from arena.embedding.local.base import check_installed, needed
+from arena.embedding.local.base import check_installed, needed_package
 from arena.embedding.local.model_files import find_model, unloadable
 from arena.embedding.local.sentence_transformers import without_bar
 from arena.embedding.providers import find_endpoint, served_name
@@ -258,7 +258,7 @@ class CrossEncoderReranker:
             yield number, Scores(found, None, latency_ms)
 
     def _load(self) -> Any:
-        library = needed(self._model, "sentence_transformers", extra=_EXTRA)
+        library = needed_package(self._model, "sentence_transformers", extra=_EXTRA)
         name = self._files.name
         try:
             with without_bar(self._model):

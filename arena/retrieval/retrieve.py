@@ -16,6 +16,7 @@ from arena.data.run_file import read_run, separate_ties
 from arena.data.searchable_text import Passages, queries_in_corpus
 from arena.embedding.open import open_embedder
 from arena.errors import ApiError, UsageError
+from arena.progress import OnProgress
 from arena.records import Dataset, RetrievalStats, Run, ScoredDoc, now
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.command import rank_by_command
@@ -25,14 +26,11 @@ from arena.retrieval.job import RankingJob, Rankings
 from arena.retrieval.partitioned import PartitionRanker, by_partition
 from arena.retrieval.rerank import rank_by_reranker
 
-Ranking = tuple[ScoredDoc, ...]
+ScoredDocs = tuple[ScoredDoc, ...]
 """Best first."""
 
 _PASSAGES_PER_DOCUMENT: Final = 10
 """Passages that are ranked for each whole document that a ranking keeps."""
-
-Progress = Callable[[int, int], None]
-"""Told how many are done, of how many."""
 
 
 def retrieve(  # noqa: PLR0913  the last seven are options
@@ -46,7 +44,7 @@ def retrieve(  # noqa: PLR0913  the last seven are options
     ranker: PartitionRanker | None = None,
     memory_mb: int = 1024,
     place: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[Run, RetrievalStats]:
     """Rank the corpus for each query; return the run with its latency and cost.
 
@@ -131,7 +129,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     depth: int = RETRIEVAL_DEPTH,
     memory_mb: int = 1024,
     place: str | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[Run, RetrievalStats]:
     """Rank the corpus by any function, under the rules that hold for every model.
 
@@ -213,8 +211,8 @@ def _ranked(
 
 
 def _without_own(
-    rankings: Mapping[str, Ranking], own: Collection[str], depth: int
-) -> dict[str, Ranking]:
+    rankings: Mapping[str, ScoredDocs], own: Collection[str], depth: int
+) -> dict[str, ScoredDocs]:
     """Return rankings cut to ``depth``, without the queries that are documents themselves."""
     return {
         query_id: tuple(p for p in ranking if query_id not in own or p.doc_id != query_id)[:depth]
@@ -242,5 +240,5 @@ def _this_machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
-def _counter(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+def _counter(progress: OnProgress | None, before: int, total: int) -> Callable[[int], None]:
     return lambda done: progress(before + done, total) if progress else None

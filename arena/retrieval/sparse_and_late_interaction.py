@@ -59,7 +59,7 @@ def rank_by_tokens(
         n_encoded += encoder.encode_missing(texts[:LATENCY_SAMPLES], queries, "query", alone=True)
         n_encoded += encoder.encode_missing(texts, queries, "query")
         of_queries = queries.vectors(texts)
-        search = _Search(job, of_queries, sparse=model.provider == "splade")
+        search = _BlockSearch(job, of_queries, sparse=model.provider == "splade")
         for names, vectors in _blocks(job, documents):
             search.add(names, vectors)
         rankings, search_ms = search.finished()
@@ -227,7 +227,7 @@ class _Best:
         self.scores = joined[order]
 
 
-class _Search:
+class _BlockSearch:
     """Every query against one block of documents after the other."""
 
     def __init__(

@@ -41,7 +41,7 @@ def to_json(runs: Sequence[Retrieved]) -> list[dict[str, Any]]:
     return rows
 
 
-def render(
+def render_table(
     runs: Sequence[Retrieved],
     *,
     width: int | None = None,

@@ -17,7 +17,7 @@ from arena.rating.rate_files import write_leaderboard
 from arena.site import data_files as chunks
 from arena.site.data_files import pair_consistency, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
-from arena.site.log_columns import NO_REPLY, log_files, read_log
+from arena.site.log_columns import NO_REPLY, begun_logs, read_log_columns
 from arena.site.model_pages import model_pages
 from arena.site.overview import (
     judge_names,
@@ -27,7 +27,7 @@ from arena.site.overview import (
     rated_battles,
     site_of,
 )
-from arena.site.records import Files, Site
+from arena.site.records import DataFiles, Site
 from arena.site.render import Page, assets, render_pages, sources
 from arena.site.tables import latencies
 from arena.store.folder import Folder
@@ -62,9 +62,9 @@ def build_site(
     path = Path(path)
     check_path(path)
     output = Output(Path(out) if out is not None else default_folder(path))
-    read = functools.cache(functools.partial(read_log, path))
+    read = functools.cache(functools.partial(read_log_columns, path))
     leaderboard, before = None, _rated_state(path)
-    if path.is_dir() and log_files(path):
+    if path.is_dir() and begun_logs(path):
         leaderboard = current_leaderboard(path, read)  # before the version, which it is part of
     version = version_of(path)
     if _rated_state(path) != before:
@@ -132,10 +132,10 @@ def _write(gathered: Gathered, version: str, output: Output) -> Site:
     return site
 
 
-def _files(gathered: Gathered) -> Files:
+def _files(gathered: Gathered) -> DataFiles:
     details = gathered.log.details if gathered.log else None
     n_battles = len(gathered.log.battles) if gathered.log else 0
-    return Files(
+    return DataFiles(
         battles=-(-n_battles // chunks.BATTLE_ROWS),
         battles_total=n_battles,
         rows_per_chunk=chunks.BATTLE_ROWS,

@@ -155,7 +155,7 @@ def shown_chunks(number: int, texts: ShownTexts, size: int) -> Iterator[Chunk]:
 def _columns(battles: Battles, names: Names) -> dict[str, NDArray[Any]]:
     """Return who met whom on which query, in the site's codes."""
     model = _recode(battles.models, names.models)
-    query = np.full(len(battles), UNKNOWN, np.int64)
+    query = np.full(len(battles), UNKNOWN_ROW, np.int64)
     if battles.query_id is not None:
         for code, dataset in enumerate(battles.datasets):
             place = _recode(battles.query_ids, names.queries[dataset])
@@ -183,7 +183,7 @@ def _consistency_columns(consistency: PairConsistency) -> dict[str, NDArray[Any]
 def _details(details: Details | None, count: int) -> dict[str, NDArray[Any]]:
     """Return the cost and time of each verdict; unknown throughout for a foreign log."""
     if details is None:
-        unknown = np.full(count, UNKNOWN)
+        unknown = np.full(count, UNKNOWN_ROW)
         names = ("source", "input_tokens", "output_tokens", "cost_usd", "latency_ms", "reply")
         return dict.fromkeys(names, unknown)
     chunk = np.arange(count) // REPLY_ROWS
@@ -193,19 +193,19 @@ def _details(details: Details | None, count: int) -> dict[str, NDArray[Any]]:
         "output_tokens": details.output_tokens.astype(np.int64),
         "cost_usd": details.cost_usd.round(9),
         "latency_ms": details.latency_ms.round(1),
-        "reply": np.where(details.reply == NO_REPLY, UNKNOWN, chunk),
+        "reply": np.where(details.reply == NO_REPLY, UNKNOWN_ROW, chunk),
     }
 
 
 def _recode(names: Sequence[str], into: Sequence[str]) -> NDArray[np.int64]:
-    """Return the place of each name in another sequence; `UNKNOWN` if it is not in it."""
+    """Return the place of each name in another sequence; `UNKNOWN_ROW` if it is not in it."""
     place = {name: code for code, name in enumerate(into)}
-    return np.array([place.get(name, UNKNOWN) for name in names], np.int64)
+    return np.array([place.get(name, UNKNOWN_ROW) for name in names], np.int64)
 
 
 def _cells(column: NDArray[Any]) -> list[Any]:
-    """Return plain numbers; no figure of a battle is negative, so `UNKNOWN` is null."""
-    return [None if cell == UNKNOWN else cell for cell in column.tolist()]
+    """Return plain numbers; no figure of a battle is negative, so `UNKNOWN_ROW` is null."""
+    return [None if cell == UNKNOWN_ROW else cell for cell in column.tolist()]
 
 
 def _reply(details: Details, files: Mapping[Path, BinaryIO], row: int) -> dict[str, str]:
@@ -217,14 +217,14 @@ def _reply(details: Details, files: Mapping[Path, BinaryIO], row: int) -> dict[s
 
 
 Rows = NDArray[np.intp]
-UNKNOWN = -1
+UNKNOWN_ROW = -1
 Lists = Mapping[tuple[str, str], Mapping[str, ShownList]]
 """(data set, model) → query_id → what is known of the list that the judge was shown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairConsistency:
-    """Codes of each battle, (n_battles,); `UNKNOWN` where there is nothing to compare it with."""
+    """Codes of each battle, (n_battles,); `UNKNOWN_ROW` where nothing compares."""
 
     other: NDArray[np.int64]  #: row of the same pair, query and judge in the other order
     flipped: NDArray[np.int8]  #: 1: there the other model won; 0: not so
@@ -237,10 +237,10 @@ def pair_consistency(battles: Battles, lists: Lists) -> PairConsistency:
     Identical lists flip nothing, because no judge was asked. The grades agree or disagree with a
     winner only where they too prefer one of the lists, as the audit counts it.
     """
-    other = np.full(len(battles), UNKNOWN, np.int64)
+    other = np.full(len(battles), UNKNOWN_ROW, np.int64)
     home, away, _ = _counterparts(battles, np.arange(len(battles)))
     other[home], other[away] = away, home
-    flipped = np.full(len(battles), UNKNOWN, np.int8)
+    flipped = np.full(len(battles), UNKNOWN_ROW, np.int8)
     asked = np.ones(len(battles), np.bool_) if battles.identical is None else ~battles.identical
     home, away, flips = _counterparts(battles, np.flatnonzero(asked))
     flipped[home] = flipped[away] = flips
@@ -256,7 +256,7 @@ def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.
 
 
 def _disagrees(battles: Battles, lists: Lists) -> NDArray[np.int8]:
-    out = np.full(len(battles), UNKNOWN, np.int8)
+    out = np.full(len(battles), UNKNOWN_ROW, np.int8)
     difference = ndcg_difference(AuditInput(battles, battles, lists=lists), battles)
     if difference is not None:
         said, better = first_won(battles), np.sign(np.nan_to_num(difference))

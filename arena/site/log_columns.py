@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from arena.battles.coded_log import judge_kinds
 from arena.battles.load import Battles, assemble, load_battles
 from arena.battles.own_log import read_own_log
-from arena.battles.table import OWN, Coder
+from arena.battles.table import OWN_COLUMNS, Coder
 from arena.data.rows import unreadable
 from arena.records import Battle
 from arena.store.folder import Folder
@@ -59,13 +59,13 @@ class Log:
     details: Details | None  #: None for a log of another make
 
 
-def read_log(path: Path) -> Log | None:
+def read_log_columns(path: Path) -> Log | None:
     """Read an experiment's log, or any file of battles; None where no battle was judged yet.
 
     Raises:
         DataError: a file is not what it should be; names file and line.
     """
-    files = log_files(path)
+    files = begun_logs(path)
     if not files:
         return None
     if not all(map(_is_ours, files)):
@@ -73,7 +73,7 @@ def read_log(path: Path) -> Log | None:
     return _own_log(path, files)
 
 
-def log_files(path: Path) -> list[Path]:
+def begun_logs(path: Path) -> list[Path]:
     """Return the files of a folder that hold battles; or the file itself."""
     if not path.is_dir():
         return [path]
@@ -100,7 +100,7 @@ def _is_ours(file: Path) -> bool:
         return False
     with file.open("rb") as lines:
         try:
-            return OWN.issubset(orjson.loads(lines.readline()))
+            return OWN_COLUMNS.issubset(orjson.loads(lines.readline()))
         except (orjson.JSONDecodeError, TypeError):
             return False
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from arena.battles.load import Battles
 from arena.config import ExperimentConfig, known_price
-from arena.rating.elo import head_to_head
+from arena.rating.elo import count_wins
 from arena.rating.leaderboard import as_rated
 from arena.rating.leaderboard_notes import separation_lines, summary_lines
 from arena.rating.leaderboard_records import Leaderboard, PositionAdvantage
@@ -18,8 +18,8 @@ from arena.rating.panel_votes import only_judge
 from arena.site.data_files import Names
 from arena.site.gather import Gathered, Tree
 from arena.site.records import (
+    DataFiles,
     ExperimentState,
-    Files,
     JudgeInfo,
     Method,
     ModelInfo,
@@ -28,7 +28,7 @@ from arena.site.records import (
     Site,
 )
 from arena.site.secrets import publishable, settings_text
-from arena.site.tables import rounded, table_rows
+from arena.site.tables import ranked_rows, six_digits
 from arena.store.texts import ShownTexts
 from arena.version import __version__
 
@@ -46,7 +46,7 @@ _NO_TEXTS = (
 )
 
 
-def site_of(gathered: Gathered, names: Names, files: Files, *, version: str) -> Site:
+def site_of(gathered: Gathered, names: Names, files: DataFiles, *, version: str) -> Site:
     """Return what every page needs.
 
     Args:
@@ -67,9 +67,9 @@ def site_of(gathered: Gathered, names: Names, files: Files, *, version: str) -> 
         datasets=gathered.datasets,
         judges=list(_judges(gathered)),
         models=list(_models(gathered)),
-        overall=table_rows(board.overall) if board else (),
+        overall=ranked_rows(board.overall) if board else (),
         by_dataset={
-            name: table_rows(board.datasets.get(name, ()) if board else ())
+            name: ranked_rows(board.datasets.get(name, ()) if board else ())
             for name in gathered.datasets
         },
         pairs=list(_pairs(board, names)) if board else (),
@@ -78,7 +78,7 @@ def site_of(gathered: Gathered, names: Names, files: Files, *, version: str) -> 
             name: asdict(advantage)
             for name, advantage in (board.position_by_dataset if board else {}).items()
         },
-        more_queries=[rounded(asdict(more)) for more in board.more_queries] if board else (),
+        more_queries=[six_digits(asdict(more)) for more in board.more_queries] if board else (),
         notes=_notes(gathered),
         sentences=[*summary_lines(board), *separation_lines(board)] if board else (),
         queries={
@@ -143,7 +143,7 @@ def pairs_by_dataset(gathered: Gathered, names: Names) -> dict[str, list[list[in
     codes = [battles.models.index(row.model) for row in gathered.leaderboard.overall]
     number_of = {model: number for number, model in enumerate(names.models)}
     for number, name in enumerate(battles.datasets):
-        wins, ties = (matrix.tolist() for matrix in head_to_head(battles.only(number)))
+        wins, ties = (matrix.tolist() for matrix in count_wins(battles.only(number)))
         for a, b in combinations(codes, 2):
             if (cells := [wins[a][b], wins[b][a], ties[a][b]]) != [0, 0, 0]:
                 tables[name].append(
@@ -217,7 +217,7 @@ def _pairs(board: Leaderboard, names: Names) -> Iterator[PairCells]:
     place = {model: number for number, model in enumerate(names.models)}
     for pair in board.pairs:
         record = pair.wins, pair.losses, pair.ties
-        yield place[pair.a], place[pair.b], *record, rounded(pair.p_better), int(pair.separated)
+        yield place[pair.a], place[pair.b], *record, six_digits(pair.p_better), int(pair.separated)
 
 
 def _notes(gathered: Gathered) -> list[str]:

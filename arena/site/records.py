@@ -69,7 +69,7 @@ class LatencyInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class DataFiles:
     """How the data beside the overview are cut into files."""
 
     battles: int  #: files of battles
@@ -105,7 +105,7 @@ class Site:
     sentences: Sequence[str]  #: what `arena rate` says below its table
     queries: Mapping[str, Mapping[str, int]]  #: data set → how many, in how many files of lists
     texts_note: str | None  #: why there are no texts, where there are none
-    files: Files
+    files: DataFiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _files(folder: Traversable, path: str) -> Iterator[tuple[str, Traversable]]:
 
 
 ABSENT = "–"
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 """A row of the leaderboard, as the site's data has it."""
 
 
@@ -130,7 +130,7 @@ def size(n_bytes: float) -> str:
     return f"{fixed(n_bytes)} bytes"
 
 
-def dollars(value: float | None) -> str:
+def price(value: float | None) -> str:
     """Return a price with two to six decimals: $0.02, $0.125, $0.000061."""
     if value is None:
         return ABSENT
@@ -140,7 +140,7 @@ def dollars(value: float | None) -> str:
 
 def usd(value: float | None) -> str:
     """Return dollars of a bill: $0.31, $24.18, $1,235."""
-    return ABSENT if value is None else recommend.dollars(value)
+    return ABSENT if value is None else recommend.rounded_dollars(value)
 
 
 def ordinal(rank: int | None) -> str:
@@ -151,25 +151,27 @@ def ordinal(rank: int | None) -> str:
     return f"{rank}{'th' if rank % 100 in (11, 12, 13) else ending}"
 
 
-def rating(row: Row) -> str:
+def rating(row: TableRow) -> str:
     """Return a rating and half of its interval: 1512 ± 32; and what people's labels make of it."""
     if row["rating"] is None:
         return ABSENT
     people = ""
     if row.get("corrected") is not None:
-        half = plain((row["corrected_upper"] - row["corrected_lower"]) / 2)
-        people = f"; by people {plain(row['corrected'])} ± {half}"
+        half = whole_number((row["corrected_upper"] - row["corrected_lower"]) / 2)
+        people = f"; by people {whole_number(row['corrected'])} ± {half}"
     if row["lower"] is None or row["upper"] is None:
-        return plain(row["rating"]) + people
-    return f"{plain(row['rating'])} ± {plain((row['upper'] - row['lower']) / 2)}{people}"
+        return whole_number(row["rating"]) + people
+    return (
+        f"{whole_number(row['rating'])} ± {whole_number((row['upper'] - row['lower']) / 2)}{people}"
+    )
 
 
-def plain(value: float | None) -> str:
+def whole_number(value: float | None) -> str:
     """Return a rating or a year: no decimals, no commas."""
     return fixed(value).replace(",", "")
 
 
-def possible_ranks(row: Row) -> str:
+def possible_ranks(row: TableRow) -> str:
     """Return the possible ranks of a model in words; empty if its rank is certain or unknown."""
     lower, upper = row["rank_lower"], row["rank_upper"]
     if lower is None or lower == upper:
@@ -177,18 +179,18 @@ def possible_ranks(row: Row) -> str:
     return f"may be {ordinal(lower)} to {ordinal(upper)}"
 
 
-def record(row: Row) -> str:
+def record(row: TableRow) -> str:
     """Return wins, losses and ties: 508–104–188."""
     return "–".join(fixed(row[key]) for key in ("wins", "losses", "ties"))
 
 
-def shares(row: Row) -> tuple[float, float, float]:
+def outcome_percentages(row: TableRow) -> tuple[float, float, float]:
     """Return wins, ties and losses in per cent of the battles, in the order of the drawing."""
     total = row["wins"] + row["losses"] + row["ties"]
     return tuple(100 * row[key] / total if total else 0 for key in ("wins", "ties", "losses"))  # type: ignore[return-value]
 
 
-def scale(rows: Iterable[Row]) -> tuple[float, float]:
+def scale(rows: Iterable[TableRow]) -> tuple[float, float]:
     """Return the lowest and the highest end of the intervals, for a common axis."""
     ends = [row[key] for row in rows for key in ("lower", "upper", "rating")]
     known = [end for end in ends if end is not None]
@@ -201,17 +203,17 @@ def place(value: float, ends: Sequence[float], width: float = 100) -> str:
     return fixed(4 + (width - 8) * (value - low) / ((high - low) or 1), 1)
 
 
-def as_json(value: object) -> str:
+def indented_json(value: object) -> str:
     """Return indented JSON; the template escapes it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def by_name(models: Iterable[Row]) -> dict[str, Row]:
+def by_name(models: Iterable[TableRow]) -> dict[str, TableRow]:
     """Return models by their names."""
     return {model["name"]: model for model in models}
 
 
-def by_rank(models: Iterable[Row], rows: Iterable[Row]) -> list[Row]:
+def by_rank(models: Iterable[TableRow], rows: Iterable[TableRow]) -> list[TableRow]:
     """Return models in the order of a table's rows, then those without a row."""
     place = {row["model"]: number for number, row in enumerate(rows)}
     return sorted(models, key=lambda model: place.get(model["name"], len(place)))
@@ -225,19 +227,19 @@ FILTERS: dict[str, Callable[..., object]] = {
         sure,
         milliseconds,
         size,
-        dollars,
+        price,
         usd,
         ordinal,
         rating,
-        plain,
+        whole_number,
         possible_ranks,
         record,
-        shares,
+        outcome_percentages,
         scale,
         place,
         by_name,
         by_rank,
-        as_json,
+        indented_json,
     )
 }
 """For Jinja's environment."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from arena.endpoint.address_and_key import shown
+from arena.endpoint.address_and_key import without_query
 from arena.redaction import blank, names_secret
 
 HIDDEN: Final = "(hidden)"
@@ -46,7 +46,7 @@ _FIGURE: Final = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
 def publishable(text: str) -> str:
     """Return the text of a configuration without passwords, tokens and address queries."""
     text = _COMMAND.sub(_with_shown_command, text)
-    text = _URL.sub(lambda url: shown(_USER.sub("", url[0])), text)
+    text = _URL.sub(lambda url: without_query(_USER.sub("", url[0])), text)
     return blank(_OPTION.sub(_without_value, _SETTING.sub(_without_value, text)))
 
 

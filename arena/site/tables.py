@@ -19,7 +19,7 @@ _FIGURES = 6
 """Significant figures: more than anyone reads, fewer bytes than a float has."""
 
 
-def table_rows(rows: Sequence[LeaderboardRow]) -> list[TableRow]:
+def ranked_rows(rows: Sequence[LeaderboardRow]) -> list[TableRow]:
     """Return the rows of one table as in leaderboard.json, with null for unknown values.
 
     Beside them: how many models the table has, whether a model may be the best, and its place by
@@ -34,7 +34,7 @@ def table_rows(rows: Sequence[LeaderboardRow]) -> list[TableRow]:
     return [
         {
             **_ABSENT,
-            **{key: rounded(cell) for key, cell in row_to_json(row).items()},
+            **{key: six_digits(cell) for key, cell in row_to_json(row).items()},
             "tied_with_first": row.rank_lower == 1,
             **{key: places[number] for key, places in ranks.items()},
             "n_models": len(rows),
@@ -43,12 +43,12 @@ def table_rows(rows: Sequence[LeaderboardRow]) -> list[TableRow]:
     ]
 
 
-def rounded(cell: Any) -> Any:
+def six_digits(cell: Any) -> Any:
     """Return a figure, or a mapping of figures, to six significant digits; others unchanged."""
     if isinstance(cell, float):
         return float(f"{cell:.{_FIGURES}g}")
     if isinstance(cell, dict):
-        return {key: rounded(value) for key, value in cell.items()}
+        return {key: six_digits(value) for key, value in cell.items()}
     return cell
 
 
@@ -95,8 +95,8 @@ def latency_info(stats: RetrievalStats, *, most: int = MOST_SAMPLES) -> LatencyI
         samples_ms=_short(samples if len(samples) <= most else _quantiles(samples, most)),
         n_samples=len(samples),
         histogram=_histogram(samples) if len(samples) else None,
-        documents_per_s=rounded(stats.documents_per_s),
-        bytes_per_vector=rounded(stats.bytes_per_vector),
+        documents_per_s=six_digits(stats.documents_per_s),
+        bytes_per_vector=six_digits(stats.bytes_per_vector),
         index_bytes=stats.index_bytes,
         n_documents=stats.n_documents,
         tokens=stats.tokens,

@@ -52,7 +52,7 @@ def watch(
 
 
 @contextmanager
-def reported(path: Path, log: Callable[[str], None]) -> Iterator[None]:
+def keep_current(path: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Keep the site of an experiment up to date while battles are played, and when they end.
 
     A process of its own does it, with low priority: it takes no time of the run's event loop, and

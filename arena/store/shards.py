@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from arena.errors import UsageError
 
-MOST = 10_000
+MOST_SHARDS = 10_000
 """Parts of a plan, at most."""
 
 
@@ -55,6 +55,6 @@ def parse_shard(text: str) -> Shard:
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if found:
         number, count = int(found[1]), int(found[2])
-        if 1 <= number <= count <= MOST:
+        if 1 <= number <= count <= MOST_SHARDS:
             return Shard(number, count)
-    raise UsageError(f"--shard {text}: expected i/n with 1 ≤ i ≤ n ≤ {MOST:,}, such as 2/8")
+    raise UsageError(f"--shard {text}: expected i/n with 1 ≤ i ≤ n ≤ {MOST_SHARDS:,}, such as 2/8")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from arena.data.searchable_text import Selected
 from arena.embedding.embedder import BatchEmbedder, Embedder, Embedding
+from arena.progress import OnProgress
 from arena.records import Role
 from arena.vectors.digests import Digests, digests_of, first_of_each
 from arena.vectors.vector_files import StoredVectors, VectorStore
-
-Progress = Callable[[int, int], None]
-"""Told how many distinct texts are there, of how many."""
 
 _SLICE = 256
 """Texts that a plain embedder gets at a time, so that a crash costs no more than these."""
@@ -25,7 +23,7 @@ def embed_cached(
     store: VectorStore,
     *,
     alone: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[StoredVectors, int]:
     """Embed texts that are not in the cache, and look up the rest; all must fit in memory.
 
@@ -44,7 +42,7 @@ def embed_missing(
     store: VectorStore,
     *,
     alone: bool = False,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[Digests, int]:
     """Embed texts that are not in the cache, each distinct text once.
 

@@ -125,7 +125,7 @@ class CosineIndex:
             if n_threads < 2:
                 return work(None).rows()
             with ThreadPoolExecutor(n_threads) as pool:
-                return joined(list(pool.map(work, range(n_threads))))
+                return join_shortlists(list(pool.map(work, range(n_threads))))
 
     def _rough(self, single: Floats, part: slice, scores: Floats) -> Floats:
         """Return cosines in single precision, ``(n_queries, n_rows)``, written over ``scores``."""
@@ -294,6 +294,6 @@ class Shortlist:
         self._cutoffs[queries] = np.maximum(self._cutoffs[queries], cutoffs)
 
 
-def joined(shortlists: Sequence[Shortlist]) -> list[Rows]:
+def join_shortlists(shortlists: Sequence[Shortlist]) -> list[Rows]:
     """Return for each query the rows of all shortlists."""
     return [np.concatenate(rows) for rows in zip(*(s.rows() for s in shortlists), strict=True)]

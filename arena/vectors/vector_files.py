@@ -153,7 +153,7 @@ class VectorStore:
             latency_ms: float | None,
         ) -> None:
             nonlocal began, n_rows
-            vectors = checked(embedding, len(digests), self._folder.name)
+            vectors = checked_vectors(embedding, len(digests), self._folder.name)
             self._describe(vectors.shape[1])
             now = time.perf_counter()
             pace = np.array((n_rows, len(digests), now - began), PACE)
@@ -233,7 +233,7 @@ _SYNC_S = 1.0
 """Seconds between two times that the disk is told to keep what was written."""
 
 
-def checked(embedding: Embedding, n_texts: int, model: str) -> NDArray[np.float32]:
+def checked_vectors(embedding: Embedding, n_texts: int, model: str) -> NDArray[np.float32]:
     """Return the vectors of a batch, as they are stored.
 
     Raises:

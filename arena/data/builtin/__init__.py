@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from arena.data.builtin.stdlib import documents
+from arena.data.builtin.stdlib import documented_names
 from arena.data.qrels_file import read_qrels
 from arena.data.rows import numbered_lines
 from arena.records import Dataset, Query
@@ -27,7 +27,7 @@ def python_docs() -> Dataset:
     Raises:
         UsageError: Python runs without docstrings (``-OO``).
     """
-    corpus = {document.doc_id: document for document in documents()}
+    corpus = {document.doc_id: document for document in documented_names()}
     rows = [orjson.loads(text) for _, text in numbered_lines(_FOLDER / "queries.jsonl")]
     queries = {row["_id"]: Query(row["_id"], row["text"]) for row in rows}
     qrels, _ = read_qrels(_FOLDER / "qrels.tsv", corpus, queries)

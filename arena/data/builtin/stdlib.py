@@ -35,7 +35,7 @@ _REPLACEABLE = re.compile(r".*hook|set_trace|getfile")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def documents() -> Iterator[Document]:
+def documented_names() -> Iterator[Document]:
     """Yield every documented public module, class, function and method, in a fixed order.
 
     An object with several names appears once. A text that several objects share appears once.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from arena.data.corpus import collect
+from arena.data.corpus import collect_documents
 from arena.data.documents.file_passages import Cut
 from arena.data.documents.files import READERS
 from arena.data.documents.passages import cut_all
@@ -62,9 +62,11 @@ def load_documents(  # noqa: PLR0913  four of them are options
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "no such folder"
         raise DataError(folder, None, what, f"expected a folder with {_KNOWN} files")
-    reading = _Reading(folder, leave_out, readers or ReaderCommands({}))
+    reading = _FolderReader(folder, leave_out, readers or ReaderCommands({}))
     try:
-        corpus = collect(reading.passages(passage_words, progress or reporter(quiet=True)), folder)
+        corpus = collect_documents(
+            reading.passages(passage_words, progress or reporter(quiet=True)), folder
+        )
     except DataError:
         if reading.n_passages:
             raise
@@ -73,7 +75,7 @@ def load_documents(  # noqa: PLR0913  four of them are options
     return Dataset(name, corpus, {}, {}, reading.notes())
 
 
-class _Reading:
+class _FolderReader:
     """The files of a folder while they are read, and what there is to say of them."""
 
     def __init__(self, folder: Path, leave_out: Collection[Path], readers: ReaderCommands) -> None:

@@ -35,7 +35,7 @@ _LENGTH: Final = struct.Struct("<Q")
 
 _CHILD: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from arena.data.documents.reader_processes import serve; serve()"
+    "from arena.data.documents.reader_processes import cut_files_from_stdin as cut; cut()"
 )
 
 _TOO_LARGE: Final = "takes more memory than a document may; cut it into several files"
@@ -103,7 +103,7 @@ class Cutter:
         return packed(Cut(problem=problem)), False
 
 
-def serve() -> None:
+def cut_files_from_stdin() -> None:
     """Read files from stdin and write their cuts to stdout, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")

@@ -53,7 +53,7 @@ def prompt_settings(prompts: Prompts) -> dict[str, object]:
     return {"query_prefix": prompts.query, "document_prefix": prompts.document}
 
 
-def needed(model: ModelConfig, module: str, *, extra: str) -> Any:
+def needed_package(model: ModelConfig, module: str, *, extra: str) -> Any:
     """Return a module of a package that an extra brings; see `arena.optional.needed`."""
     return optional.needed(module, _user(model), extra=extra)
 
@@ -65,10 +65,10 @@ def check_installed(model: ModelConfig, package: str, *, extra: str) -> None:
         UsageError: it is not.
     """
     if importlib.util.find_spec(package) is None:
-        raise missing(model, package, extra=extra)
+        raise missing_package(model, package, extra=extra)
 
 
-def missing(model: ModelConfig, package: str, *, extra: str) -> UsageError:
+def missing_package(model: ModelConfig, package: str, *, extra: str) -> UsageError:
     """Return the error of a missing package; see `arena.optional.missing`."""
     return optional.missing(package, _user(model), extra=extra)
 

@@ -15,12 +15,12 @@ from arena.embedding.local.base import (
     Encoded,
     LocalModel,
     check_installed,
-    missing,
-    needed,
+    missing_package,
+    needed_package,
     prompt_settings,
     with_prompts,
 )
-from arena.embedding.local.onnx import Reading, open_network
+from arena.embedding.local.onnx import TextSettings, open_network
 from arena.embedding.prompts import Prompts
 from arena.errors import UsageError
 
@@ -51,10 +51,12 @@ def open_wordllama(model: ModelConfig) -> LocalModel:
     prompts = _prompts(model)
 
     def load() -> Encode:
-        tokenizer = needed(model, "tokenizers", extra=_EXTRA).Tokenizer.from_file(str(vocabulary))
+        tokenizer = needed_package(model, "tokenizers", extra=_EXTRA).Tokenizer.from_file(
+            str(vocabulary)
+        )
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        tables = needed(model, "safetensors.numpy", extra=_EXTRA).load_file(weights)
+        tables = needed_package(model, "safetensors.numpy", extra=_EXTRA).load_file(weights)
         table = np.ascontiguousarray(tables["embedding.weight"][:, :dimensions], dtype=np.float32)
 
         def encode(texts: list[str]) -> Encoded:
@@ -85,7 +87,7 @@ def open_minilm(model: ModelConfig) -> LocalModel:
     for package in ("onnxruntime", "tokenizers"):
         check_installed(model, package, extra=_EXTRA)
     prompts = _prompts(model)
-    reading = Reading(max_tokens=MINILM_MAX_TOKENS)
+    reading = TextSettings(max_tokens=MINILM_MAX_TOKENS)
 
     def load() -> Encode:
         return with_prompts(prompts, open_network(weights, tokenizer, reading))
@@ -106,10 +108,10 @@ def _file(model: ModelConfig, package: str, path: str) -> Path:
     """Return a file of an installed package, without running any of the package's code."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise missing(model, package, extra=_EXTRA)
+        raise missing_package(model, package, extra=_EXTRA)
     file = Path(spec.origin).parent / path
     if not file.is_file():
-        raise missing(model, f"{package} with its {path}", extra=_EXTRA)
+        raise missing_package(model, f"{package} with its {path}", extra=_EXTRA)
     return file
 
 

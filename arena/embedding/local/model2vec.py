@@ -12,7 +12,7 @@ from arena.embedding.local.base import (
     Encoded,
     LocalModel,
     check_installed,
-    needed,
+    needed_package,
     prompt_settings,
     with_prompts,
 )
@@ -39,7 +39,7 @@ def open_model2vec(model: ModelConfig) -> LocalModel:
 
 
 def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> Encode:
-    library = needed(model, "model2vec", extra=_EXTRA)
+    library = needed_package(model, "model2vec", extra=_EXTRA)
     try:
         table = library.StaticModel.from_pretrained(files.name, force_download=False)
     except (OSError, ValueError, RuntimeError, KeyError) as error:

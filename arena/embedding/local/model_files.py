@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from arena.config import ModelConfig
-from arena.embedding.local.base import needed
+from arena.embedding.local.base import needed_package
 from arena.embedding.prompts import Prompts, role_prefixes
 from arena.errors import DataError, UsageError
 from arena.terminal import one_line
@@ -62,8 +62,8 @@ def find_model(model: ModelConfig, *, extra: str) -> ModelFiles:
             str(folder),
             None,
             digest_files(folder, _parts(folder)),
-            read_tree(folder / "config.json"),
-            read_tree(folder / "config_sentence_transformers.json"),
+            read_json_object(folder / "config.json"),
+            read_json_object(folder / "config_sentence_transformers.json"),
         )
     config = _fetch(model, name, "config.json", extra=extra)
     if config is None:
@@ -71,7 +71,11 @@ def find_model(model: ModelConfig, *, extra: str) -> ModelFiles:
     commit = config.parent.name
     sentence = _fetch(model, name, "config_sentence_transformers.json", extra=extra, commit=commit)
     return ModelFiles(
-        name, commit, commit, read_tree(config), read_tree(sentence) if sentence else {}
+        name,
+        commit,
+        commit,
+        read_json_object(config),
+        read_json_object(sentence) if sentence else {},
     )
 
 
@@ -126,7 +130,7 @@ def folder_name(folder: Path) -> str:
     return folder.name or folder.resolve().name
 
 
-def read_tree(path: Path) -> Tree:
+def read_json_object(path: Path) -> Tree:
     """Read a JSON object; return an empty one if there is no such file.
 
     Raises:
@@ -162,8 +166,8 @@ def _fetch(
     model: ModelConfig, name: str, file: str, *, extra: str, commit: str | None = None
 ) -> Path | None:
     """Fetch a small file from the hub or its cache; return None if the model has no such file."""
-    library = needed(model, "huggingface_hub", extra=extra)
-    errors = needed(model, "huggingface_hub.errors", extra=extra)
+    library = needed_package(model, "huggingface_hub", extra=extra)
+    errors = needed_package(model, "huggingface_hub.errors", extra=extra)
     own_cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
     cache = own_cache if model.provider == "sentence-transformers" else None
     try:

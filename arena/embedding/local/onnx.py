@@ -29,7 +29,7 @@ from arena.embedding.local.model_files import (
     digest_files,
     folder_name,
     own_prompts,
-    read_tree,
+    read_json_object,
     trained_short,
     unloadable,
 )
@@ -47,7 +47,7 @@ _UP_TO_A_SPACE = re.compile(r".*\s", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TextSettings:
     """How a model reads a text."""
 
     pooling: str = "mean"  #: of `POOLINGS`; not used where the network pools by itself
@@ -57,7 +57,7 @@ class Reading:
 
 
 def open_network(
-    network: Path, tokenizer: Path, reading: Reading
+    network: Path, tokenizer: Path, reading: TextSettings
 ) -> Callable[[list[str]], Encoded]:
     """Load a network; return the function from texts to vectors.
 
@@ -143,7 +143,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield rows
 
 
-def _runner(session: Any, reading: Reading) -> Callable[[Sequence[Sequence[int]]], Floats]:
+def _runner(session: Any, reading: TextSettings) -> Callable[[Sequence[Sequence[int]]], Floats]:
     """Return the function from token ids to vectors, by the file's inputs and outputs."""
     kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
     inputs = {given.name: kinds.get(given.type) for given in session.get_inputs()}
@@ -237,12 +237,12 @@ _OLD_POOLINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
+class _OnnxFiles:
     network: Path
     root: Path  #: where the small files are
 
     def tree(self, name: str) -> Tree:
-        return read_tree(self.root / name)
+        return read_json_object(self.root / name)
 
 
 def open_onnx(model: ModelConfig) -> LocalModel:
@@ -279,7 +279,7 @@ def open_onnx(model: ModelConfig) -> LocalModel:
     return LocalModel(settings, load, may_be_cut=trained_short(files.tree("config.json")))
 
 
-def _find(model: ModelConfig) -> _Files:
+def _find(model: ModelConfig) -> _OnnxFiles:
     given = Path(model.model or model.name).expanduser()
     tried = [given, given / "model.onnx", given / "onnx" / "model.onnx"]
     network = next((path for path in tried if path.is_file()), None)
@@ -292,10 +292,10 @@ def _find(model: ModelConfig) -> _Files:
     root = next((root for root in roots if (root / "tokenizer.json").is_file()), None)
     if root is None:
         raise UsageError(f"{model.name}: there is no tokenizer.json beside {network}")
-    return _Files(network, root)
+    return _OnnxFiles(network, root)
 
 
-def _reading(model: ModelConfig, files: _Files) -> Reading:
+def _reading(model: ModelConfig, files: _OnnxFiles) -> TextSettings:
     """Return how this model turns a text into one vector, as its files define it."""
     modules = _modules(files.root / "modules.json")
     kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
@@ -307,7 +307,7 @@ def _reading(model: ModelConfig, files: _Files) -> Reading:
     paths = [m.get("path", "") for m, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
     pooling = _pooling(model, files.tree(f"{paths[0] if paths else '1_Pooling'}/config.json"))
     sentence = files.tree("sentence_bert_config.json")
-    return Reading(
+    return TextSettings(
         pooling=pooling,
         normalized="Normalize" in kinds,
         max_tokens=_max_tokens(files, sentence),
@@ -332,7 +332,7 @@ def _pooling(model: ModelConfig, config: Tree) -> str:
     return pooling
 
 
-def _max_tokens(files: _Files, sentence: Tree) -> int | None:
+def _max_tokens(files: _OnnxFiles, sentence: Tree) -> int | None:
     """Return the longest text, with special tokens, by the rule of Sentence Transformers."""
     if sentence.get("max_seq_length"):
         return int(sentence["max_seq_length"])

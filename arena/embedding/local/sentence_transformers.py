@@ -16,7 +16,7 @@ from arena.embedding.local.base import (
     Encoded,
     LocalModel,
     check_installed,
-    needed,
+    needed_package,
     prompt_settings,
 )
 from arena.embedding.local.model_files import (
@@ -59,7 +59,7 @@ def open_sentence_transformers(model: ModelConfig) -> LocalModel:
 
 
 def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> Encode:
-    library = needed(model, "sentence_transformers", extra=_EXTRA)
+    library = needed_package(model, "sentence_transformers", extra=_EXTRA)
     try:
         with without_bar(model):
             network = library.SentenceTransformer(files.name, revision=files.commit)
@@ -96,7 +96,7 @@ def _count_cut(network: Any, texts: Sequence[str]) -> int:
 @contextmanager
 def without_bar(model: ModelConfig) -> Iterator[None]:
     """Load weights without the library's bar, which would overwrite arena's own."""
-    bars = needed(model, "transformers.utils.logging", extra=_EXTRA)
+    bars = needed_package(model, "transformers.utils.logging", extra=_EXTRA)
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:

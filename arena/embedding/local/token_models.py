@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.config import ModelConfig
-from arena.embedding.local.base import check_installed, needed, prompt_settings
+from arena.embedding.local.base import check_installed, needed_package, prompt_settings
 from arena.embedding.local.model_files import (
     ModelFiles,
     find_model,
@@ -85,7 +85,7 @@ def open_token_model(model: ModelConfig) -> TokenModel:
 
 
 def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> EncodeTokens:
-    library = needed(model, "sentence_transformers", extra=_EXTRA)
+    library = needed_package(model, "sentence_transformers", extra=_EXTRA)
     name = _CLASSES[str(model.provider)]
     if not hasattr(library, name):
         raise UsageError(
@@ -130,8 +130,8 @@ def _numbered(model: ModelConfig, words: NDArray[Any], weights: NDArray[Any]) ->
 
 def _load_m3(model: ModelConfig, files: ModelFiles, head: Path, prompts: Prompts) -> EncodeTokens:
     """Load BGE-M3 with one of its heads, as its authors' FlagEmbedding computes them."""
-    torch = needed(model, "torch", extra=_EXTRA)
-    transformers = needed(model, "transformers", extra=_EXTRA)
+    torch = needed_package(model, "torch", extra=_EXTRA)
+    transformers = needed_package(model, "transformers", extra=_EXTRA)
     try:
         with without_bar(model):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
