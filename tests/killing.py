@@ -16,8 +16,7 @@ from typing import Any
 from experiments import llm, log_lines, write_experiment
 from loopback import Answer, LoopbackServer, Received, chat
 from programs import Program, start_arena
-
-from arena.store.log_lines import read_replies
+from replies import read_replies
 
 RANKINGS: Mapping[str, Sequence[str]] = {
     "strong": ["good", "fair"],

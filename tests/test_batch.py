@@ -30,6 +30,7 @@ from experiments import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer, as_json, chat, error, verdict
+from replies import read_replies
 from tables import each_row
 
 from arena.batch import collect as batch_results
@@ -57,7 +58,6 @@ from arena.records import now
 from arena.store.batch_ledger import Job, read_jobs
 from arena.store.battle_log import BattleLog
 from arena.store.locked_file import LineFile
-from arena.store.log_lines import read_replies
 from arena.store.shards import WHOLE, Shard
 
 TWO = {"strong": ["good", "fair"], "weak": ["poor", "other"]}

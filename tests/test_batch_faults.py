@@ -16,6 +16,7 @@ from batch_server import PAGE, BatchServer
 from experiments import fair_judge, logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from replies import read_replies
 from test_batch import N_BATTLES, collect, experiment, failed, folder_of, replied, submit
 
 from arena.batch import jobs
@@ -29,7 +30,6 @@ from arena.progress import reporter
 from arena.records import Reply, Usage
 from arena.store.batch_ledger import read_jobs
 from arena.store.battle_log import BattleLog
-from arena.store.log_lines import read_replies
 
 Lines = list[dict[str, Any]]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from chaos import ChaosServer, Faults
+from replies import read_replies
 
 from arena.config import JudgeConfig
 from arena.endpoint.address_and_key import Endpoint
@@ -26,7 +27,7 @@ from arena.judging.pairwise import llm_judge
 from arena.judging.prompt import load_prompt
 from arena.records import Battle, Dataset, Document, Query, Run, ScoredDoc
 from arena.store.battle_log import BattleLog
-from arena.store.log_lines import read_battles, read_failures, read_replies
+from arena.store.log_lines import read_battles, read_failures
 
 MODELS = [f"model-{i}" for i in range(6)]
 QUERIES = [f"q{i}" for i in range(40)]

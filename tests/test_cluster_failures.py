@@ -21,6 +21,7 @@ from experiments import QUIET, llm, write_experiment
 from killing import named_verdict, names
 from loopback import Answer, LoopbackServer
 from programs import Program, start_arena
+from replies import read_replies
 from worker_killing import CONCURRENCY, RANKINGS, kill_workers
 
 from arena.cluster.connect import (
@@ -34,7 +35,7 @@ from arena.cluster.read_logs import ClusterLogReader
 from arena.cluster.worker import ShardTask, look
 from arena.errors import ClusterError
 from arena.experiment.summary import BattleOptions
-from arena.store.log_lines import read_battles, read_replies
+from arena.store.log_lines import read_battles
 
 pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster failures")]
 

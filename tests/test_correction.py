@@ -29,6 +29,7 @@ from arena.rating.leaderboard_table import render_leaderboard
 from arena.rating.people import answers
 from arena.rating.rate_files import rate_files
 from arena.store.labels import Label
+from arena.terminal import Screen
 
 MODELS = ("alpha", "beta", "gamma", "delta")
 LEAD = {"alpha": 0.8, "beta": 0.3, "gamma": -0.3, "delta": -0.8}
@@ -111,7 +112,7 @@ def test_the_corrected_ratings_are_in_the_table_the_json_and_the_csv(tmp_path):
     path, people = _log(tmp_path)
     board = build_leaderboard(load_battles([path]), people=_labels(people, 0.5))
 
-    text, tree = render_leaderboard(board, width=160), to_json(board)
+    text, tree = render_leaderboard(board, on=Screen(160)), to_json(board)
 
     assert "by people" in text
     assert "of battles by 1 person" in text

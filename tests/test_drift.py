@@ -16,11 +16,12 @@ from experiments import fair_judge, llm, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
+from replies import read_replies
 from test_between import contrary
 
 from arena.auditing.drift import SIGNIFICANCE, check_verdicts, fall_p_value
 from arena.cli import main
-from arena.store.log_lines import read_battles, read_replies
+from arena.store.log_lines import read_battles
 
 N = 20
 

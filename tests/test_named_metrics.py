@@ -405,7 +405,7 @@ def test_a_leaderboard_shows_the_metrics_that_arena_toml_names(folder: Path) -> 
     golden = scipy.stats.ttest_rel(strong, ndcg).confidence_interval(1 - 0.05 / 3 / 4)
     assert lead.a == "strong"
     assert (lead.lower, lead.upper) == pytest.approx((golden.low, min(golden.high, 1)))
-    text = render_leaderboard(board, width=160)
+    text = render_leaderboard(board, on=Screen(160))
     assert all(name in text for name in METRICS)
     assert "recall@5" not in text
     assert "difference from the best, paired by query; 95% intervals for all of them" in text

@@ -20,10 +20,11 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, chat, verdict
+from replies import read_replies
 
 from arena.errors import GateError, UsageError
 from arena.rating.rate_files import rate_files
-from arena.store.log_lines import read_failures, read_replies
+from arena.store.log_lines import read_failures
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 RUN = Path("runs") / "x"

@@ -20,6 +20,7 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, Script, chat, error, verdict
+from replies import read_replies
 from tables import each_row
 
 from arena.dry_run.battle import dry_run
@@ -27,7 +28,7 @@ from arena.errors import FatalApiError, IncompleteError, LogError, UsageError
 from arena.experiment import live
 from arena.rating.rate_files import rate_files
 from arena.store.battle_log import BattleLog
-from arena.store.log_lines import read_failures, read_replies
+from arena.store.log_lines import read_failures
 
 N_BATTLES = 3 * 2 * len(QUERIES)
 

@@ -16,10 +16,11 @@ from experiments import fair_judge, llm, write_experiment
 from killing import named_verdict, request_name
 from loopback import Answer, LoopbackServer, verdict
 from programs import start_arena
+from replies import read_replies
 
 from arena.cli import main
 from arena.store.labels import read_labels
-from arena.store.log_lines import read_battles, read_replies
+from arena.store.log_lines import read_battles
 
 N_BATTLES = 36
 

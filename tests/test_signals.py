@@ -12,8 +12,7 @@ import pytest
 from experiments import fair_judge, llm, log_lines, play, write_experiment
 from loopback import Answer, LoopbackServer
 from programs import Program, start_arena
-
-from arena.store.log_lines import read_replies
+from replies import read_replies
 
 N_BATTLES = 36
 RUN = Path("runs") / "x"

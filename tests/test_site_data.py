@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from experiments import QUERIES, llm, play, write_experiment
 from loopback import LoopbackServer
+from replies import read_replies
 from sites import battles_of, content, data_of, uneven_judge
 
 from arena.auditing.audit import audit
@@ -42,7 +43,7 @@ from arena.site.log_columns import Log, read_log_columns
 from arena.site.model_pages import extreme_queries
 from arena.site.render import FILTERS
 from arena.site.tables import latency_info, ranked_rows
-from arena.store.log_lines import read_battles, read_replies
+from arena.store.log_lines import read_battles
 from arena.store.shards import Shard
 from arena.store.texts import ShownDocument, ShownQuery, read_shown, write_shown
 

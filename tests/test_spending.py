@@ -19,6 +19,7 @@ from experiments import (
     write_experiment,
 )
 from loopback import Answer, LoopbackServer, as_json, chat
+from replies import read_replies
 from tables import each_row
 
 from arena.config import load_config
@@ -26,7 +27,7 @@ from arena.errors import ConfigError, DataError, IncompleteError
 from arena.experiment.spending import open_budgets, spent_usd
 from arena.judging.call_cost import LONGEST
 from arena.store.battle_log import BattleLog
-from arena.store.log_lines import read_failures, read_replies
+from arena.store.log_lines import read_failures
 from arena.store.shards import Shard
 from arena.store.spending_claims import read_claims
 

@@ -23,7 +23,7 @@ from arena.rating.leaderboard_records import (
 )
 from arena.rating.leaderboard_table import Shown, render_leaderboard
 from arena.records import Record
-from arena.terminal import short_names
+from arena.terminal import Screen, short_names
 
 ROW = LeaderboardRow(
     rank=1,
@@ -96,7 +96,7 @@ def test_no_line_of_a_table_is_wider_than_the_terminal(width):
     long = replace(KNOWN, model="organisation/" + "very-long-model-name" * 4)
     datasets = {f"dataset-{i}": (long, KNOWN) for i in range(12)}
 
-    text = render_leaderboard(board(long, KNOWN, datasets=datasets), width=width)
+    text = render_leaderboard(board(long, KNOWN, datasets=datasets), on=Screen(width))
 
     table = text.split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
     assert max(map(len, table.splitlines())) <= width
@@ -121,7 +121,9 @@ def test_distinct_names_are_shown_distinct_within_any_terminal(names, width, enc
     notes = (f"a note about {' and '.join(names)}, and what they are worth",)
     everything = board(*rows, datasets=datasets, pairs=pairs, notes=notes, judges=tuple(names))
 
-    text = render_leaderboard(everything, width=width, encoding=encoding, shown=Shown(matrix=True))
+    text = render_leaderboard(
+        everything, on=Screen(width, encoding=encoding), shown=Shown(matrix=True)
+    )
 
     assert text.encode(encoding).decode(encoding) == text
     assert max(map(cell_len, text.splitlines())) <= width
@@ -154,7 +156,7 @@ def test_a_family_of_long_names_is_told_apart_where_it_differs():
 def test_the_best_of_a_leaderboard_is_read_on_any_terminal(width):
     long = replace(KNOWN, model="organisation/" + "very-long-model-name" * 4 + "-v2")
 
-    text = render_leaderboard(board(long, KNOWN), width=width)
+    text = render_leaderboard(board(long, KNOWN), on=Screen(width))
 
     assert max(map(len, text.splitlines())) <= width
     head, first, *_ = text.split("\n\n")[1].splitlines()
@@ -167,14 +169,14 @@ def test_the_best_of_a_leaderboard_is_read_on_any_terminal(width):
 def test_a_line_is_broken_between_its_words():
     note = "uncertainty of neighbouring models is mostly from query to query"
 
-    lines = render_leaderboard(board(notes=(note,)), width=40).splitlines()
+    lines = render_leaderboard(board(notes=(note,)), on=Screen(40)).splitlines()
 
     assert lines[-2:] == [f"• {note[:38].rsplit(' ', 1)[0]}", "  mostly from query to query"]
 
 
 @pytest.mark.parametrize("name", ["x" * 200, "a long name " * 20])
 def test_a_long_name_is_cut_before_any_figure_is(name):
-    lines = render_leaderboard(board(replace(ROW, model=name)), width=80).splitlines()
+    lines = render_leaderboard(board(replace(ROW, model=name)), on=Screen(80)).splitlines()
 
     shown = next(line for line in lines if "…" in line)
     assert len(shown) <= 80
@@ -182,7 +184,7 @@ def test_a_long_name_is_cut_before_any_figure_is(name):
 
 
 def test_wide_terminals_get_more_columns():
-    narrow, usual, wide = (render_leaderboard(board(KNOWN), width=w) for w in (80, 100, 160))
+    narrow, usual, wide = (render_leaderboard(board(KNOWN), on=Screen(w)) for w in (80, 100, 160))
 
     assert "nDCG@10" in narrow
     assert "p50 ms" not in narrow
@@ -211,7 +213,7 @@ def test_a_price_is_a_column_only_where_something_costs_anything():
 
 
 def test_columns_that_nobody_can_fill_are_left_out():
-    text = render_leaderboard(board(replace(ROW, rating=None, rank_lower=None)), width=160)
+    text = render_leaderboard(board(replace(ROW, rating=None, rank_lower=None)), on=Screen(160))
 
     assert "nDCG" not in text
     assert "rating " not in text.split("\n\n")[1]
@@ -234,7 +236,7 @@ def test_names_cannot_speak_to_the_terminal_or_in_markup():
 
     text = render_leaderboard(
         board(evil, datasets={"[red]d\x1b[0m": (evil,), "e": (evil,)}, judges=("\x07j",)),
-        width=160,
+        on=Screen(160),
     )
 
     assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(text)
@@ -244,7 +246,7 @@ def test_names_cannot_speak_to_the_terminal_or_in_markup():
 
 def test_text_is_plain_unless_colour_is_asked_for():
     assert "\x1b[" not in render_leaderboard(board())
-    assert "\x1b[" in render_leaderboard(board(), colour=True)
+    assert "\x1b[" in render_leaderboard(board(), on=Screen(colour=True))
 
 
 def test_the_same_leaderboard_gives_the_same_text():
@@ -259,7 +261,7 @@ def test_no_line_of_a_matrix_is_wider_than_the_terminal(width):
     ]
 
     text = render_leaderboard(
-        board(*rows, pairs=tuple(pairs), notes=()), width=width, shown=Shown(matrix=True)
+        board(*rows, pairs=tuple(pairs), notes=()), on=Screen(width), shown=Shown(matrix=True)
     )
 
     tables = text.split("wins/losses/ties of row")[1].rsplit("\n\n", 1)[0]

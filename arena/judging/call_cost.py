@@ -37,9 +37,6 @@ TRUSTED: Final = 64
 SLACK: Final = 16
 """Tokens beyond a limit that are only another way of counting."""
 
-NO_USAGE: Final = Usage()
-"""What a call took that was never answered."""
-
 _TOKENS_PER_BYTE: Final = 1 / 4
 _TOKENS_PER_REPLY: Final = 150
 """What a call likely takes, before anything is known of the endpoint."""

@@ -56,35 +56,24 @@ class Shown:
     cost: bool = False  #: dollars a month by their parts, and a recommendation
 
 
+def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
+    """Print to stdout, in colour and as wide as the terminal if it is one."""
+    sys.stdout.write(render_leaderboard(leaderboard, on=stdout_console(), shown=shown))
+
+
 def render_leaderboard(
-    leaderboard: Leaderboard,
-    *,
-    width: int | None = None,
-    colour: bool = False,
-    encoding: str = "utf-8",
-    shown: Shown | None = None,
+    leaderboard: Leaderboard, *, on: Screen | None = None, shown: Shown | None = None
 ) -> str:
     """Render the overall table, the ratings per data set, the battles that it lacks, and the notes.
 
     Args:
         leaderboard: what to show.
-        width: of the terminal, in columns; without one tables take 100, and lines are whole.
-        colour: emphasise with ANSI escapes; else the text is plain.
-        encoding: what the terminal can show; signs that it lacks are spelt in ASCII.
+        on: the screen; without one tables take 100 columns, and lines are whole.
         shown: what more to show.
     """
-    on = Screen(width, colour, encoding)
-    return _render(leaderboard, on, shown or Shown())
-
-
-def print_leaderboard(leaderboard: Leaderboard, *, shown: Shown | None = None) -> None:
-    """Print to stdout, in colour and as wide as the terminal if it is one."""
-    sys.stdout.write(_render(leaderboard, stdout_console(), shown or Shown()))
-
-
-def _render(leaderboard: Leaderboard, on: Screen, shown: Shown) -> str:
     from rich.text import Text  # noqa: PLC0415
 
+    on, shown = on or Screen(), shown or Shown()
     console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
     with console.capture() as capture:
         for line in summary_lines(leaderboard):

@@ -112,20 +112,6 @@ def failure_ids(path: Path) -> Iterator[tuple[str, str]]:
         yield failure["id"], failure["reason"]
 
 
-def read_replies(path: Path) -> Iterator[Reply]:
-    """Yield everything that was paid for, in the order in which it came.
-
-    A battle id may have several replies, of which only the last can be readable.
-
-    Raises:
-        DataError: a line is no reply; names file and line.
-    """
-    seen = IdSet()  # logs that were merged may hold the same line twice
-    for number, _, line in finished_lines(path):
-        if seen.add(line.decode("latin-1")):  # which keeps every byte, and is quick
-            yield parse_reply(line, path, number)
-
-
 def parse_reply(line: bytes, path: Path, number: int | None) -> Reply:
     """Return the reply in a line of replies.jsonl.
 
