@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -23,9 +24,10 @@ from programs import forks
 from tables import each_row
 
 import arena
+from arena.api.arguments import OPTIONS_OF_COMPARE
 from arena.config import load_config
 from arena.endpoint.coroutines import run_apart
-from arena.errors import ArenaError, DataError, IncompleteError, LogError, UsageError
+from arena.errors import ArenaError, ConfigError, DataError, IncompleteError, LogError, UsageError
 from arena.experiment.live import battle
 from arena.progress import reporter
 from arena.store.locked_file import locked_log
@@ -94,6 +96,15 @@ def _dataset_name(config: Path) -> str:
 
 def _top_k(config: Path) -> int:
     return tomllib.loads(config.read_text())["experiment"].get("top_k", 5)
+
+
+class Numbered:
+    """A judge whose fingerprint is no string."""
+
+    name, fingerprint = "numbered", 7
+
+    async def judge(self, judge_input):
+        return arena.Verdict("tie")
 
 
 def emptied(run: arena.ModelRun) -> arena.ModelRun:
@@ -230,14 +241,17 @@ def test_runs_that_cannot_be_compared_say_why(runs, change, match):
         arena.compare(change(runs), judge=longer)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "match"),
     [
         ({"judge": "gpt"}, "of type str"),
         ({"judge": lambda one: "first"}, "query, first, second"),
         ({"judge": []}, "empty list"),
         ({"judge": {"model": "m", "temprature": 1}}, "temperature"),
+        ({"judge": {"model": "m", "top_k": 1}}, "top_k: unknown key; it belongs to arena.compare"),
         ({"judge": longer, "queries": 0}, "queries"),
+        ({"judge": longer, "queries": ["q1", "q77"]}, "'q77' is no query of zoo"),
+        ({"judge": longer, "pairs_per_query": 0}, "pairs_per_query is 0"),
         ({"judge": longer, "limit": 0}, "limit is 0"),
         ({"judge": longer, "max_usd": float("nan")}, "max_usd is nan"),
         ({"judge": [longer, longer]}, "share one name"),
@@ -248,6 +262,27 @@ def test_runs_that_cannot_be_compared_say_why(runs, change, match):
 def test_options_that_cannot_be_used_say_why(runs, options, match):
     with pytest.raises(UsageError, match=match):
         arena.compare(runs, **options)
+
+
+def test_numbers_of_numpy_generators_and_lists_of_queries_are_taken(runs):
+    number, chosen = np.int64(2), ["q3", "q1"]
+
+    battles = arena.compare((run for run in runs), longer, queries=chosen, top_k=number)
+
+    assert set(battles["query_id"]) == set(chosen)
+    whole = arena.compare(runs, longer, top_k=2)
+    assert battles["id"].tolist() == whole[whole["query_id"].isin(chosen)]["id"].tolist()
+    assert len(arena.retrieve("bm25", runs[0].data, number).rankings) == 2
+    assert set(arena.retrieve("bm25", runs[0].data, np.array(chosen)).rankings) == set(chosen)
+
+
+def test_keys_of_another_function_name_it():
+    """The list of the keywords of `compare` is that of its signature."""
+    keywords = inspect.signature(arena.compare).parameters.keys() - {"runs", "judge"}
+
+    assert keywords == set(OPTIONS_OF_COMPARE)
+    with pytest.raises(ConfigError, match="it belongs to arena\\.retrieve"):
+        arena.llm_judge("m", provider="openai")
 
 
 def test_runs_over_a_sample_lead_to_the_same_battles(data):
@@ -496,7 +531,7 @@ def test_queries_may_have_an_encoder_of_their_own(data):
     assert run.rankings["q0"][0].doc_id == "d5"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "options", "match"),
     [
         (lambda texts: [1.0] * len(texts), {}, "returned 6; expected an array of 6 vectors"),
@@ -517,6 +552,8 @@ def test_queries_may_have_an_encoder_of_their_own(data):
         (lambda query, k: [], {"encode_queries": one_by_one}, "encode_queries is for"),
         (lambda query, k: [], {"queries": ["q77"]}, "unknown query 'q77'"),
         (lambda query, k: [], {"queries": 0}, "queries is 0"),
+        (lambda query, k: [], {"queries": []}, "queries: an empty list"),
+        (lambda query, k: [], {"base": []}, "base is for a reranker"),
         (lambda query, k: [], {"queries": "q1"}, "a list of query_ids"),
         (lambda query, k: [], {"name": "a\nb"}, "name"),
         ("bm52", {}, "bm25"),
@@ -623,13 +660,28 @@ def test_what_are_no_battles_says_so(battles):
             function(battles)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "argument"),
     [
         (lambda runs: arena.load_dataset(7), "load_dataset"),
         (lambda runs: arena.read_run(7, runs[0].data), "read_run"),
         (lambda runs: arena.read_run("x.trec", 7), "data"),
         (lambda runs: arena.retrieve("bm25", 7), "data"),
+        (lambda runs: arena.retrieve("bm25", runs[0].data, 2.0), "queries"),
+        (lambda runs: arena.retrieve("bm25", runs[0].data, depth="9"), "depth"),
+        (lambda runs: arena.retrieve("bm25", runs[0].data, seed="9"), "seed"),
+        (lambda runs: arena.retrieve("bm25", runs[0].data, cache=9), "cache"),
+        (lambda runs: arena.retrieve({"fuse": ["a", "b"]}, runs[0].data, base=9), "base"),
+        (lambda runs: runs[0].measure(["nDCG@10"]), "metrics"),
+        (lambda runs: arena.metric_differences(9), "runs"),
+        (lambda runs: arena.metric_differences(runs, level="9"), "level"),
+        (lambda runs: arena.function_judge(longer, "x", concurrency="9"), "concurrency"),
+        (lambda runs: arena.compare(runs[0], longer), "runs"),
+        (lambda runs: arena.compare(runs, longer, top_k=2.5), "top_k"),
+        (lambda runs: arena.compare(runs, longer, limit=2.5), "limit"),
+        (lambda runs: arena.compare(runs, longer, max_usd="9"), "max_usd"),
+        (lambda runs: arena.compare(runs, longer, gate="no"), "gate"),
+        (lambda runs: arena.compare(runs, Numbered()), "judge: fingerprint"),
         (lambda runs: arena.compare(runs, judge=arena.qrels_judge(), log=7), "log"),
         (lambda runs: arena.compare(runs, judge=longer, queries="all"), "queries"),
         (lambda runs: arena.compare(runs, judge=longer, queries=True), "queries"),
@@ -640,7 +692,7 @@ def test_what_are_no_battles_says_so(battles):
     ],
 )
 def test_an_argument_of_a_wrong_type_is_named(runs, call, argument):
-    with pytest.raises(UsageError, match=rf"^{argument}: of type \w+; expected a"):
+    with pytest.raises(UsageError, match=rf"^{argument}: of type \w+; expected "):
         call(runs)
 
 

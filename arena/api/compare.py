@@ -6,7 +6,7 @@ import asyncio
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import ValidationError
 
-from arena.api.arguments import check_type, path_of
+from arena.api.arguments import check_type, path_of, real_number, whole_number
 from arena.api.data import name_of
 from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
-from arena.api.retrieve import ModelRun
+from arena.api.retrieve import ModelRun, queries_in, runs_in
 from arena.config import (
     Config,
     DatasetConfig,
@@ -65,6 +65,7 @@ class _Plan:
     """The settings of a comparison."""
 
     queries: int | None
+    query_ids: tuple[str, ...] | None  #: those that the caller names
     seed: int
     top_k: int
     orders: Literal["both", "balanced"]
@@ -73,10 +74,10 @@ class _Plan:
 
 
 def compare(  # noqa: PLR0913  all but two are options
-    runs: Sequence[ModelRun],
-    *,
+    runs: Iterable[ModelRun],
     judge: JudgeLike | Sequence[JudgeLike],
-    queries: int | None = None,
+    *,
+    queries: int | Sequence[str] | None = None,
     seed: int = 42,
     top_k: int = 5,
     orders: Literal["both", "balanced"] = "both",
@@ -99,7 +100,8 @@ def compare(  # noqa: PLR0913  all but two are options
         judge: a function ``(query, first, second)`` → ``"first"``, ``"second"`` or ``"tie"``,
             sync or async; `llm_judge`, `qrels_judge`, `function_judge`; a dict as in ``[judge]``;
             an object like `Judge`; or a list of them for a panel.
-        queries: per data set, sampled with the seed; all that the runs have where absent.
+        queries: so many per data set, sampled with the seed, or these query_ids; all that the
+            runs have where absent.
         seed: decides which queries are sampled and in which order battles are played.
         top_k: documents of each list that the judge sees.
         orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
@@ -124,13 +126,12 @@ def compare(  # noqa: PLR0913  all but two are options
         LogError: the log is locked by another process, or cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}; expected 1 or more")
-    if queries is not None:
-        check_type(queries, int, "queries", "a whole number")
-    if max_usd is not None and not 0 < max_usd < math.inf:
+    limit = None if limit is None else whole_number(limit, "limit")
+    if max_usd is not None and not 0 < real_number(max_usd, "max_usd") < math.inf:
         raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
-    plan = _Plan(queries, seed, top_k, orders, pairs_per_query, metrics)
+    check_type(gate, bool, "gate", "True or False")
+    runs = runs_in(runs, "runs")
+    plan = _plan(queries, seed, top_k, orders, pairs_per_query, metrics)
     judges = judges_of(judge, logged=log is not None)
     with ExitStack() as stack:
         if log is None:
@@ -138,7 +139,7 @@ def compare(  # noqa: PLR0913  all but two are options
         else:
             folder = path_of(log, "log")
         _check_folder(folder)
-        prepared = _prepared(list(runs), judges, plan, folder)
+        prepared = _prepared(runs, judges, plan, folder)
         open_budgets(prepared.config, folder, max_usd=max_usd)  # needs prices
         telling = reporter(quiet=not progress)
         with locked_log(Folder(folder).log(WHOLE).lock):  # whoever plays it needs its own inputs
@@ -148,6 +149,31 @@ def compare(  # noqa: PLR0913  all but two are options
         battles = _logged(folder)
         _tell(summary, folder, has_log=log is not None)
     return _frame(battles, n_failures=sum(sum(f.values()) for f in summary.failures.values()))
+
+
+def _plan(  # noqa: PLR0913, PLR0917  the options of `compare`
+    queries: int | Sequence[str] | None,
+    seed: int,
+    top_k: int,
+    orders: Literal["both", "balanced"],
+    pairs_per_query: int | None,
+    metrics: Sequence[str] | None,
+) -> _Plan:
+    """Return the settings of a comparison.
+
+    Raises:
+        UsageError: a number is none, or out of range.
+    """
+    chosen = None if queries is None else queries_in(queries)
+    return _Plan(
+        chosen if isinstance(chosen, int) else None,
+        chosen if isinstance(chosen, tuple) else None,
+        whole_number(seed, "seed", least=0),
+        whole_number(top_k, "top_k"),
+        orders,
+        None if pairs_per_query is None else whole_number(pairs_per_query, "pairs_per_query"),
+        metrics,
+    )
 
 
 def _check_folder(folder: Path) -> None:
@@ -183,6 +209,9 @@ def _prepared(
     datasets = _datasets(runs)
     models = list(dict.fromkeys(run.model for run in runs))
     _check_complete(runs, datasets, models)
+    for query_id in plan.query_ids or ():
+        if all(query_id not in data.queries for data in datasets.values()):
+            raise UsageError(f"queries: {query_id!r} is no query of {', '.join(datasets)}")
     sampled = {name: _sampled(name, runs, data, judges, plan) for name, data in datasets.items()}
     config = _config(runs, models, judges, plan, folder)
     experiment = Experiment(config, Folder(folder).config, folder)
@@ -199,17 +228,14 @@ def _prepared(
     return replace(prepare(experiment, data, kept, prompts), own_judges=own)
 
 
-def _datasets(runs: Sequence[object]) -> dict[str, Dataset]:
+def _datasets(runs: Sequence[ModelRun]) -> dict[str, Dataset]:
     """Return the data sets of the runs, by name.
 
     Raises:
-        UsageError: something is no run, or two data sets share a name.
+        UsageError: two data sets share a name.
     """
     datasets: dict[str, Dataset] = {}
     for run in runs:
-        if not isinstance(run, ModelRun):
-            what = f"runs: got {type(run).__name__}"
-            raise UsageError(f"{what}; expected what arena.retrieve and arena.read_run return")
         data = run.data
         known = datasets.setdefault(run.dataset, data)
         if known is not data and _hashes(known) != _hashes(data):
@@ -259,7 +285,8 @@ def _sampled(
     ranked = set().union(*(run.rankings for run in own))
     if unknown := sorted(ranked - data.queries.keys()):
         raise UsageError(f"runs: {unknown[0]!r} is no query of {name!r}")
-    eligible = {query_id: q for query_id, q in data.queries.items() if query_id in ranked}
+    wanted = ranked if plan.query_ids is None else set(plan.query_ids)
+    eligible = {query_id: q for query_id, q in data.queries.items() if query_id in wanted}
     if any(isinstance(judge, JudgeConfig) and judge.kind == "qrels" for judge in judges):
         eligible = {
             query_id: query

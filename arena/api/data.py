@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from arena.api.arguments import path_of
+from arena.api.arguments import checked_keywords, path_of
 from arena.config import DatasetConfig
-from arena.config.section import checked_section
 from arena.data.corpus import collect_documents
 from arena.data.load import load_dataset as load_configured
 from arena.data.partitions import partition_files
@@ -66,7 +65,7 @@ class Dataset(PlainDataset):
         notes: tuple[str, ...] = (),
     ) -> None:
         known_documents, known_queries = _corpus(corpus), _queries(queries)
-        checked_section(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
+        checked_keywords(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
         grades, more = _qrels({} if qrels is None else qrels, known_documents, known_queries)
         super().__init__(name, known_documents, known_queries, grades, (*notes, *more))
 
@@ -112,7 +111,7 @@ def load_dataset(
     """
     config = source if isinstance(source, DatasetConfig) else None
     if config is None or name is not None or settings:
-        config = checked_section(DatasetConfig, _section(source, name, settings), "load_dataset")
+        config = checked_keywords(DatasetConfig, _section(source, name, settings), "load_dataset")
     config = config.anchored(Path.cwd())
     return Dataset.of(load_configured(config, reporter(quiet=not progress)))
 

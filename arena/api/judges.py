@@ -6,10 +6,10 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, Protocol, cast, get_args, runtime_checkable
 
+from arena.api.arguments import checked_keywords, whole_number, wrong_type
 from arena.config import JudgeConfig
-from arena.config.section import checked_section
 from arena.digest import content_hash
 from arena.errors import UnjudgedError, UsageError
 from arena.records import Document, JudgeInput, JudgeKind, Probs, Query, Side, Verdict
@@ -135,7 +135,7 @@ def llm_judge(model: str, **settings: Any) -> JudgeConfig:
     Raises:
         ConfigError: a setting is unknown or has a wrong value.
     """
-    return checked_section(JudgeConfig, {"model": model, **settings}, "llm_judge")
+    return checked_keywords(JudgeConfig, {"model": model, **settings}, "llm_judge")
 
 
 def qrels_judge() -> JudgeConfig:
@@ -162,10 +162,9 @@ def function_judge(
     """
     if concurrency is None:
         concurrency = _CONCURRENCY if _is_async(function) else 1
-    if concurrency < 1:
-        raise UsageError(f"concurrency is {concurrency}; expected 1 or more")
+    concurrency = whole_number(concurrency, "concurrency")
     _check_arguments(function)
-    checked_section(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
+    checked_keywords(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
     return OwnJudge(
         lambda judge_input: function(judge_input.query, judge_input.first, judge_input.second),
         name=name,
@@ -204,16 +203,17 @@ def section_of(judge: JudgeConfig | OwnJudge) -> JudgeConfig:
         "price_per_1m_input_tokens": 0.0,
         "price_per_1m_output_tokens": 0.0,
     }
-    return checked_section(JudgeConfig, section, "judge")
+    return checked_keywords(JudgeConfig, section, "judge")
 
 
 def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
     if isinstance(given, JudgeConfig | OwnJudge):
         return given
     if isinstance(given, Mapping):
-        return checked_section(JudgeConfig, given, "judge")
+        return checked_keywords(JudgeConfig, given, "judge")
     if isinstance(given, Judge) and not isinstance(given, type):
         kind = cast("JudgeKind", getattr(given, "kind", "pairwise"))
+        _check_object(given, kind)
         return OwnJudge(given.judge, name=given.name, fingerprint=given.fingerprint, kind=kind)
     if not callable(given):
         raise UsageError(
@@ -227,6 +227,16 @@ def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
         )
     called = getattr(given, "__name__", type(given).__name__)
     return function_judge(given, called if called.isidentifier() else "judge")
+
+
+def _check_object(judge: Judge, kind: object) -> None:
+    """Check what the log stores of a judge."""
+    for name in ("name", "fingerprint"):
+        if not isinstance(value := getattr(judge, name), str):
+            raise wrong_type(value, f"judge: {name}", "a string")
+    if kind not in get_args(JudgeKind):
+        listed = ", ".join(get_args(JudgeKind))
+        raise UsageError(f"judge: kind is {kind!r}; expected one of {listed}")
 
 
 def _is_async(function: object) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
-from arena.api.retrieve import ModelRun
+from arena.api.arguments import real_number
+from arena.api.retrieve import ModelRun, runs_in
 from arena.errors import UsageError
 from arena.experiment.named_metrics import measure_named
 from arena.rating.metric_differences import MetricDifference, from_the_best
@@ -37,7 +38,8 @@ def metric_differences(
     """
     import pandas as pd  # noqa: PLC0415
 
-    if not 0 < level < 1:
+    runs = runs_in(runs, "runs")
+    if not 0 < real_number(level, "level") < 1:
         raise UsageError(f"level is {level}; expected a number between 0 and 1")
     if isinstance(metrics, str):
         raise UsageError(f"metrics is {metrics!r}; expected a list of names")

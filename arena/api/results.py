@@ -8,14 +8,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from arena.api.arguments import check_type, path_of, wrong_type
+from arena.api.arguments import check_type, checked_keywords, path_of, wrong_type
 from arena.auditing.audit import audit as audit_card
 from arena.auditing.between import Between as PlainBetween
 from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
 from arena.auditing.records import AuditMetric
 from arena.battles.load import from_frame, load_aliases, load_battles
-from arena.config.section import checked_section
 from arena.config.usage import UsageConfig
 from arena.errors import UsageError
 from arena.optional import needed
@@ -113,10 +112,12 @@ class Leaderboard(PlainLeaderboard):
         """
         known = {} if self.usage is None else self.usage.model_dump()
         settings = known | usage
-        if missing := [k for k in ("documents", "queries_per_month") if k not in settings]:
+        unknown = settings.keys() - UsageConfig.model_fields.keys()
+        required = () if unknown else ("documents", "queries_per_month")  # the former explains more
+        if missing := [key for key in required if key not in settings]:
             remedy = "give cost(documents=1e6, queries_per_month=2e5)"
             raise UsageError(f"{' and '.join(missing)} unknown; {remedy}")
-        owned = ownership(self, checked_section(UsageConfig, settings, "cost"))
+        owned = ownership(self, checked_keywords(UsageConfig, settings, "cost"))
         return ModelCosts(owned.usage, owned.costs, owned.recommendation)
 
     def _rows(self, dataset: str | None) -> tuple[LeaderboardRow, ...]:

@@ -13,9 +13,8 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.api.arguments import check_type, path_of
+from arena.api.arguments import check_type, checked_keywords, path_of, whole_number, wrong_type
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.config.section import checked_section
 from arena.data.beir import sample_queries
 from arena.data.metrics import measure_run
 from arena.data.passage_corpus import join_cuts, qrels_by_parent, run_by_parent, with_passages
@@ -86,6 +85,8 @@ class ModelRun:
         Raises:
             UsageError: a metric is unknown; the message names near ones.
         """
+        for name in metrics:
+            check_type(name, str, "metrics", "a name of ir_measures, such as nDCG@10")
         by_query = measure_named(self.run, self.data, metrics)
         means = {name: by_query.mean(name) for name in metrics}
         return {name: mean for name, mean in means.items() if mean is not None}
@@ -137,10 +138,11 @@ def retrieve(  # noqa: PLR0913  all but two are options
         UsageError: a query or document is unknown, or a callable returned something else.
     """
     check_type(data, Dataset, "data", "an arena.Dataset")
-    query_ids = _query_ids(data, queries, seed)
-    if depth < 1:
-        raise UsageError(f"depth is {depth}; expected 1 or more")
+    query_ids = _query_ids(data, queries, whole_number(seed, "seed", least=0))
+    depth = whole_number(depth, "depth")
     if callable(model):
+        if base is not None:
+            raise UsageError("base is for a reranker or a fusion; a callable ranks the corpus")
         rank = _rank_by_callable(model, name, data, returns, encode_queries)
         called = _config({"provider": "bm25", "name": name or _name_of(model)}, None).name
         return _called(rank, called, data, query_ids, depth, reporter(quiet=not progress))
@@ -148,6 +150,8 @@ def retrieve(  # noqa: PLR0913  all but two are options
         raise UsageError("retrieve: returns and encode_queries are about a callable")
     bases = _bases(base)
     config = _config(_section(model, bases), name)
+    if bases and not config.below:
+        raise UsageError(f"base is for a reranker or a fusion; {config.name} ranks the corpus")
     if config.run is not None:
         read = read_run(config.run.replace("{dataset}", data.name), data, name=config.name)
         return replace(read, config=config)
@@ -160,7 +164,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
                 data,
                 query_ids,
                 depth=depth,
-                cache=Path(cache) if cache is not None else cache_folder(),
+                cache=cache_folder() if cache is None else path_of(cache, "cache"),
                 bases=[one.run for one in bases],
                 progress=told,
             ),
@@ -348,15 +352,48 @@ def _query_ids(data: Dataset, queries: int | Sequence[str] | None, seed: int) ->
         raise UsageError(f"{data.name}: has no queries")
     if queries is None:
         return list(data.queries)
-    if isinstance(queries, int):
-        if queries < 1:
-            raise UsageError(f"queries is {queries}; expected 1 or more")
-        return sample_queries(data, queries, seed)
-    if isinstance(queries, str):
-        raise UsageError(f"queries is {queries!r}; expected a number or a list of query_ids")
-    if unknown := [query_id for query_id in queries if query_id not in data.queries]:
+    chosen = queries_in(queries)
+    if isinstance(chosen, int):
+        return sample_queries(data, chosen, seed)
+    if unknown := [query_id for query_id in chosen if query_id not in data.queries]:
         raise UsageError(f"{data.name}: unknown query {unknown[0]!r}")
-    return list(dict.fromkeys(queries))
+    return chosen
+
+
+def queries_in(queries: int | Iterable[str]) -> int | tuple[str, ...]:
+    """Return the number of queries that a caller asks for, or their query_ids.
+
+    Raises:
+        UsageError: it is neither, or there are none.
+    """
+    expected = "a whole number or a list of query_ids"
+    if isinstance(queries, str | bool):
+        raise wrong_type(queries, "queries", expected)
+    if not isinstance(queries, Iterable):
+        if not hasattr(queries, "__index__"):
+            raise wrong_type(queries, "queries", expected)
+        return whole_number(queries, "queries")
+    query_ids = tuple(dict.fromkeys(str(query_id) for query_id in queries))
+    if not query_ids:
+        raise UsageError(f"queries: an empty list; expected {expected}")
+    return query_ids
+
+
+def runs_in(runs: object, argument: str) -> list[ModelRun]:
+    """Return the runs that a caller gives.
+
+    Raises:
+        UsageError: something is no run.
+    """
+    expected = "a list of what arena.retrieve and arena.read_run return"
+    if not isinstance(runs, Iterable):
+        raise wrong_type(runs, argument, expected)
+    checked_runs = []
+    for run in runs:
+        if not isinstance(run, ModelRun):
+            raise UsageError(f"{argument}: got {type(run).__name__}; expected {expected}")
+        checked_runs.append(run)
+    return checked_runs
 
 
 def _section(
@@ -379,14 +416,14 @@ def _section(
 def _bases(base: ModelRun | Sequence[ModelRun] | None) -> Sequence[ModelRun]:
     if base is None:
         return ()
-    return (base,) if isinstance(base, ModelRun) else base
+    return runs_in((base,) if isinstance(base, ModelRun) else base, "base")
 
 
 def _config(section: Mapping[str, Any], name: str | None) -> ModelConfig:
     called = name or section.get("name") or section.get("model") or section.get("provider")
     called = called or section.get("rerank") or " + ".join(section.get("fuse", ()))
     named = {**section, "name": called}
-    return checked_section(ModelConfig, named, "retrieve").anchored(Path.cwd())
+    return checked_keywords(ModelConfig, named, "retrieve").anchored(Path.cwd())
 
 
 def _name_of(function: Callable[..., Any]) -> str:

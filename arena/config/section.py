@@ -187,13 +187,19 @@ def problem_lines(
     return [f"{where}: {what}" if where else what for where, what in problems.items()]
 
 
-def checked_section(kind: type[S], section: Mapping[str, Any], where: str) -> S:
+def checked_section(
+    kind: type[S],
+    section: Mapping[str, Any],
+    where: str,
+    sections: Mapping[str, Sequence[str]] | None = None,
+) -> S:
     """Check a section as if it stood in an arena.toml.
 
     Args:
         kind: which section it is.
         section: its keys.
         where: what errors name in place of a file.
+        sections: as of `problem_lines`.
 
     Raises:
         ConfigError: naming every mistake.
@@ -202,7 +208,7 @@ def checked_section(kind: type[S], section: Mapping[str, Any], where: str) -> S:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        lines = problem_lines(error, tree, lambda _: tuple(kind.model_fields))
+        lines = problem_lines(error, tree, lambda _: tuple(kind.model_fields), sections)
         raise ConfigError(where, lines) from None
 
 
