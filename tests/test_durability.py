@@ -17,7 +17,7 @@ from arena.store.batch_ledger import Job, Ledger
 from arena.store.battle_log import BattleLog
 from arena.store.locked_file import LineFile
 from arena.store.superseded import move_stale_battles
-from arena.vectors import store as vector_files
+from arena.vectors import vector_files
 from arena.vectors.vector_files import Growing
 
 BATTLE = Battle("b", "d", "q", "m", "n", "tie", "j", "p", "judge")
