@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from arena.errors import WriteError
 
@@ -129,9 +129,7 @@ _WAIT_S: Final = 10.0
 """Maximum wait for another writing process, in seconds."""
 
 
-def open_database(
-    path: Path, schema: str, *, isolation_level: Literal["DEFERRED"] | None = "DEFERRED"
-) -> sqlite3.Connection:
+def open_database(path: Path, schema: str) -> sqlite3.Connection:
     """Open a database in write-ahead mode, and create it and its folder if needed.
 
     A killed process loses nothing that it has written. A power cut may lose the last writes, but
@@ -140,7 +138,6 @@ def open_database(
     Args:
         path: of the file.
         schema: statements that change nothing where it is there already.
-        isolation_level: None where the caller begins its transactions itself.
 
     Raises:
         OSError: the folder cannot be written.
@@ -148,7 +145,7 @@ def open_database(
     """
     # SQLite waits for other writers, but not while another process switches to write-ahead mode.
     with locked(path.with_name(f"{path.name}.lock"), wait_s=_WAIT_S):
-        database = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=isolation_level)
+        database = sqlite3.connect(path, timeout=_WAIT_S)
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")

@@ -18,21 +18,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from arena.data.corpus import collect_documents
 from arena.data.csv_file import csv_records
 from arena.data.hub_download import fetch_dataset
 from arena.data.huggingface_splits import Tables, choose_split, choose_table, find_tables
-from arena.data.parquet_file import parquet_rows
+from arena.data.parquet_file import ROWS_AT_ONCE, parquet_rows, rows_of_batches
 from arena.data.qrels_file import GradeLine, check_qrels, grade_lines, row_grade
 from arena.data.rows import Row, documents, json_rows, queries, unique
 from arena.errors import DataError
 from arena.optional import needed
 from arena.records import Dataset, Document, Qrels, Query
-
-_ROWS_AT_ONCE: Final = 1024
-"""Of an Arrow file as Python's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +133,13 @@ def _rows(
 def _arrow_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     """Yield the rows of a file of ``save_to_disk``, mapped into memory and never copied whole."""
     datasets = needed("datasets", str(path))
-    arrow = needed("pyarrow", str(path))
-    number = 0
-    try:
+
+    def batches() -> Iterator[Any]:
         table = datasets.Dataset.from_file(str(path))
-        known = [name for name in columns if name in table.column_names]
-        for batch in table.select_columns(known).with_format("arrow").iter(_ROWS_AT_ONCE):
-            for fields in batch.to_pylist():
-                number += 1
-                yield Row(path, number, fields)
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        what = f"not readable as Arrow: {' '.join(str(error).split())}"
-        raise DataError(path, number + 1, what, "save the data set again") from None
+        present = [name for name in columns if name in table.column_names]
+        yield from table.select_columns(present).with_format("arrow").iter(ROWS_AT_ONCE)
+
+    yield from rows_of_batches(path, batches(), form="Arrow", remedy="save the data set again")
 
 
 def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:

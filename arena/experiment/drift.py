@@ -42,8 +42,7 @@ from arena.files import write_atomically
 from arena.progress import Reporter
 from arena.records import Matchup
 from arena.store.folder import Folder
-from arena.store.id_index import IdSet
-from arena.store.log_lines import battle_lines, failure_ids
+from arena.store.log_lines import logged_ids
 
 Matchups = frozenset[Matchup]
 
@@ -173,13 +172,8 @@ def next_number(whole: PreparedExperiment, matchups: Matchups) -> int:
     if not folders:
         return 1
     last = int(folders[-1].name)
-    judged, files = IdSet(), Folder(folders[-1])
-    for path in files.all_battles():
-        for name, _ in battle_lines(path):
-            judged.add(name)
-    for path in files.all_failures():
-        for name, _ in failure_ids(path):
-            judged.add(name)
+    files = Folder(folders[-1])
+    judged = logged_ids(files.all_battles(), files.all_failures())
     prepared = prepare_check(whole, matchups, last)
     judges = [configured.judge for configured in closed_judges(prepared)]
     names = (name for name, _, _ in planned(prepared.matchups, prepared.lists, judges))

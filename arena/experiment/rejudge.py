@@ -8,7 +8,7 @@ as they serve any other.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +33,7 @@ from arena.progress import Reporter
 from arena.records import Matchup
 from arena.retrieval.partitioned import PartitionRanker
 from arena.store.folder import Folder
-from arena.store.id_index import IdSet
-from arena.store.log_lines import battle_lines
+from arena.store.log_lines import logged_ids
 from arena.store.manifest import read_manifest
 
 _OF_ONE_MODEL: Final = (
@@ -209,7 +208,7 @@ def with_logged_battles(prepared: PreparedExperiment, reporter: Reporter) -> Pre
             "their query or lists have changed since"
         )
     sampled = _sampled(prepared, origin)
-    own = _ids(Folder(prepared.experiment.folder).all_battles())
+    own = logged_ids(Folder(prepared.experiment.folder).all_battles())
 
     def plays(matchup: Matchup) -> bool:
         if not logged.count(matchup):
@@ -234,7 +233,7 @@ class LoggedBattles:
     def __init__(self, folder: Path, lists: Lists) -> None:
         judges = read_manifest(folder)["judges"]
         self.fingerprints = [str(judge["fingerprint"]) for judge in judges]
-        self._ids = _ids(Folder(folder).all_battles())
+        self._ids = logged_ids(Folder(folder).all_battles())
         self._lists = lists
 
     @property
@@ -246,14 +245,6 @@ class LoggedBattles:
         """Return how many judges have judged a matchup, of these very lists."""
         names = (self._lists.battle_id(matchup, each) for each in self.fingerprints)
         return sum(name in self._ids for name in names)
-
-
-def _ids(paths: Iterable[Path]) -> IdSet:
-    ids = IdSet()
-    for path in paths:
-        for name, _ in battle_lines(path):
-            ids.add(name)
-    return ids
 
 
 def _sampled(prepared: PreparedExperiment, origin: Origin) -> set[tuple[str, str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import sqlite3
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
@@ -51,7 +50,7 @@ class VerdictCache:
         self._broken = False
         self._waiting: dict[bytes, bytes] = {}  #: request → reply, not written yet
         try:
-            self._db = open_database(self.path, _SCHEMA, isolation_level=None)
+            self._db = open_database(self.path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             remedy = "delete it, or set ARENA_CACHE to another folder; it only saves calls"
             raise DataError(
@@ -110,12 +109,9 @@ class VerdictCache:
             return
         rows, self._waiting = list(self._waiting.items()), {}
         try:
-            self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?)", rows)
-            self._db.execute("COMMIT")
+            with self._db:
+                self._db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
             self._complain(error)
 
     def _complain(self, error: sqlite3.Error) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -147,6 +147,22 @@ def battle_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     """
     for number, _, line in finished_lines(path):
         yield _object(line, path, number, "id")["id"], line
+
+
+def logged_ids(battles: Iterable[Path], failures: Iterable[Path] = ()) -> IdSet:
+    """Return the battle ids in logs of battles, and in logs of failures.
+
+    Raises:
+        DataError: a line has no id; names file and line.
+    """
+    ids = IdSet()
+    for path in battles:
+        for battle_id, _ in battle_lines(path):
+            ids.add(battle_id)
+    for path in failures:
+        for battle_id, _ in failure_ids(path):
+            ids.add(battle_id)
+    return ids
 
 
 def verdict_places(path: Path) -> Iterator[tuple[int, str]]:

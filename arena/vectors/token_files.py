@@ -5,20 +5,19 @@ A killed process loses at most the batch under way. Several processes may use a 
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from arena.digest import digest
 from arena.errors import DataError
-from arena.files import open_database, safe_filename
+from arena.files import open_database
 from arena.records import Role
+from arena.vectors.vector_files import name_and_address
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS texts (
@@ -42,12 +41,8 @@ class TokenStore:
     """
 
     def __init__(self, cache: Path, settings: Mapping[str, object], role: Role) -> None:
-        other = "document_" if role == "query" else "query_"
-        own = {key: value for key, value in settings.items() if not key.startswith(other)}
-        raw = orjson.dumps({"role": role, "settings": own}, option=orjson.OPT_SORT_KEYS)
-        model = safe_filename(str(own.get("model", "model")))[-48:]
-        name = f"{model}-{role}-{hashlib.blake2b(raw, digest_size=8).hexdigest()}.sqlite"
-        self.path = cache / "vectors" / name
+        name, _ = name_and_address(settings, role)
+        self.path = cache / "vectors" / f"{name}.sqlite"
         try:
             self._database = open_database(self.path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:

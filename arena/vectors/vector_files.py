@@ -52,6 +52,19 @@ class StoredVectors:
     tokens: int | None  #: of the distinct texts; None where the model does not report them
 
 
+def name_and_address(settings: Mapping[str, object], role: Role) -> tuple[str, dict[str, object]]:
+    """Return a file name for a model's vectors in one role, and what it is a hash of.
+
+    The settings of the other role play no part.
+    """
+    other = "document_" if role == "query" else "query_"
+    of_role = {key: value for key, value in settings.items() if not key.startswith(other)}
+    raw = orjson.dumps({"role": role, "settings": of_role}, option=orjson.OPT_SORT_KEYS)
+    model = safe_filename(str(of_role.get("model", of_role.get("provider", "model"))))[-48:]
+    name = f"{model}-{role}-{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
+    return name, orjson.loads(raw)
+
+
 class VectorStore:
     """The vectors of one model in one role.
 
@@ -63,14 +76,8 @@ class VectorStore:
 
     def __init__(self, cache: Path, settings: Mapping[str, object], role: Role) -> None:
         self.role: Role = role
-        other = "document_" if role == "query" else "query_"
-        own = {key: value for key, value in settings.items() if not key.startswith(other)}
-        address = {"role": role, "settings": own}
-        raw = orjson.dumps(address, option=orjson.OPT_SORT_KEYS)
-        model = safe_filename(str(own.get("model", own.get("provider", "model"))))[-48:]
-        name = f"{model}-{role}-{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
+        name, self._address = name_and_address(settings, role)
         self._folder = cache / "vectors" / name
-        self._address = orjson.loads(raw)
         self._rows_path = self._folder / "vectors.f32"
         self._keys_path = self._folder / "keys.bin"
         self._pace_path = self._folder / "pace.bin"

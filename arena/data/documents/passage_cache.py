@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from contextlib import suppress
 from typing import Final, Self
 
 from arena.data.documents.file_passages import Cut, unpacked
@@ -36,7 +35,7 @@ class CutCache:
 
     def __enter__(self) -> Self:
         try:
-            self._database = open_database(self.path, _SCHEMA, isolation_level=None)
+            self._database = open_database(self.path, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
         return self
@@ -70,12 +69,9 @@ class CutCache:
         if not rows or self._database is None:
             return
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.executemany("INSERT OR REPLACE INTO cuts VALUES (?, ?)", rows)
-            self._database.execute("COMMIT")
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO cuts VALUES (?, ?)", rows)
         except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
