@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
 from test_battles import ALIASES
+from together import STATISTICS
 
 from arena.auditing.audit import audit
 from arena.auditing.records import AuditMetric, Estimate
@@ -22,6 +23,8 @@ from arena.auditing.report import render_audit, to_json
 from arena.cli import main
 from arena.errors import DataError, UsageError
 from arena.store.per_query import ShownList, read_lists, write_lists
+
+pytestmark = STATISTICS
 
 WINNERS = {">": "model_a", "<": "model_b", "=": "tie"}
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from tables import each_row
+from together import STATISTICS
 
 from arena.auditing.estimates import (
     ac1_sums,
@@ -19,6 +20,8 @@ from arena.auditing.estimates import (
     share,
     sums_by_cluster,
 )
+
+pytestmark = STATISTICS
 
 RATERS = ("*****34121133*3", "1*21334 3*******".replace(" ", ""), "**21344*21133*4")
 """The example in the documentation of the package krippendorff; * is no verdict."""

@@ -15,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer
 from tables import each_row
+from together import STATISTICS
 
 import arena
 from arena.auditing.audit import audit
 from arena.auditing.report import render_audit, to_json
 from arena.cli import main
+
+pytestmark = STATISTICS
 
 LEAD = {"lexical": 0.0, "dense": 0.3, "other": -0.3, "last": -0.5}
 SECTIONS = [

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from click.testing import CliRunner, Result
 from experiments import fair_judge, llm, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, verdict
-from scipy.stats import kendalltau
 from tables import each_row
 from test_audit import log
+from together import STATISTICS
 
 from arena.auditing.between import between, build_between
 from arena.auditing.between_ratings import kendall_tau, rate_both
@@ -24,6 +25,8 @@ from arena.battles.load import from_frame
 from arena.cli import main
 from arena.errors import UsageError
 from arena.rating.influence import influences
+
+pytestmark = STATISTICS
 
 
 def drawn(
@@ -150,7 +153,7 @@ def test_paired_intervals_are_narrower_than_those_of_two_logs_that_share_no_quer
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=8))
 def test_kendalls_tau_is_that_of_scipy(pairs):
     first, second = np.array(pairs, float).T
-    expected = kendalltau(first, second).statistic
+    expected = scipy.stats.kendalltau(first, second).statistic
 
     assert kendall_tau(first[None], second[None])[0] == pytest.approx(expected, nan_ok=True)
 

@@ -12,10 +12,11 @@ from itertools import combinations, pairwise, permutations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from by_definition import ELO, Row, figures
 from rated import GOLDEN_BATTLES, SCORE
-from scipy import stats
 from tables import each_row
+from together import STATISTICS
 
 import arena
 from arena.battles.load import from_frame
@@ -23,6 +24,8 @@ from arena.experiment.stopping import StoppingMonitor, StoppingRule
 from arena.rating.elo import elo_order_samples
 from arena.rating.leaderboard_records import Leaderboard, RatingSettings
 from arena.records import Battle
+
+pytestmark = STATISTICS
 
 THETA = np.array([-1.144278, -0.195821, -0.191750, 0.747585, 0.784265])
 CLUSTERED = np.array([0.474746, 0.377862, 0.134903, 0.473595, 0.503491])
@@ -93,7 +96,7 @@ def test_intervals_are_students_with_the_degrees_of_freedom_of_each_rating(
     board = rated(rows, settings)
 
     expected = [figures(rows, THETA, alone(model)) for model in range(5)]
-    reach = [stats.t.ppf((1 + level) / 2, one.df) * one.variance**0.5 for one in expected]
+    reach = [scipy.stats.t.ppf((1 + level) / 2, one.df) * one.variance**0.5 for one in expected]
     assert half_widths(board) == pytest.approx(reach, rel=2e-5)
     for row in board.overall:
         model = int(row.model[1])
@@ -131,12 +134,12 @@ def test_unlike_data_sets_give_what_the_definition_says(queries):
 
     theta = thetas(board)
     expected = [figures(rows, theta, alone(model, 4)) for model in range(4)]
-    reach = [stats.t.ppf(0.975, one.df) * one.variance**0.5 for one in expected]
+    reach = [scipy.stats.t.ppf(0.975, one.df) * one.variance**0.5 for one in expected]
     assert half_widths(board) == pytest.approx(reach, rel=1e-4)
     for pair in board.pairs:
         a, b = int(pair.a[1]), int(pair.b[1])
         one = figures(rows, theta, np.eye(4)[a] - np.eye(4)[b])
-        sure = stats.t.cdf((theta[a] - theta[b]) / one.variance**0.5, one.df)
+        sure = scipy.stats.t.cdf((theta[a] - theta[b]) / one.variance**0.5, one.df)
         assert pair.p_better == pytest.approx(sure, abs=1e-5)
 
 
@@ -148,7 +151,7 @@ def test_bootstrap_intervals_are_as_wide_as_the_definition_says():
 
     theta = thetas(board)
     expected = [figures(rows, theta, alone(model, 4)) for model in range(4)]
-    reach = [stats.t.ppf(0.975, one.df) * one.variance**0.5 for one in expected]
+    reach = [scipy.stats.t.ppf(0.975, one.df) * one.variance**0.5 for one in expected]
     assert half_widths(board) / reach == pytest.approx(np.ones(4), abs=0.09)
     assert np.mean(half_widths(board) / reach) == pytest.approx(1, abs=0.05)
 
@@ -189,7 +192,7 @@ def tails(board: Leaderboard, rows: list[Row]) -> list[tuple[float, bool]]:
     for pair in board.pairs:
         a, b = int(pair.a[1]), int(pair.b[1])
         one = figures(rows, theta, np.eye(m)[a] - np.eye(m)[b])
-        tail = stats.t.sf((theta[a] - theta[b]) / one.variance**0.5, one.df)
+        tail = scipy.stats.t.sf((theta[a] - theta[b]) / one.variance**0.5, one.df)
         found.append((float(tail), pair.separated))
     return sorted(found)
 

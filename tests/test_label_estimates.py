@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import root
 from tables import each_row
 
 from arena.rating.document_grades import (
@@ -184,7 +184,7 @@ def test_the_weighted_root_and_its_covariance_are_those_of_the_definition(judge_
         total[0] = theta.sum()
         return total
 
-    solved = root(gradient, np.zeros(4), tol=1e-13).x
+    solved = scipy.optimize.root(gradient, np.zeros(4), tol=1e-13).x
     hessian = np.zeros((4, 4))
     for b in range(48):
         x = np.eye(4)[battles.first[b]] - np.eye(4)[battles.second[b]]

@@ -13,12 +13,13 @@ import by_definition
 import ir_measures
 import numpy as np
 import pytest
-import scipy.stats
+import scipy
 from experiments import QUERIES, play, write_experiment
 from hf_folders import CORPUS, jsonl_folder, parquet_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
+from together import STATISTICS
 
 import arena
 from arena.comparing.compare import compare
@@ -42,6 +43,8 @@ from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderbo
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.site.build import build_site
 from arena.terminal import Screen
+
+pytestmark = STATISTICS
 
 NAMES = {
     "nDCG@3": "nDCG@3",

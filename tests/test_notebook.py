@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -597,6 +596,8 @@ def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels,
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_tables_of_the_library_datasets_are_a_data_set(streamed):
+    import datasets  # a second, which other workers need not wait
+
     tables = [
         datasets.Dataset.from_list(rows)
         for rows in (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 from experiments import fair_grader, llm, log_lines, play, write_experiment
 from loopback import LoopbackServer
-from scipy.optimize import minimize
 from tables import each_row
 
 from arena.battles.load import load_battles
@@ -85,7 +85,7 @@ def test_ratings_and_advantage_are_the_maximum_of_the_likelihood(tmp_path):
             total += np.logaddexp(0, d) - score[one.winner] * d
         return total + 1e-9 * (x @ x)
 
-    best = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x
+    best = scipy.optimize.minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x
     found = board(write(tmp_path / "x", battles))
 
     assert found.position_advantage.elo == pytest.approx(ELO * best[3], abs=0.01)

@@ -7,14 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from rated import battles, simulate
-from scipy import stats
+from together import STATISTICS
 
 import arena
 from arena.rating.bootstrap import bootstrap
 from arena.rating.bradley_terry import fit
 from arena.rating.inference import from_draws, from_sandwich, queries_to_separate, query_shares
 from arena.rating.leaderboard_records import RatingSettings
+
+pytestmark = STATISTICS
 
 THETA = np.array([-0.5, 0.15, 0.4])
 NEIGHBOURS = (2, 1)
@@ -130,7 +133,7 @@ def test_the_prediction_solves_its_own_formula_with_the_degrees_of_freedom_to_co
 
     growth = needed / 20
     df = (ratings.difference_df[2, 3] + 1) * growth - 1
-    far = stats.t.ppf(1 - tail, df) + stats.norm.ppf(0.8)
+    far = scipy.stats.t.ppf(1 - tail, df) + scipy.stats.norm.ppf(0.8)
     assert needed > 40
     assert gap * np.sqrt(growth) == pytest.approx(far * se, rel=1e-6)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 from click.testing import CliRunner
 from experiments import fair_grader, fair_judge, llm, play, write_experiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopback import LoopbackServer
-from scipy.stats import t
 from tables import each_row
 from test_until import write
+from together import STATISTICS
 
 from arena.cli import main
 from arena.dry_run.battle import dry_run
@@ -26,6 +27,8 @@ from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of
 from arena.rating.inference import intervals
 from arena.rating.rate_files import rate_files
+
+pytestmark = STATISTICS
 
 N_MODELS = 8
 THETA = np.linspace(-0.6, 0.6, N_MODELS)
@@ -62,7 +65,7 @@ def test_all_pairs_of_equal_models_have_the_width_of_the_formula(
 
     variance = (between + 4 * within / N_MODELS) * (1 - 1 / N_MODELS) / n_queries
     guard = 4 / N_MODELS * (1 - 1 / N_MODELS) / n_queries**2
-    expected = t.ppf(0.975, n_queries - 1) * np.sqrt(variance + guard)
+    expected = scipy.stats.t.ppf(0.975, n_queries - 1) * np.sqrt(variance + guard)
     assert halves == pytest.approx(np.full(N_MODELS, expected), rel=1e-6)
 
 

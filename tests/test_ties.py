@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rated import SCORE, battles, golden, pools, simulate
-from scipy.optimize import linprog
 
 from arena.errors import UsageError
 from arena.rating import bradley_terry
@@ -98,7 +98,7 @@ def test_ratings_are_finite_exactly_where_no_direction_makes_every_outcome_likel
     rows = np.concatenate([won, tied, -tied, -lost])
     is_endless = (
         0.5 in played.score
-        and not linprog(np.zeros(n_models), rows, limits, bounds=(None, None)).status
+        and not scipy.optimize.linprog(np.zeros(n_models), rows, limits, bounds=(None, None)).status
     )
 
     shuffled = battles(" ".join(order.sample(results, len(results))), n_models=n_models)

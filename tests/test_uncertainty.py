@@ -8,8 +8,8 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+import scipy
 from rated import battles, golden, simulate
-from scipy import special
 from tables import each_row
 
 from arena.errors import UsageError
@@ -61,8 +61,10 @@ def test_the_series_for_many_degrees_of_freedom_agree_with_scipy(df):
 
     quantiles = [student_quantile(tail, np.array([df]))[0] for tail in tails]
 
-    np.testing.assert_allclose(student_cdf(t, freedom), special.stdtr(df, t), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(quantiles, -special.stdtrit(df, tails), rtol=1e-10)
+    np.testing.assert_allclose(
+        student_cdf(t, freedom), scipy.special.stdtr(df, t), rtol=0, atol=1e-10
+    )
+    np.testing.assert_allclose(quantiles, -scipy.special.stdtrit(df, tails), rtol=1e-10)
 
 
 def test_intervals_with_many_queries_are_normal():

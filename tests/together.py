@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TORCH = pytest.mark.xdist_group("torch")
 """Marks tests that import PyTorch: that takes five seconds."""
 
+STATISTICS = pytest.mark.xdist_group("statistics")
+"""Marks tests that use `scipy.stats`, which they import by its first use: that takes a second."""
+
 SOURCE = pytest.mark.xdist_group("source")
 """Marks tests that parse the whole source."""
 
