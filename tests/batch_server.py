@@ -25,9 +25,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
+from http_server import PromptServer
 from loopback import Answer
 
 Judge = Callable[[dict[str, Any], int], Answer]
@@ -56,9 +57,8 @@ class BatchServer:
         self._asked: dict[str, int] = {}
         self._lock = threading.Lock()
         handler = type("_Bound", (_Handler,), {"provider": self})
-        self._server = ThreadingHTTPServer(address, handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._server = PromptServer(address, handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
 
     @property
     def base_url(self) -> str:

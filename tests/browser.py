@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from http_server import PromptServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -101,8 +102,8 @@ def _left(url: str) -> Iterator[str]:
 def served(folder: Path) -> Iterator[str]:
     """The address of a folder on a loopback HTTP server."""
     handler = functools.partial(_Silent, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with PromptServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -21,8 +21,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
+
+from http_server import PromptServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ class LoopbackServer:
         self._attempts: Counter[bytes] = Counter()
         self._lock = threading.Lock()
         handler = type("_Bound", (_Handler,), {"loopback": self})
-        self._server = _Server(address, handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._server = PromptServer(address, handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
 
     @property
     def base_url(self) -> str:
@@ -148,14 +150,6 @@ def as_json(body: object, *, status: int = 200, headers: Mapping[str, str] | Non
 def truncated(answer: Answer) -> Answer:
     """The same answer, but the connection closes in the middle of its body."""
     return Answer(answer.status, answer.headers, answer.body, cut=len(answer.body) // 2)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests, not a reason to print a traceback."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -7,12 +7,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from http_server import PromptServer
 
 import arena
 from arena.config import parse_config
@@ -181,8 +182,8 @@ def test_a_store_that_refuses_ends_with_one_line_without_the_key(
         def log_message(self, *words: object) -> None:
             """Keep the tests' output clean."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+    with PromptServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(DataError, match=r"^s3://data/tiny: cannot be read: ") as raised:
             load_remote("s3://data/tiny", "tiny")
