@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Final
@@ -43,7 +43,7 @@ from arena.rating.leaderboard_records import (
     RatingSettings,
     aggregate,
 )
-from arena.rating.metric_differences import from_the_best
+from arena.rating.metric_differences import MetricDifference, from_the_best
 from arena.rating.panel_votes import combine, known_probs, only_judge
 from arena.rating.rate_rows import Rated, position_advantage, rate_rows
 
@@ -73,14 +73,11 @@ def build_leaderboard(
     if not len(battles):
         raise UsageError("no battles to rate; play some first")
     rated, samples = _rate_datasets(battles, facts, settings)
+    judged = _overall(rated, samples, battles, settings)
+    overall, correction = _corrected(judged, battles, people, settings, correct)
     tables = {name: table.rows for name, table in rated.items()}
-    overall = judged = _overall(rated, samples, battles, settings)
-    correction = None
-    if people is not None:
-        overall, correction = _corrected(judged, battles, people, settings, correct)
-        if len(tables) == 1:
-            tables = dict.fromkeys(tables, overall.rows)
-    n_queries = battles.n_queries
+    if len(tables) == 1:
+        tables = dict.fromkeys(tables, overall.rows)
     return Leaderboard(
         overall=overall.rows,
         datasets=tables,
@@ -88,7 +85,7 @@ def build_leaderboard(
         battles=len(battles),
         ties=int(np.count_nonzero(battles.winner == TIE)),
         failures=battles.failures,
-        queries=n_queries,
+        queries=battles.n_queries,
         judges=verdicts.present_judges,
         settings=settings,
         notes=(
@@ -103,7 +100,7 @@ def build_leaderboard(
         pairs=all_pairs(battles, overall),
         more_queries=more_queries(
             overall,
-            battles_per_query=len(battles) / n_queries,
+            battles_per_query=len(battles) / battles.n_queries,
             usd_per_battle=_price(verdicts, len(battles)),
         ),
         position_by_dataset=_position_advantages(rated, settings),
@@ -111,12 +108,16 @@ def build_leaderboard(
         rates=facts.rates,
         usage=facts.usage,
         gaps=rating_gaps(overall) if facts.rates else (),
-        metric_differences=from_the_best(
-            {key: measured.values for key, measured in facts.measured.items() if key[0] in tables},
-            [row.model for row in overall.rows],
-            level=settings.level,
-        ),
+        metric_differences=_metric_differences(facts, tables, overall, settings),
     )
+
+
+def _metric_differences(
+    facts: Facts, tables: Collection[str], overall: Rated, settings: RatingSettings
+) -> tuple[MetricDifference, ...]:
+    """Return by how much the best model differs from each other one, on data sets with battles."""
+    values = {key: measured.values for key, measured in facts.measured.items() if key[0] in tables}
+    return from_the_best(values, [row.model for row in overall.rows], level=settings.level)
 
 
 def _rating_notes(
@@ -136,11 +137,13 @@ def _rating_notes(
 def _corrected(
     judged: Rated,
     battles: Battles,
-    people: PeoplesLabels,
+    people: PeoplesLabels | None,
     settings: RatingSettings,
     how: Correct,
 ) -> tuple[Rated, Correction | None]:
-    """Return the overall table with the ratings that people's labels correct."""
+    """Return the overall table with the ratings that people's labels correct, if there are any."""
+    if people is None:
+        return judged, None
     from arena.rating.correction import correct_ratings  # noqa: PLC0415 - few have labels
 
     n_datasets = int(np.count_nonzero(np.bincount(battles.dataset)))
