@@ -32,29 +32,19 @@ from arena.version import __version__ as __version__
 if TYPE_CHECKING:
     from arena.api.compare import ArenaWarning, compare
     from arena.api.data import Dataset, load_dataset
-    from arena.api.experiment import battle
+    from arena.api.experiment import battle, plan, report
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
-    from arena.api.results import (
-        Audit,
-        Between,
-        Leaderboard,
-        ModelCosts,
-        audit,
-        between,
-        rate,
-        rate_files,
-    )
+    from arena.api.rate import audit, between, rate, rate_files
+    from arena.api.results import Audit, Between, Leaderboard, ModelCosts
     from arena.api.retrieve import ModelRun, read_run, retrieve
     from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
     from arena.errors import ArenaError, UnjudgedError
-    from arena.experiment.plan import plan_matchups as plan
     from arena.experiment.summary import BattleOptions
     from arena.files import cache_folder
     from arena.progress import reporter
     from arena.rating.leaderboard_records import RatingSettings
     from arena.records import Document, Probs, Query, Verdict
-    from arena.site.build import build_site as report
 
 __all__ = [
     "ArenaError",
@@ -116,9 +106,9 @@ _HOMES: Final = {
     "RatingSettings": "arena.rating.leaderboard",
     "UnjudgedError": "arena.errors",
     "Verdict": "arena.records",
-    "audit": "arena.api.results",
+    "audit": "arena.api.rate",
     "battle": "arena.api.experiment",
-    "between": "arena.api.results",
+    "between": "arena.api.rate",
     "bradley_terry": "arena.api.statistics",
     "cache_folder": "arena.files",
     "compare": "arena.api.compare",
@@ -128,12 +118,12 @@ _HOMES: Final = {
     "llm_judge": "arena.api.judges",
     "load_dataset": "arena.api.data",
     "metric_differences": "arena.api.metrics",
-    "plan": "arena.experiment.plan:plan_matchups",
+    "plan": "arena.api.experiment",
     "qrels_judge": "arena.api.judges",
-    "rate": "arena.api.results",
-    "rate_files": "arena.api.results",
+    "rate": "arena.api.rate",
+    "rate_files": "arena.api.rate",
     "read_run": "arena.api.retrieve",
-    "report": "arena.site.build:build_site",
+    "report": "arena.api.experiment",
     "reporter": "arena.progress",
     "retrieve": "arena.api.retrieve",
 }
@@ -143,8 +133,7 @@ def __getattr__(name: str) -> Any:
     # Loaded on first use, so that `import arena` and `arena --help` are fast.
     if name not in _HOMES:
         raise AttributeError(f"module 'arena' has no attribute {name!r}")
-    module, _, function = _HOMES[name].partition(":")
-    return getattr(importlib.import_module(module), function or name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

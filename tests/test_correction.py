@@ -292,7 +292,7 @@ def test_arrays_and_frames_of_labels_give_the_ratings_of_the_leaderboard(tmp_pat
         query=battles.query_id,
     )
 
-    assert board.correction.labels == picked.sum() == frame.attrs["correction"].labels
+    assert board.correction.labels == picked.sum() == frame.attrs["correction"]["labels"]
     assert frame["corrected"].tolist() == [row.corrected for row in board.overall]
     assert frame["model"].tolist() == [row.model for row in board.overall]
     with pytest.raises(UsageError, match="no column probability"):

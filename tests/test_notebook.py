@@ -687,6 +687,14 @@ def test_what_are_no_battles_says_so(battles):
         (lambda runs: arena.compare(runs, judge=longer, queries="all"), "queries"),
         (lambda runs: arena.compare(runs, judge=longer, queries=True), "queries"),
         (lambda runs: arena.rate(pd.DataFrame(), settings=7), "settings"),
+        (lambda runs: arena.rate(pd.DataFrame(), aliases=7), "aliases"),
+        (lambda runs: arena.rate(pd.DataFrame(), aliases={"a": 7}), "aliases: a name"),
+        (lambda runs: arena.rate([{"winner": "tie"}, 7]), "battles: a row"),
+        (lambda runs: arena.battle(7), "path"),
+        (lambda runs: arena.battle("arena.toml", options=7), "options"),
+        (lambda runs: arena.report(pd.DataFrame()), "path"),
+        (lambda runs: arena.plan("ab", {}), "models"),
+        (lambda runs: arena.plan(["a", "b"], ["q1"]), "queries"),
         (lambda runs: arena.rate(arena.compare(runs, judge=longer), labels=7), "labels"),
         (lambda runs: arena.audit(pd.DataFrame(), labels=7), "labels"),
         (lambda runs: arena.between(7, 7), "first"),
@@ -731,41 +739,3 @@ def test_frame_of_a_data_set_that_is_not_there_names_those_that_are(runs):
     assert board.to_frame("zoo")["model"].tolist() == ["tail", "head"]
     with pytest.raises(UsageError, match="the leaderboard has zoo"):
         board.to_frame("farm")
-
-
-def test_the_statistics_alone_are_those_of_the_leaderboard(runs):
-    frame = arena.compare(runs, judge=lambda q, a, b: "first" if q.query_id < "q3" else "second")
-    sides = frame["model_a"], frame["model_b"], frame["winner"]
-    row = arena.rate(frame).overall[0]
-
-    ratings = arena.bradley_terry(*sides, query=frame["query_id"])
-    online = arena.elo(*sides)
-
-    first = ratings.iloc[0]
-    assert (first["model"], first["rating"], first["lower"]) == (row.model, row.rating, row.lower)
-    assert online.set_index("model")["elo"][row.model] == row.elo
-
-
-def test_scores_between_0_and_1_count_as_parts_of_a_win():
-    """Three wins in four: 400·log10(3) points apart."""
-    first, second = ["a", "b"] * 40, ["b", "a"] * 40
-
-    ratings = arena.bradley_terry(first, second, [0.75, 0.25] * 40).set_index("model")["rating"]
-
-    assert ratings["a"] - ratings["b"] == pytest.approx(400 * np.log10(3), abs=1e-6)
-
-
-@each_row(
-    ("arrays", "match"),
-    [
-        ((["a"], ["b", "c"], ["tie"]), "first 1, second 2, winner 1"),
-        ((["a"], ["b"], ["c"]), "winner"),
-        ((["a"], ["b"], [1.5]), "a score is from 0 to 1"),
-        ((["a"], ["a"], ["tie"]), "itself|against"),
-        (([], [], []), "no battles"),
-    ],
-)
-def test_arrays_that_cannot_be_rated_say_why(arrays, match):
-    for statistic in (arena.bradley_terry, arena.elo):
-        with pytest.raises(ArenaError, match=match):
-            statistic(*arrays)

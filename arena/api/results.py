@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, Final
 
-from arena.api.arguments import check_type, checked_keywords, path_of, wrong_type
-from arena.auditing.audit import audit as audit_card
+from arena.api.arguments import checked_keywords
+from arena.api.frames import frame_of
 from arena.auditing.between import Between as PlainBetween
-from arena.auditing.between import between as between_judges
 from arena.auditing.records import Audit as PlainAudit
 from arena.auditing.records import AuditMetric
-from arena.battles.load import from_frame, load_aliases, load_battles
 from arena.config.usage import UsageConfig
 from arena.errors import UsageError
 from arena.optional import needed
-from arena.rating.label_estimates import Correct, PeoplesLabels
-from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_cost import Ownership, ownership
 from arena.rating.leaderboard_files import row_to_json
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
-from arena.rating.leaderboard_records import LeaderboardRow, RatingSettings
-from arena.rating.people import frame_labels, peoples_labels
-from arena.rating.rate_files import experiment_facts, usage_of
-from arena.store.folder import Folder
+from arena.rating.leaderboard_records import LeaderboardRow
 from arena.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-Paths = str | Path | Sequence[str | Path]
-Aliases = Mapping[str, str] | str | Path
 
 _SHOWN: Final = (
     *("rank", "model", "rating", "lower", "upper"),
@@ -56,13 +45,11 @@ class Leaderboard(PlainLeaderboard):
         Raises:
             UsageError: there is no such data set.
         """
-        import pandas as pd  # noqa: PLC0415
-
         rows = []
         for row in self._rows(dataset):
             tree = row_to_json(row)
             rows.append(_flat(tree | tree.pop("metrics", {})))
-        return pd.DataFrame(rows)
+        return frame_of(rows)
 
     def plot(self, dataset: str | None = None, *, ax: Axes | None = None) -> Axes:
         """Plot each model's rating with its interval, the best at the top.
@@ -158,6 +145,9 @@ class ModelCosts(Ownership):
         frame[amounts] = frame[amounts].astype(float)
         return frame[["model", *amounts, "needs"]]
 
+    def __repr__(self) -> str:
+        return f"ModelCosts({printable(self.recommendation.sentences[0])})"
+
     def _repr_html_(self) -> str:
         lead, *notes = self.recommendation.sentences
         return _html(self.to_frame().drop(columns="needs"), lead, notes)
@@ -171,6 +161,11 @@ class Audit(PlainAudit):
     def to_frame(self) -> pd.DataFrame:
         """Return one row a figure: its value, its 95% interval and what it means."""
         return _figures_frame(self.figures)
+
+    def __repr__(self) -> str:
+        return (
+            f"Audit({self.trust.level}: {self.battles:,} battles; {printable(self.trust.reason)})"
+        )
 
     def _repr_html_(self) -> str:
         head = f"{self.trust.level.upper()}: {self.trust.reason}"
@@ -186,6 +181,9 @@ class Between(PlainBetween):
     def to_frame(self) -> pd.DataFrame:
         """Return one row a figure: its value, its 95% interval and what it means."""
         return _figures_frame(self.figures)
+
+    def __repr__(self) -> str:
+        return f"Between({self.conclusion}: {self.battles:,} battles; {printable(self.reason)})"
 
     def _repr_html_(self) -> str:
         head = f"{self.conclusion.upper()}: {self.reason}"
@@ -217,143 +215,6 @@ def _figures_frame(figures: Sequence[AuditMetric]) -> pd.DataFrame:
     numbers = ["value", "lower", "upper"]
     frame[numbers] = frame[numbers].astype(float)
     return frame
-
-
-def rate(
-    battles: pd.DataFrame | Paths,
-    *,
-    aliases: Aliases | None = None,
-    settings: RatingSettings | None = None,
-    labels: pd.DataFrame | str | Path | None = None,
-    correct: Correct = "auto",
-) -> Leaderboard:
-    """Rate battles: a leaderboard with intervals that are clustered by query.
-
-    Args:
-        battles: what `compare` returned, or any DataFrame with the columns model_a, model_b and
-            winner (model_a, model_b or tie); an experiment's folder, a JSONL, CSV or Parquet file
-            of battles, or a list of paths. Metrics and latency are known for folders alone.
-        aliases: other spelling → model, or a TOML file of such lines.
-        settings: how to rate; by Bradley-Terry with 95% intervals where absent.
-        labels: people's labels that correct the ratings: an experiment's folder, or a DataFrame
-            with the columns query_id, model_a, model_b, winner, probability (of being asked) and,
-            if several people answered, who; those in the folders of ``battles`` where absent.
-        correct: which labels, and how: "auto", "battles", "documents", "shrink" or "none".
-
-    Raises:
-        DataError: a column is missing, or an outcome is unknown; names the row.
-        UsageError: there is nothing to rate.
-    """
-    if settings is not None:
-        check_type(settings, RatingSettings, "settings", "an arena.RatingSettings")
-    names = load_aliases(Path(aliases)) if isinstance(aliases, str | Path) else aliases
-    if isinstance(battles, str | Path):
-        battles = [battles]
-    if _is_frame(battles):
-        table = from_frame(battles, aliases=names)
-        told = battles.attrs.get("arena", {})
-        if told.get("battles") == len(battles):  # rows that were taken out say nothing any more
-            table = replace(table, failures=int(told["failures"]))
-        people = _people([], labels, names or {}, settings)
-        return _leaderboard(
-            build_leaderboard(table, settings=settings, people=people, correct=correct)
-        )
-    if not isinstance(battles, Sequence) or not all(isinstance(p, str | Path) for p in battles):
-        raise wrong_type(battles, "battles", "a DataFrame, a path, or a list of paths")
-    paths = [Path(path).expanduser() for path in battles]
-    folders = [path for path in paths if Folder(path).is_experiment]
-    table = load_battles(paths, aliases=names)
-    people = _people(folders, labels, names or {}, settings)
-    facts = replace(experiment_facts(folders), usage=usage_of(folders, None))
-    return _leaderboard(
-        build_leaderboard(table, facts=facts, settings=settings, people=people, correct=correct)
-    )
-
-
-def _people(
-    folders: Sequence[Path],
-    labels: pd.DataFrame | str | Path | None,
-    aliases: Mapping[str, str],
-    settings: RatingSettings | None,
-) -> PeoplesLabels | None:
-    """Return the labels that were given, or those in the folders."""
-    if isinstance(labels, str | Path):
-        folders = [path_of(labels, "labels")]
-    elif labels is not None:
-        if not _is_frame(labels):
-            raise wrong_type(labels, "labels", "a DataFrame or an experiment's folder")
-        return frame_labels(labels, aliases=aliases)
-    judge = settings.judge if settings else None
-    return peoples_labels(folders, aliases=aliases, judge=judge)
-
-
-def rate_files(
-    paths: Sequence[str | Path],
-    *,
-    aliases: Aliases | None = None,
-    settings: RatingSettings | None = None,
-) -> Leaderboard:
-    """Rate several experiments or files together: `rate` of a list of paths."""
-    return rate(list(paths), aliases=aliases, settings=settings)
-
-
-def audit(
-    battles: pd.DataFrame | str | Path,
-    *,
-    labels: pd.DataFrame | str | Path | None = None,
-    aliases: Aliases | None = None,
-) -> Audit:
-    """Measure how reliable the judge of some battles is.
-
-    Args:
-        battles: what `rate` takes, but one path at most.
-        labels: people's verdicts: a DataFrame as of `rate`, or a file with the columns query_id,
-            model_a, model_b and winner; those in the experiment's folder where absent.
-        aliases: as of `rate`.
-
-    Raises:
-        DataError: a file cannot be read as what it should be; names file and line.
-        UsageError: no battle was judged, or no label is about a battle.
-    """
-    if not isinstance(battles, str | Path) and not _is_frame(battles):
-        raise wrong_type(battles, "battles", "a DataFrame or a path")
-    if labels is not None and not isinstance(labels, str | Path) and not _is_frame(labels):
-        raise wrong_type(labels, "labels", "a DataFrame or a path")
-    card = audit_card(battles, labels=labels, aliases=aliases)
-    return Audit(**{field.name: getattr(card, field.name) for field in fields(PlainAudit)})
-
-
-def between(
-    first: pd.DataFrame | str | Path,
-    second: pd.DataFrame | str | Path,
-    *,
-    aliases: Aliases | None = None,
-) -> Between:
-    """Compare two judges on the battles that both judged: may the second replace the first?
-
-    Args:
-        first: what `audit` takes.
-        second: the same battles by another judge, such as `arena battle --judge-with` leaves them.
-        aliases: as of `rate`.
-
-    Raises:
-        DataError: a file cannot be read as what it should be; names file and line.
-        UsageError: no battle was judged by both, or a log names no queries.
-    """
-    for name, log in (("first", first), ("second", second)):
-        if not isinstance(log, str | Path) and not _is_frame(log):
-            raise wrong_type(log, name, "a DataFrame or a path")
-    card = between_judges(first, second, aliases=aliases)
-    return Between(**{field.name: getattr(card, field.name) for field in fields(PlainBetween)})
-
-
-def _leaderboard(board: PlainLeaderboard) -> Leaderboard:
-    told = {field.name: getattr(board, field.name) for field in fields(PlainLeaderboard)}
-    return Leaderboard(**told)
-
-
-def _is_frame(battles: Any) -> TypeGuard[pd.DataFrame]:
-    return hasattr(battles, "columns") and hasattr(battles, "attrs")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arena.api.arguments import wrong_type
+from arena.api.frames import frame_of
 from arena.battles.load import Battles, from_frame
-from arena.errors import UsageError
+from arena.errors import DataError, UsageError
 from arena.rating.elo import EloSettings, elo_ratings, records_of
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
@@ -62,8 +65,6 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
         UsageError: arrays of different lengths, or settings out of range.
         DataError: an outcome is unknown, or a model plays itself; names the row.
     """
-    import pandas as pd  # noqa: PLC0415
-
     settings = RatingSettings(position=position, prior=prior, level=level, n_permutations=0)
     board = build_leaderboard(_battles(first, second, winner, query), settings=settings)
     names = ("rank", "model", "rating", "lower", "upper", "rank_lower", "rank_upper")
@@ -71,7 +72,7 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
         {name: getattr(row, name) for name in names} | {"battles": row.record.battles}
         for row in board.overall
     ]
-    frame = pd.DataFrame(rows).astype({"rating": float, "lower": float, "upper": float})
+    frame = frame_of(rows)
     advantage = board.position_advantage
     frame.attrs["position_advantage"] = None if advantage is None else advantage.elo
     frame.attrs["notes"] = list(board.notes)
@@ -83,7 +84,7 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
     second: Iterable[Any],
     judge: Iterable[Any],
     people: Iterable[Any],
-    probability: Iterable[float],
+    probability: Iterable[float | None] | float,
     *,
     query: Iterable[Any],
     level: float = 0.95,
@@ -98,15 +99,17 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
         second: (n,) names of the others.
         judge: (n,) ``"first"``, ``"second"`` or ``"tie"`` by the judge, for all battles; or the
             first one's score from 0 to 1.
-        people: (n,) the same by people; None where nobody answered.
-        probability: (n,) of being asked, above 0 where people answered.
+        people: (n,) ``"first"``, ``"second"``, ``"tie"``, or 1, 0 and 0.5, by people; None where
+            nobody answered.
+        probability: (n,) of being asked, above 0 where people answered; or one number for all.
         query: (n,) query ids.
         level: of the intervals.
 
     Returns:
         One row a model, best first: rank, model, rating (the judge's), lower, upper, corrected,
         corrected_lower, corrected_upper, rank_lower, rank_upper, battles. ``attrs["correction"]``
-        says what the labels did, None where they could not.
+        is a dict of what the labels did (method, labels, queries, error_sd ...), or None where they
+        could not correct; ``attrs["notes"]`` says why.
 
     Raises:
         UsageError: arrays of different lengths, or settings out of range.
@@ -114,55 +117,52 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
     """
     import pandas as pd  # noqa: PLC0415
 
-    models_a, models_b, query_ids = list(first), list(second), [str(q) for q in query]
-    labels = _labels(
-        {
-            "query_id": query_ids,
-            "model_a": models_a,
-            "model_b": models_b,
-            "winner": [_people_winner(value) for value in people],
-            "probability": list(probability),
-        }
-    )
+    columns = _columns(first=first, second=second, judge=judge, people=people, query=query)
+    n = len(columns["first"])
+    given = [probability] * n if isinstance(probability, Real) else probability
+    columns |= _columns(first=columns["first"], probability=given)
+    labels = {
+        "query_id": list(map(str, columns["query"])),
+        "model_a": columns["first"],
+        "model_b": columns["second"],
+        "winner": [_peoples_winner(row, answer) for row, answer in enumerate(columns["people"])],
+        "probability": columns["probability"],
+    }
+    answered = [row for row, winner in enumerate(labels["winner"]) if winner is not None]
     board = build_leaderboard(
-        _battles(models_a, models_b, judge, query_ids),
+        _battles(columns["first"], columns["second"], columns["judge"], labels["query_id"]),
         settings=RatingSettings(position=False, level=level, n_permutations=0),
-        people=frame_labels(labels, aliases={}),
+        people=frame_labels(pd.DataFrame(labels).iloc[answered], aliases={}),
     )
     shown = (
         *("rank", "model", "rating", "lower", "upper"),
         *("corrected", "corrected_lower", "corrected_upper", "rank_lower", "rank_upper"),
     )
-    result = pd.DataFrame(
-        [
-            {name: getattr(row, name) for name in shown} | {"battles": row.record.battles}
-            for row in board.overall
-        ]
+    result = frame_of(
+        {name: getattr(row, name) for name in shown} | {"battles": row.record.battles}
+        for row in board.overall
     )
-    result.attrs["correction"] = board.correction
+    # A dict, because pandas writes attrs as JSON.
+    result.attrs["correction"] = None if board.correction is None else asdict(board.correction)
     result.attrs["notes"] = list(board.notes)
     return result
 
 
-def _labels(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """Return the rows that people answered.
+def _peoples_winner(row: int, answer: Any) -> str | None:
+    """Return the winner as `frame_labels` reads it; None where nobody answered.
 
     Raises:
-        UsageError: the columns have different lengths.
+        UsageError: the answer is none of those that are allowed.
     """
-    import pandas as pd  # noqa: PLC0415
-
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-        raise UsageError(f"arrays of different lengths: {told}")
-    labels = pd.DataFrame(columns)
-    return labels[labels["winner"].notna()]
-
-
-def _people_winner(value: Any) -> str | None:
-    """Return the winner as `frame_labels` reads it; None where nobody answered."""
-    return _WINNERS.get(value, value) if isinstance(value, str) else None
+    if answer is None or answer != answer:  # noqa: PLR0124  NaN, as pandas writes it
+        return None
+    if isinstance(answer, Real) and answer is not True and answer is not False:
+        answer = {1: "first", 0: "second", 0.5: "tie"}.get(float(answer), answer)
+    winner = _WINNERS.get(answer) if isinstance(answer, str) else None
+    if winner is None:
+        expected = '"first", "second", "tie", or None where nobody answered'
+        raise UsageError(f"people: row {row} is {answer!r}; expected {expected}")
+    return winner
 
 
 def elo(
@@ -218,20 +218,21 @@ def _battles(
 ) -> Battles:
     import pandas as pd  # noqa: PLC0415
 
-    columns = {"first": list(first), "second": list(second), "winner": list(winner)}
+    columns = _columns(first=first, second=second, winner=winner)
     if query is not None:
-        columns["query"] = list(query)
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-        raise UsageError(f"arrays of different lengths: {told}")
+        columns |= _columns(first=columns["first"], query=query)
+    for name in ("first", "second"):
+        for row, model in enumerate(columns[name]):
+            if not isinstance(model, str):
+                raise DataError(name, row, f"is {model!r}", "give the model's name as a string")
     scores = _scores(columns["winner"])
     outcomes = columns["winner"] if scores is None else _outcomes(scores)
     frame = pd.DataFrame(
         {
             "model_a": columns["first"],
             "model_b": columns["second"],
-            "winner": [_WINNERS.get(w, w) if isinstance(w, str) else w for w in outcomes],
+            "winner": [_winner(row, outcome) for row, outcome in enumerate(outcomes)],
+            "order_swapped": False,  # ``first`` was shown first
         }
     )
     if query is not None:
@@ -240,6 +241,36 @@ def _battles(
     if scores is None:
         return battles
     return replace(battles, probs=np.stack([scores, 1 - scores, np.zeros_like(scores)], axis=1))
+
+
+def _columns(**arrays: Any) -> dict[str, list[Any]]:
+    """Return arrays as lists, by name.
+
+    Raises:
+        UsageError: one of them is none, or they have different lengths.
+    """
+    columns: dict[str, list[Any]] = {}
+    for name, array in arrays.items():
+        if isinstance(array, str | Mapping) or not isinstance(array, Iterable):
+            raise wrong_type(array, name, "an array or a list")
+        columns[name] = list(array)
+    if len({len(column) for column in columns.values()}) > 1:
+        listed = ", ".join(f"{name} {len(column):,}" for name, column in columns.items())
+        raise UsageError(f"arrays of different lengths: {listed}")
+    return columns
+
+
+def _winner(row: int, outcome: Any) -> str:
+    """Return the winner as `from_frame` reads it.
+
+    Raises:
+        DataError: the outcome is unknown.
+    """
+    winner = _WINNERS.get(outcome) if isinstance(outcome, str) else None
+    if winner is None:
+        expected = 'expected "first", "second" or "tie", or a score from 0 to 1 in every row'
+        raise DataError("winner", row, f"is {outcome!r}", expected)
+    return winner
 
 
 def _scores(winner: list[Any]) -> np.ndarray | None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -71,6 +72,10 @@ class EloSettings:
         Raises:
             UsageError: a k_factor outside (0, 1000], or a start that is not a number.
         """
+        for name in ("k_factor", "start"):
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, Real):
+                raise UsageError(f"Elo: {name} is {given!r}; expected a number")
         if not 0 < self.k_factor <= 1000:
             raise UsageError(f"Elo: k_factor is {self.k_factor}; expected above 0, at most 1000")
         if not abs(self.start) < 1e6:

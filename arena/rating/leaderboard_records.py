@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from arena.cost.formula import Rates
@@ -44,10 +45,7 @@ class RatingSettings:
         Raises:
             UsageError: naming the first that does not.
         """
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                given = getattr(self, name)
-                raise UsageError(f"{name} is {given!r}; expected {_either(allowed)}")
+        self._check_each()
         if not 0 < self.level < 1:
             raise UsageError(f"level must be between 0 and 1, got {self.level}")
         if not 0 <= self.prior <= MOST_PRIOR:
@@ -61,6 +59,19 @@ class RatingSettings:
         if self.method != "bt" and self.judges == "mean":
             raise UsageError(f"{self.method} rates verdicts, not means; use bt, or judges majority")
 
+    def _check_each(self) -> None:
+        """Check each setting alone."""
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                given = getattr(self, name)
+                raise UsageError(f"{name} is {given!r}; expected {_either(allowed)}")
+        for name, (kind, expected) in _NUMBERS.items():
+            given = getattr(self, name)
+            if isinstance(given, bool) or not isinstance(given, kind):
+                raise UsageError(f"{name} is {given!r}; expected {expected}")
+        if self.n_permutations < 0:
+            raise UsageError(f"n_permutations is {self.n_permutations}; expected 0 or more")
+
 
 MOST_PRIOR = 1e6
 """A prior that leaves a fifth of an Elo point; the fits stay solvable up to here."""
@@ -70,6 +81,14 @@ LEAST_DRAWS = 100
 
 MOST_DRAWS = 100_000
 """Draws beyond which the ends of an interval move by less than a hundredth of its width."""
+
+_NUMBERS: Mapping[str, tuple[type, str]] = {
+    "level": (Real, "a number"),
+    "prior": (Real, "a number"),
+    "bootstrap": (Integral, "a whole number"),
+    "n_permutations": (Integral, "a whole number"),
+    "seed": (Integral, "a whole number"),
+}
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "rank_by": ("rating", "elo"),

@@ -58,6 +58,11 @@ for matchup in arena.plan(["bm25", "bge-m3"], {"mydocs": ["q1"]}, orders="balanc
 
 frame = pd.DataFrame({"model_a": ["a"], "model_b": ["b"], "winner": ["tie"]})
 leaderboard: arena.Leaderboard = arena.rate(frame, aliases={"A": "a"})
+rows = [{"model_a": "a", "model_b": "b", "winner": "tie", "query_id": number} for number in (1, 2)]
+arena.rate(rows, settings={"level": 0.9}, labels=rows)
+arena.rate([frame, frame], correct="none")
+arena.rate(path for path in ("a.csv", "b.csv"))
+arena.audit(rows)
 table: pd.DataFrame = arena.rate(["runs/a", Path("runs/b")]).to_frame()
 level: str = arena.audit(frame).trust.level
 figures: pd.DataFrame = arena.audit("runs/nb").to_frame()
