@@ -92,14 +92,16 @@ def _nearest(word: str, name: str) -> str:
     import ir_measures  # noqa: PLC0415
 
     registry = ir_measures.measures.registry
-    known = {key.lower(): measure.__name__ for key, measure in registry.items() if key.isascii()}
-    known |= _OTHER_NAMES
+    names_of = {key.lower(): measure.__name__ for key, measure in registry.items() if key.isascii()}
+    names_of |= _OTHER_NAMES
     # trec_eval and mteb write ndcg_cut_10, ndcg_at_10, mrr@10 and recall_5.
     stem = word.lower().replace("_cut", "").replace("_at", "").rstrip("_0123456789")
-    near = [stem] if stem in known else difflib.get_close_matches(stem, known, n=2, cutoff=0.6)
-    names = list(dict.fromkeys(known[key] for key in near))
+    near = (
+        [stem] if stem in names_of else difflib.get_close_matches(stem, names_of, n=2, cutoff=0.6)
+    )
+    names = list(dict.fromkeys(names_of[key] for key in near))
     if not names:
-        return f"known: {', '.join(dict.fromkeys(known.values()))}"
+        return f"known: {', '.join(dict.fromkeys(names_of.values()))}"
     digits = name[len(name.rstrip("0123456789")) :]
     suffix = f"@{digits}" if digits else ""
     return f"did you mean {' or '.join(f'{key}{suffix}' for key in names)}?"

@@ -152,19 +152,19 @@ def short_names(names: Iterable[str], width: int, encoding: str = "utf-8") -> di
         encoding: what the terminal can show.
     """
     whole = {name: _readable(name, encoding) for name in names}
-    shown = {name: _cut(text, width, encoding) for name, text in whole.items()}
-    for alike in _alike(shown):
-        start = _common([whole[name] for name in alike])
-        for name in alike:
-            shown[name] = _cut(encodable("…", encoding) + whole[name][start:], width, encoding)
-    taken = set(shown.values())
-    for alike in _alike(shown):
-        for name in alike:
+    cut_names = {name: _cut(text, width, encoding) for name, text in whole.items()}
+    for equal_names in _alike(cut_names):
+        start = _common([whole[name] for name in equal_names])
+        for name in equal_names:
+            cut_names[name] = _cut(encodable("…", encoding) + whole[name][start:], width, encoding)
+    taken = set(cut_names.values())
+    for equal_names in _alike(cut_names):
+        for name in equal_names:
             marks = (f" #{number}" for number in itertools.count(1))
             numbered = (_cut(whole[name], width - len(m), encoding) + m for m in marks)
-            shown[name] = next(one for one in numbered if one not in taken)
-            taken.add(shown[name])
-    return shown
+            cut_names[name] = next(one for one in numbered if one not in taken)
+            taken.add(cut_names[name])
+    return cut_names
 
 
 def empty_table() -> Table:
@@ -182,13 +182,13 @@ def fitted_table(columns: Sequence[Column], on: Screen, *, default_width: int) -
     width = on.width or default_width
     columns = _fitting([_encoded(column, on.encoding) for column in columns], width)
     table = empty_table()
-    shown = []
+    columns_shown = []
     for column, room in zip(columns, _rooms(columns, width), strict=True):
         side: Literal["left", "right"] = "right" if column.kind == "figure" else "left"
         prose = column.kind == "prose"
         table.add_column(column.head, justify=side, no_wrap=not prose, max_width=room)
-        shown.append(_cells(column, room, on.encoding))
-    for cells in zip(*shown, strict=True):
+        columns_shown.append(_cells(column, room, on.encoding))
+    for cells in zip(*columns_shown, strict=True):
         table.add_row(*cells)
     return table
 

@@ -59,8 +59,8 @@ def accuracy_and_kappa(  # noqa: PLR0913
     """
     (accuracy_key, accuracy_title), (kappa_key, kappa_title) = names
     decided = (verdicts != 0) & (truth != 0)
-    own = np.ones(len(verdicts)) if weight is None else weight
-    part = relative(own[decided])
+    weights = np.ones(len(verdicts)) if weight is None else weight
+    part = relative(weights[decided])
     accuracy = share((verdicts == truth)[decided] * part, query[decided], part)
     if accuracy is None:
         first = missing_metric(accuracy_key, accuracy_title, "no battle has a winner on both sides")
@@ -70,7 +70,7 @@ def accuracy_and_kappa(  # noqa: PLR0913
             accuracy_key, accuracy_title, "share", accuracy, "decided battles", meaning
         )
     cells = np.zeros((len(verdicts), 9))
-    cells[np.arange(len(verdicts)), 3 * (verdicts + 1) + truth + 1] = own
+    cells[np.arange(len(verdicts)), 3 * (verdicts + 1) + truth + 1] = weights
     kappa = coefficient(sums_by_cluster(cells, query), cohen_kappa, n=len(verdicts))
     if kappa is None:
         because = "all verdicts are the same"

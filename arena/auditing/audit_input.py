@@ -84,7 +84,7 @@ def read_evidence(
     if not len(judged):
         raise UsageError(f"{path}: no judge decided any of these battles: all lists are identical")
     labelled = labels is None and Folder(path).is_experiment
-    own = read_labels(path) if labelled else ()
+    labels_read = read_labels(path) if labelled else ()
     return AuditInput(
         log=battles,
         judged=judged,
@@ -94,9 +94,9 @@ def read_evidence(
         ndcg_at_10=_ndcg_at_10(path, battles.datasets, aliases),
         from_clicks=Folder(path).is_experiment and bool(clicked_datasets(read_manifest(path))),
         people=None if labels is None else _people(labels, aliases),
-        labels=tuple(_aliased(label, aliases) for label in own),
-        known=peoples_labels([path], aliases=aliases) if own else None,
-        config=read_manifest(path)["config"] if own else {},
+        labels=tuple(_aliased(label, aliases) for label in labels_read),
+        known=peoples_labels([path], aliases=aliases) if labels_read else None,
+        config=read_manifest(path)["config"] if labels_read else {},
         aliases=aliases,
     )
 

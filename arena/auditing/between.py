@@ -100,12 +100,15 @@ def build_between(first: Battles, second: Battles) -> Between:
     settings = RatingSettings()
     logs = as_rated(first, settings), as_rated(second, settings)
     of_first, of_second = _matched(*logs)
-    asked = np.flatnonzero(~(_identical(of_first) | _identical(of_second)))
-    if not asked.size:
+    asked_rows = np.flatnonzero(~(_identical(of_first) | _identical(of_second)))
+    if not asked_rows.size:
         raise UsageError("no judge was asked about any common battle: all lists are identical")
     both = rate_both(of_first, of_second)
     pairs = pair_counts(of_first.models, *both)
-    verdicts, n_queries = _verdicts(of_first.take(asked), of_second.take(asked)), of_first.n_queries
+    verdicts, n_queries = (
+        _verdicts(of_first.take(asked_rows), of_second.take(asked_rows)),
+        of_first.n_queries,
+    )
     figures = (
         *order_figures(*both, pairs),
         *agreement_figures(verdicts),
@@ -115,7 +118,7 @@ def build_between(first: Battles, second: Battles) -> Between:
         judges=(_name(first), _name(second)),
         conclusion=conclusion,
         reason=reason,
-        battles=len(asked),
+        battles=len(asked_rows),
         queries=int(np.unique(verdicts.query).size),
         figures=figures,
         models=moved_models(of_first.models, *both),
@@ -161,17 +164,17 @@ def _matched(first: Battles, second: Battles) -> tuple[Battles, Battles]:
         numbers = np.array([codes.setdefault(key, len(codes)) for key in _keys(log)], np.intp)
         keyed.append(np.unique(numbers, return_index=True))
     (numbers, rows), (second_numbers, second_rows) = keyed
-    _, here, there = np.intersect1d(
+    _, in_first, in_second = np.intersect1d(
         numbers, second_numbers, assume_unique=True, return_indices=True
     )
-    if not here.size:
+    if not in_first.size:
         raise UsageError(
             "the logs have no battle in common: the same data set, query and models, in one order"
         )
-    order = np.argsort(rows[here])
+    order = np.argsort(rows[in_first])
     matched, rejudged = (
-        first.take(rows[here][order]),
-        second.take(second_rows[there][order]),
+        first.take(rows[in_first][order]),
+        second.take(second_rows[in_second][order]),
     )
     models = sorted(
         {matched.models[code] for code in np.unique([matched.model_a, matched.model_b])}

@@ -83,14 +83,14 @@ def _head(comparison: Between) -> Iterator[str]:
 
 
 def _models(found: Between) -> list[Column]:
-    shown = found.models[:SHOWN_MODELS]
+    listed = found.models[:SHOWN_MODELS]
     return [
-        Column("model", [printable(row.model) for row in shown], "name"),
-        Column("first", [f"{row.first:.0f}" for row in shown]),
-        Column("second", [f"{row.second:.0f}" for row in shown]),
-        Column("difference", [f"{row.difference:+.0f}" for row in shown]),
-        Column("interval", [f"{row.lower:+.0f} to {row.upper:+.0f}" for row in shown]),
-        Column("", ["moved" if row.is_sure else "" for row in shown], "word"),
+        Column("model", [printable(row.model) for row in listed], "name"),
+        Column("first", [f"{row.first:.0f}" for row in listed]),
+        Column("second", [f"{row.second:.0f}" for row in listed]),
+        Column("difference", [f"{row.difference:+.0f}" for row in listed]),
+        Column("interval", [f"{row.lower:+.0f} to {row.upper:+.0f}" for row in listed]),
+        Column("", ["moved" if row.is_sure else "" for row in listed], "word"),
     ]
 
 

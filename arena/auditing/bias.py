@@ -25,7 +25,7 @@ def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
     ties = judged.winner == TIE
     estimate = share(ties, judged.query)
     ratio = 0.0 if estimate is None else estimate.value
-    given = AuditMetric(
+    tie_share = AuditMetric(
         "tie_rate",
         "ties given by the judge",
         "share",
@@ -38,14 +38,14 @@ def tie_figures(evidence: AuditInput) -> list[AuditMetric]:
     same = evidence.identical
     if same is None:
         return [
-            given,
+            tie_share,
             missing_metric(key, title, "the log does not say whether lists were identical"),
         ]
     alike = share(same, log.query)
     ratio = 0.0 if alike is None else alike.value
     meaning = f"in {of_hundred(ratio)} battles both models found the same; no judge was asked"
     parts = shares_by_code(log.dataset, log.datasets, same)
-    return [given, AuditMetric(key, title, "share", alike, "battles", meaning, parts)]
+    return [tie_share, AuditMetric(key, title, "share", alike, "battles", meaning, parts)]
 
 
 def failure_figure(evidence: AuditInput) -> AuditMetric:

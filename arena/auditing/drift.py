@@ -157,12 +157,12 @@ def check_verdicts(
         limit: the p-value from which on it is drift.
     """
     first, second, new = codes
-    own = (first == second).astype(np.float64)
+    repeated = (first == second).astype(np.float64)
     later = ((first == new).astype(np.float64) + (second == new)) / 2
     repeats, agreement, fall = (
-        share(own, query),
+        share(repeated, query),
         share(later, query),
-        clustered_mean(own - later, query),
+        clustered_mean(repeated - later, query),
     )
     if repeats is None or agreement is None or fall is None:
         raise UsageError("a check of a judge needs battles that were judged each time")

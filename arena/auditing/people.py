@@ -134,7 +134,7 @@ def shared_figures(  # noqa: PLR0913
     n = len(counts)
     meaning = f"{of_hundred(agreement.value)} pairs of people say the same; no judge can do more"
     figures = [AuditMetric(*same, "share", agreement, of, meaning)]
-    for names, sums, statistic, told in (
+    for names, sums, statistic, reading in (
         (alpha, alphas, krippendorff_alpha, "1: one mind; 0: as if by chance"),
         (ac1, ac1s, gwet_ac1, "as alpha, but it stays high where nearly all answers are the same"),
     ):
@@ -143,7 +143,7 @@ def shared_figures(  # noqa: PLR0913
         figures.append(
             missing_metric(*names, because, "coefficient")
             if estimate is None
-            else AuditMetric(*names, "coefficient", estimate, of, told)
+            else AuditMetric(*names, "coefficient", estimate, of, reading)
         )
     judge, person = np.average([by_judge, pairs], axis=1, weights=weight).tolist()
     meaning = (

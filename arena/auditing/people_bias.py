@@ -259,12 +259,14 @@ def _lexical(bias: Bias, evidence: AuditInput) -> AuditMetric:
 def _family(bias: Bias, evidence: AuditInput) -> AuditMetric:
     config = evidence.config
     judges = config.get("judges") or [config.get("judge") or {}]
-    own = {_family_of(judge) for judge in judges}
-    if len(own) != 1 or None in own:
+    judge_families = {_family_of(judge) for judge in judges}
+    if len(judge_families) != 1 or None in judge_families:
         because = "the family of the judge is not known from the configuration"
         return missing_metric(*_FAMILY, because, "difference")
     families = {name: _family_of(section) for name, section in _sections(evidence).items()}
-    related = {name: None if its is None else its in own for name, its in families.items()}
+    related = {
+        name: None if its is None else its in judge_families for name, its in families.items()
+    }
     who = "models of its own family"
     return _contrast(_FAMILY, bias, related, who, "a contender is of the judge's family")
 
@@ -274,13 +276,13 @@ def _contrast(
 ) -> AuditMetric:
     """Compare members of a group with the others; a model of unknown group is left out."""
     models = bias.models
-    group, rest = (
+    group, others = (
         {model for model in models if member.get(model) is is_member} for is_member in (True, False)
     )
-    if not group or not rest:
+    if not group or not others:
         because = f"the configuration does not tell that {known} and another is not"
         return missing_metric(*names, because, "difference")
-    estimate = bias.favour(group, rest)
+    estimate = bias.favour(group, others)
     if estimate is None:
         return missing_metric(*names, f"no label compares {who} with others", "difference")
     sure = "" if _is_sure(estimate) else "; the interval includes 0"

@@ -123,7 +123,7 @@ def _at_least(grades: Floats, grade: int) -> np.ndarray:
 def _rate_figures(labels: GradedLabels, grade: int) -> list[AuditMetric]:
     people, judge = _at_least(labels.people, grade), _at_least(labels.judge, grade)
     figures = []
-    for names, rows, hits, told in zip(
+    for names, rows, hits, wording in zip(
         _rates(grade),
         (people, ~people),
         (judge, ~judge),
@@ -137,7 +137,7 @@ def _rate_figures(labels: GradedLabels, grade: int) -> list[AuditMetric]:
             figures.append(missing_metric(*names, because))
             continue
         meaning = (
-            f"of documents that people grade {told} from the judge, {of_hundred(estimate.value)}"
+            f"of documents that people grade {wording} from the judge, {of_hundred(estimate.value)}"
         )
         figures.append(AuditMetric(*names, "share", estimate, "labels", meaning))
     return figures

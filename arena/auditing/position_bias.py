@@ -43,12 +43,12 @@ def swapped(battles: Battles) -> Swapped:
     """Match battles in both orders; the first repeat of one with the first of the other."""
     group, forward = _matchup(battles)
     code = group * len(battles) + _occurrence(group * 2 + forward)
-    there, back = np.flatnonzero(forward), np.flatnonzero(~forward)
-    _, i, j = np.intersect1d(code[there], code[back], assume_unique=True, return_indices=True)
+    forwards, back = np.flatnonzero(forward), np.flatnonzero(~forward)
+    _, i, j = np.intersect1d(code[forwards], code[back], assume_unique=True, return_indices=True)
     won = winner_of_lower(battles)
-    home, away = won[there[i]], won[back[j]]
+    home, away = won[forwards[i]], won[back[j]]
     flip, tie_change = home * away == -1, (home == 0) != (away == 0)
-    return Swapped(battles, there[i], back[j], flip, tie_change)
+    return Swapped(battles, forwards[i], back[j], flip, tie_change)
 
 
 def order_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:

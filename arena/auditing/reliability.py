@@ -130,11 +130,11 @@ def _why(figure: AuditMetric, level: Level) -> str:
     if bound is None:
         raise ValueError(f"{figure.key} alone makes no judge {level}")
     # One decimal more than the limit: otherwise 20.4% reads as 20% where 20% is allowed.
-    shown, digits = (".0%", ".1%") if figure.unit == "share" else (".2f", ".3f")
+    spec, digits = (".0%", ".1%") if figure.unit == "share" else (".2f", ".3f")
     if limit.side == "from half":
-        allowed = f"limits {0.5 - bound:{shown}} and {0.5 + bound:{shown}}"
+        allowed = f"limits {0.5 - bound:{spec}} and {0.5 + bound:{spec}}"
     elif limit.side == "above":
-        allowed = f"limit {bound:{shown}}"
+        allowed = f"limit {bound:{spec}}"
     else:
-        allowed = f"minimum {bound:{shown}}"
+        allowed = f"minimum {bound:{spec}}"
     return f"{limit.sentence.format(f'{_estimate(figure).value:{digits}}')} ({allowed})"

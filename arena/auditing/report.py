@@ -126,13 +126,13 @@ def listed_notes(notes: Sequence[str], encoding: str) -> Table:
 
 def _meaning(figure: AuditMetric) -> str:
     # One part that is the whole says nothing new.
-    told = [
+    sentences = [
         part
         for part in figure.parts
         if figure.estimate is None or part.n < figure.estimate.n or part.lower is not None
     ]
-    parts = [_part(part, figure) for part in told[:_PARTS_SHOWN]]
-    hidden = len(told) - len(parts)
+    parts = [_part(part, figure) for part in sentences[:_PARTS_SHOWN]]
+    hidden = len(sentences) - len(parts)
     more = [f"{hidden} more in --json"] if hidden else []
     return "; ".join([figure.meaning, ", ".join(parts + more)] if parts else [figure.meaning])
 

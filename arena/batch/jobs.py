@@ -190,7 +190,7 @@ async def follow(
     Raises:
         FatalApiError: the provider refuses everything.
     """
-    waiting, asked, shown = list(jobs), 0, ""
+    waiting, n_polls, last_line = list(jobs), 0, ""
     while waiting and not stop.is_set():
         still: list[tuple[Job, JobState | ApiError]] = []
         for job in waiting:
@@ -205,14 +205,14 @@ async def follow(
                 if not job_state.is_ended:
                     still.append((job, job_state))
         line = "; ".join(f"{job.name} {job_state}" for job, job_state in still)
-        if line and line != shown:
+        if line and line != last_line:
             log(line)
-            shown = line
+            last_line = line
         waiting = [job for job, _ in still if not is_overdue(job)]
         if waiting:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), poll.wait_s(asked))
-            asked += 1
+                await asyncio.wait_for(stop.wait(), poll.wait_s(n_polls))
+            n_polls += 1
 
 
 def is_overdue(job: Job) -> bool:

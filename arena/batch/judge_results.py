@@ -59,14 +59,14 @@ class Collected:
             IncompleteError: jobs are under way, or battles have no verdict.
         """
         done = f"{self.n_judged:,} of {self.n_planned:,} battles"
-        again = f"arena battle --batch {self.experiment.source}"
+        command = f"arena battle --batch {self.experiment.source}"
         if self.waiting:
             waits = "; ".join(self.waiting)
-            raise IncompleteError(f"{done}; still waiting for {waits}; go on with: {again}")
+            raise IncompleteError(f"{done}; still waiting for {waits}; go on with: {command}")
         if self.n_judged < self.n_planned:
             failed = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.most_common())
             listed = f" ({failed})" if failed else ""
-            raise IncompleteError(f"{done}{listed}; ask again with: {again}")
+            raise IncompleteError(f"{done}{listed}; ask again with: {command}")
 
 
 def settle_killed_run(run: BatchRun, log: BattleLog) -> None:

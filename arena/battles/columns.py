@@ -118,7 +118,7 @@ def read_winners(
             "A" where the lists were swapped, which may be the list shown first.
     """
     column, swapped = table.columns["winner"], read_swapped(table)
-    known = _WINNERS | _zero(column)
+    sides = _WINNERS | _zero(column)
     # A third letter is a tie beside the answers A and B, not beside models of these names.
     are_letters = any(_lower(name) in {"a", "b"} for name in (*first.distinct, *second.distinct))
     winners = np.zeros(table.n_rows, np.int8)
@@ -129,12 +129,12 @@ def read_winners(
         named = aliases.get(str(value).strip(), str(value).strip())
         is_first, is_second = (rows & _holds(side, named) for side in (first, second))
         word = _winner_word(value)
-        if word not in known:
+        if word not in sides:
             if (stray := rows & ~(is_first | is_second)).any():
                 raise _error(table, stray, "winner", value, _expected(word))
             winners[is_second & ~is_first] = MODEL_B
             continue
-        side = known[word]
+        side = sides[word]
         if word == "c" and are_letters:
             remedy = "models are called by letters here; write tie, or the name of the winner"
             raise _error(table, rows, "winner", value, remedy)
@@ -176,19 +176,19 @@ def read_probs(table: BattleTable) -> NDArray[np.float64] | None:
     if table.known_probs is not None or not table.probs:
         return table.known_probs
     probs = np.full((table.n_rows, 3), np.nan)
-    for row, given in enumerate(table.probs):
+    for row, cell in enumerate(table.probs):
         try:
-            if given is not None:
-                probs[row] = given["first"], given["second"], given["tie"]
+            if cell is not None:
+                probs[row] = cell["first"], cell["second"], cell["tie"]
         except (KeyError, TypeError, ValueError):
             rows = np.arange(table.n_rows) == row
-            raise _error(table, rows, "probs", given, _EXPECTED_PROBS) from None
+            raise _error(table, rows, "probs", cell, _EXPECTED_PROBS) from None
     # A null under a name became NaN, which elsewhere means that nothing was given at all.
     rows = np.isnan(probs).any(axis=1)
-    rows[[row for row, given in enumerate(table.probs) if given is None]] = False
+    rows[[row for row, cell in enumerate(table.probs) if cell is None]] = False
     if rows.any():
-        given = table.probs[int(np.argmax(rows))]
-        raise _error(table, rows, "probs", given, _EXPECTED_PROBS)
+        cell = table.probs[int(np.argmax(rows))]
+        raise _error(table, rows, "probs", cell, _EXPECTED_PROBS)
     return probs
 
 

@@ -217,14 +217,14 @@ def _create_table(
     selected, odd = [], [source.odd]
     for i, (name, cell) in enumerate(source.cells.items()):
         texts = [*map(sql_text, learned.get(name, ()))]
-        known = f"coalesce({cell}, 'null')"
+        text = f"coalesce({cell}, 'null')"
         if not texts:
             selected.append(f"{cell} AS r{i}")
         elif len(texts) == 1:
-            odd.append(f"{known} <> {texts[0]}")
+            odd.append(f"{text} <> {texts[0]}")
         else:
             connection.execute(f"CREATE TYPE e{i} AS ENUM ({', '.join(texts)})")
-            selected.append(f"enum_code(try_cast({known} AS e{i})) AS c{i}")
+            selected.append(f"enum_code(try_cast({text} AS e{i})) AS c{i}")
     if source.has_probs and "probs" in learned:
         odd.append("probs IS NOT NULL")
     elif source.has_probs:

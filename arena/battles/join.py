@@ -249,16 +249,16 @@ def _same_ids(
         sizes: of the logs.
     """
     starts = np.cumsum([0, *sizes])
-    own = [number for number, each in enumerate(ids) if each and not isinstance(each, UniqueIds)]
-    known = [each for number in own if isinstance(each := ids[number], HexIds)]
-    if own and len(known) == len(own):
-        rows = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in own])
+    plain = [number for number, each in enumerate(ids) if each and not isinstance(each, UniqueIds)]
+    known = [each for number in plain if isinstance(each := ids[number], HexIds)]
+    if plain and len(known) == len(plain):
+        rows = np.concatenate([np.arange(starts[number], starts[number + 1]) for number in plain])
         again, first = IdOrder.of(known).repeated()
         return rows[again], rows[first]
     row_of: dict[Any, int] = {}
     repeats = [
         (row, before)
-        for number in own
+        for number in plain
         for row, battle_id in enumerate(ids[number], starts[number].item())
         if (before := row_of.setdefault(battle_id, row)) != row
     ]

@@ -52,14 +52,14 @@ def battle_notes(joined: Joined) -> Iterator[str]:
     for names in alike.values():
         if len(names) > 1:
             yield f"spellings of one model? {', '.join(names)}; an alias file joins them"
-    known = np.array([word != "" for word in joined.words["query_id"]])
-    if not known.all():
-        n_unknown = np.count_nonzero(~known[joined.columns["query_id"]])
+    has_query = np.array([word != "" for word in joined.words["query_id"]])
+    if not has_query.all():
+        n_unknown = np.count_nonzero(~has_query[joined.columns["query_id"]])
         yield (
             f"{n_unknown:,} battles have no query_id and count as a query each: "
             "intervals are too narrow if queries were used more than once"
         )
-    n_repeats, n_pairings, n_one_order = _repeats(joined, known)
+    n_repeats, n_pairings, n_one_order = _repeats(joined, has_query)
     if n_repeats:
         same = "(same query, models and order)"
         yield f"{n_repeats:,} battles repeat an earlier one {same} and count"

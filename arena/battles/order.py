@@ -21,7 +21,7 @@ class IdOrder:
     @classmethod
     def of(cls, ids: Sequence[HexIds]) -> IdOrder:
         """Return the order of rows that have these ids, log by log."""
-        high = np.concatenate([each.keys[0] for each in ids])
+        high = np.concatenate([keys_of_log.keys[0] for keys_of_log in ids])
         rows = np.argsort(high, kind="stable")
         high = high[rows]
         is_again = np.zeros(len(rows), np.bool_)
@@ -29,16 +29,16 @@ class IdOrder:
         # Ids are as good as drawn by lot: only those that repeat have the first half in common.
         if (alike := np.flatnonzero(is_again)).size:
             places = np.union1d(alike - 1, alike)
-            low = np.concatenate([each.keys[1] for each in ids])
+            low = np.concatenate([keys_of_log.keys[1] for keys_of_log in ids])
             rows[places] = rows[places][np.lexsort((low[rows[places]], high[places]))]
             is_again[alike] = low[rows[alike]] == low[rows[alike - 1]]
         return cls(rows, is_again)
 
     def repeated(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows with the id of an earlier row, and the first row of that id."""
-        again = np.flatnonzero(self.is_again)
-        if not again.size:
-            return again, again
+        repeats = np.flatnonzero(self.is_again)
+        if not repeats.size:
+            return repeats, repeats
         firsts = np.flatnonzero(~self.is_again)
-        first = firsts[np.searchsorted(firsts, again) - 1]
-        return self.rows[again], self.rows[first]
+        first = firsts[np.searchsorted(firsts, repeats) - 1]
+        return self.rows[repeats], self.rows[first]

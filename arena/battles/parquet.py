@@ -64,7 +64,7 @@ class ParquetFile:
             for name, k in reference.items()
         }
 
-        own = cells.get("id", "")
+        id_cell = cells.get("id", "")
 
         def values(
             connection: duckdb.DuckDBPyConnection, name: str, texts: Sequence[str]
@@ -78,7 +78,7 @@ class ParquetFile:
             return [native[text] for text in texts]
 
         coded = {name: cell for name, cell in cells.items() if name != "id"}
-        return Source(self._rows, coded, values, ids=own, is_id=f"{own} <> ''")
+        return Source(self._rows, coded, values, ids=id_cell, is_id=f"{id_cell} <> ''")
 
     def _header(self) -> list[str]:
         query = f"SELECT name, num_children FROM parquet_schema({sql_file(self._path)})"  # noqa: S608

@@ -136,7 +136,7 @@ def _try_embedder(model: ModelConfig) -> CheckRow:
     tokens = [part.tokens for part in (documents, query) if part.tokens is not None]
     total = sum(tokens) if len(tokens) == 2 else None
     price = model.price_per_1m_tokens
-    alike = _cosine(documents.vectors[2], query.vectors[0]) > _SAME
+    is_symmetric = _cosine(documents.vectors[2], query.vectors[0]) > _SAME
     return CheckRow(
         model.name,
         kind_of(model),
@@ -146,7 +146,7 @@ def _try_embedder(model: ModelConfig) -> CheckRow:
         prices=() if price is None else (price,),
         tokens=total,
         cost_usd=None if price is None or total is None else total * price / 1e6,
-        notes=(f"queries and documents {'alike' if alike else 'told apart'}",),
+        notes=(f"queries and documents {'alike' if is_symmetric else 'told apart'}",),
     )
 
 

@@ -143,21 +143,21 @@ def check_workers(cluster: Cluster, look: Callable[[], Mapping[str, str]]) -> No
         answers = cluster.client.sync(_asked, cluster.client, partial(_seen, look))
     except Exception as error:  # noqa: BLE001  whatever ends the connection
         raise lost(error, "run the same command again") from None
-    here = _seen(look)
-    for address, there in sorted(answers.items()):
-        if isinstance(there, TimeoutError):
+    driver = _seen(look)
+    for address, worker in sorted(answers.items()):
+        if isinstance(worker, TimeoutError):
             raise ClusterError(
                 f"worker {address} does not answer within {_ANSWER_S:.0f} s: it is stopped, cut "
                 "off, or waits for its disk; end it, then run the same command again"
             )
-        if isinstance(there, Exception):
-            raise ClusterError(f"worker {address} cannot be asked: {one_line(str(there))}")
-        for what, value in there.items():
+        if isinstance(worker, Exception):
+            raise ClusterError(f"worker {address} cannot be asked: {one_line(str(worker))}")
+        for what, value in worker.items():
             if value.startswith("problem:"):
                 raise ClusterError(f"worker {address}: {value.removeprefix('problem:').strip()}")
-            if value != here.get(what):
+            if value != driver.get(what):
                 raise ClusterError(
-                    f"worker {address} has {what} {value}, and here it is {here.get(what)}; "
+                    f"worker {address} has {what} {value}, and here it is {driver.get(what)}; "
                     "give all of them the same"
                 )
 

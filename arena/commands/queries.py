@@ -165,20 +165,20 @@ def queries(  # noqa: PLR0913  one parameter per option
         "price_per_1m_input_tokens": price_in,
         "price_per_1m_output_tokens": price_out,
     }
-    asked = GenerationOptions(
+    generation = GenerationOptions(
         **order, model={key: v for key, v in settings.items() if v not in (None, "")}
     )
     progress = reporter(quiet=quiet)
     if log is not None:
         from arena.querying.from_log import queries_from_log  # noqa: PLC0415
 
-        drawn = queries_from_log(asked, log, progress, dry_run=dry_run)
+        drawn = queries_from_log(generation, log, progress, dry_run=dry_run)
         echo_lines(drawn.lines(written=not dry_run))
         return
     if dry_run:
-        echo_lines(estimate_queries(asked, progress).lines())
+        echo_lines(estimate_queries(generation, progress).lines())
         return
-    result = write_queries_for(asked, progress)
+    result = write_queries_for(generation, progress)
     echo_lines(result.lines())
     result.check()
 

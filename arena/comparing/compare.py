@@ -86,12 +86,12 @@ def compare(  # noqa: PLR0913  all but three are options
     battles = load_battles(paths, aliases=load_aliases(aliases) if aliases else None)
     result = head_to_head(battles, a, b, settings=settings)
     texts = query_texts(paths, battles)
-    asked = [(outcome.dataset, outcome.query_id) for outcome in result.outcomes]
-    columns: dict[str, Mapping[Query, str]] = {"dataset": {query: query[0] for query in asked}}
-    columns |= groups_of_texts({query: texts[query] for query in asked if query in texts})
+    query_keys = [(outcome.dataset, outcome.query_id) for outcome in result.outcomes]
+    columns: dict[str, Mapping[Query, str]] = {"dataset": {query: query[0] for query in query_keys}}
+    columns |= groups_of_texts({query: texts[query] for query in query_keys if query in texts})
     notes: list[str] = []
     if groups is not None:
-        read, notes = read_groups(groups, asked)
+        read, notes = read_groups(groups, query_keys)
         columns |= read
     return Comparison(
         result,

@@ -80,13 +80,13 @@ def read_groups(
 
 def _values(path: Path, queries: Iterable[Query]) -> dict[str, dict[Query, str]]:
     """Return the cells of each column, by query; empty ones are left out."""
-    asked: dict[str, list[Query]] = defaultdict(list)
+    by_dataset: dict[str, list[Query]] = defaultdict(list)
     for query in queries:
-        asked[query[1]].append(query)
+        by_dataset[query[1]].append(query)
     values: dict[str, dict[Query, str]] = {}
     for query_id, fields in _rows(path):
         dataset = fields.get("dataset")
-        about = [query for query in asked.get(query_id, ()) if dataset in (None, query[0])]
+        about = [query for query in by_dataset.get(query_id, ()) if dataset in (None, query[0])]
         for column in fields.keys() - _NOT_GROUPS if about else ():
             known = values.setdefault(column, {})
             if fields[column] != "":

@@ -74,18 +74,18 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [key for key in SOURCES if getattr(self, key) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) or "none"
+        named = [key for key in SOURCES if getattr(self, key) is not None]
+        if len(named) != 1:
+            found = " and ".join(named) or "none"
             raise ValueError(
                 f"has {found}; "
                 'needs exactly one of path = "folder", builtin = "python", hf = "owner/name", '
                 'public = "scifact" and documents = "folder"'
             )
         for key, sources in _SOURCES_OF.items():
-            if key in self.model_fields_set and given[0] not in sources:
+            if key in self.model_fields_set and named[0] not in sources:
                 only = " and ".join(sources)
-                raise ValueError(f"{key} means nothing beside {given[0]}, only beside {only}")
+                raise ValueError(f"{key} means nothing beside {named[0]}, only beside {only}")
         if self.documents is not None and self.queries is None:
             raise ValueError(
                 'documents have no queries; add queries = "queries.txt", or '

@@ -142,20 +142,20 @@ class Config(Settings):
     @model_validator(mode="after")
     def _plan_fits(self) -> Self:
         settings, n_models = self.experiment, len(self.models)
-        n_pairs, given = n_models * (n_models - 1) // 2, settings.pairs_per_query
+        n_pairs, per_query = n_models * (n_models - 1) // 2, settings.pairs_per_query
         if settings.plan == "grades":
             return self._by_grades()
-        if settings.plan == "all" and given is not None:
+        if settings.plan == "all" and per_query is not None:
             raise ValueError(
-                f'experiment.pairs_per_query = {given}: plan = "all" plays all {n_pairs:,} pairs; '
-                'remove one of them, or set plan = "sparse"'
+                f'experiment.pairs_per_query = {per_query}: plan = "all" plays all {n_pairs:,} '
+                'pairs; remove one of them, or set plan = "sparse"'
             )
-        if given is not None and given > n_pairs:
+        if per_query is not None and per_query > n_pairs:
             raise ValueError(
-                f"experiment.pairs_per_query = {given}: {n_models} models have {n_pairs:,} pairs; "
-                "lower it, or remove it to play all"
+                f"experiment.pairs_per_query = {per_query}: {n_models} models have {n_pairs:,} "
+                "pairs; lower it, or remove it to play all"
             )
-        if settings.plan != "sparse" or given is not None:
+        if settings.plan != "sparse" or per_query is not None:
             return self
         drawn = settings.model_copy(update={"pairs_per_query": min(n_models, n_pairs)})
         return self.model_copy(update={"experiment": drawn})

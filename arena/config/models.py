@@ -85,15 +85,15 @@ def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | Non
         name: of the model.
         sections: all ``[[models]]`` of the arena.toml, as they were read.
     """
-    own = next((section for section in sections if section.get("name") == name), {})
-    if (stated := own.get("price_per_1m_tokens")) is not None:
+    of_model = next((section for section in sections if section.get("name") == name), {})
+    if (stated := of_model.get("price_per_1m_tokens")) is not None:
         return float(stated)
-    if own.get("provider") in get_args(LocalProvider):
+    if of_model.get("provider") in get_args(LocalProvider):
         return 0.0
-    others = [section for section in sections if section is not own]
-    if own.get("rerank") == "cross-encoder":
-        return known_price(own.get("base", own.get("over", "")), others)
-    if members := own.get("fuse"):
+    others = [section for section in sections if section is not of_model]
+    if of_model.get("rerank") == "cross-encoder":
+        return known_price(of_model.get("base", of_model.get("over", "")), others)
+    if members := of_model.get("fuse"):
         prices = [known_price(member, others) for member in members]
         return None if None in prices else math.fsum(filter(None, prices))
     return None
@@ -316,7 +316,7 @@ class ModelConfig(Section):
     def _options_belong_to_their_kind(self) -> Self:
         if self.language is not None and self.provider != "bm25":
             raise ValueError('language is for provider = "bm25", the only one that needs it')
-        given = self.model_dump(exclude_defaults=True).keys()
+        keys = self.model_dump(exclude_defaults=True).keys()
         embeds = self.provider not in (None, "bm25")
         vectors = embeds and self.provider not in _OF_TOKENS
         remote = {*get_args(HostedProvider), *get_args(ServerProvider), *get_args(Reranker)}
@@ -328,8 +328,8 @@ class ModelConfig(Section):
             (_OF_FUSIONS, self.fuse is not None, "that fuse others"),
             (_OF_ENDPOINTS, {self.provider, self.rerank} & remote, "behind an API"),
         ):
-            if names & given and not allowed:
-                raise ValueError(f"{min(names & given)} is for models {whose}")
+            if names & keys and not allowed:
+                raise ValueError(f"{min(names & keys)} is for models {whose}")
         return self
 
     @property

@@ -72,13 +72,17 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
     corpus = collect_documents(documents(rows), folder)
     if corpus_alone:
         return Dataset(name, corpus, {}, {}, (*notes, *repaired))
-    asked = unique(queries(_rows(paths["queries"], ("_id", "id", "text"), repaired)), folder)
-    qrels, more = _qrels(paths["qrels"], corpus, asked)
+    dataset_queries = unique(
+        queries(_rows(paths["queries"], ("_id", "id", "text"), repaired)), folder
+    )
+    qrels, more = _qrels(paths["qrels"], corpus, dataset_queries)
     notes += (*repaired, *more)
-    if qrels and (left_aside := len(asked) - len(qrels)):
+    if qrels and (left_aside := len(dataset_queries) - len(qrels)):
         notes += (f"queries without a grade in split {source.split}, left aside: {left_aside}",)
-        asked = {query_id: query for query_id, query in asked.items() if query_id in qrels}
-    return Dataset(name, corpus, asked, qrels, notes)
+        dataset_queries = {
+            query_id: query for query_id, query in dataset_queries.items() if query_id in qrels
+        }
+    return Dataset(name, corpus, dataset_queries, qrels, notes)
 
 
 def table_rows(source: HfSource, columns: Sequence[str]) -> tuple[Iterator[Row], tuple[str, ...]]:

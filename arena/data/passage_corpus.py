@@ -100,18 +100,18 @@ def with_passages(
         DataError: an id of the corpus looks like that of a passage.
         UsageError: a package is not installed.
     """
-    known = dict.fromkeys(cuttings)
-    if not known:
+    cuts = dict.fromkeys(cuttings)
+    if not cuts:
         return dataset.corpus
     corpus = dataset.corpus
     if isinstance(corpus, PassageCorpus):
-        known = dict.fromkeys([*corpus.cuts, *known])
+        cuts = dict.fromkeys([*corpus.cuts, *cuts])
         corpus = corpus.corpus
     wholes = corpus if files is None else _whole_files(files, corpus)
     return PassageCorpus(
         corpus,
         wholes,
-        {cutting: _cut(wholes, cutting, dataset.name, reporter) for cutting in known},
+        {cutting: _cut(wholes, cutting, dataset.name, reporter) for cutting in cuts},
     )
 
 
@@ -179,14 +179,14 @@ def _cut(
 
     def passages() -> Iterator[tuple[Row, str, Document]]:
         stage = reporter.stage(f"{name}: documents cut, {cutting.name}", len(wholes))
-        with CutCache() as cache, stage as shown:
+        with CutCache() as cache, stage as progress:
             for number, document in enumerate(wholes.values(), start=1):
                 if _PASSAGE.fullmatch(document.doc_id):
                     what = f"_id {document.doc_id!r} looks like the id of a passage"
                     raise DataError(Path(name), None, what, "rename it, or cut no documents")
                 for passage in _passages_of(document, cutting, cache):
                     yield Row(Path(name), number, {}), passage.doc_id, passage
-                shown.update(number)
+                progress.update(number)
 
     return collect_documents(passages(), Path(name))
 

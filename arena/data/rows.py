@@ -119,18 +119,18 @@ def row_id(row: Row, keys: tuple[str, ...] = ("_id", "id")) -> str:
     Raises:
         DataError: there is none, or none that a TREC file could carry.
     """
-    given = next((row.fields[key] for key in keys if row.fields.get(key) is not None), None)
-    if isinstance(given, int) and not isinstance(given, bool):
-        return str(given)
-    if given is None:
+    value = next((row.fields[key] for key in keys if row.fields.get(key) is not None), None)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if value is None:
         raise DataError(row.path, row.number, f'missing "{keys[0]}"', _FIELDS)
-    if not isinstance(given, str) or not given:
+    if not isinstance(value, str) or not value:
         remedy = "expected a string that is not empty"
-        raise DataError(row.path, row.number, f"{keys[0]} {_shown(given)}", remedy)
-    if _NO_ID.search(given):
+        raise DataError(row.path, row.number, f"{keys[0]} {_shown(value)}", remedy)
+    if _NO_ID.search(value):
         remedy = "TREC files cannot hold white space or control characters in ids; use _ instead"
-        raise DataError(row.path, row.number, f"{keys[0]} {_shown(given)}", remedy)
-    return given
+        raise DataError(row.path, row.number, f"{keys[0]} {_shown(value)}", remedy)
+    return value
 
 
 def row_text(row: Row, key: str) -> str:

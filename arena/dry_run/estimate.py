@@ -290,7 +290,7 @@ def _plans(
 ) -> PlanTable | None:
     """Return the experiment's own plan beside others; None where there is nothing to choose."""
     option = present_option(prepared)
-    own = PlanEstimate(
+    present_plan = PlanEstimate(
         option,
         n_calls=present.n_calls,
         tokens=present.input_tokens + present.output_tokens,
@@ -299,7 +299,7 @@ def _plans(
         half_width_elo=expected_elo(prepared, option, pilot),
         is_present=True,
     )
-    return plan_table(prepared, own, paid, pilot, left_usd=present.left_usd, share=share)
+    return plan_table(prepared, present_plan, paid, pilot, left_usd=present.left_usd, share=share)
 
 
 def _price(amount: float | None) -> str:

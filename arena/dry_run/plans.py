@@ -125,13 +125,13 @@ class PlanTable:
         """Yield the table as people read it, and one sentence of advice."""
         yield ""
         title = f"plans for {self.plans[0].n_queries:,} queries, {self.n_models} models"
-        width = max(len(title), *(len(str(each.option)) + 2 for each in self.plans))
+        width = max(len(title), *(len(str(estimate.option)) + 2 for estimate in self.plans))
         yield f"{title:<{width}}{'calls':>10}{'tokens':>14}{'price':>10}   expected"
-        for each in self.plans:
-            name = f"{'*' if each.is_present else ' '} {each.option}"
-            price = "unknown" if each.cost_usd is None else dollars(each.cost_usd)
-            half = _half_width(each.half_width_elo)
-            yield f"{name:<{width}}{each.n_calls:>10,}{each.tokens:>14,}{price:>10}   {half}"
+        for row in self.plans:
+            name = f"{'*' if row.is_present else ' '} {row.option}"
+            price = "unknown" if row.cost_usd is None else dollars(row.cost_usd)
+            half = _half_width(row.half_width_elo)
+            yield f"{name:<{width}}{row.n_calls:>10,}{row.tokens:>14,}{price:>10}   {half}"
         source = "public logs of LLM judges"
         if self.pilot:
             source = f"the {self.pilot.n_queries:,} queries in the log"
@@ -146,13 +146,15 @@ class PlanTable:
         """Return in one sentence which plan to take."""
         present = self.plans[0]
         if self.left_usd is not None and present.cost > self.left_usd:
-            best = self._cheapest([self._affordable(each, self.left_usd) for each in self.plans])
+            best = self._cheapest(
+                [self._affordable(estimate, self.left_usd) for estimate in self.plans]
+            )
             n = max(best.n_queries // self.n_datasets, 1)
             return (
                 f"with the {dollars(self.left_usd)} that are left, take {best.option.settings}, "
                 f"queries = {n:,}: about ±{best.half_width_elo:.0f} Elo."
             )
-        if min(each.half_width_elo for each in self.plans) > MOST_ELO:
+        if min(estimate.half_width_elo for estimate in self.plans) > MOST_ELO:
             queries = count(present.n_queries, "query", "queries")
             return f"{queries} tell little by any plan; take 20 or more."
         more = "for intervals half as wide, take four times as many queries."
@@ -346,12 +348,12 @@ def _estimated(
         calls += len(bill.keys)
         tokens += bill.input_tokens + bill.output_tokens
         costs.append(bill.cost_usd)
-    known = [cost for cost in costs if cost is not None]
+    known_costs = [cost for cost in costs if cost is not None]
     return PlanEstimate(
         option,
         n_calls=round(calls * scale),
         tokens=round(tokens * scale),
-        cost_usd=sum(known) * scale if len(known) == len(costs) else None,
+        cost_usd=sum(known_costs) * scale if len(known_costs) == len(costs) else None,
         n_queries=n_queries,
         half_width_elo=expected_elo(variant, option, pilot),
     )

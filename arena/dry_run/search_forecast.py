@@ -127,7 +127,7 @@ def forecast_search(
             Forecast(
                 assumption,
                 simulate_searches(
-                    known,
+                    ratings,
                     rules,
                     costs,
                     seed=prepared.config.experiment.seed,
@@ -136,7 +136,7 @@ def forecast_search(
                 ),
                 priced,
             )
-            for assumption, known in cases
+            for assumption, ratings in cases
         ],
     )
 
@@ -183,7 +183,7 @@ class QueryCosts:
         chosen = draw.sample(every, min(_SAMPLED, len(every)))
         self._n_queries = len(chosen)
         self._differ = np.zeros((len(names), len(names)))
-        shown = []
+        judge_inputs = []
         for dataset, query_id in chosen:
             lists = [
                 tuple(d.doc_id for d in rankings[dataset, name].get(query_id, ())[: settings.top_k])
@@ -191,9 +191,9 @@ class QueryCosts:
             ]
             self._differ += [[a != b for b in lists] for a in lists]
             documents = sorted({doc_id for each in lists for doc_id in each})
-            shown.append([[doc_id in each for each in lists] for doc_id in documents])
+            judge_inputs.append([[doc_id in each for each in lists] for doc_id in documents])
         self._shown = np.concatenate(
-            [np.array(each, np.bool_).reshape(-1, len(names)) for each in shown]
+            [np.array(each, np.bool_).reshape(-1, len(names)) for each in judge_inputs]
         )
         whole = [n * n_queries for n in self._calls(np.ones(len(names), np.bool_))]
         self._unpaid = [

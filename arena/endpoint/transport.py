@@ -142,15 +142,15 @@ def headers_for(endpoint: Endpoint) -> dict[str, str]:
     """
     url, key = find_base_url(endpoint), find_key(endpoint)
     bearer = endpoint.key_header == "Authorization"
-    own = {
+    headers = {
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
         "User-Agent": f"retrieval-arena/{__version__}",
         endpoint.key_header: f"Bearer {key}" if bearer else key,
     }
-    names = {name.lower() for name in own} | {"content-type", "content-length", "host"}
+    names = {name.lower() for name in headers} | {"content-type", "content-length", "host"}
     given = _from_environment(endpoint, url)
-    return own | {name: value for name, value in given.items() if name.lower() not in names}
+    return headers | {name: value for name, value in given.items() if name.lower() not in names}
 
 
 async def send(
@@ -224,9 +224,9 @@ async def _body(response: Response, most: int) -> bytes:
 
 def _moved(response: Response) -> FatalApiError:
     """Return the error for a redirect: arena sends neither key nor texts to another address."""
-    status, asked = response.status_code, response.request.url
+    status, sent_url = response.status_code, response.request.url
     try:
-        parts = urlsplit(urljoin(str(asked), response.headers.get("location", "")))
+        parts = urlsplit(urljoin(str(sent_url), response.headers.get("location", "")))
         netloc = parts.netloc.rpartition("@")[2]
         found = parts.scheme in ("http", "https") and bool(_HOST.fullmatch(netloc))
     except ValueError:
@@ -234,7 +234,7 @@ def _moved(response: Response) -> FatalApiError:
     if not found:
         return FatalApiError("moved", f"HTTP {status} to what is no address; check base_url")
     # The address of the whole API is what people need; a query may hold a secret.
-    end = next((end for end in _PATHS if asked.path.endswith(end)), "")
+    end = next((end for end in _PATHS if sent_url.path.endswith(end)), "")
     moved_to = f"{parts.scheme}://{netloc}{parts.path.removesuffix(end)}"
     return FatalApiError(
         "moved",

@@ -69,14 +69,14 @@ def check_drift(path: Path, reporter: Reporter, options: BattleOptions) -> Summa
         return summary
     paid = spent_usd(files.drift_check(1))
     second = prepare_check(whole, matchups, 2)
-    config, rest = _less(second.config, paid), None
+    config, left_usd = _less(second.config, paid), None
     if options.max_usd is not None:
-        rest = options.max_usd - sum(paid.values())
-    if config is None or (rest is not None and rest <= 0):
+        left_usd = options.max_usd - sum(paid.values())
+    if config is None or (left_usd is not None and left_usd <= 0):
         again = options.command(whole.experiment)
         raise IncompleteError(f"the cap is spent after half of the baseline; go on with: {again}")
     second = replace(second, experiment=replace(second.experiment, config=config))
-    return run(play_prepared(second, reporter, replace(options, max_usd=rest)))
+    return run(play_prepared(second, reporter, replace(options, max_usd=left_usd)))
 
 
 def prepare_drift(
@@ -184,10 +184,10 @@ def _less(config: Config, paid: Mapping[str, float]) -> Config | None:
     """Return the config with what its caps leave; None if one of them leaves nothing."""
     judges: list[JudgeConfig] = []
     for judge in config.judges:
-        rest = judge.max_usd
-        if rest is not None:
-            rest -= paid.get(judge.log_name, 0.0)
-            if rest <= 0:
+        left_usd = judge.max_usd
+        if left_usd is not None:
+            left_usd -= paid.get(judge.log_name, 0.0)
+            if left_usd <= 0:
                 return None
-        judges.append(judge.model_copy(update={"max_usd": rest}))
+        judges.append(judge.model_copy(update={"max_usd": left_usd}))
     return config.model_copy(update={"judges": tuple(judges)})

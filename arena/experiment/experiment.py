@@ -273,14 +273,17 @@ def only_shown(prepared: PreparedExperiment) -> PreparedExperiment:
     of_files = {section.name for section in prepared.config.datasets if section.documents}
     datasets = {}
     for name, dataset in data.datasets.items():
-        own = [run for run in runs if run.dataset == name]
+        runs_of_dataset = [run for run in runs if run.dataset == name]
         listed = (
-            place.doc_id for run in own for places in run.rankings.values() for place in places
+            place.doc_id
+            for run in runs_of_dataset
+            for places in run.rankings.values()
+            for place in places
         )
         controls = (
             doc_id
             for query_id in data.queries[name]
-            for doc_id in known_answers(dataset, query_id, own, top_k)
+            for doc_id in known_answers(dataset, query_id, runs_of_dataset, top_k)
         )
         shown = (dataset.corpus[doc_id] for doc_id in dict.fromkeys(chain(listed, controls)))
         facts = facts_of(dataset.corpus, of_files=name in of_files)

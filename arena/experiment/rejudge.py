@@ -90,25 +90,25 @@ def open_rejudged(base: Experiment, rejudging: Rejudging) -> Experiment:
             f"{shlex.quote(str(base.source))}` first"
         )
     tree = read_tree(base.source)
-    rest = {key: value for key, value in tree.items() if key not in ("judge", "judges")}
+    sections = {key: value for key, value in tree.items() if key not in ("judge", "judges")}
     path = Path(rejudging.judge_with)
     if path.is_dir() or path.suffix == ".toml":
         path = path / "arena.toml" if path.is_dir() else path
         if rejudging.prices:
             raise UsageError("--judge-prices is for a model's name; a file has its own prices")
-        judges, named, where = _judge_sections(path), path.stem, path
-        rest["experiment"] = _with_plan_of(path, rest["experiment"])
+        judges, named, source = _judge_sections(path), path.stem, path
+        sections["experiment"] = _with_plan_of(path, sections["experiment"])
     else:
         judges = {"judge": _with_model(tree, rejudging)}
-        named, where = rejudging.judge_with, base.source
-    config = parse_config(rest | judges, path)
+        named, source = rejudging.judge_with, base.source
+    config = parse_config(sections | judges, path)
     if named == "arena":
         named = "+".join(judge.log_name for judge in config.judges)
     return Experiment(
         base.config.model_copy(update={"judge": config.judge, "judges": config.judges}),
         base.source,
         Folder(base.folder).rejudged(named),
-        Origin(base, where, rest | judges, rejudging.queries),
+        Origin(base, source, sections | judges, rejudging.queries),
     )
 
 

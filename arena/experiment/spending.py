@@ -85,12 +85,12 @@ def charges(
         for judge in replies.keys() | grades.keys() | claims.keys():
             usd = max(cost.get(judge, 0.0) for cost in (replies, grades, claims))
             before = total.get(judge, NO_CHARGE)
-            own = log.suffix == shard.suffix
+            is_own = log.suffix == shard.suffix
             total[judge] = Charged(
                 before.usd + usd * share,
                 before.all_usd + usd,
-                before.own_usd + (usd if own else 0.0),
-                before.logged_usd + (replies.get(judge, 0.0) if own else 0.0),
+                before.own_usd + (usd if is_own else 0.0),
+                before.logged_usd + (replies.get(judge, 0.0) if is_own else 0.0),
             )
     return total
 

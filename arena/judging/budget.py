@@ -174,7 +174,7 @@ class Budget:
         none is left, the call may go alone. Where other processes share the cap, it waits for its
         turn before, and looks again at what they have found out.
         """
-        while tight := self._tight(asked := price()):
+        while tight := self._tight(usd := price()):
             if any(cap.in_flight for cap in tight):
                 await self._call_over()
             elif self._turn is None:
@@ -182,11 +182,11 @@ class Budget:
             else:
                 turn = await stack.enter_async_context(AsyncExitStack())
                 await turn.enter_async_context(self._turn())
-                tight = self._tight(asked := price(refresh=True))
+                tight = self._tight(usd := price(refresh=True))
                 if not any(cap.in_flight for cap in tight):
                     break
                 await turn.aclose()  # judges of this process share a cap, too
-        return asked.most_usd
+        return usd.most_usd
 
     def _tight(self, price: Price) -> list[Limit]:
         """Return the limits that have no room for the most that a call can cost.

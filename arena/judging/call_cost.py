@@ -127,14 +127,14 @@ class Meter:
             self.observed = self.observed.joined(
                 _observed(self._learned.facts(self._endpoint, _SUBJECT))
             )
-        known = self.observed
+        observed = self.observed
         most_input, most_output = self._most_input(n_bytes), self._most_output(limit)
-        n_input = n_bytes * (known.tokens_per_byte or _TOKENS_PER_BYTE)
-        n_output = known.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
+        n_input = n_bytes * (observed.tokens_per_byte or _TOKENS_PER_BYTE)
+        n_output = observed.output_tokens or min(limit or LONGEST, _TOKENS_PER_REPLY)
         most_usd = self._usd(most_input, most_output)
         likely_usd = self._usd(
-            most_input if known.input_untold else n_input,
-            most_output if known.output_untold else n_output,
+            most_input if observed.input_untold else n_input,
+            most_output if observed.output_untold else n_output,
         )
         return Price(most_usd, min(most_usd, likely_usd))
 
@@ -192,33 +192,33 @@ class Meter:
         tokens: tuple[int | None, int | None],
     ) -> None:
         """Update the estimates from the tokens that a reply reports or omits."""
-        known, (n_input, n_output) = self.observed, tokens
+        observed, (n_input, n_output) = self.observed, tokens
         per_byte = n_input / n_bytes if n_input and n_bytes else 0.0
         if (
-            per_byte <= known.tokens_per_byte
+            per_byte <= observed.tokens_per_byte
             and n_input is not None
             and n_output is not None
-            and n_output <= known.output_tokens
-            and (limit is None or (known.trusts(limit) and n_output <= limit + SLACK))
+            and n_output <= observed.output_tokens
+            and (limit is None or (observed.trusts(limit) and n_output <= limit + SLACK))
         ):
             return  # nothing new, as after nearly every call
-        n_within, beyond = known.n_within, known.beyond
+        n_within, beyond = observed.n_within, observed.beyond
         if limit is not None and n_output is not None:
             beyond = beyond or n_output > limit + SLACK
-            n_within = (n_within if limit == known.limit else 0) + 1
+            n_within = (n_within if limit == observed.limit else 0) + 1
             if beyond:
                 n_within = 0
             elif _finish(body) == "length":
                 n_within = TRUSTED  # it was cut off there, which proves that the limit is kept
         self._learn(
             ObservedUsage(
-                max(known.tokens_per_byte, per_byte),
-                max(known.output_tokens, n_output or 0),
-                known.limit if limit is None or n_output is None else limit,
+                max(observed.tokens_per_byte, per_byte),
+                max(observed.output_tokens, n_output or 0),
+                observed.limit if limit is None or n_output is None else limit,
                 min(n_within, TRUSTED),
                 beyond,
-                known.input_untold or n_input is None,
-                known.output_untold or n_output is None,
+                observed.input_untold or n_input is None,
+                observed.output_untold or n_output is None,
             )
         )
 
@@ -343,12 +343,12 @@ def _is_refusal(body: Mapping[str, Any]) -> bool:
 
 def _observed(facts: Facts) -> ObservedUsage:
     try:
-        found = _OBSERVED.validate_python(facts)
+        observed = _OBSERVED.validate_python(facts)
     except ValidationError:
         return ObservedUsage()
     return (
-        found
-        if 0 <= found.tokens_per_byte < math.inf and found.output_tokens >= 0
+        observed
+        if 0 <= observed.tokens_per_byte < math.inf and observed.output_tokens >= 0
         else ObservedUsage()
     )
 

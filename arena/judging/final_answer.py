@@ -184,16 +184,16 @@ def check_after(text: str, end: int, *, answer: str) -> None:
     start = after_markup(text, end)
     if start == len(text):
         return
-    rest = text[start:]
-    if _REFUSES.search(rest):
-        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(rest)}", reply=text)
-    if len(rest) <= 2 * _LONGEST and all(
+    tail = text[start:]
+    if _REFUSES.search(tail):
+        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(tail)}", reply=text)
+    if len(tail) <= 2 * _LONGEST and all(
         _COURTESY.fullmatch(sentence.strip(" \t\r-–—*_`"))
-        for sentence in _SENTENCE_END.split(rest[: _end_of_words(rest)])
+        for sentence in _SENTENCE_END.split(tail[: _end_of_words(tail)])
         if sentence.strip()
     ):
         return
-    detail = f"more is said after the {answer}, which must end the reply: {quoted_end(rest)}"
+    detail = f"more is said after the {answer}, which must end the reply: {quoted_end(tail)}"
     raise UnjudgedError("contradiction", detail, reply=text)
 
 

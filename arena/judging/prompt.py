@@ -157,13 +157,13 @@ def render_document(
     prompt: Prompt, query: Query, document: Document, *, document_words: int
 ) -> list[dict[str, str]]:
     """Put one document into a prompt that shows no other, as chat messages; see `render_lists`."""
-    asked = query.text
-    code, shown = _document(asked, document, document_words)
+    query_text = query.text
+    code, text = _document(query_text, document, document_words)
     return _filled(
         prompt,
         {
-            "query": _fenced("query", _code(asked), clean(asked)),
-            "document": _fenced("document", code, shown),
+            "query": _fenced("query", _code(query_text), clean(query_text)),
+            "document": _fenced("document", code, text),
         },
     )
 
@@ -249,7 +249,7 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
     for root in roots:
         if (root / f"{name_or_path}.md").is_file():
             return root / f"{name_or_path}.md"
-    known = {
+    built_in = {
         file.name.removesuffix(".md")
         for root in roots
         if root.is_dir()
@@ -258,7 +258,7 @@ def find_prompt(name_or_path: str, folder: Path) -> Path | Traversable:
     }
     raise ConfigError(
         folder / "prompts" / f"{name_or_path}.md",
-        [f"no such prompt; known: {', '.join(sorted(known)) or 'none'}, or give a path"],
+        [f"no such prompt; known: {', '.join(sorted(built_in)) or 'none'}, or give a path"],
     )
 
 

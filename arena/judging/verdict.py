@@ -46,15 +46,15 @@ def read_verdict(reply: str, *, cut: bool = False) -> Side:
             is said after it; ``unreadable`` for everything else that is not exactly one of
             first, second and tie.
     """
-    given = list(_given(reply))
-    if not given or not given[0][1]:
+    verdicts = list(_given(reply))
+    if not verdicts or not verdicts[0][1]:
         raise no_answer(reply, "verdict")
-    place = given[0][0]
+    place = verdicts[0][0]
     spoken = check_before(reply, place, answer="verdict")
     check_after(reply, place.end, answer="verdict")
     if cut and not (reply[place.start] == "{" and is_gap(reply, spoken, place.start)):
         raise cut_short(reply)
-    sides = {_side(value, reply) for _, values in given for value in values}
+    sides = {_side(value, reply) for _, values in verdicts for value in values}
     if len(sides) > 1:
         detail = f"two verdicts: {' and '.join(sorted(sides))}"
         raise UnjudgedError("two_verdicts", detail, reply=reply)

@@ -132,8 +132,8 @@ def import_labels(folder: Path, file: Path, options: ImportOptions) -> Imported:
     """
     queries = judged_queries(folder)
     read = list(_lines(file, sorted({dataset for dataset, _ in queries}), options))
-    own = [line for line in read if _belongs(line, queries)]
-    if not own:
+    of_dataset = [line for line in read if _belongs(line, queries)]
+    if not of_dataset:
         what = f"none of its {count(len(read), 'label')} is of a document or a list shown here"
         raise DataError(file, None, what, f"is it about {folder}?")
     with label_lock(folder):
@@ -141,14 +141,14 @@ def import_labels(folder: Path, file: Path, options: ImportOptions) -> Imported:
             (line.item, line.who): line for line in standing_lines(read_label_lines(folder))
         }
         new: dict[object, LabelLine] = {}
-        for line in own:
+        for line in of_dataset:
             key = line.item, line.who
             merged = _merged(standing.get(key), line, options)
             if merged is not None:
                 new[key] = standing[key] = merged
         if new:
             append_labels(folder, list(new.values()))
-    return Imported(len(new), len(own) - len(new), len(read) - len(own))
+    return Imported(len(new), len(of_dataset) - len(new), len(read) - len(of_dataset))
 
 
 def _merged(earlier: LabelLine | None, line: LabelLine, options: ImportOptions) -> LabelLine | None:

@@ -97,20 +97,20 @@ def document_sizes(
     The contenders are the models with a battle, and the queries those with a battle.
     """
     sizes: dict[Item, float] = {}
-    for dataset, shown in texts.items():
+    for dataset, shown_texts in texts.items():
         own = [battle for battle in battles if battle.dataset == dataset]
         models = sorted({model for battle in own for model in (battle.model_a, battle.model_b)})
         judged = {battle.query_id for battle in own}
-        asked = [query for query in shown.queries if query.query_id in judged]
+        judged_queries = [query for query in shown_texts.queries if query.query_id in judged]
         lists = {
-            model: {query.query_id: query.lists.get(model, ()) for query in asked}
+            model: {query.query_id: query.lists.get(model, ()) for query in judged_queries}
             for model in models
         }
-        weights = document_weights(lists, [query.query_id for query in asked], top_k=top_k)
+        weights = document_weights(lists, [query.query_id for query in judged_queries], top_k=top_k)
         for query, doc_id, size in zip(
             weights.query.tolist(), weights.doc_ids, weights.size.tolist(), strict=True
         ):
-            if doc_id in shown.places:
+            if doc_id in shown_texts.places:
                 sizes[Item("document", dataset, weights.query_ids[query], doc_id)] = size
     return sizes
 

@@ -226,7 +226,9 @@ def state_to_json(state: SessionState) -> Mapping[str, Any]:
 
 def _question(question: Question) -> Mapping[str, Any]:
     lists = question.shown.lists
-    places = [{document.doc_id: at for at, document in enumerate(each, 1)} for each in lists]
+    places = [
+        {document.doc_id: at for at, document in enumerate(documents, 1)} for documents in lists
+    ]
     return {
         "id": question.id,
         "query": question.shown.query,
@@ -238,9 +240,9 @@ def _question(question: Question) -> Mapping[str, Any]:
                     "cut": document.cut,
                     "other": places[1 - side].get(document.doc_id) if len(lists) > 1 else None,
                 }
-                for document in each
+                for document in documents
             ]
-            for side, each in enumerate(lists)
+            for side, documents in enumerate(lists)
         ],
     }
 

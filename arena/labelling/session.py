@@ -131,13 +131,13 @@ class LabellingSession:
             UsageError: there is no such item or value.
             LogError: the label cannot be written.
         """
-        asked = self._by_id.get(item)
+        question = self._by_id.get(item)
         unit = self.questions.unit
-        if asked is None or (value is not None and not is_value(unit, value)):
+        if question is None or (value is not None and not is_value(unit, value)):
             raise UsageError(f"no such item or value: {item[:40]!r}, {value}; load the page again")
-        line = self._line("label", asked, value=value, reason=reason, seconds=seconds)
+        line = self._line("label", question, value=value, reason=reason, seconds=seconds)
         with label_lock(self.folder):
-            append_labels(self.folder, [*self._passes(self._known(), before=asked), line])
+            append_labels(self.folder, [*self._passes(self._known(), before=question), line])
             return self._state(tab)
 
     def undo(self, tab: str) -> SessionState:
@@ -173,8 +173,8 @@ class LabellingSession:
         return item.models[::-1] if turned else item.models
 
     def _state(self, tab: str, first: DrawnPlace | None = None) -> SessionState:
-        known = self._known()
-        needed = [place for place in self._asked if self._needs(place.item, known)]
+        so_far = self._known()
+        needed = [place for place in self._asked if self._needs(place.item, so_far)]
         claims = read_label_claims(self.folder)
         free = [place for place in needed if not self._is_taken(claims, place, tab)]
         # Another tab of the same person may have been closed: what it holds comes last.
@@ -188,14 +188,14 @@ class LabellingSession:
             shown = self.questions.shown(place.item, self.models(place.item))
             question = Question(item_id(place.item), shown)
         write_label_claims(self.folder, claims)
-        if passes := self._passes(known, before=place):
+        if passes := self._passes(so_far, before=place):
             append_labels(self.folder, passes)
-        times = [line.seconds for line in known.mine if line.seconds][-_RECENT:]
+        times = [line.seconds for line in so_far.mine if line.seconds][-_RECENT:]
         return SessionState(
             question=question,
             done=len(self._asked) - len(needed),
             left=len(needed),
-            mine=sum(item_id(line.item) in self._by_id for line in known.mine),
+            mine=sum(item_id(line.item) in self._by_id for line in so_far.mine),
             held=len(needed) - len(free),
             seconds=statistics.median(times) if times else None,
             undone=first is not None,

@@ -152,19 +152,19 @@ class QueryLog:
         Many exports quote nothing. A record that is no CSV is its first line without any quoting.
         The lines that its quotation mark would take in are read again.
         """
-        again: deque[str] = deque()
+        peeked: deque[str] = deque()
         while True:
             taken: list[str] = []
             try:
                 cells = next(
-                    csv.reader(_fed(again, lines, taken), _Quoted, delimiter=separator), []
+                    csv.reader(_fed(peeked, lines, taken), _Quoted, delimiter=separator), []
                 )
             except csv.Error:
                 cells = []
             if not taken:
                 return
             if len(cells) != width and taken[0].strip():
-                again.extendleft(reversed(taken[1:]))
+                peeked.extendleft(reversed(taken[1:]))
                 del taken[1:]
                 cells = taken[0].rstrip("\r\n").split(separator)
             if any(cells):
@@ -200,12 +200,12 @@ class QueryLog:
         return {**places, **given}
 
     def _check_columns(self, header: Sequence[str]) -> None:
-        shown = one_line(", ".join(header), most=120) or "none"
+        listed = one_line(", ".join(header), most=120) or "none"
         missing = [name for name in self.columns.values() if name not in header]
         if missing:
-            raise UsageError(f"{self.path}: no column {missing[0]!r}; its columns are {shown}")
+            raise UsageError(f"{self.path}: no column {missing[0]!r}; its columns are {listed}")
         if "text" not in self.found:
-            what = f"no column of queries is found; its columns are {shown}"
+            what = f"no column of queries is found; its columns are {listed}"
             raise DataError(self.path, 1, what, "name it with --text-column")
 
 

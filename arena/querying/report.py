@@ -102,19 +102,19 @@ class GenerationResult:
             FatalApiError: the endpoint refuses every request.
         """
         done = f"{self.n_answered:,} of {len(self.sample.documents):,} documents have a reply"
-        again = f"go on with: {self.options.command()}"
+        resume = f"go on with: {self.options.command()}"
         if isinstance(self.ended, FatalApiError):
-            detail = f"{self.ended.detail}; nothing paid for is lost; correct it, then {again}"
+            detail = f"{self.ended.detail}; nothing paid for is lost; correct it, then {resume}"
             raise FatalApiError(self.ended.reason, detail)
         if isinstance(self.ended, BudgetSpentError):
             spent = f"{dollars(self.ended.spent_usd)} of {dollars(self.ended.max_usd)} spent"
-            again = f"go on with: {self.options.command(max_usd='MORE')}"
-            raise IncompleteError(f"{done}; {spent}; {again}")
+            resume = f"go on with: {self.options.command(max_usd='MORE')}"
+            raise IncompleteError(f"{done}; {spent}; {resume}")
         n_failed = sum(self.failures.values())
         if self.n_left > n_failed:
-            raise IncompleteError(f"stopped: {done}; {again}")
+            raise IncompleteError(f"stopped: {done}; {resume}")
         if not self.screened.kept:
-            raise IncompleteError(f"{done}, and no query could be used; {again}")
+            raise IncompleteError(f"{done}, and no query could be used; {resume}")
         if n_failed > self.setup.model.max_failures * len(self.sample.documents):
             allowed = f"more than max_failures = {self.setup.model.max_failures:g} allows"
-            raise IncompleteError(f"{done}: {n_failed:,} failed, {allowed}; {again}")
+            raise IncompleteError(f"{done}: {n_failed:,} failed, {allowed}; {resume}")

@@ -111,12 +111,12 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
     """
     written: list[Written] = []
     dropped: Counter[str] = Counter()
-    known = _QueriesSoFar()
+    so_far = _QueriesSoFar()
     for document, texts in replies:
         good = 0
         for text in texts:
             reason = "more than asked for" if good == per_document else fault(text, document)
-            if reason is None and not known.add(text):
+            if reason is None and not so_far.add(text):
                 reason = "near-duplicate"
             if reason is None:
                 good += 1
@@ -164,15 +164,19 @@ class _QueriesSoFar:
 
         plain = utils.default_process(text)
         numbers = sorted(word for word in plain.split() if any(map(str.isdigit, word)))
-        alike = self._by_numbers.setdefault(tuple(numbers), [])
+        same_numbers = self._by_numbers.setdefault(tuple(numbers), [])
         near = process.extract_iter(
-            plain, alike, scorer=fuzz.token_sort_ratio, processor=None, score_cutoff=SAME_QUERY
+            plain,
+            same_numbers,
+            scorer=fuzz.token_sort_ratio,
+            processor=None,
+            score_cutoff=SAME_QUERY,
         )
         long_words = _long_words(plain)
         for other, _, _ in near:
             if fuzz.token_sort_ratio(long_words, _long_words(other)) >= SAME_LONG_WORDS:
                 return False
-        alike.append(plain)
+        same_numbers.append(plain)
         return True
 
 

@@ -115,8 +115,8 @@ def open_setup(options: GenerationOptions) -> QuerySetup:
         ConfigError: the arena.toml or the prompt has mistakes, or a cap cannot be counted.
         UsageError: something is not said, or said twice.
     """
-    own = options.documents is not None or options.beir is not None
-    config = None if own and not options.config.is_file() else load_config(options.config)
+    has_source = options.documents is not None or options.beir is not None
+    config = None if has_source and not options.config.is_file() else load_config(options.config)
     folder = options.config.parent
     model = _model(options, config)
     max_usd = options.max_usd if options.max_usd is not None else model.max_usd
@@ -126,7 +126,7 @@ def open_setup(options: GenerationOptions) -> QuerySetup:
     if prompt.placeholders != QUERIES_PLACEHOLDERS:
         needs = ", ".join(f"{{{{{word}}}}}" for word in QUERIES_PLACEHOLDERS)
         raise ConfigError(options.prompt, [f"a prompt for queries needs {needs}"])
-    dataset = _own_dataset(options, folder) if own else _dataset(options, config)
+    dataset = _own_dataset(options, folder) if has_source else _dataset(options, config)
     return QuerySetup(dataset, model, prompt, options.out or _out(dataset, folder), max_usd)
 
 
@@ -171,21 +171,21 @@ def sample_documents(corpus: Mapping[str, Document], n_documents: int, seed: int
 
 def _model(options: GenerationOptions, config: Config | None) -> JudgeConfig:
     """Return the first judge that is a language model, with the settings of the command line."""
-    given = dict(options.model)
+    section = dict(options.model)
     judges = config.judges if config else ()
     judge = next((judge for judge in judges if judge.kind != "qrels"), None)
-    if judge is None and "model" not in given:
+    if judge is None and "model" not in section:
         raise UsageError("no language model is named that could write queries; give --model")
     if judge is not None:
         # Another model has other prices, and another endpoint has limits and a key of its own.
-        forgotten = _PRICES if given.keys() & {"model", "base_url"} else set()
-        forgotten |= _ENDPOINT if "base_url" in given else set()
+        forgotten = _PRICES if section.keys() & {"model", "base_url"} else set()
+        forgotten |= _ENDPOINT if "base_url" in section else set()
         kept = judge.model_dump(exclude_unset=True, exclude=forgotten)
-        given = {**kept, "kind": "pairwise", "answer": "json", **given}
+        section = {**kept, "kind": "pairwise", "answer": "json", **section}
     try:
-        return JudgeConfig(**given)
+        return JudgeConfig(**section)
     except ValidationError as error:
-        raise ConfigError("arena queries", problem_lines(error, given, lambda _: ())) from None
+        raise ConfigError("arena queries", problem_lines(error, section, lambda _: ())) from None
 
 
 def _own_dataset(options: GenerationOptions, folder: Path) -> DatasetConfig:

@@ -78,14 +78,14 @@ class DisconnectedError(UsageError):
         self, groups: Sequence[Sequence[int]], models: Sequence[str] | None = None
     ) -> None:
         self.groups = tuple(tuple(group) for group in groups)
-        shown = [
+        positions = [
             _enumerate([str(code if models is None else models[code]) for code in group])
             for group in self.groups[:_SHOWN]
         ]
-        more = len(self.groups) - len(shown)
+        more = len(self.groups) - len(positions)
         super().__init__(
             f"no finite ratings across {len(self.groups)} groups of models: "
-            + " | ".join(shown)
+            + " | ".join(positions)
             + (f" | and {more} more" if more > 0 else "")
             + "; between two groups all wins go one way, or there are no battles: "
             "play more battles between them, or give a prior"

@@ -52,35 +52,35 @@ def correct_by_documents(
     graded = all(part.by_judge for part in documents)
     labelled, theta = table.labelled, table.fit.theta
     estimates = [estimate_grades(part.graded) for part in documents]
-    asked = np.zeros(labelled.shape[0])
+    labels_by_query = np.zeros(labelled.shape[0])
     for part in documents:
-        asked[part.queries] = part.graded.asked
+        labels_by_query[part.queries] = part.graded.asked
     share = _shares(documents, labelled.shape)
     people_dcg = _spread([e.by_query for e in estimates], documents, labelled.shape) * share
     judge_dcg = _spread([e.judge_by_query for e in estimates], documents, labelled.shape) * share
     noise = _label_noise(estimates, documents, len(theta))
     if not graded:
-        return _by_people_alone(table, people_dcg, asked, noise), n_labels
+        return _by_people_alone(table, people_dcg, labels_by_query, noise), n_labels
     # Least squares through 0, because ratings and DCG are both centred.
-    own = judge_dcg.sum(axis=0)
-    factor = float(theta @ own / (own @ own))
+    mean_dcg = judge_dcg.sum(axis=0)
+    factor = float(theta @ mean_dcg / (mean_dcg @ mean_dcg))
     psi = labelled.scores(labelled.judge - labelled.expected(theta))
     psi = psi @ labelled.bread(np.ones(len(labelled.first)), labelled.expected(theta))
     rectifier = [grade_rectifiers(part.graded) for part in documents]
-    apart = factor * _spread(rectifier, documents, labelled.shape) * share
-    error = judge_error(apart.sum(axis=0), meat(apart, labelled.stratum))
+    difference = factor * _spread(rectifier, documents, labelled.shape) * share
+    error = judge_error(difference.sum(axis=0), meat(difference, labelled.stratum))
     slope = float(np.mean([e.slope for e in estimates]))
     if shrunk:
         alone = meat(psi, labelled.stratum)
-        rating, covariance, error = shrink(theta, alone, apart, stratum=labelled.stratum)
-        df = degrees_of_freedom(apart, asked, labelled.stratum)
+        rating, covariance, error = shrink(theta, alone, difference, stratum=labelled.stratum)
+        df = degrees_of_freedom(difference, labels_by_query, labelled.stratum)
         estimate = LabelEstimate(rating, covariance, df, 1.0, covariance - alone)
     else:
-        apart = people_dcg - judge_dcg
-        rating = theta + factor * apart.sum(axis=0)
-        estimate = _estimate(psi + factor * apart, rating, labelled, asked, slope)
+        difference = people_dcg - judge_dcg
+        rating = theta + factor * difference.sum(axis=0)
+        estimate = _estimate(psi + factor * difference, rating, labelled, labels_by_query, slope)
         estimate = _noisy(estimate, factor, noise)
-    return CorrectedRatings(estimate, error, asked, factor), n_labels
+    return CorrectedRatings(estimate, error, labels_by_query, factor), n_labels
 
 
 def _by_people_alone(

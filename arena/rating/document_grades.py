@@ -206,12 +206,12 @@ def graded_documents(
 
 def estimate_grades(documents: GradedDocuments) -> GradeEstimate:
     """Return the mean DCG of each model by the generalised regression estimator."""
-    weights, known = documents.weights, documents.labelled
-    people = np.where(known, documents.people, 0.0)
+    weights, labelled = documents.weights, documents.labelled
+    people = np.where(labelled, documents.people, 0.0)
     importance = documents.inverse * weights.size**2
-    intercept, slope = _line(documents.judge[known], people[known], importance[known])
+    intercept, slope = _line(documents.judge[labelled], people[labelled], importance[labelled])
     predicted = intercept + slope * documents.judge
-    residual = np.where(known, people - predicted, 0.0)
+    residual = np.where(labelled, people - predicted, 0.0)
     value = predicted + documents.inverse * residual
     noise = documents.inverse * np.maximum(documents.inverse - 1, 0) * residual**2
     return GradeEstimate(

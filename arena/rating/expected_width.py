@@ -85,21 +85,21 @@ def expected_half_widths(
         level: of the intervals.
     """
     m = design.n_models
-    each = query_matrices(design, spread, theta)
+    matrices = query_matrices(design, spread, theta)
     weight, copies = _weights(design)
-    total = np.tensordot(weight * copies, each.information, 1)
+    total = np.tensordot(weight * copies, matrices.information, 1)
     values = np.linalg.eigvalsh(total)
     if values[1] <= 1e-9 * values[-1]:
         return np.full(m, np.inf)
     centre = np.eye(m) - 1 / m
     bread = centre @ np.linalg.inv(total + np.trace(total) / m**2) @ centre
-    covariance = bread @ np.tensordot(weight**2 * copies, each.scores, 1) @ bread
-    shares = np.einsum("qik,ki->qi", bread @ each.information, bread) * weight[:, None] ** 2
+    covariance = bread @ np.tensordot(weight**2 * copies, matrices.scores, 1) @ bread
+    shares = np.einsum("qik,ki->qi", bread @ matrices.information, bread) * weight[:, None] ** 2
     squares = np.maximum(copies @ shares**2, 1e-300)
     effective = np.maximum((copies @ shares) ** 2 / squares, 2.0)
-    touched = np.diagonal(each.information, axis1=1, axis2=2) > 0
+    touched = np.diagonal(matrices.information, axis1=1, axis2=2) > 0
     root = 1 / np.sqrt(np.maximum(copies @ touched, 1.0))
-    squared = np.tensordot(weight**2 * copies, each.information, 1)
+    squared = np.tensordot(weight**2 * copies, matrices.information, 1)
     guard = bread @ (squared * root[:, None] * root) @ bread
     half: Floats = student_quantile(tail_of(level), effective - 1) * np.sqrt(
         np.diagonal(covariance + guard)
@@ -185,7 +185,7 @@ def _moments(comparisons: Comparisons) -> _Moments:
     places = [cells // (m * m) * m + cells // m % m, cells // (m * m) * m + cells % m]
     n_places = len(queries) * m
     score = np.bincount(places[0], lead, n_places) - np.bincount(places[1], lead, n_places)
-    told = np.bincount(places[0], weight, n_places) + np.bincount(places[1], weight, n_places)
+    counts = np.bincount(places[0], weight, n_places) + np.bincount(places[1], weight, n_places)
     rivals = np.bincount(places[0], minlength=n_places) + np.bincount(places[1], minlength=n_places)
     n = len(queries)
     few = n / (n - 1) if n > 1 else 1.0  # residuals are smaller than errors, by the fit
@@ -193,7 +193,7 @@ def _moments(comparisons: Comparisons) -> _Moments:
     same = weight @ weight - weights.sum()
     return _Moments(
         value=np.array(value) * few,
-        of_between=np.array([told @ told - 2 * weight @ weight, 2 * weights.sum(), 2 * same]),
+        of_between=np.array([counts @ counts - 2 * weight @ weight, 2 * weights.sum(), 2 * same]),
         of_rest=np.array([0.0, weight.sum(), _of_pairs(cell, information)]),
         n_queries=n,
         n_met=int((rivals * (rivals - 1)).sum()) // 2,

@@ -111,15 +111,15 @@ class _SimulatedSearch:
 
     def play(self, theta: Floats, rng: np.random.Generator) -> Outcome:
         """Return how a search ends where these are the true ratings."""
-        rules, known, m = self._rules, self._known, len(theta)
-        information, scores = known.information, known.scores
+        rules, ratings, m = self._rules, self._known, len(theta)
+        information, scores = ratings.information, ratings.scores
         prior = SEARCH_PRIOR * np.eye(m)
-        gathered = (information + prior) @ known.theta if known.n_queries else 0.0
-        n_played, left = known.n_queries, rules.n_queries
+        gathered = (information + prior) @ ratings.theta if ratings.n_queries else 0.0
+        n_played, left = ratings.n_queries, rules.n_queries
         alive = np.ones(m, np.bool_)
-        if known.n_queries:
+        if ratings.n_queries:
             bread: Floats = np.asarray(np.linalg.inv(information + prior), np.float64)
-            begun = self._look(known.theta, bread, scores, n_played)
+            begun = self._look(ratings.theta, bread, scores, n_played)
             alive = may_be_best(begun, alive, n_at_start=m)
         calls = cost_usd = 0.0
         decided = bool(alive.sum() == 1)

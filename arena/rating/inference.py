@@ -215,13 +215,13 @@ def queries_to_separate(fit: Fit, pairs: Sequence[tuple[int, int]], *, tail: flo
     se, effective = fit.difference_se[codes], fit.difference_df[codes] + 1
     needed = np.full(len(pairs), np.inf)
     # Beyond this no number of queries is worth naming, and its square may be too large for one.
-    apart = np.flatnonzero(distance > 1e-9 * se)
-    per_width = fit.n_clusters * (se[apart] / distance[apart]) ** 2
-    growth = np.ones(len(apart))
+    distinct = np.flatnonzero(distance > 1e-9 * se)
+    per_width = fit.n_clusters * (se[distinct] / distance[distinct]) ** 2
+    growth = np.ones(len(distinct))
     for _ in range(_STEPS):
-        reach = student_quantile(tail, effective[apart] * growth - 1)
+        reach = student_quantile(tail, effective[distinct] * growth - 1)
         growth = per_width * (reach + NormalDist().inv_cdf(POWER)) ** 2 / fit.n_clusters
-    needed[apart] = growth * fit.n_clusters
+    needed[distinct] = growth * fit.n_clusters
     return needed
 
 

@@ -232,11 +232,11 @@ def evidence_notes(battles: Battles, settings: RatingSettings) -> Iterator[str]:
 def thin_notes(rows: Sequence[LeaderboardRow], battles: Battles) -> Iterator[str]:
     """Yield where ratings rest on fewer queries than the log has: small data sets, late models."""
     effective = {row.model: row.effective_queries for row in rows}
-    known = {model: n for model, n in effective.items() if n is not None}
+    queries_of = {model: n for model, n in effective.items() if n is not None}
     total = battles.n_queries
-    if not known or total < ENOUGH_QUERIES:
+    if not queries_of or total < ENOUGH_QUERIES:
         return
-    typical = median(known.values())
+    typical = median(queries_of.values())
     if typical < ENOUGH_QUERIES:
         counts = _queries_by_dataset(battles)
         few = _listed({name: n for name, n in counts.items() if n < ENOUGH_QUERIES})
@@ -249,7 +249,7 @@ def thin_notes(rows: Sequence[LeaderboardRow], battles: Battles) -> Iterator[str
             f"thin: ratings are as sure as {typical:.0f} queries make them, not {total:,}, and "
             f"intervals are as wide{why}"
         )
-    thin = {m: n for m, n in known.items() if n < min(ENOUGH_QUERIES, typical / 2)}
+    thin = {m: n for m, n in queries_of.items() if n < min(ENOUGH_QUERIES, typical / 2)}
     if thin:
         yield f"thin: played on few queries, so that intervals are wide: {_listed(thin)}"
 

@@ -99,17 +99,17 @@ def first_scores(battles: Battles) -> NDArray[np.float64]:
     score = _FIRST_SCORE[battles.winner]
     if battles.probs is None:
         return score
-    known = known_probs(battles)
-    probs = battles.probs[known]
+    has_probs = known_probs(battles)
+    probs = battles.probs[has_probs]
     wrong = (np.abs(probs.sum(axis=1) - 1) > _SUM_TOLERANCE) | (probs < 0).any(axis=1)
     if wrong.any():
-        row = int(np.flatnonzero(known)[np.argmax(wrong)])
+        row = int(np.flatnonzero(has_probs)[np.argmax(wrong)])
         first, second, tie = probs[int(np.argmax(wrong))].tolist()
         raise UsageError(
             f"{_battle_words(battles, row)}: probabilities first {first:g}, second {second:g}, "
             f"tie {tie:g} do not sum to 1; correct the log, or rate verdicts alone (--no-soft)"
         )
-    score[known] = (probs[:, 0] + probs[:, 2] / 2) / probs.sum(axis=1)
+    score[has_probs] = (probs[:, 0] + probs[:, 2] / 2) / probs.sum(axis=1)
     return score
 
 

@@ -41,15 +41,15 @@ def peoples_labels(
         DataError: a file is not what it should be; names file and line.
     """
     labels = {folder: read_labels(folder) for folder in folders}
-    everyone = [label for own in labels.values() for label in own]
+    everyone = [label for folder_labels in labels.values() for label in folder_labels]
     if not everyone:
         return None
     battles, documents = answers(everyone)
     lists: dict[str, dict[str, dict[str, list[str]]]] = defaultdict(dict)
     gains: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     top_k = 0
-    for folder, own in labels.items():
-        if not any(label.unit == "document" for label in own):
+    for folder, folder_labels in labels.items():
+        if not any(label.unit == "document" for label in folder_labels):
             continue
         config = read_manifest(folder)["config"]
         top_k = max(top_k, int(config.get("experiment", {}).get("top_k", _TOP_K)))
@@ -66,7 +66,11 @@ def peoples_labels(
         top_k=top_k,
         notes=(
             *_notes(everyone),
-            *(note for folder, own in labels.items() for note in _growth_notes(folder, own)),
+            *(
+                note
+                for folder, folder_labels in labels.items()
+                for note in _growth_notes(folder, folder_labels)
+            ),
         ),
     )
 
@@ -106,8 +110,8 @@ def labels_in_frame(frame: pd.DataFrame) -> list[Label]:
             raise UsageError(
                 f"labels: row {number}: winner is {winner!r}; expected model_a, model_b or tie"
             )
-        known = chance is not None and not math.isnan(chance)
-        if known and not 0 < chance <= 1:
+        has_chance = chance is not None and not math.isnan(chance)
+        if has_chance and not 0 < chance <= 1:
             raise UsageError(
                 f"labels: row {number}: probability is {chance}; expected above 0 and at most 1"
             )
@@ -120,7 +124,7 @@ def labels_in_frame(frame: pd.DataFrame) -> list[Label]:
                 value=_WINNERS[winner] if isinstance(winner, str) else None,
                 model_a=str(row["model_a"]),
                 model_b=str(row["model_b"]),
-                probability=float(chance) if known else None,
+                probability=float(chance) if has_chance else None,
             )
         )
     return labels
@@ -145,18 +149,18 @@ def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
     probability = {item: _probability(own) for item, own in by_item.items()}
     values = {item: [v for label in own if (v := _value(label)) is not None]
               for item, own in by_item.items()}  # fmt: skip
-    asked: defaultdict[tuple[str, str], float] = defaultdict(float)
+    chances: defaultdict[tuple[str, str], float] = defaultdict(float)
     answered: defaultdict[tuple[str, str], float] = defaultdict(float)
     for item, chance in probability.items():
         if chance is not None:
-            asked[item.unit, item.dataset] += 1 / chance
+            chances[item.unit, item.dataset] += 1 / chance
             answered[item.unit, item.dataset] += 1 / chance if values[item] else 0.0
     battles: Battles = {}
     documents: Documents = {}
     for item, chance in probability.items():
         if chance is None or not values[item]:
             continue
-        rate = answered[item.unit, item.dataset] / asked[item.unit, item.dataset]
+        rate = answered[item.unit, item.dataset] / chances[item.unit, item.dataset]
         answer = SampledLabel(fmean(values[item]), 1 / (chance * rate))
         if item.unit == "battle":
             battles[item.dataset, item.query_id, item.models[0], item.models[1]] = answer

@@ -105,20 +105,20 @@ def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> Usag
         UsageError: settings are given, but not enough, or the experiments have different loads.
     """
     manifests = [read_manifest(folder) for folder in folders]
-    known = [
+    stated = [
         (m["config"]["usage"], f)
         for m, f in zip(manifests, folders, strict=True)
         if "usage" in m["config"]
     ]
-    settings = dict(known[0][0]) if known else {}
-    if any(other != settings for other, _ in known):
+    settings = dict(stated[0][0]) if stated else {}
+    if any(other != settings for other, _ in stated):
         if given is None:
             return None
         if not given.keys() >= _LOAD:
-            where = f"{known[0][1]} and others"
-            raise UsageError(f"{where}: different [usage]; give {_LOAD_OPTIONS}")
+            source = f"{stated[0][1]} and others"
+            raise UsageError(f"{source}: different [usage]; give {_LOAD_OPTIONS}")
         settings = {}
-    if given is None and not known:
+    if given is None and not stated:
         return None
     settings |= given or {}
     if missing := sorted(_LOAD - settings.keys()):
@@ -131,10 +131,10 @@ def usage_of(folders: Sequence[Path], given: Mapping[str, float] | None) -> Usag
     from arena.config.usage import UsageConfig  # noqa: PLC0415
     from arena.cost.model_rates import passages_per_document  # noqa: PLC0415
 
-    where = f"{Folder(known[0][1]).manifest}: [usage]" if known else "[usage]"
+    source = f"{Folder(stated[0][1]).manifest}: [usage]" if stated else "[usage]"
     cut = passages_per_document([d for m in manifests for d in m.get("datasets", {}).values()])
     cuts = {} if cut is None else {"passages_per_document": cut}
-    return checked_section(UsageConfig, cuts | settings, where)
+    return checked_section(UsageConfig, cuts | settings, source)
 
 
 _LOAD: Final = {"documents", "queries_per_month"}

@@ -131,14 +131,16 @@ class _Interview:
 
     def _take(self, line: bytes, expected: Collection[str]) -> str:
         """Store an answer; return its query_id."""
-        where = f"{self._name}: line {self._program.n_lines} of its output"
+        location = f"{self._name}: line {self._program.n_lines} of its output"
         try:
             query_id, ranking = read_answer(line, self._corpus)
         except ValueError as error:
-            raise CommandError(f"{where}: {error}; it begins {beginning(line)!r}") from None
+            raise CommandError(f"{location}: {error}; it begins {beginning(line)!r}") from None
         if query_id not in expected:
             what = f"query_id {one_line(repr(query_id))}, which no answer is due to"
-            raise CommandError(f"{where}: {what}; answer each query once, under its own query_id")
+            raise CommandError(
+                f"{location}: {what}; answer each query once, under its own query_id"
+            )
         self.rankings[query_id] = ranking[: self._job.depth]
         return query_id
 

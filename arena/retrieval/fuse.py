@@ -217,17 +217,17 @@ def with_members(
         n_queries: of each run.
     """
     n_samples = min(LATENCY_SAMPLES, n_queries)
-    known = {
+    stored = {
         name: of_member.latency_ms[:n_samples]
         for name, of_member in members.items()
         if len(of_member.latency_ms) in (n_samples, n_queries) and of_member.latency_ms
     }
-    unknown = [name for name in members if name not in known]
+    unknown = [name for name in members if name not in stored]
     unknown += [part.latency_without for part in members.values() if part.latency_without]
-    if not known:
+    if not stored:
         return replace(stats, latency_ms=(), latency_without=None)
     together = max if latency == "slowest" else sum
-    times = zip(*known.values(), strict=True)
+    times = zip(*stored.values(), strict=True)
     return replace(
         stats,
         latency_ms=tuple(

@@ -39,7 +39,7 @@ def rank_by_reranker(
         UsageError: a local model cannot be loaded.
     """
     passages_of = {query_id: _passages(job, model, base, query_id) for query_id in job.queries}
-    asked = {
+    candidates = {
         query_id: Candidates(
             (model.query_prefix or "") + job.queries[query_id],
             tuple(dict.fromkeys(passages.values())),
@@ -49,12 +49,13 @@ def rank_by_reranker(
     rankings: Rankings = {}
     tokens: list[float | None] = []
     with open_reranker(model) as reranker, RerankCache(cache, reranker) as score_cache:
-        n_scored = _score_missing(job, asked, reranker, score_cache)
+        n_scored = _score_missing(job, candidates, reranker, score_cache)
         times = [
-            score_cache.latency_ms(asked[query_id]) for query_id in list(asked)[:LATENCY_SAMPLES]
+            score_cache.latency_ms(candidates[query_id])
+            for query_id in list(candidates)[:LATENCY_SAMPLES]
         ]
         for query_id, passages in passages_of.items():
-            score_of = score_cache.get(asked[query_id])
+            score_of = score_cache.get(candidates[query_id])
             scored = [(doc_id, score_of[text].score) for doc_id, text in passages.items()]
             rankings[query_id] = sorted(scored, key=by_score)[: job.depth]
             tokens += [score.tokens for score in score_of.values()]
@@ -64,7 +65,7 @@ def rank_by_reranker(
         latency_ms=tuple(time for time in times if time is not None),
         embedded=n_scored,
         tokens=n_tokens,
-        tokens_per_query=n_tokens / len(asked) if n_tokens is not None else None,
+        tokens_per_query=n_tokens / len(candidates) if n_tokens is not None else None,
     )
 
 

@@ -149,11 +149,11 @@ def ranked_run(  # noqa: PLR0913  the last four are options
     """
     n_documents = len(dataset.corpus)
     total = n_documents + len(query_ids)
-    own = queries_in_corpus(dataset, query_ids)
+    queries_as_documents = queries_in_corpus(dataset, query_ids)
     job = RankingJob(
         Passages(dataset.corpus),
         {query_id: dataset.queries[query_id].text for query_id in query_ids},
-        depth + bool(own),
+        depth + bool(queries_as_documents),
         _counter(progress, 0, total),
         _counter(progress, n_documents, total),
         memory_mb,
@@ -166,7 +166,7 @@ def ranked_run(  # noqa: PLR0913  the last four are options
         # Of several models, whose endpoint it was that refused.
         raise type(error)(error.reason, f"{name}: {error.detail}") from None
     cut_rankings = {query_id: separate_ties(ranking) for query_id, ranking in rankings.items()}
-    run = Run(dataset.name, name, _without_own(cut_rankings, own, depth))
+    run = Run(dataset.name, name, _without_own(cut_rankings, queries_as_documents, depth))
     measured = bool(stats.latency_ms)
     return run, replace(
         stats,

@@ -67,8 +67,8 @@ def query_names(
     names: dict[str, dict[str, None]] = {name: {} for name in datasets}
     for name, texts in shown.items():
         names[name].update(dict.fromkeys(query.query_id for query in texts.queries))
-    for (name, _), known in lists.items():
-        names[name].update(dict.fromkeys(known))
+    for (name, _), lists_of in lists.items():
+        names[name].update(dict.fromkeys(lists_of))
     if log and log.battles.query_id is not None:
         battles, ids = log.battles, log.battles.query_id
         pairs = battles.dataset.astype(np.int64) * len(battles.query_ids) + ids
@@ -76,7 +76,7 @@ def query_names(
             dataset, query_id = divmod(pair, len(battles.query_ids))
             if battles.query_ids[query_id]:
                 names[battles.datasets[dataset]][battles.query_ids[query_id]] = None
-    return {name: list(known) for name, known in names.items()}
+    return {name: list(lists_of) for name, lists_of in names.items()}
 
 
 def battle_chunks(log: Log, consistency: PairConsistency, names: Names) -> Iterator[Chunk]:
@@ -237,14 +237,14 @@ def pair_consistency(battles: Battles, lists: Lists) -> PairConsistency:
     Identical lists flip nothing, because no judge was asked. The grades agree or disagree with a
     winner only where they too prefer one of the lists, as the audit counts it.
     """
-    other = np.full(len(battles), UNKNOWN_ROW, np.int64)
+    other_row = np.full(len(battles), UNKNOWN_ROW, np.int64)
     home, away, _ = _counterparts(battles, np.arange(len(battles)))
-    other[home], other[away] = away, home
+    other_row[home], other_row[away] = away, home
     flipped = np.full(len(battles), UNKNOWN_ROW, np.int8)
     asked = np.ones(len(battles), np.bool_) if battles.identical is None else ~battles.identical
     home, away, flips = _counterparts(battles, np.flatnonzero(asked))
     flipped[home] = flipped[away] = flips
-    return PairConsistency(other, flipped, _disagrees(battles, lists))
+    return PairConsistency(other_row, flipped, _disagrees(battles, lists))
 
 
 def _counterparts(battles: Battles, rows: Rows) -> tuple[Rows, Rows, NDArray[np.bool_]]:

@@ -182,20 +182,22 @@ def _models(gathered: Gathered) -> Iterator[ModelInfo]:
     settings = {model["name"]: model for model in gathered.model_settings}
     names = model_names(gathered)
     for name, file in zip(names, _files(names), strict=True):
-        known, own = facts.get(name), settings.get(name, {})
+        model_facts, model_settings = facts.get(name), settings.get(name, {})
         stats = (gathered.stats.get((dataset, name)) for dataset in gathered.datasets)
         dimension = next((one.dimension for one in stats if one and one.dimension), None)
         yield ModelInfo(
             name=name,
             file=file,
-            maker=own.get("maker"),
-            provider=_provided_by(own),
-            license=own.get("license"),
+            maker=model_settings.get("maker"),
+            provider=_provided_by(model_settings),
+            license=model_settings.get("license"),
             price=known_price(name, gathered.model_settings),
-            release_date=own.get("release_date"),
-            dimension=known.dimension if known and known.dimension else dimension,
-            about=own.get("about"),
-            settings_text=settings_text({k: v for k, v in own.items() if k not in _SHOWN_APART}),
+            release_date=model_settings.get("release_date"),
+            dimension=model_facts.dimension if model_facts and model_facts.dimension else dimension,
+            about=model_settings.get("about"),
+            settings_text=settings_text(
+                {k: v for k, v in model_settings.items() if k not in _SHOWN_APART}
+            ),
         )
 
 

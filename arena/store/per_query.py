@@ -51,17 +51,19 @@ def measure_lists(
 
 def write_lists(lists: Mapping[str, Mapping[str, ShownList]], path: Path) -> None:
     """Write model → query_id → list, whole or not at all; a model's figures as two columns."""
-    query_ids = list(dict.fromkeys(query_id for shown in lists.values() for query_id in shown))
+    query_ids = list(
+        dict.fromkeys(query_id for by_query in lists.values() for query_id in by_query)
+    )
     models = {
         model: {
             "ndcg": [
-                None if (s := shown.get(query_id)) is None else s.ndcg for query_id in query_ids
+                None if (s := by_query.get(query_id)) is None else s.ndcg for query_id in query_ids
             ],
             "words": [
-                None if (s := shown.get(query_id)) is None else s.words for query_id in query_ids
+                None if (s := by_query.get(query_id)) is None else s.words for query_id in query_ids
             ],
         }
-        for model, shown in lists.items()
+        for model, by_query in lists.items()
     }
     write_atomically(path, [orjson.dumps({"query_ids": query_ids, "models": models}), b"\n"])
 

@@ -50,14 +50,14 @@ def documented_names() -> Iterator[Document]:
         )
     modules = dict(_modules())
     named: set[int] = set()
-    told: set[str] = set()
+    seen: set[str] = set()
     for name, module in modules.items():
         for doc_id, value in _members(name, module, modules):
             text = _text(value)
-            if id(value) in named or text in told or not _informative(text):
+            if id(value) in named or text in seen or not _informative(text):
                 continue
             named.add(id(value))
-            told.add(text)
+            seen.add(text)
             yield Document(doc_id=doc_id, title=doc_id, text=text)
 
 

@@ -83,14 +83,14 @@ class _FolderReader:
         self.readers = readers
         self.real = Path(os.path.realpath(folder))
         self.leave_out = {
-            where
+            location
             for path in leave_out
-            for where in (
+            for location in (
                 os.path.realpath(path),
                 str(Path(os.path.realpath(path.parent), path.name)),
             )
         }
-        self.left_out_names = {Path(where).name for where in self.leave_out}
+        self.left_out_names = {Path(location).name for location in self.leave_out}
         self.n_passages = 0
         self.others: Counter[str] = Counter()  # files of other kinds, by their suffix
         self.links: list[str] = []

@@ -76,14 +76,18 @@ def _texts(message: EmailMessage, depth: int) -> Iterator[tuple[str, bool]]:
         if number == _MOST_PARTS:
             break
         if part.get_content_type() == "message/rfc822":
-            within += [each for each in part.iter_parts() if isinstance(each, EmailMessage)]
+            within += [
+                part_within
+                for part_within in part.iter_parts()
+                if isinstance(part_within, EmailMessage)
+            ]
         elif name := part.get_filename():
             attached.append(" ".join(name.split()))
     if attached:
         yield f"Attachments: {', '.join(attached)}", False
     if depth < _DEEP:
-        for each in within:
-            yield from _texts(each, depth + 1)
+        for part_within in within:
+            yield from _texts(part_within, depth + 1)
 
 
 def _leaves(message: EmailMessage) -> Iterator[EmailMessage]:

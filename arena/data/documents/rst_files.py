@@ -73,13 +73,17 @@ def _know_every_name() -> None:
             return [container]
 
     def directive(name: str, language: Any, document: Any) -> tuple[Any, Any]:
-        known, messages = directive_of(name, language, document)
-        if known is None:
+        directive_class, messages = directive_of(name, language, document)
+        if directive_class is None:
             return Unknown, []
-        if isinstance(known, type) and (spec := getattr(known, "option_spec", None)):
+        if isinstance(directive_class, type) and (
+            spec := getattr(directive_class, "option_spec", None)
+        ):
             # Sphinx knows more options.
-            known = type(known.__name__, (known,), {"option_spec": _AnyOption(spec)})
-        return known, messages
+            directive_class = type(
+                directive_class.__name__, (directive_class,), {"option_spec": _AnyOption(spec)}
+            )
+        return directive_class, messages
 
     def role(name: str, language: Any, line: int, reporter: Any) -> tuple[Any, Any]:
         known, messages = role_of(name, language, line, reporter)

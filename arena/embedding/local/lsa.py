@@ -69,15 +69,19 @@ def _tf_idf(
     """Return rows of ``(1 + log count) · rarity`` and length 1, sparse ``(n_texts, n_words)``."""
     from scipy.sparse import csr_array  # noqa: PLC0415
 
-    known = [
+    entries_of = [
         [(columns[word], n) for word, n in count.items() if word in columns] for count in counts
     ]
-    starts = np.cumsum([0, *map(len, known)])
-    entries = np.array([entry for row in known for entry in row], dtype=np.int64).reshape(-1, 2)
-    places, rows = entries[:, 0], np.repeat(np.arange(len(known)), np.diff(starts))
+    starts = np.cumsum([0, *map(len, entries_of)])
+    entries = np.array([entry for row in entries_of for entry in row], dtype=np.int64).reshape(
+        -1, 2
+    )
+    places, rows = entries[:, 0], np.repeat(np.arange(len(entries_of)), np.diff(starts))
     values = (1 + np.log(entries[:, 1])) * rarity[places]
-    lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(known)))
-    return csr_array((values / lengths[rows], places, starts), shape=(len(known), len(columns)))
+    lengths = np.sqrt(np.bincount(rows, values**2, minlength=len(entries_of)))
+    return csr_array(
+        (values / lengths[rows], places, starts), shape=(len(entries_of), len(columns))
+    )
 
 
 def _leading_axes(weighted: Any, dimensions: int) -> NDArray[np.float64]:

@@ -146,14 +146,12 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 def _runner(session: Any, reading: TextSettings) -> Callable[[Sequence[Sequence[int]]], Floats]:
     """Return the function from token ids to vectors, by the file's inputs and outputs."""
     kinds = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
-    inputs = {given.name: kinds.get(given.type) for given in session.get_inputs()}
+    inputs = {node.name: kinds.get(node.type) for node in session.get_inputs()}
     if unknown := [name for name, kind in inputs.items() if name not in _INPUTS or kind is None]:
         raise ValueError(
             f"the network asks for {', '.join(unknown)}; known are {', '.join(_INPUTS)}"
         )
-    output, pooled = _output(
-        {given.name: len(given.shape or ()) for given in session.get_outputs()}
-    )
+    output, pooled = _output({node.name: len(node.shape or ()) for node in session.get_outputs()})
     pool = POOLINGS[reading.pooling]
 
     def run(batch: Sequence[Sequence[int]]) -> Floats:
@@ -280,12 +278,12 @@ def open_onnx(model: ModelConfig) -> LocalModel:
 
 
 def _find(model: ModelConfig) -> _OnnxFiles:
-    given = Path(model.model or model.name).expanduser()
-    tried = [given, given / "model.onnx", given / "onnx" / "model.onnx"]
+    stated = Path(model.model or model.name).expanduser()
+    tried = [stated, stated / "model.onnx", stated / "onnx" / "model.onnx"]
     network = next((path for path in tried if path.is_file()), None)
     if network is None:
         raise UsageError(
-            f"{model.name}: {given} is not an ONNX file and not a folder with model.onnx or "
+            f"{model.name}: {stated} is not an ONNX file and not a folder with model.onnx or "
             "onnx/model.onnx; give model = one of these"
         )
     roots = [network.parent, network.parent.parent]

@@ -97,12 +97,12 @@ def _count_cut(network: Any, texts: Sequence[str]) -> int:
 def without_bar(model: ModelConfig) -> Iterator[None]:
     """Load weights without the library's bar, which would overwrite arena's own."""
     bars = needed_package(model, "transformers.utils.logging", extra=_EXTRA)
-    shown = bars.is_progress_bar_enabled()
+    was_enabled = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             bars.enable_progress_bar()
 
 

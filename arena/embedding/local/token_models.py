@@ -100,12 +100,12 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> EncodeToke
 
     def encode(texts: Sequence[str], role: Role) -> list[TokenVectors]:
         prompt = prompts.query if role == "query" else prompts.document
-        own = model.query_prefix if role == "query" else model.document_prefix
+        prefix = model.query_prefix if role == "query" else model.document_prefix
         by_role = network.encode_query if role == "query" else network.encode_document
         encoded = by_role(
             list(texts),
             # Without one in the arena.toml the model's own mark of a role stays.
-            prompt=prompt if prompt or own is not None else None,
+            prompt=prompt if prompt or prefix is not None else None,
             batch_size=model.batch_size,
             show_progress_bar=False,
             **({"convert_to_tensor": False} if model.provider == "splade" else {}),
