@@ -23,6 +23,11 @@ def lasting_cutter() -> Iterator[Cutter]:
 @pytest.fixture
 def one_reader(lasting_cutter: Cutter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process cut all files, one after another."""
+    share(lasting_cutter, monkeypatch)
+
+
+def share(lasting_cutter: Cutter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process cut all files from now on, one after another."""
     lock = Lock()
 
     def cut_there(_: Cutter, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
@@ -33,6 +38,11 @@ def one_reader(lasting_cutter: Cutter, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+def own_readers(one_reader: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each load start its processes, as arena does, in a module that shares one."""
+    start_readers(monkeypatch)
+
+
+def start_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each load start its processes from now on."""
     monkeypatch.setattr(Cutter, "cut", _CUT)

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from pdf_file import pdf
+from reading import start_readers
 
 from arena.cli import main
+from arena.data.corpus import corpus_hash
 from arena.data.documents.load import load_documents
 from arena.data.documents.reader_processes import Cutter
 from arena.errors import UsageError
@@ -24,12 +26,18 @@ from arena.files import cache_folder
 from arena.progress import Plain
 from arena.records import Dataset
 
+pytestmark = pytest.mark.usefixtures("one_reader")
+
 DAMAGED = "\x00not what was kept"
 LOAD = """
 import sys
 from pathlib import Path
 from arena.data.corpus import corpus_hash
+from arena.data.documents import passage_cache
 from arena.data.documents.load import load_documents
+passage_cache._EVERY_S = 0.1  # in place of the second of work that may be lost
+print("ready", flush=True)
+input()
 print(corpus_hash(load_documents(Path(sys.argv[1]), "d", passage_words=200).corpus))
 """
 
@@ -40,8 +48,28 @@ class PdfiumError(Exception):
     pass
 
 def PdfDocument(raw):
-    time.sleep(0.3)
+    time.sleep({seconds})
     raise PdfiumError("slow")
+"""
+
+BREAKING = """
+import os, signal, sys
+
+class PdfiumError(Exception):
+    pass
+
+def PdfDocument(raw):
+    if b"crash" in raw:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if b"memory" in raw:
+        bytearray(1 << 44)
+    if b"odd" in raw:
+        raise RuntimeError("odd\\nthing")
+    if b"output" in raw:
+        sys.stdout.write("x" * 99)
+        raise ValueError
+    while True:
+        pass
 """
 
 
@@ -56,14 +84,8 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _one_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process reads all files: each of them takes time to start."""
-    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
-
-
 @pytest.fixture
-def cuts(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+def cuts(one_reader: None, monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
     """How often each content is cut."""
     counted: Counter[bytes] = Counter()
     cut = Cutter.cut
@@ -78,7 +100,7 @@ def cuts(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
 
 @pytest.fixture
 def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Put a module in the place of a package that reads documents."""
+    """Put a module in the place of a package that reads documents, for processes to come."""
     folder = tmp_path / "poison"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -93,8 +115,11 @@ def load(folder: Path, words: int = 200) -> Dataset:
     return load_documents(folder, "docs", passage_words=words)
 
 
-def test_a_second_run_reads_no_file_again(docs: Path, poison) -> None:
+def test_a_second_run_reads_no_file_again(
+    docs: Path, poison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = load(docs)
+    start_readers(monkeypatch)
     for package in ("semantic_text_splitter", "selectolax", "markdown_it", "pypdfium2", "bs4"):
         poison(package, f"raise ModuleNotFoundError(name={package!r})")
 
@@ -193,37 +218,57 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 def test_several_processes_fill_the_cache_at_once(docs: Path, cuts: Counter[bytes]) -> None:
     for number in range(20):
         (docs / f"{number}.md").write_text(f"# {number}\n\nText {number}.\n")
-    command = [sys.executable, "-c", LOAD, str(docs)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
 
-    hashes = {process.communicate()[0] for process in running}
+    with loading(docs) as running:
+        start(running)
+        here = load(docs)
+        there, _ = running.communicate()
 
-    assert len(hashes) == 1
-    assert {process.returncode for process in running} == {0}
+    assert running.returncode == 0
+    assert there.split() == [corpus_hash(here.corpus)]
+    cuts.clear()
     load(docs)
     assert not cuts
+
+
+def loading(docs: Path) -> subprocess.Popen[str]:
+    """A process that loads the documents once it is told to."""
+    program = f"import sys\nsys.path[:] = {sys.path!r}\n{LOAD}"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(docs)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start(running: subprocess.Popen[str]) -> None:
+    assert running.stdout
+    assert running.stdin
+    assert running.stdout.readline() == "ready\n"
+    running.stdin.write("\n")
+    running.stdin.flush()
 
 
 def test_a_process_killed_in_the_middle_loses_a_second_of_work_at_most(
     docs: Path, cuts: Counter[bytes], poison
 ) -> None:
-    poison("pypdfium2", SLOW_PDF)
+    poison("pypdfium2", SLOW_PDF.format(seconds=0.3))
     for number in range(16):
         (docs / f"{number:02}.pdf").write_bytes(pdf([[f"Page {number}."]]))
-    command = [sys.executable, "-c", f"import sys\nsys.path[:] = {sys.path!r}\n{LOAD}", str(docs)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not _kept():
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    with loading(docs) as running:
+        start(running)
+        while not _kept():
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
     n_kept = _kept()
 
     dataset = load(docs)
 
-    assert n_kept >= 1
+    assert 1 <= n_kept < 20
     assert cuts.total() == 20 - n_kept
-    assert "cannot be read, left aside: 18" in dataset.notes[0]
+    assert f"cannot be read, left aside: {1 + n_kept}" in dataset.notes[0]
 
 
 def _kept() -> int:
@@ -241,36 +286,52 @@ def _kept() -> int:
 
 
 @pytest.mark.parametrize(
-    ("code", "problem", "kept"),
+    ("problems", "kept"),
     [
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "ends its reader (SIGSEGV)", 0),
-        ("bytearray(1 << 44)", "takes more memory than a document may", 1),
-        ("raise RuntimeError('odd\\nthing')", "cannot be read (RuntimeError: odd thing)", 0),
-        ("import sys\nsys.stdout.write('x' * 99)\nraise ValueError", "cannot be read (Value", 0),
-        ("while True: pass", "takes more than 1 s to read; cut it into several files", 1),
+        (
+            {
+                "crash": "ends its reader (SIGSEGV)",
+                "odd": "cannot be read (RuntimeError: odd thing)",
+                "output": "cannot be read (ValueError",
+            },
+            False,
+        ),
+        (
+            {
+                "memory": "takes more memory than a document may",
+                "time": "takes more than 1 s to read; cut it into several files",
+            },
+            True,
+        ),
     ],
-    ids=["crash", "memory", "error", "output", "time"],
+    ids=["may be read another time", "will never be read"],
 )
 def test_a_file_that_breaks_its_reader_costs_that_file_alone(  # noqa: PLR0913, PLR0917
     docs: Path,
+    own_readers: None,
     cuts: Counter[bytes],
     poison,
     monkeypatch: pytest.MonkeyPatch,
-    code: str,
-    problem: str,
-    kept: int,
+    problems: dict[str, str],
+    kept: bool,  # noqa: FBT001
 ) -> None:
     monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 2)
     monkeypatch.setattr("arena.data.documents.reader_processes.BASE_S", 0.6)
-    poison("pypdfium2", code)
+    poison("pypdfium2", BREAKING)
+    (docs / "c.pdf").unlink()
+    (docs / "d.txt").unlink()
+    for name in problems:
+        (docs / f"{name}.pdf").write_text(name)
+    (docs / "z.md").write_text("The last text.")
 
     dataset = load(docs)
     load(docs)
 
-    assert sorted(dataset.corpus) == ["a.md#1", "b.html#1"]
-    assert f"c.pdf ({problem}" in dataset.notes[0]
+    assert sorted(dataset.corpus) == ["a.md#1", "b.html#1", "z.md#1"]
+    for name, problem in problems.items():
+        assert f"{name}.pdf ({problem}" in dataset.notes[0]
+        assert cuts[name.encode()] == 2 - kept
     assert dataset.notes[0].isprintable()
-    assert cuts[(docs / "c.pdf").read_bytes()] == 2 - kept
 
 
 def test_a_file_that_may_not_be_read_is_named(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +372,9 @@ def test_progress_is_told_in_files_and_only_where_it_takes_long(
     assert lines[-1].startswith("files read: 4/4")
 
 
-def test_no_process_outlives_the_reading(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_outlives_the_reading(
+    docs: Path, own_readers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 2)
 
     def children() -> set[str]:
@@ -325,12 +388,19 @@ def test_no_process_outlives_the_reading(docs: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_check_waits_for_documents_as_long_as_they_are_read(
-    docs: Path, poison, monkeypatch: pytest.MonkeyPatch
+    docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison("pypdfium2", SLOW_PDF)
+    cut = Cutter.cut
+
+    def slow(self: Cutter, raw: bytes, suffix: str, words: int) -> tuple[bytes, bool]:
+        time.sleep(0.1)
+        return cut(self, raw, suffix, words)
+
+    monkeypatch.setattr(Cutter, "cut", slow)
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
     monkeypatch.setattr("arena.data.documents.passages._SILENT_S", 0.0)
-    for number in range(12):
-        (docs / f"{number}.pdf").write_bytes(pdf([[f"Page {number}."]]))
+    for number in range(14):
+        (docs / f"{number}.md").write_text(f"Text {number}.")
     (docs.parent / "q.txt").write_text("which text?\n")
     (docs.parent / "arena.toml").write_text(
         '[experiment]\nname = "x"\n'
@@ -340,7 +410,7 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
     )
 
     ended = CliRunner().invoke(
-        main, ["check", str(docs.parent / "arena.toml"), "--timeout", "2.5", "--json"]
+        main, ["check", str(docs.parent / "arena.toml"), "--timeout", "1.2", "--json"]
     )
 
     rows = {row["name"]: row for row in json.loads(ended.stdout)["rows"]}

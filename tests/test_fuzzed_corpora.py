@@ -14,11 +14,13 @@ from experiments import write_experiment
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pdf_file import pdf
+from reading import share
 
 from arena.config import ModelConfig
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir
 from arena.data.corpus import corpus_hash
+from arena.data.documents.reader_processes import Cutter
 from arena.data.load import load_dataset
 from arena.data.run_file import read_run, write_run
 from arena.errors import DataError, UsageError
@@ -269,7 +271,7 @@ PDF_PARTS = st.lists(st.integers(0, len(PDF)), min_size=2, max_size=2).map(
 )
 
 
-# Three at a time: to start what reads files takes longer than to read them, and a note names three.
+# Three at a time: a note names three.
 @settings(max_examples=16)
 @given(
     st.lists(
@@ -282,9 +284,11 @@ PDF_PARTS = st.lists(st.integers(0, len(PDF)), min_size=2, max_size=2).map(
     )
 )
 @example([(b"---\ntitle: [\n---\n", ".md"), (b"\xff\xfeA", ".txt"), (PDF, ".pdf")])
-def test_any_file_becomes_passages_or_is_named(files: list[tuple[bytes, str]]) -> None:
+def test_any_file_becomes_passages_or_is_named(
+    lasting_cutter: Cutter, files: list[tuple[bytes, str]]
+) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arena.data.documents.passages._n_processors", lambda: 1)
+        share(lasting_cutter, patch)
         folder = Path(name)
         odd = [f"odd{number}{suffix}" for number, (_, suffix) in enumerate(files)]
         for file, (content, _) in zip(odd, files, strict=True):
