@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import together
 from hypothesis import settings
+from model_folders import networks_loaded_once  # noqa: F401 - of several modules
 from reading import lasting_cutter, one_reader, own_readers  # noqa: F401 - of several modules
 from site_browser import browser, page, sites, visited  # noqa: F401 - fixtures of several modules
 

