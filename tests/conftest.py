@@ -34,7 +34,8 @@ if (
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 # How long an example takes says how busy the machine is, and nothing about the product.
-settings.register_profile("suite", deadline=None)
+settings.register_profile("suite", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("suite")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
