@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from arena.api.judges import Judge, function_judge, llm_judge, qrels_judge
     from arena.api.rate import audit, between, rate, rate_files
     from arena.api.results import Audit, Between, Leaderboard, ModelCosts
-    from arena.api.retrieve import ModelRun, read_run, retrieve
+    from arena.api.retrieve import retrieve
+    from arena.api.runs import ModelRun, read_run
     from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
     from arena.errors import ArenaError, UnjudgedError
@@ -100,7 +101,7 @@ _HOMES: Final = {
     "Leaderboard": "arena.api.results",
     "ModelConfig": "arena.config",
     "ModelCosts": "arena.api.results",
-    "ModelRun": "arena.api.retrieve",
+    "ModelRun": "arena.api.runs",
     "Probs": "arena.records",
     "Query": "arena.records",
     "RatingSettings": "arena.rating.leaderboard",
@@ -122,7 +123,7 @@ _HOMES: Final = {
     "qrels_judge": "arena.api.judges",
     "rate": "arena.api.rate",
     "rate_files": "arena.api.rate",
-    "read_run": "arena.api.retrieve",
+    "read_run": "arena.api.runs",
     "report": "arena.api.experiment",
     "reporter": "arena.progress",
     "retrieve": "arena.api.retrieve",

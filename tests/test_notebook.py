@@ -371,6 +371,22 @@ def test_an_async_judge_is_asked_as_often_at_once_as_it_may_be(runs):
     assert most == 3
 
 
+def test_calls_of_a_plain_judge_run_at_once_if_it_says_so(runs):
+    """Each call waits for three others."""
+    together = threading.Barrier(4)
+
+    def judge(query, first, second):
+        together.wait(60)
+        if query.query_id == "q0":
+            raise StopIteration
+        return "tie"
+
+    with pytest.warns(arena.ArenaWarning, match="exception: 2"):
+        battles = arena.compare(runs, arena.function_judge(judge, "slow", concurrency=4))
+
+    assert len(battles) == 2 * len(ANIMALS) - 2
+
+
 def test_an_object_with_name_fingerprint_and_judge_is_a_judge(runs, tmp_path):
     class Longer:
         name = "longer"
@@ -487,6 +503,31 @@ def one_by_one(texts):
     return [np.array([len(text), 1.0]) for text in texts]
 
 
+async def one_by_one_soon(texts):
+    await asyncio.sleep(0)
+    return one_by_one(texts)
+
+
+class Encoder:
+    def encode(self, texts, batch_size=32):
+        return one_by_one(texts)
+
+
+class SentenceEncoder:
+    """Like a SentenceTransformer, which is callable and has prompts for queries."""
+
+    def __call__(self, features):
+        raise AssertionError(features)
+
+    encode = None
+
+    def encode_document(self, texts):
+        return one_by_one(texts)
+
+    def encode_query(self, texts):
+        return np.array(one_by_one(texts))
+
+
 class Tensor:
     """What numpy cannot read before it is taken away from its graph and device."""
 
@@ -508,15 +549,75 @@ class Tensor:
         lambda texts, batch_size=3: tuple(one_by_one(texts)),
         lambda texts: Tensor(one_by_one(texts)),
         lambda texts: [Tensor(row) for row in one_by_one(texts)],
+        one_by_one_soon,
+        Encoder(),
+        SentenceEncoder(),
     ],
 )
 def test_vectors_of_every_make_rank_alike(data, encode):
     expected = arena.retrieve(one_by_one, data, name="x")
 
-    run = arena.retrieve(encode, data, name="x")
+    async def cell():
+        return arena.retrieve(encode, data, name="x")
+
+    run = asyncio.run(cell())
+    assert arena.retrieve(encode, data, name="x") == run
 
     assert run == expected
     assert run.stats.dimension == 2
+
+
+async def found_soon(query, k):
+    await asyncio.sleep(0)
+    return ["d3", "d1"]
+
+
+@each_row(
+    "search",
+    [
+        lambda query, k: ["d3", "d1"],
+        lambda query, k: np.array(["d3", "d1"]),
+        lambda query, k: [["d3", 2.0], ["d1", 1.0]],
+        lambda query, k: {"d1": 1.0, "d3": 2},
+        found_soon,
+    ],
+)
+def test_a_search_of_every_make_ranks_alike(data, search):
+    run = arena.retrieve(search, data, name="x")
+
+    assert [doc.doc_id for doc in run.rankings["q0"]] == ["d3", "d1"]
+
+
+def test_a_run_goes_through_a_frame_and_a_dict(data):
+    run = arena.retrieve(one_by_one, data, name="x")
+    frame = run.to_frame()
+    of_query = {
+        query_id: dict(zip(rows["doc_id"], rows["score"], strict=True))
+        for query_id, rows in frame.groupby("query_id")
+    }
+
+    assert frame["rank"].tolist() == [*range(1, 7)] * 6
+    for source in (frame, frame.rename(columns={"query_id": "qid", "doc_id": "docno"}), of_query):
+        assert arena.read_run(source, data, name="x") == run
+    assert set(arena.read_run({"q1": ["d1"]}, data, name="x").rankings) == {"q1"}
+
+
+@each_row(
+    ("source", "match"),
+    [
+        ({"q1": ["d1"]}, "needs a name"),
+        ({"q77": ["d1"]}, "unknown query 'q77'"),
+        ({"q1": ["d77"]}, "query 'q1': unknown document 'd77'"),
+        ({"q1": "d1"}, "query 'q1': got str"),
+        ({}, "an empty run"),
+        (pd.DataFrame({"query": ["q1"], "docno": ["d1"], "score": [1]}), "no column query_id"),
+        ([{"qid": "q1", "docno": "d1", "score": 1}] * 2, "document 'd1' occurs twice"),
+        ("nowhere.trec", "nowhere.trec: no such file"),
+    ],
+)
+def test_a_run_that_cannot_be_read_says_why(data, source, match):
+    with pytest.raises(UsageError, match=match):
+        arena.read_run(source, data, name=None if "name" in match else "x")
 
 
 def test_queries_may_have_an_encoder_of_their_own(data):
@@ -540,6 +641,7 @@ def test_queries_may_have_an_encoder_of_their_own(data):
         (lambda texts: ["d1"], {}, 'returns="doc_ids"'),
         (lambda texts: [["a"]] * len(texts), {}, "cannot be read as vectors"),
         (lambda texts: [[float("nan")]] * len(texts), {}, "x: .*"),
+        (lambda texts: one_by_one_soon([*texts]), {}, "give an async function"),
         (longer_soon, {"returns": "vectors"}, "."),
         (lambda query, k: ["nowhere"], {}, "query 'q0': unknown document 'nowhere'"),
         (lambda query, k: ["d1", "d1"], {}, "'d1' occurs twice"),
@@ -585,6 +687,8 @@ def test_a_model_that_cannot_be_used_says_why(data, model, options, match):
         ({"d": "x"}, {}, None, "queries: is empty"),
         ({"d": "x"}, {"q": "x"}, {"p": {"d": 1}}, "unknown query 'p'"),
         ({"d": "x"}, {"q": "x"}, {"q": {"e": 1}}, "unknown document 'e'"),
+        ({"d": "x"}, {"q": "x"}, {"q": ["d"]}, "grades of query 'q' are of type list"),
+        (pd.DataFrame({"_id": ["d"], "text": [None]}), {"q": "x"}, None, '"text" is None'),
         ({"d": "x"}, {"q": "x"}, {"q": {"d": float("inf")}}, "expected a number"),
         ({"d": "x"}, {"q": "x"}, {"q": {"d": "high"}}, "expected a number"),
     ],
@@ -594,8 +698,8 @@ def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels,
         arena.Dataset(corpus, queries, qrels)
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_tables_of_the_library_datasets_are_a_data_set(streamed):
+@pytest.mark.parametrize("kind", ["whole", "streamed", "pandas"])
+def test_tables_of_other_libraries_are_a_data_set(kind):
     import datasets  # a second, which other workers need not wait
 
     tables = [
@@ -609,8 +713,10 @@ def test_tables_of_the_library_datasets_are_a_data_set(streamed):
             ],
         )
     ]
-    if streamed:
+    if kind == "streamed":
         tables = [table.to_iterable_dataset() for table in tables]
+    elif kind == "pandas":
+        tables = [table.to_pandas() for table in tables]
 
     data = arena.Dataset(*tables)
 
@@ -621,6 +727,13 @@ def test_tables_of_the_library_datasets_are_a_data_set(streamed):
     assert data.queries == {"7": arena.Query("7", "which?")}
     assert data.qrels == {"7": {"d1": 2}}
     assert len(data.notes) == 1
+
+
+def test_a_series_is_a_dict_of_its_index():
+    data = arena.Dataset(pd.Series({"d1": "one"}), pd.Series({7: "seven"}))
+
+    assert data.corpus == {"d1": arena.Document("d1", "one")}
+    assert data.queries == {"7": arena.Query("7", "seven")}
 
 
 def test_ids_that_are_numbers_are_their_digits():

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from arena.api.arguments import check_type, path_of, real_number, whole_number
 from arena.api.data import name_of
 from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
-from arena.api.retrieve import ModelRun, queries_in, runs_in
+from arena.api.runs import ModelRun, queries_in, runs_in
 from arena.config import (
     Config,
     DatasetConfig,

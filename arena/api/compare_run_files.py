@@ -6,7 +6,7 @@ from pathlib import Path
 
 from arena.api.compare import compare
 from arena.api.data import load_dataset
-from arena.api.retrieve import read_run
+from arena.api.runs import read_run
 from arena.config import load_config
 from arena.errors import UsageError
 from arena.files import safe_filename

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from arena.api.arguments import checked_keywords, path_of
+from arena.api.frames import Table, rows_in
 from arena.config import DatasetConfig
 from arena.data.corpus import collect_documents
 from arena.data.load import load_dataset as load_configured
@@ -22,7 +23,7 @@ from arena.records import Document, Qrels, Query
 Source = str | Path | Mapping[str, Any] | DatasetConfig
 """A folder, ``hf:owner/name``, ``public:name``, ``builtin:python``, or a section of arena.toml."""
 
-Rows = Iterable[Mapping[str, Any]]
+Rows = Iterable[Any]
 """Rows of a table, as `datasets.Dataset` gives them."""
 
 T = TypeVar("T")
@@ -36,8 +37,9 @@ class Dataset(PlainDataset):
     >>> Dataset({"d1": "A cat."}, {"q1": "Which animal?"}, {"q1": {"d1": 1}}, name="zoo")
     Dataset('zoo': 1 documents, 1 queries, grades for 1)
 
-    Instead of a dict each part may be rows: a list of dicts, or a table of the library `datasets`,
-    also a streamed one. Rows have the columns of mteb's retrieval tasks.
+    Instead of a dict each part may be rows: a list of dicts, a DataFrame of pandas or polars, or a
+    table of the library `datasets`, also a streamed one. Rows have the columns of mteb's
+    retrieval tasks.
 
     Args:
         corpus: doc_id → text, `Document`, or a dict with ``text`` and, if you like, ``title``; or
@@ -57,16 +59,17 @@ class Dataset(PlainDataset):
 
     def __init__(
         self,
-        corpus: Mapping[Any, Any] | Rows,
-        queries: Mapping[Any, Any] | Rows,
-        qrels: Mapping[Any, Mapping[Any, float]] | Rows | None = None,
+        corpus: Mapping[Any, Any] | Rows | Table,
+        queries: Mapping[Any, Any] | Rows | Table,
+        qrels: Mapping[Any, Mapping[Any, float]] | Rows | Table | None = None,
         *,
         name: str = "data",
         notes: tuple[str, ...] = (),
     ) -> None:
-        known_documents, known_queries = _corpus(corpus), _queries(queries)
+        known_documents, known_queries = _corpus(rows_in(corpus)), _queries(rows_in(queries))
         checked_keywords(DatasetConfig, {"name": name, "path": "."}, "arena.Dataset")
-        grades, more = _qrels({} if qrels is None else qrels, known_documents, known_queries)
+        given = {} if qrels is None else rows_in(qrels)
+        grades, more = _qrels(given, known_documents, known_queries)
         super().__init__(name, known_documents, known_queries, grades, (*notes, *more))
 
     @classmethod
@@ -191,7 +194,7 @@ def _table(given: object, name: str, expected: str) -> Iterator[Row]:
     Raises:
         DataError: it holds no rows.
     """
-    remedy = f"expected {expected}, or rows that are dicts"
+    remedy = f"expected {expected}, a DataFrame, or rows that are dicts"
     if not isinstance(given, Iterable):
         raise DataError(name, None, f"is of type {type(given).__name__}", remedy)
     for number, fields in enumerate(given, start=1):
@@ -212,6 +215,9 @@ def _qrels(
     for number, (query_id, grades) in enumerate(given.items(), start=1):
         if str(query_id) not in queries:
             raise DataError("qrels", number, f"unknown query {query_id!r}", "see queries")
+        if not isinstance(grades, Mapping):
+            what = f"the grades of query {query_id!r} are of type {type(grades).__name__}"
+            raise DataError("qrels", number, what, "expected a dict of doc_id → grade")
         for doc_id, grade in grades.items():
             if str(doc_id) not in corpus:
                 raise DataError("qrels", number, f"unknown document {doc_id!r}", "see corpus")

@@ -81,6 +81,20 @@ def frame_in(table: object, argument: str, expected: str = _TABLE) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def rows_in(table: Any) -> Any:
+    """Return the rows of a DataFrame, of pandas or polars, as dicts; a Series as a dict.
+
+    A missing cell is None. Anything else is returned as it is.
+    """
+    if is_frame(table):
+        return table.astype(object).where(table.notna(), None).to_dict("records")
+    if hasattr(table, "iter_rows"):
+        return table.iter_rows(named=True)
+    if hasattr(table, "to_dict") and hasattr(table, "index"):
+        return table.to_dict()
+    return table
+
+
 def is_frame(table: object) -> TypeGuard[pd.DataFrame]:
     """Return whether something is a data frame of pandas; pandas itself is not loaded."""
     return hasattr(table, "columns") and hasattr(table, "attrs")

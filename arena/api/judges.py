@@ -7,10 +7,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast, get_args, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from arena.api.arguments import checked_keywords, whole_number, wrong_type
+from arena.api.own_model import is_async
 from arena.config import JudgeConfig
 from arena.digest import content_hash
+from arena.endpoint.coroutines import in_thread
 from arena.errors import UnjudgedError, UsageError
 from arena.records import Document, JudgeInput, JudgeKind, Probs, Query, Side, Verdict
 from arena.redaction import blank
@@ -74,8 +77,8 @@ class OwnJudge:
         self.kind = kind
         self.concurrency = concurrency
         self._ask = ask
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._turns = asyncio.Semaphore(concurrency)
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]
+        self._turns = WeakKeyDictionary()
 
     def request_key(self, judge_input: JudgeInput) -> str:
         """Return a key that is equal for the same query and lists."""
@@ -117,11 +120,9 @@ class OwnJudge:
         return _verdict(answer)
 
     def _turn(self) -> asyncio.Semaphore:
-        # A semaphore belongs to one loop, and each comparison runs one of its own.
+        # A semaphore belongs to one loop. Several comparisons may run at once, each in its own.
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._turns = loop, asyncio.Semaphore(self.concurrency)
-        return self._turns
+        return self._turns.setdefault(loop, asyncio.Semaphore(self.concurrency))
 
 
 def llm_judge(model: str, **settings: Any) -> JudgeConfig:
@@ -153,20 +154,25 @@ def function_judge(
             sync or async. It is called in a thread of arena's own.
         name: what the log calls it. Its verdicts are kept under this name: give another one
             when the function changes, and it judges again.
-        concurrency: how many calls may be under way at once: 16 of an async function where
-            absent. A plain function is called one at a time.
+        concurrency: how many calls may be under way at once; where absent, 16 of an async
+            function, and one of a plain function. Several calls of a plain function run in
+            threads, so it must be safe there.
 
     Raises:
         ConfigError: the name is none that a log can hold.
         UsageError: the function does not take three arguments.
     """
     if concurrency is None:
-        concurrency = _CONCURRENCY if _is_async(function) else 1
+        concurrency = _CONCURRENCY if is_async(function) else 1
     concurrency = whole_number(concurrency, "concurrency")
     _check_arguments(function)
     checked_keywords(JudgeConfig, {"name": name, "model": "function"}, "function_judge")
+
+    def ask(judge_input: JudgeInput) -> Any:
+        return function(judge_input.query, judge_input.first, judge_input.second)
+
     return OwnJudge(
-        lambda judge_input: function(judge_input.query, judge_input.first, judge_input.second),
+        _in_threads(ask) if concurrency > 1 and not is_async(function) else ask,
         name=name,
         fingerprint=content_hash("function", name),
         concurrency=concurrency,
@@ -239,9 +245,23 @@ def _check_object(judge: Judge, kind: object) -> None:
         raise UsageError(f"judge: kind is {kind!r}; expected one of {listed}")
 
 
-def _is_async(function: object) -> bool:
-    called = getattr(function, "__call__", None)  # noqa: B004 - of an object that is called
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+def _in_threads(ask: Callable[[JudgeInput], Any]) -> Callable[[JudgeInput], Any]:
+    """Return a function that calls another one in a thread for each call."""
+
+    def attempt(judge_input: JudgeInput) -> tuple[Any, Exception | None]:
+        try:
+            return ask(judge_input), None
+        except Exception as error:  # noqa: BLE001, a future cannot hold a StopIteration
+            return None, error
+
+    async def call(judge_input: JudgeInput) -> Any:
+        result = in_thread(lambda: attempt(judge_input))
+        answer, error = await asyncio.wrap_future(result)
+        if error is not None:
+            raise error
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return call
 
 
 def _check_arguments(function: Callable[..., Any]) -> None:

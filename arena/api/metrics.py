@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from arena.api.arguments import real_number
-from arena.api.retrieve import ModelRun, runs_in
+from arena.api.runs import ModelRun, runs_in
 from arena.errors import UsageError
 from arena.experiment.named_metrics import measure_named
 from arena.rating.metric_differences import MetricDifference, from_the_best

@@ -22,7 +22,7 @@ import orjson
 from arena.errors import DataError
 from arena.json_text import parse_json
 from arena.records import Document, Query
-from arena.terminal import shortened
+from arena.terminal import flat, shortened
 
 _FIELDS = "expected BEIR fields _id, text"
 _NO_ID = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -149,7 +149,7 @@ def row_text(row: Row, key: str) -> str:
 
 def _shown(value: object) -> str:
     """Return a value of any size, shortened for a one-line error."""
-    return shortened(repr(value), 80)
+    return shortened(flat(repr(value)), 80)
 
 
 _GZIP: Final = b"\x1f\x8b"

@@ -44,10 +44,29 @@ runs = [
     arena.retrieve(search, data, returns="doc_ids"),
     arena.read_run(Path("hybrid.trec"), data),
 ]
+
+
+class Encoder:
+    def encode(self, sentences: str | list[str], batch_size: int = 32) -> NDArray[np.float32]:
+        return np.ones((len(sentences), 2), np.float32)
+
+
+async def encode_soon(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text))] for text in texts]
+
+
+runs += [
+    arena.retrieve(Encoder(), data, name="object"),
+    arena.retrieve(encode_soon, data, name="async"),
+    arena.read_run({"q1": {"d1": 2.0}}, data, name="dict"),
+    arena.read_run(bm25.to_frame(), data, name="frame"),
+]
 best: str = bm25.rankings["q1"][0].doc_id
 milliseconds: tuple[float, ...] = bm25.stats.latency_ms
 
 battles: pd.DataFrame = arena.compare(runs, judge=judge, queries=50, seed=42)
+arena.compare((run for run in runs), judge, queries=["q1", "q2"])
+arena.Dataset(pd.DataFrame({"_id": ["d1"], "text": ["A text."]}), [{"_id": "q1", "text": "A?"}])
 mine = arena.function_judge(slow_judge, "mine-v1")
 arena.compare(runs, judge=[arena.llm_judge("gpt-4.1-mini"), mine], log=Path("runs/nb"))
 arena.compare(runs, judge={"model": "gpt-4.1-mini"}, log="runs/nb")
