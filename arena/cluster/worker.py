@@ -45,8 +45,11 @@ from arena.version import __version__
 if TYPE_CHECKING:
     from distributed import Worker
 
-_LOOK_S: Final = 0.5
-"""How often a task looks whether it is to stop, and tells how far it is."""
+_LOOK_S: Final = 0.1
+"""How often a task looks whether it is to stop: until then it begins new calls."""
+
+_TELL_S: Final = 0.5
+"""How often a task tells how far it is, at most."""
 
 _TOLD_PER_S: Final = 200
 """Messages of all tasks together, at most: they pass through the one scheduler."""
@@ -212,7 +215,7 @@ class _Teller:
         self._worker = worker
         self._topic = task.topic
         self._shard = task.shard.name
-        self._every_s = max(_LOOK_S, task.n_at_once / _TOLD_PER_S)
+        self._every_s = max(_TELL_S, task.n_at_once / _TOLD_PER_S)
         self._next_at = 0.0
 
     def log(self, line: str) -> None:
