@@ -17,6 +17,7 @@ import gc
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import tempfile
 import threading
@@ -82,6 +83,7 @@ class _Start:
     env: Mapping[str, str]
     room: int | None  #: no file may grow beyond so many bytes
     terminal: str | None = None  #: the path of one that it reads and writes, instead of pipes
+    own_group: bool = False  #: signals to its group reach it and what it starts, and no others
 
 
 class Program:
@@ -132,6 +134,11 @@ class Program:
         if self.poll() is None and self._process.pid:
             os.kill(self._process.pid, number)
 
+    def interrupt_group(self) -> None:
+        """Press Ctrl-C in its terminal, which sends it to all processes of its group."""
+        if self.poll() is None and self._process.pid:
+            os.killpg(self._process.pid, signal.SIGINT)
+
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
@@ -158,18 +165,23 @@ def start_arena(
     env: Mapping[str, str] | None = None,
     room: int | None = None,
     terminal: str | None = None,
+    own_group: bool = False,
 ) -> Program:
     """Start ``arena`` with these words.
 
     ``env`` is set on top of this process's own; no file may grow beyond ``room`` bytes. All is read
-    from and written to the ``terminal`` of this path, if there is one.
+    from and written to the ``terminal`` of this path, if there is one. With an ``own_group`` it can
+    get Ctrl-C as in a terminal, with all that it starts.
     """
     own = {**os.environ, **(env or {})}
-    return Program(_Start(tuple(map(str, words)), str(cwd or Path.cwd()), own, room, terminal))
+    where = str(cwd or Path.cwd())
+    return Program(_Start(tuple(map(str, words)), where, own, room, terminal, own_group))
 
 
 def _run(start: _Start, stdout: str, stderr: Connection) -> None:
     gc.freeze()  # what is imported
+    if start.own_group:
+        os.setsid()
     if start.terminal:
         for number in range(3):
             os.dup2(os.open(start.terminal, os.O_RDWR), number)

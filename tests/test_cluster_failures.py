@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -39,7 +38,8 @@ from arena.store.log_lines import read_battles
 
 pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster failures")]
 
-N_BATTLES = 180
+FOUR = {model: RANKINGS[model] for model in "abcd"}
+N_BATTLES = 72
 HERE = os.getpid()
 
 
@@ -56,36 +56,53 @@ def address(cluster: Cluster) -> str:
     return str(cluster.client.scheduler.address)
 
 
-def slow(request: dict[str, Any], attempt: int) -> Answer:
-    time.sleep(0.1)
-    return named_verdict(request, attempt)
+class Judge(LoopbackServer):
+    """Answers ten calls at once, and those that come after them when they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__(self._judge)
+        self.later_s = 0.0  #: what a call takes that comes when the others were let go
+        self._goes_on = threading.Event()
+
+    def let_go(self) -> None:
+        """Answer what is held back."""
+        self._goes_on.set()
+
+    def _judge(self, request: dict[str, Any], attempt: int) -> Answer:
+        if self._goes_on.is_set():
+            time.sleep(self.later_s)
+        elif len(self.requests) > 10:
+            self._goes_on.wait(60)
+        return named_verdict(request, attempt)
 
 
 def write(folder: Path, server: LoopbackServer) -> Path:
     judge = llm(server.base_url, f"concurrency = {CONCURRENCY}")
-    return write_experiment(folder, judge=judge, rankings=RANKINGS)
+    return write_experiment(folder, judge=judge, rankings=FOUR)
 
 
-def start(config: Path, where: str) -> Program:
+def start(config: Path, where: str, *, own_group: bool = False) -> Program:
     environment = {"ARENA_CACHE": str(config.parent / "cache")}
-    return start_arena("battle", config, "--cluster", where, env=environment)
+    words = ("battle", config.name if own_group else config, "--cluster", where)
+    return start_arena(*words, cwd=config.parent, env=environment, own_group=own_group)
 
 
-def wait_for(server: LoopbackServer, n_requests: int, process: Any) -> None:
+def wait_until_held(server: Judge, process: Program) -> None:
+    """Wait until there are calls that the judge holds back."""
     until = time.monotonic() + 60
-    while len(server.requests) < n_requests and process.poll() is None:
-        assert time.monotonic() < until, f"{len(server.requests)} of {n_requests} requests in 60 s"
+    while len(server.requests) < 14 and process.poll() is None:
+        assert time.monotonic() < until, f"{len(server.requests)} requests in 60 s"
         time.sleep(0.005)
 
 
-def wait_for_calm(server: LoopbackServer) -> None:
-    """Wait until the tasks that nobody waits for any more have ended."""
-    seen, since = len(server.requests), time.monotonic()
-    until = since + 30
-    while time.monotonic() - since < 1.5 and time.monotonic() < until:
-        if server.in_flight or len(server.requests) != seen:
-            seen, since = len(server.requests), time.monotonic()
-        time.sleep(0.02)
+def read_until(process: Program, beginning: str) -> str:
+    """Return what a program complains up to a line that begins with these words."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(beginning):
+            return "".join(lines)
+    raise EOFError("".join(lines))
 
 
 def battle_ids(config: Path) -> list[str]:
@@ -124,12 +141,14 @@ def test_workers_killed_at_random_moments_lose_and_repeat_no_verdict(
 def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_waits_for_them(
     tmp_path: Path, address: str
 ) -> None:
-    with LoopbackServer(slow) as server:
+    with Judge() as server:
         config = write(tmp_path, server)
         with start(config, address) as killed:
-            wait_for(server, 10, killed)
+            wait_until_held(server, killed)
             killed.send_signal(signal.SIGKILL)
         with start(config, address) as process:
+            read_until(process, "cluster: 2 workers")
+            server.let_go()
             _, stderr = process.communicate()
 
         assert process.returncode == 0, stderr
@@ -141,50 +160,48 @@ def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_waits_for_them(
 def test_a_signal_finishes_the_calls_under_way_on_all_workers(
     tmp_path: Path, address: str, number: signal.Signals
 ) -> None:
-    with LoopbackServer(slow) as server:
+    with Judge() as server:
         config = write(tmp_path, server)
+        server.later_s = 0.3
         with start(config, address) as process:
-            wait_for(server, 10, process)
+            wait_until_held(server, process)
             process.send_signal(number)
-            printed, stderr = process.communicate()
+            stderr = read_until(process, "stopping: finishing the calls under way; press Ctrl-C")
+            server.let_go()
+            printed, after = process.communicate()
         n_asked = len(server.requests)
 
     assert process.returncode == 1
-    check_lines(stderr)
-    assert "stopping: finishing the calls under way; press Ctrl-C again" in stderr
-    assert f"go on with: arena battle {config} --cluster {address}" in stderr.splitlines()[-1]
-    assert "180 battles" not in printed
+    check_lines(stderr + after)
+    assert f"go on with: arena battle {config} --cluster {address}" in after.splitlines()[-1]
+    assert f"{N_BATTLES} battles" not in printed
     assert "Elo" in printed
     assert n_paid(config) == n_asked == len(server.requests)
 
 
 def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_same_command_goes_on(
-    tmp_path: Path,
+    tmp_path: Path, address: str
 ) -> None:
-    command = [sys.executable, "-m", "arena", "battle", "arena.toml", "--cluster", "local:2"]
-    with LoopbackServer(slow) as server:
+    with Judge() as server:
         config = write(tmp_path, server)
-        with subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, "ARENA_CACHE": str(tmp_path / "cache")},
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            wait_for(server, 10, process)
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            _, stderr = process.communicate(timeout=60)
+        server.later_s = 0.3
+        with start(config, "local:1", own_group=True) as process:
+            wait_until_held(server, process)
+            process.interrupt_group()
+            stderr = read_until(process, "stopping: finishing the calls under way")
+            server.let_go()
+            stderr += process.communicate()[1]
         assert n_paid(config) == len(server.requests) < N_BATTLES
-        with start(config, "local:2") as again:
+        server.later_s = 0.0
+        with start(config, address) as again:
             printed, after = again.communicate()
 
         check_whole(config, server, n_repeated=0)
     assert (process.returncode, again.returncode) == (1, 0)
     check_lines(stderr + after)
+    assert "cluster: 1 worker; dashboard: http" in stderr
     assert stderr.splitlines()[-1].startswith("error: stopped at")
-    assert "cluster: 2 workers; dashboard: http" in after
-    assert "180 battles" in printed
+    assert f"{N_BATTLES} battles" in printed
 
 
 def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_restart(
@@ -192,16 +209,24 @@ def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_resta
 ) -> None:
     port = free_port()
     where = f"tcp://127.0.0.1:{port}"
-    with LoopbackServer(slow) as server, ExitStack() as stack:
+    with Judge() as server, ExitStack() as stack:
         config = write(tmp_path, server)
         first = stack.enter_context(dask_process("scheduler", port))
-        stack.enter_context(dask_process("worker", port))
+        worker = stack.enter_context(dask_process("worker", port))
         with start(config, where) as process:
-            wait_for(server, 10, process)
+            wait_until_held(server, process)
             first.kill()
+            first.join()
+            time.sleep(0.2)  # the worker hears of it, and looks each 0.1 s
+            server.later_s = 1.0
+            server.let_go()
             _, stderr = process.communicate()
-        wait_for_calm(server)
+        worker.join(60)
         n_asked, n_kept = len(server.requests), n_paid(config)
+        assert worker.exitcode == 0, "a worker stops by itself"
+        (begun,) = config.parent.glob("runs/x/battles-*of2.jsonl")
+        n_begun = len(list(read_battles(begun)))
+        server.later_s = 0.0
 
         stack.enter_context(dask_process("scheduler", port))
         stack.enter_context(dask_process("worker", port))
@@ -212,9 +237,9 @@ def test_a_lost_scheduler_is_one_line_and_the_same_command_goes_on_after_a_resta
         check_lines(stderr)
         (line,) = [line for line in stderr.splitlines() if line.startswith("error:")]
         assert "the connection to the scheduler is lost; nothing judged is lost" in line
-        assert n_asked < N_BATTLES, "the tasks stop by themselves"
         assert again.returncode == 0, after
         check_whole(config, server, n_repeated=n_asked - n_kept)
+        assert 0 < n_begun < len(list(read_battles(begun))), "it stopped amid the shard"
 
 
 def dies(task: ShardTask) -> None:
@@ -287,18 +312,19 @@ def test_the_logs_of_a_worker_that_dies_are_read_again(tmp_path: Path, cluster: 
 def test_a_stopped_worker_is_named_after_a_bounded_wait(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("arena.cluster.connect._ANSWER_S", 0.5)
     from distributed import as_completed
 
     (worker, pid), (other, _) = sorted(cluster.client.run(os.getpid).items())
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(ClusterError, match=rf"worker {worker} does not answer within"):
-            check_workers(cluster, dict)
-        monkeypatch.setattr("arena.cluster.connect._SILENT_S", 0.8)
-        monkeypatch.setattr("arena.cluster.connect._NOBODY_S", 6)
+        with monkeypatch.context() as brief:
+            brief.setattr("arena.cluster.connect._ANSWER_S", 0.1)
+            with pytest.raises(ClusterError, match=rf"worker {worker} does not answer within"):
+                check_workers(cluster, dict)
+        monkeypatch.setattr("arena.cluster.connect._SILENT_S", 0.3)
+        monkeypatch.setattr("arena.cluster.connect._NOBODY_S", 3)  # and a look each 50 ms
         lines: list[str] = []
-        task = cluster.client.submit(time.sleep, 1.5, workers=[other])
+        task = cluster.client.submit(time.sleep, 0.7, workers=[other])
         list(each_ended(cluster.client, as_completed([task]), "", log=lines.append))
         assert sum(f"worker {worker} is silent" in line for line in lines) == 1
     finally:
@@ -340,7 +366,7 @@ def test_a_shard_that_fails_on_one_worker_is_played_by_another(
     monkeypatch.setattr("arena.cluster.judge.check_workers", lambda *_: None)
     with LoopbackServer(named_verdict) as server:
         keys = f'concurrency = {CONCURRENCY}\napi_key_env = "A_SHARDS_KEY"'
-        config = write_experiment(tmp_path, judge=llm(server.base_url, keys), rankings=RANKINGS)
+        config = write_experiment(tmp_path, judge=llm(server.base_url, keys), rankings=FOUR)
         options = BattleOptions(cluster=address)
         battle_on_cluster(config, reporter, options, cluster).check()
 
