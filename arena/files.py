@@ -137,7 +137,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
 
     Args:
         path: of the file.
-        schema: statements that change nothing where it is there already.
+        schema: statements that change nothing if it is there already.
 
     Raises:
         OSError: the folder cannot be written.

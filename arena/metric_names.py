@@ -36,7 +36,7 @@ def parse_metric(name: str) -> Any:
 
 
 def depth_of(measure: Any) -> int | None:
-    """Return the cutoff of a measure; None where it reads whole lists."""
+    """Return the cutoff of a measure; None if it reads whole lists."""
     cutoff = measure.params.get("cutoff")
     return None if cutoff is None else int(cutoff)
 

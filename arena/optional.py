@@ -38,7 +38,7 @@ def needed(module: str, reason: str, *, extra: str | None = None) -> Any:
     Args:
         module: its dotted name.
         reason: what needs it, for the message.
-        extra: the extra of arena that brings it; the one of data sources where absent.
+        extra: the extra of arena that brings it; the one of data sources if absent.
 
     Raises:
         UsageError: the package is not installed; the message says how to get it.

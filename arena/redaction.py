@@ -74,7 +74,7 @@ class _Secrets:
     whole: set[str] = field(default_factory=set)  #: as they are
     whole_bytes: set[bytes] = field(default_factory=set)
     split: set[bytes] = field(default_factory=set)  #: letters and digits alone
-    pattern: re.Pattern[str] | None = None  #: any of them; None where there is none
+    pattern: re.Pattern[str] | None = None  #: any of them; None if there is none
 
     def add(self, secret: str) -> None:
         letters = _letters(secret)

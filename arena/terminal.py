@@ -47,7 +47,7 @@ _ANY_WIDTH = 10_000
 class Screen:
     """The width, colours and encoding of an output."""
 
-    width: int | None = None  #: columns; None where nobody reads it on a terminal
+    width: int | None = None  #: columns; None if nobody reads it on a terminal
     colour: bool = False  #: ANSI escapes are understood, and wanted
     encoding: str = "utf-8"
 
@@ -80,7 +80,7 @@ class Column:
     kind: Literal["figure", "word", "name", "prose"] = "figure"
     """Figures are right-aligned, names are cut in the middle, and prose is wrapped."""
     gives_way: int = 0  #: the highest is left out first on a narrow terminal; 0 never is
-    styles: Sequence[str] = ()  #: of the cells; as the rest of the table where absent
+    styles: Sequence[str] = ()  #: of the cells; as the rest of the table if absent
 
     @property
     def need(self) -> int:
@@ -312,7 +312,7 @@ def flat(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return the beginning of a text of at most so many characters, with … if there is more."""
+    """Return the beginning of a text of at most this many characters, with … if there is more."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

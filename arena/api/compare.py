@@ -100,17 +100,17 @@ def compare(  # noqa: PLR0913  all but two are options
         judge: a function ``(query, first, second)`` → ``"first"``, ``"second"`` or ``"tie"``,
             sync or async; `llm_judge`, `qrels_judge`, `function_judge`; a dict as in ``[judge]``;
             an object like `Judge`; or a list of them for a panel.
-        queries: so many per data set, sampled with the seed, or these query_ids; all that the
-            runs have where absent.
+        queries: this many per data set, sampled with the seed, or these query_ids; all that the
+            runs have if absent.
         seed: decides which queries are sampled and in which order battles are played.
         top_k: documents of each list that the judge sees.
         orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
-        pairs_per_query: pairs of models that each query plays, drawn again for each; all where
+        pairs_per_query: pairs of models that each query plays, drawn again for each; all if
             absent.
         metrics: names of ir_measures, such as ``"RR@10"``, which a log keeps with differences.
         log: an experiment's folder, which `rate`, `audit`, `report` and the commands read. What
-            is in it is not judged again. Nothing is kept where absent.
-        limit: judge at most so many battles now.
+            is in it is not judged again. Nothing is kept if absent.
+        limit: judge at most this many battles now.
         max_usd: the most that all judges may cost, with all that is in the log.
         gate: whether LLM judges must pass their controls first.
         progress: show on stderr how far the battles are.

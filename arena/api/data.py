@@ -104,7 +104,7 @@ def load_dataset(
             documents together with ``queries=``; ``hf:owner/name`` of the Hugging Face hub,
             ``public:name`` or ``builtin:python``; or a ``[[datasets]]`` section of an arena.toml as
             a dict.
-        name: the word that runs and battles use for it; made of the source where absent.
+        name: the word that runs and battles use for it; made of the source if absent.
         progress: show on stderr how far the loading is.
         settings: further keys of a ``[[datasets]]`` section, such as ``split`` and ``queries``.
 

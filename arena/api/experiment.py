@@ -21,7 +21,7 @@ def battle(
 
     Args:
         path: the arena.toml, or the folder that holds one.
-        progress: where progress is shown, such as ``arena.reporter()``; nowhere where absent.
+        progress: where progress is shown, such as ``arena.reporter()``; nowhere if absent.
         options: what one run is told beside its arena.toml.
 
     Raises:
@@ -50,7 +50,7 @@ def plan(
         queries: name of a data set → its sampled query_ids, in sampling order.
         orders: ``both`` plays each pair home and away; ``balanced`` in one order per query.
         seed: shuffles the order of models within a query.
-        pairs_per_query: pairs of models that each query plays, drawn again for each; all where
+        pairs_per_query: pairs of models that each query plays, drawn again for each; all if
             absent.
 
     Raises:
@@ -77,7 +77,7 @@ def report(
 
     Args:
         path: a folder under runs/, or any file that `rate` reads.
-        out: where to; ``report`` in the folder, or beside the file, where absent.
+        out: where to; ``report`` in the folder, or beside the file, if absent.
         log: told what was done, a line at a time.
 
     Raises:

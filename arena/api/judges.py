@@ -154,7 +154,7 @@ def function_judge(
             sync or async. It is called in a thread of arena's own.
         name: what the log calls it. Its verdicts are kept under this name: give another one
             when the function changes, and it judges again.
-        concurrency: how many calls may be under way at once; where absent, 16 of an async
+        concurrency: how many calls may be under way at once; if absent, 16 of an async
             function, and one of a plain function. Several calls of a plain function run in
             threads, so it must be safe there.
 

@@ -116,7 +116,7 @@ def rank_by_callable(
         function: texts → vectors, or query, k → doc_ids.
         called: the model's name, for errors.
         data: its corpus is searched.
-        returns: what the function returns; by its arguments where absent.
+        returns: what the function returns; by its arguments if absent.
         encode_queries: encodes queries, where another function encodes them than documents.
 
     Raises:

@@ -51,10 +51,10 @@ def rate(
             known for folders alone.
         aliases: other spelling → model, or a TOML file of such lines.
         settings: how to rate, as `RatingSettings` or a dict of its fields; by Bradley-Terry with
-            95% intervals where absent.
+            95% intervals if absent.
         labels: people's labels that correct the ratings: an experiment's folder, or a table
             with the columns query_id, model_a, model_b, winner, probability (of being asked) and,
-            if several people answered, who; those in the folders of ``battles`` where absent.
+            if several people answered, who; those in the folders of ``battles`` if absent.
         correct: which labels, and how: "auto", "battles", "documents", "shrink" or "none".
 
     Raises:
@@ -172,7 +172,7 @@ def audit(
     Args:
         battles: what `rate` takes, but one path at most.
         labels: people's verdicts: a table as of `rate`, or a file with the columns query_id,
-            model_a, model_b and winner; those in the experiment's folder where absent.
+            model_a, model_b and winner; those in the experiment's folder if absent.
         aliases: as of `rate`.
 
     Raises:

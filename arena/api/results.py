@@ -40,7 +40,7 @@ class Leaderboard(PlainLeaderboard):
         """Return one row a model, best first, with the columns of leaderboard.csv.
 
         Args:
-            dataset: of this data set alone; overall where absent.
+            dataset: of this data set alone; overall if absent.
 
         Raises:
             UsageError: there is no such data set.
@@ -57,8 +57,8 @@ class Leaderboard(PlainLeaderboard):
         Models without a finite rating show their Elo, without an interval.
 
         Args:
-            dataset: of this data set alone; overall where absent.
-            ax: where to; a new figure where absent.
+            dataset: of this data set alone; overall if absent.
+            ax: where to; a new figure if absent.
 
         Raises:
             UsageError: matplotlib is not installed, or there is no such data set.
@@ -192,7 +192,7 @@ class Between(PlainBetween):
 
 
 def _figures_frame(figures: Sequence[AuditMetric]) -> pd.DataFrame:
-    """Return one row a figure; NaN where it is not known."""
+    """Return one row a figure; NaN if it is not known."""
     import pandas as pd  # noqa: PLC0415
 
     rows = []

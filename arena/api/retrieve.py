@@ -56,16 +56,16 @@ def retrieve(  # noqa: PLR0913  all but two are options
         model: a provider's name (``"bm25"``), a ``[[models]]`` section of an arena.toml as a dict
             or config, a callable, or an object with ``encode``, such as a SentenceTransformer.
         data: its corpus is searched.
-        queries: so many, sampled with the seed as `compare` samples them, or these query_ids; all
-            where absent.
-        name: of the model; its own, the provider's or the callable's where absent.
+        queries: this many, sampled with the seed as `compare` samples them, or these query_ids; all
+            if absent.
+        name: of the model; its own, the provider's or the callable's if absent.
         depth: documents kept of each ranking.
         seed: decides which queries are sampled.
         returns: what the callable returns: ``"vectors"`` or ``"doc_ids"``.
         encode_queries: encodes queries, where another function encodes them than documents.
         base: the run that a reranker reorders, or the runs that a fusion merges, in the order of
             ``fuse``. Tuned weights come from their queries that ``queries`` leaves out.
-        cache: the folder of the vector cache; the usual one where absent. The vectors of a
+        cache: the folder of the vector cache; the usual one if absent. The vectors of a
             callable are not cached: arena cannot see when it changes.
         progress: show on stderr how far retrieval is.
 

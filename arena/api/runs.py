@@ -38,7 +38,7 @@ class ModelRun:
     data: Dataset = field(compare=False)
     stats: RetrievalStats = field(default_factory=RetrievalStats, compare=False)
     config: ModelConfig | None = field(default=None, compare=False)
-    """What made it; None where a function or a file did."""
+    """What made it; None if a function or a file did."""
 
     @property
     def model(self) -> str:
@@ -110,7 +110,7 @@ def read_run(
             → score (or → doc_ids, best first); or a table with the columns query_id, doc_id and
             score.
         data: has the queries and documents of the run.
-        name: of the model; the file's name without its ending where absent.
+        name: of the model; the file's name without its ending if absent.
 
     Raises:
         DataError: a line of the file is malformed, or about an unknown query or document.

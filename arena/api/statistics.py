@@ -50,7 +50,7 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
         winner: (n,) ``"first"``, ``"second"`` or ``"tie"``; or the first one's score from 0 to 1,
             such as a judge's probability.
         query: (n,) query ids: battles that share one are not independent. Each battle is its own
-            cluster where absent.
+            cluster if absent.
         position: estimate the advantage of being shown first, and remove it.
         prior: precision of a normal prior on ratings, in logits⁻²; above 0 every rating is finite.
         level: of the intervals.
@@ -58,7 +58,7 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
     Returns:
         One row a model, best first: rank, model, rating, lower, upper, rank_lower, rank_upper,
         battles. ``attrs["position_advantage"]`` is what the first place is worth, in Elo points,
-        None where it was not estimated. ``attrs["notes"]`` says what a reader should know, such
+        None if it was not estimated. ``attrs["notes"]`` says what a reader should know, such
         as why there is no finite rating.
 
     Raises:
@@ -99,16 +99,16 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
         second: (n,) names of the others.
         judge: (n,) ``"first"``, ``"second"`` or ``"tie"`` by the judge, for all battles; or the
             first one's score from 0 to 1.
-        people: (n,) ``"first"``, ``"second"``, ``"tie"``, or 1, 0 and 0.5, by people; None where
+        people: (n,) ``"first"``, ``"second"``, ``"tie"``, or 1, 0 and 0.5, by people; None if
             nobody answered.
-        probability: (n,) of being asked, above 0 where people answered; or one number for all.
+        probability: (n,) of being asked, above 0 if people answered; or one number for all.
         query: (n,) query ids.
         level: of the intervals.
 
     Returns:
         One row a model, best first: rank, model, rating (the judge's), lower, upper, corrected,
         corrected_lower, corrected_upper, rank_lower, rank_upper, battles. ``attrs["correction"]``
-        is a dict of what the labels did (method, labels, queries, error_sd ...), or None where they
+        is a dict of what the labels did (method, labels, queries, error_sd ...), or None if they
         could not correct; ``attrs["notes"]`` says why.
 
     Raises:
@@ -149,7 +149,7 @@ def corrected_bradley_terry(  # noqa: PLR0913  one parameter per array
 
 
 def _peoples_winner(row: int, answer: Any) -> str | None:
-    """Return the winner as `frame_labels` reads it; None where nobody answered.
+    """Return the winner as `frame_labels` reads it; None if nobody answered.
 
     Raises:
         UsageError: the answer is none of those that are allowed.

@@ -55,7 +55,7 @@ def accuracy_and_kappa(  # noqa: PLR0913
         query: the cluster of each, (n,).
         names: of the two figures.
         right: which list it is that should have won.
-        weight: of each battle, (n,); 1 where absent.
+        weight: of each battle, (n,); 1 if absent.
     """
     (accuracy_key, accuracy_title), (kappa_key, kappa_title) = names
     decided = (verdicts != 0) & (truth != 0)
@@ -115,9 +115,9 @@ def qrels_figures(evidence: AuditInput) -> list[AuditMetric]:
 
 
 def ndcg_difference(evidence: AuditInput, battles: Battles) -> NDArray[np.float64] | None:
-    """Take the second list's nDCG from the first's, (n_battles,); NaN where unknown.
+    """Take the second list's nDCG from the first's, (n_battles,); NaN if unknown.
 
-    Differences of rounding are 0. None where there are no grades at all.
+    Differences of rounding are 0. None if there are no grades at all.
     """
     ndcg = by_side(evidence, battles, "ndcg")
     if ndcg is None:
@@ -127,7 +127,7 @@ def ndcg_difference(evidence: AuditInput, battles: Battles) -> NDArray[np.float6
 
 
 def first_won(battles: Battles) -> Signs:
-    """Return +1 where the list shown first won, −1 where the other did, 0 for a tie."""
+    """Return +1 if the list shown first won, −1 if the other did, 0 for a tie."""
     return np.array([1, -1, 0], np.int8)[battles.winner]
 
 
@@ -205,7 +205,7 @@ def by_side(
 ) -> tuple[Floats, Floats] | None:
     """Return a figure of the list shown first and of the other, (n_battles,) each; NaN if unknown.
 
-    None where nothing is known of any list, or battles do not name their queries.
+    None if nothing is known of any list, or battles do not name their queries.
     """
     if not evidence.lists or battles.query_id is None:
         return None

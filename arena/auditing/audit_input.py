@@ -31,7 +31,7 @@ QRELS = "qrels"
 
 @dataclass(frozen=True, slots=True)
 class AuditInput:
-    """A log and what lies beside it; None or empty where that is not known."""
+    """A log and what lies beside it; None or empty if that is not known."""
 
     log: Battles  #: all battles
     judged: Battles  #: those that a judge decided

@@ -146,7 +146,7 @@ def rank_correlation(
     and Tibshirani 1993, *An Introduction to the Bootstrap*, chapter 13). So it is rather too wide.
 
     Returns:
-        None in the place of a figure that needs models of different ratings.
+        None instead of a figure that needs models of different ratings.
     """
     draws = None
     if first.fit.n_clusters > 1:
@@ -181,7 +181,7 @@ def kendall_tau(first: Floats, second: Floats) -> Floats:
     """Return τ_b of each row of two tables of ratings, (n, m) each → (n,).
 
     Σ sgn(a_i − a_j) sgn(b_i − b_j) over pairs, over the root of the product of the pairs that are
-    not tied on either side (Kendall 1945, doi:10.2307/2332303). NaN where all of one are tied.
+    not tied on either side (Kendall 1945, doi:10.2307/2332303). NaN if all of one are tied.
     """
     n, m = first.shape
     agree, untied = np.zeros(n), np.zeros((2, n))

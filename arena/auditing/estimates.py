@@ -38,11 +38,11 @@ def share(
     Args:
         hits: per observation, or sums of several, (n,).
         cluster: the query of each, codes from 0, (n,).
-        total: how many observations each stands for, (n,); 1 where absent.
+        total: how many observations each stands for, (n,); 1 if absent.
         level: of the interval.
 
     Returns:
-        None where there are no observations.
+        None if there are no observations.
     """
     hits = np.asarray(hits, dtype=np.float64)
     totals = np.ones_like(hits) if total is None else np.asarray(total, dtype=np.float64)
@@ -72,12 +72,12 @@ def coefficient(
 
     Args:
         sums: what the statistic depends on, summed within each query, (n_queries, d).
-        statistic: (draws, d) sums over the queries → (draws,); NaN where it is not defined.
+        statistic: (draws, d) sums over the queries → (draws,); NaN if it is not defined.
         n: observations behind the sums.
         seed: of the draws.
 
     Returns:
-        None where the statistic is not defined.
+        None if the statistic is not defined.
     """
     value = float(statistic(sums.sum(axis=0, keepdims=True))[0]) if len(sums) else np.nan
     if not np.isfinite(value):
@@ -102,11 +102,11 @@ def clustered_mean(
     Args:
         values: of each observation, (n,).
         cluster: the query of each, codes from 0, (n,).
-        weight: of each, (n,); 1 where absent.
+        weight: of each, (n,); 1 if absent.
         level: of the interval.
 
     Returns:
-        None where there are no observations.
+        None if there are no observations.
     """
     values = np.asarray(values, dtype=np.float64)
     if not values.size:
@@ -156,7 +156,7 @@ def cohen_kappa(tables: Floats) -> Floats:
     """Return κ = (p_o − p_e) / (1 − p_e) of square tables, (draws, c·c) → (draws,).
 
     p_o is the share on the diagonal, p_e what it would be if the raters' verdicts were
-    independent (Cohen 1960, doi:10.1177/001316446002000104). NaN where both raters only ever say
+    independent (Cohen 1960, doi:10.1177/001316446002000104). NaN if both raters only ever say
     one and the same word.
     """
     c = round(np.sqrt(tables.shape[1]))
@@ -171,7 +171,7 @@ def krippendorff_alpha(sums: Floats) -> Floats:
     """Return α = 1 − D_o / D_e of nominal verdicts, (draws, 1 + c) of `alpha_sums` → (draws,).
 
     D_e is the disagreement of two verdicts drawn from all verdicts on all units, without
-    replacement (Hayes and Krippendorff 2007, doi:10.1080/19312450709336664). NaN where all
+    replacement (Hayes and Krippendorff 2007, doi:10.1080/19312450709336664). NaN if all
     verdicts are the same word.
     """
     disagreement, counts = sums[:, 0], sums[:, 1:]
@@ -186,7 +186,7 @@ def gwet_ac1(sums: Floats) -> Floats:
 
     p_e = Σ π_k (1 − π_k) / (c − 1), where π_k is the share of verdict k. Unlike kappa and alpha it
     stays high where people agree and nearly all verdicts are the same (Gwet 2008,
-    doi:10.1348/000711006X126600). NaN where no item has two verdicts.
+    doi:10.1348/000711006X126600). NaN if no item has two verdicts.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         observed = sums[:, 0] / sums[:, 1]
@@ -200,7 +200,7 @@ def ac1_sums(counts: NDArray[np.int64] | Floats, weight: ArrayLike | None = None
 
     Args:
         counts: how many raters gave an item each verdict of the scale, (n_items, c).
-        weight: of each item, (n_items,); 1 where absent.
+        weight: of each item, (n_items,); 1 if absent.
     """
     counts = np.asarray(counts, dtype=np.float64)
     raters = counts.sum(axis=1)

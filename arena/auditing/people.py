@@ -49,10 +49,10 @@ class LabelledRows:
     """The judged battles that people labelled, n of them; sides are those that the judge saw."""
 
     battles: Battles
-    judge: Signs  #: +1 where the list shown first won, 0 for a tie, −1, (n,)
+    judge: Signs  #: +1 if the list shown first won, 0 for a tie, −1, (n,)
     majority: Signs  #: what more than half of the people say, else 0, (n,)
     answers: Floats  #: how many people say first, tie and second, (n, 3)
-    weight: Floats  #: 1 / probability of being asked, 1 where unknown; mean 1, (n,)
+    weight: Floats  #: 1 / probability of being asked, 1 if unknown; mean 1, (n,)
 
     @property
     def people(self) -> Floats:
@@ -164,7 +164,7 @@ def _as_much(lower: float | None, upper: float | None) -> str:
 
 
 def labelled_rows(evidence: AuditInput) -> LabelledRows | None:
-    """Match people's labels with the battles; None where no label is about one.
+    """Match people's labels with the battles; None if no label is about one.
 
     Raises:
         UsageError: no label in the given file is about a battle of the log, or its data set is not
@@ -201,7 +201,7 @@ def labelled_rows(evidence: AuditInput) -> LabelledRows | None:
 
 
 def standing_for(labels: Sequence[Label]) -> float:
-    """Return how many items one that was labelled stands for; 1 where its draw is unknown."""
+    """Return how many items one that was labelled stands for; 1 if its draw is unknown."""
     known = [label.probability for label in labels if label.probability is not None]
     return 1 / max(known) if known else 1.0
 

@@ -147,7 +147,7 @@ class GradeBias:
 
 
 def grade_bias(evidence: AuditInput) -> GradeBias | None:
-    """Compare people's grades with the judge's; None where it did not grade what they labelled."""
+    """Compare people's grades with the judge's; None if it did not grade what they labelled."""
     people, log = evidence.known, evidence.log
     if people is None or not people.documents or not people.gains or log.query_id is None:
         return None
@@ -307,7 +307,7 @@ def _is_lexical(section: Mapping[str, Any]) -> bool | None:
 
 
 def _family_of(section: Mapping[str, Any]) -> str | None:
-    """Return the maker of a section's model; None where the section does not tell."""
+    """Return the maker of a section's model; None if the section does not tell."""
     provider = section.get("provider") or section.get("rerank")
     words = re.findall(
         r"[a-z0-9]+", str(section.get("model") or section.get("name", "")).casefold()

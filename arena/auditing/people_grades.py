@@ -49,7 +49,7 @@ class GradedLabels:
 
 
 def graded_labels(evidence: AuditInput) -> GradedLabels | None:
-    """Match people's labels of documents with the judge's grades; None where there are none."""
+    """Match people's labels of documents with the judge's grades; None if there are none."""
     gains = evidence.known.gains if evidence.known else {}
     answers: dict[Item, list[Label]] = defaultdict(list)
     for label in evidence.labels:
@@ -92,7 +92,7 @@ def error_figure(correction: Correction | None, why: str) -> AuditMetric:
     """Return how far the judge's ratings are off, beside what is known of such judges.
 
     Args:
-        correction: of the leaderboard by people's labels; None where they correct nothing.
+        correction: of the leaderboard by people's labels; None if they correct nothing.
         why: they do not.
     """
     if correction is None or correction.error_sd is None:

@@ -104,7 +104,7 @@ def repeat_figure(evidence: AuditInput) -> AuditMetric:
 
 
 def winner_of_lower(battles: Battles) -> NDArray[np.int8]:
-    """Return +1 where the model with the lower code won, -1 where the other did, 0 for a tie."""
+    """Return +1 if the model with the lower code won, -1 if the other did, 0 for a tie."""
     forward = battles.model_a < battles.model_b
     won = np.where((battles.winner == MODEL_A) == forward, 1, -1)
     return np.where(battles.winner == TIE, 0, won).astype(np.int8)

@@ -15,7 +15,7 @@ class Estimate:
     """A number and how sure it is; clustered by query."""
 
     value: float
-    lower: float | None  #: of a 95% interval; None where one query cannot tell
+    lower: float | None  #: of a 95% interval; None if one query cannot tell
     upper: float | None
     n: int  #: observations behind the value
     n_queries: int  #: distinct queries behind it
@@ -39,13 +39,13 @@ class AuditMetric:
     key: str  #: stable, for programs
     title: str  #: a few words for people
     unit: Unit
-    estimate: Estimate | None  #: None where it cannot be computed; never 0 instead
+    estimate: Estimate | None  #: None if it cannot be computed; never 0 instead
     of: str  #: what the observations are: "battles", "home-and-away pairs"
     meaning: str  #: what it means for the reader; without an estimate: why there is none
     parts: tuple[Subgroup, ...] = ()
     table: tuple[tuple[float, ...], ...] = ()
     """Shares of observations: a row for each answer of people, a column for each of the judge."""
-    decides: bool = True  #: False where more than the judge is in it, so that it proves nothing
+    decides: bool = True  #: False if more than the judge is in it, so that it proves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Trust:
     """How reliable the judge is, and what decided that."""
 
     level: Level
-    decided_by: tuple[str, ...]  #: keys of the figures that decided; empty where none did
+    decided_by: tuple[str, ...]  #: keys of the figures that decided; empty if none did
     reason: str  #: one sentence
 
 

@@ -36,7 +36,7 @@ _ENDS: Mapping[Unit, tuple[int, str]] = {
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """Return the audit as ``arena audit --json`` prints it; null where a figure is not known."""
+    """Return the audit as ``arena audit --json`` prints it; null if a figure is not known."""
     return {
         "trust": {**asdict(audit.trust), "decided_by": list(audit.trust.decided_by)},
         "judges": list(audit.judges),

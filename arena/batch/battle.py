@@ -60,7 +60,7 @@ class BatchSummary:
     n_requests: int = 0  #: submitted by this run
     jobs: Sequence[Job] = ()  #: under way
     waiting: Sequence[str] = ()  #: why jobs that could not be collected are still under way
-    halted: str = ""  #: why requests were left out; empty where none were
+    halted: str = ""  #: why requests were left out; empty if none were
     failures: Counter[str] = field(default_factory=Counter)  #: reason → battles, of this run
     decided: str = ""  #: what the stopping rule has to say, if there is one
     interrupted: bool = False

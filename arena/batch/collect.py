@@ -77,7 +77,7 @@ async def collect(  # noqa: PLR0913, what to judge, and who is told
         run: the experiment.
         reporter: shows what was odd about a job.
         give_up: the name of a job to forget; its battles are free to be submitted again.
-        matchups: the part of the plan to judge; all of it where absent.
+        matchups: the part of the plan to judge; all of it if absent.
         limit: battles to judge at most that need no answer of a job, such as identical lists.
         on_battle: is called with each battle of the log, old or new.
 

@@ -72,7 +72,7 @@ class JobState:
     failed: int
     total: int
     files: tuple[str, ...]  #: of results, then of errors; those there are
-    problem: str  #: why the whole job failed; empty where it did not
+    problem: str  #: why the whole job failed; empty if it did not
     at: str  #: UTC time of its end, ISO 8601; empty before, and where it is none
     n_results: int = 0  #: requests whose results its files must hold once it has ended
 
@@ -296,7 +296,7 @@ def _problem(errors: object) -> str:
 
 
 def _count(value: object, most: int) -> int | None:
-    """Return a number of requests; None where it can be none."""
+    """Return a number of requests; None if it can be none."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= most else None

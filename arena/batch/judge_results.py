@@ -127,7 +127,7 @@ class Settlement:
 
         Args:
             done: what the collection came to; is filled.
-            matchups: the part of the plan to judge; all of it where absent.
+            matchups: the part of the plan to judge; all of it if absent.
             limit: battles to judge at most that need no answer that was delivered.
         """
         for configured in self._judges:

@@ -57,7 +57,7 @@ def cut_requests(
 
 
 async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter) -> Collected:
-    """Write into the log what a model of one's own answered to exported files.
+    """Write into the log what your own model answered to exported files.
 
     Replies cost what the config says, without the discount of a provider's batch job.
 

@@ -57,7 +57,7 @@ class Request:
     key: str  #: the same for requests that are wholly the same
     line: bytes
     tokens: int  #: of the prompt, estimated
-    cost_usd: float  #: estimated, at the price of a batch; 0 where the config has no prices
+    cost_usd: float  #: estimated, at the price of a batch; 0 if the config has no prices
 
 
 def request_line(custom_id: str, body: Mapping[str, Any]) -> bytes:

@@ -137,7 +137,7 @@ def _status(value: object) -> int:
 
 
 def _failure(error: object) -> UnjudgedError | None:
-    """Return what the error of a line says; None where there is none."""
+    """Return what the error of a line says; None if there is none."""
     if not error:
         return None
     found = error if isinstance(error, dict) else {"message": error}

@@ -58,7 +58,7 @@ class SubmitOptions:
     limits: Limits = field(default_factory=Limits)  #: of one file
     gate: bool = True  #: whether judges must pass their controls first, live
     limit: int | None = None  #: battles to ask about now, at most
-    matchups: Sequence[Matchup] | None = None  #: the part of the plan; all of it where absent
+    matchups: Sequence[Matchup] | None = None  #: the part of the plan; all of it if absent
     left_out: Container[str] = frozenset()  #: ids of battles that are not to be asked about
 
 
@@ -70,7 +70,7 @@ class Submitted:
     n_requests: int = 0
     n_jobs: int = 0
     at_most_usd: float = 0.0
-    halted: str = ""  #: why something was left out; empty where nothing was
+    halted: str = ""  #: why something was left out; empty if nothing was
     n_planned: int = 0  #: battles of this shard, of all judges
     n_judged: int = 0  #: of them in the log
     shard: Shard = WHOLE  #: the part of the plan that counts

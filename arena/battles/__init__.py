@@ -1,1 +1,1 @@
-"""Battle logs of any make, read into columns of integer codes."""
+"""Battle logs from any tool, read into columns of integer codes."""

@@ -137,7 +137,7 @@ def judge_kinds(folder: Path) -> dict[str, str]:
         judges = orjson.loads(Folder(folder).manifest.read_bytes())["judges"]
         return {judge["name"]: judge["kind"] for judge in judges}
     except (OSError, ValueError, LookupError, TypeError):
-        return {}  # whoever needs the manifest says what is wrong with it
+        return {}  # the code that needs the manifest reports what is wrong
 
 
 def _ids(table: BattleTable, *, with_ids: bool) -> Sequence[Any]:

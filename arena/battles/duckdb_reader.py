@@ -44,7 +44,7 @@ _MOST_THREADS = 8
 
 _SAMPLED_PLACES = 64
 _SAMPLED_BYTES = 1 << 15
-"""From each of so many places of the file arena learns the values that its columns have."""
+"""arena learns the values of the columns from this many places of the file."""
 
 _MOST_LEARNED = 255
 """Values of a column with more are not learned; one byte codes this many."""
@@ -68,7 +68,7 @@ class Source:
     """How DuckDB reads a file."""
 
     rows: str  #: SQL of its rows
-    cells: Mapping[str, str]  #: column → SQL of its text, null where it is missing
+    cells: Mapping[str, str]  #: column → SQL of its text, null if it is missing
     values: Values  #: the values of texts of a column
     odd: str = "false"  #: SQL of whether only the row loop can read a row
     ids: str = ""  #: SQL of the text of a battle's id; empty if arena did not write the file
@@ -96,7 +96,7 @@ def read_parts(
     learned: Mapping[str, Sequence[str]] = MappingProxyType({}),
     connection: duckdb.DuckDBPyConnection | None = None,
 ) -> Parts | None:
-    """Return what the row loop would give; None where only the row loop can read the file.
+    """Return what the row loop would give; None if only the row loop can read the file.
 
     Args:
         path: the file.
@@ -357,7 +357,7 @@ def _id_columns(source: Source) -> dict[str, str]:
 
 
 def _halves(source: Source) -> Iterator[str]:
-    """Yield SQL of the halves of an id as numbers; null where arena did not give it."""
+    """Yield SQL of the halves of an id as numbers; null if arena did not give it."""
     digits = f"regexp_extract({source.ids}, '^\"?([0-9a-f]{{32}})\"?$', 1)"
     for half in ("1:16", "17:32"):
         yield f"try_cast('0x' || {digits}[{half}] AS UBIGINT)"

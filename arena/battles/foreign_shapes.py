@@ -68,7 +68,7 @@ class Shape:
 
     battles: Callable[[Row], Iterator[Cells]]
     """Yields the battles of a row: model_a, model_b, winner and optional columns of ours."""
-    note: str  #: which columns were taken for what; empty where they are named as ours
+    note: str  #: which columns were taken for what; empty if they are named as ours
     is_scaled: bool = False  #: whether probs are made of a scale, and may all be certain
 
 
@@ -236,7 +236,7 @@ def _games(columns: Columns) -> Shape | None:
 
 
 def _game_scores(games: object, column: str) -> list[object]:
-    """Return the verdict of each game, None where there is none.
+    """Return the verdict of each game, None if there is none.
 
     Raises:
         ShapeError: the cell holds no games.

@@ -120,7 +120,7 @@ def sided(
 
     Args:
         columns: name → words.
-        fits: words without the side → how well they fit, 0 at best; None where they do not.
+        fits: words without the side → how well they fit, 0 at best; None if they do not.
         sides: what may tell the columns apart.
 
     Raises:

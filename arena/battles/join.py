@@ -223,7 +223,7 @@ class _JoinedBattles:
 def _are_repeated(columns: Columns, again: NDArray[np.intp], first: NDArray[np.intp]) -> Mask:
     """Return which rows are about the same as the first with their id.
 
-    A row about something else is a battle of its own, whoever wrote the log.
+    A row about something else is a battle of its own, in a log from any tool.
     """
     low, high = (side(columns["model_a"], columns["model_b"]) for side in (np.minimum, np.maximum))
     repeated = np.zeros(len(low), np.bool_)
@@ -245,7 +245,7 @@ def _same_ids(
     """Return the rows of logs with the id of an earlier row, and the first row of that id.
 
     Args:
-        ids: of the battles of each log; empty where arena did not write it.
+        ids: of the battles of each log; empty if arena did not write it.
         sizes: of the logs.
     """
     starts = np.cumsum([0, *sizes])

@@ -108,7 +108,7 @@ def load_battles(
     aliases: Mapping[str, str] | None = None,
     read_logs: ReadLogs = read_here,
 ) -> Battles:
-    """Read battles from experiment folders and files of any make, in the order given.
+    """Read battles from experiment folders and files from any tool, in the order given.
 
     Several logs of our own, such as those of shards, are read in the order of the battles' ids.
 

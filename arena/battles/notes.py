@@ -17,7 +17,7 @@ from arena.battles.join import Joined
 from arena.battles.row_blocks import blocks
 
 _SMALL: Final = 1 << 16
-"""Of so many codes the counts are an array that costs nothing."""
+"""Counts of no more codes than this are an array that costs nothing."""
 
 
 def loading_notes(

@@ -32,7 +32,7 @@ def read_own_log(
         taken: called with the battles in log order, some thousand at a time.
 
     Returns:
-        The table; None where no battle was judged yet.
+        The table; None if no battle was judged yet.
 
     Raises:
         DataError: a line is no battle; names file and line.

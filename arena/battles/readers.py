@@ -1,4 +1,4 @@
-"""Battle files of any make, read once into columns of integer codes.
+"""Battle files from any tool, read once into columns of integer codes.
 
 JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all become a
 `BattleTable`; what the columns mean is decided in `arena.battles.load`.
@@ -307,7 +307,7 @@ def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) 
 
 
 def _packing(path: Path) -> Literal["none", "gzip"] | None:
-    """Return how a large file of UTF-8 is compressed; None where DuckDB should not try it."""
+    """Return how a large file of UTF-8 is compressed; None if DuckDB should not try it."""
     packing = compression(path)
     size = path.stat().st_size * (_GZIP_RATIO if packing == "gzip" else 1)
     return packing if size >= _FAST_BYTES else None
@@ -400,7 +400,7 @@ def _is_rounded(table: BattleTable) -> bool:
 def _cells(
     rows: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> tuple[dict[str, tuple[Any, ...]], int]:
-    """Return the columns of all rows, with None where a row lacks one; and the number of rows."""
+    """Return the columns of all rows, with None if a row lacks one; and the number of rows."""
     present = [n for n in names if n in REQUIRED or any(map(dict.__contains__, rows, repeat(n)))]
     try:
         cells = list(map(itemgetter(*present), rows))

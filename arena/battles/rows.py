@@ -1,4 +1,4 @@
-"""Read battle files of any make row by row, where their columns are not named as arena's.
+"""Read battle files from any tool row by row, where their columns are not named as arena's.
 
 JSON arrays, and objects that hold one, are read here too. What the columns mean is decided in
 `arena.battles.foreign_shapes`.

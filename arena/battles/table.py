@@ -56,7 +56,7 @@ class CodedColumn:
     """One column, each distinct value held once."""
 
     codes: NDArray[np.integer[Any]]  #: (n_rows,), indices into distinct
-    distinct: tuple[Any, ...]  #: as written in the file; None where the cell is missing
+    distinct: tuple[Any, ...]  #: as written in the file; None if the cell is missing
 
 
 class UniqueIds(Sequence[str]):
@@ -115,7 +115,7 @@ class HexIds(Sequence[str]):
 
 
 def hex_ids(ids: Sequence[Any]) -> HexIds | None:
-    """Return ids as `HexIds`; None where one is something else."""
+    """Return ids as `HexIds`; None if one is something else."""
     if isinstance(ids, HexIds):
         return ids
     if not all(isinstance(name, str) and _HEX_ID.fullmatch(name) for name in ids):
@@ -134,7 +134,7 @@ class BattleTable:
     ids: Sequence[Any] = ()  #: per row, if arena itself wrote the file; else empty
     probs: Sequence[Any] = ()  #: per row, what a JSONL log has under "probs"; empty if nothing
     known_probs: NDArray[np.float64] | None = None
-    """(n_rows, 3) by `PROBS`, NaN where a row has none, if they are known to be numbers."""
+    """(n_rows, 3) by `PROBS`, NaN if a row has none, if they are known to be numbers."""
     notes: tuple[str, ...] = ()
     costs: NDArray[np.float64] | None = None
     """What each battle cost in USD, NaN if not known, where it is no column of codes."""

@@ -169,7 +169,7 @@ def _started(work: Callable[[], T]) -> Future[T]:
     def do() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001  for whoever asks for the result
+        except BaseException as error:  # noqa: BLE001  raised where the result is read
             future.set_exception(error)
 
     threading.Thread(target=do, daemon=True).start()

@@ -53,7 +53,7 @@ POOR: Final = Document(
 
 _TINY: Final = Dataset("check", {d.doc_id: d for d in (GOOD, POOR)}, {"q": QUERY}, {})
 Datasets = Callable[[], Sequence[Dataset] | None]
-"""Waits until the experiment's data sets are loaded; None where they are not to be."""
+"""Waits until the experiment's data sets are loaded; None if they are not to be."""
 
 _SAME: Final = 0.9999
 """Cosine of two vectors of one text, beyond which a model makes no difference between roles."""

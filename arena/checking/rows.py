@@ -46,7 +46,7 @@ class CheckRow:
     latency_ms: float | None = None  #: of one query or one verdict, retries excluded
     prices: tuple[float, ...] = ()  #: US dollars for a million tokens; of judges, in and out
     tokens: int | None = None  #: that the endpoint counted
-    cost_usd: float | None = None  #: what the check cost; None where there is no price
+    cost_usd: float | None = None  #: what the check cost; None if there is no price
     notes: tuple[str, ...] = ()  #: what else is worth knowing, a few words each
 
 

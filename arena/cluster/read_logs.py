@@ -42,7 +42,7 @@ class LogTask:
 
     path: str  #: absolute
     shown: str  #: the path as it was given, for messages
-    n_bytes: int  #: its size here; -1 where this process sees no such file
+    n_bytes: int  #: its size here; -1 if this process sees no such file
     aliases: Mapping[str, str]  #: spelling → model
 
 

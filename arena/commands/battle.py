@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), help="Judge at most so many battles in this run."
+    "--limit", type=click.IntRange(min=1), help="Judge at most this many battles in this run."
 )
 @MAX_USD
 @click.option(
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     "--until-width",
     metavar="ELO",
     type=Amount(min=0, min_open=True),
-    help="Add queries in rounds of ten; stop when every rating is known to ± so many points.",
+    help="Add queries in rounds of ten; stop when every rating is known to ± this many points.",
 )
 @click.option(
     "--judge-with",
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
 @click.option(
     "--queries",
     type=click.IntRange(min=1),
-    help="With --judge-with: judge the battles of so many queries per data set.  [default: all]",
+    help="With --judge-with: judge the battles of this many queries per data set.  [default: all]",
 )
 @click.option(
     "--drift",

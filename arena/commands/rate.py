@@ -98,17 +98,17 @@ if TYPE_CHECKING:
 @click.option(
     "--documents",
     type=Quantity(),
-    help="Compute the cost for so many documents.  [default: that of [usage]]",
+    help="Compute the cost for this many documents.  [default: that of [usage]]",
 )
 @click.option(
     "--queries-per-month",
     type=Quantity(),
-    help="Compute the cost for so many queries a month.  [default: that of [usage]]",
+    help="Compute the cost for this many queries a month.  [default: that of [usage]]",
 )
 @click.option(
     "--reindex-per-year",
     type=Quantity(),
-    help="Embed all documents again so many times a year.  [default: that of [usage], or 1]",
+    help="Embed all documents again this many times a year.  [default: that of [usage], or 1]",
 )
 @click.option(
     "--price-per-gb-month",

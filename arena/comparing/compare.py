@@ -1,4 +1,4 @@
-"""Compare two models of an experiment, or of battle logs of any make."""
+"""Compare two models of an experiment, or of battle logs from any tool."""
 
 from __future__ import annotations
 

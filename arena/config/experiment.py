@@ -101,7 +101,7 @@ class ExperimentConfig(Section):
 
     @property
     def metric_depth(self) -> int:
-        """Return how many documents of a ranking the metrics need; 0 where none is named."""
+        """Return how many documents of a ranking the metrics need; 0 if none is named."""
         metrics = map(parse_metric, self.metrics or ())
         return max((depth_of(metric) or 0 for metric in metrics), default=0)
 

@@ -53,7 +53,7 @@ Precision = Literal["float32", "float16", "int8", "binary"]
 """The number formats of an index: 4, 2, 1 and 1/8 bytes per dimension."""
 
 Splitter = Literal["sentences", "markdown", "words"]
-"""Where passages are cut: at sentences and lines, at headings too, or after so many words."""
+"""Where passages are cut: at sentences and lines, at headings too, or after this many words."""
 
 Words = Annotated[int, Field(ge=20, le=5000)]
 """Number of words of a passage."""
@@ -78,7 +78,7 @@ def known_price(name: str, sections: Sequence[Mapping[str, Any]]) -> float | Non
 
     It is what the model's section states. What runs in arena itself costs 0. A cross-encoder costs
     as much as the model whose run it reorders, and a fusion as much as its members together. A
-    server of one's own may be rented, and what a program or a run file took is not known: there
+    server of your own may be rented, and what a program or a run file took is not known: there
     only a stated price counts.
 
     Args:
@@ -334,7 +334,7 @@ class ModelConfig(Section):
 
     @property
     def cutting(self) -> Cutting | None:
-        """Return how this model's documents are cut; None where they stay as they are."""
+        """Return how this model's documents are cut; None if they stay as they are."""
         if self.passage_words is None:
             return None
         return Cutting(self.passage_words, self.overlap, self.splitter, self.titles)

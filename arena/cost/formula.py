@@ -38,7 +38,7 @@ class Rates:
     price_per_month: float | None = None  #: fixed US dollars; None: nobody knows what it costs
     machine: Machine = "none"
     needs_price: str = "price_per_1m_tokens"  #: the key to set where no price is known
-    vectors_per_passage: float = 1.0  #: not 1 where the model cuts documents in its own way
+    vectors_per_passage: float = 1.0  #: not 1 if the model cuts documents in its own way
     below: tuple[str, ...] = ()  #: models whose runs it reranks or fuses; their cost is added
 
 
@@ -62,7 +62,7 @@ class Cost:
     """Dollars a month of one model; None is unknown, never 0."""
 
     model: str
-    indexing: float | None  #: all documents, embedded again so many times a year
+    indexing: float | None  #: all documents, embedded again this many times a year
     queries: float | None  #: embedding or reranking of the queries
     storage: float | None  #: of the vectors
     fixed: float | None

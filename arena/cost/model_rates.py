@@ -35,7 +35,7 @@ def model_rates(section: Section, measurements: Sequence[Measurement]) -> Rates:
 
     Args:
         section: its settings and prices.
-        measurements: one for each data set; empty where none was made.
+        measurements: one for each data set; empty if none was made.
     """
     if section.get("fuse"):
         return replace(FREE, below=below(section))  # merging takes microseconds

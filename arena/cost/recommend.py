@@ -207,7 +207,7 @@ def _times(per_year: float) -> str:
 
 
 def half_rounded_up(value: float, digits: int = 0) -> str:
-    """Return a number with so many decimals and commas between thousands, half rounded up."""
+    """Return a number with this many decimals and commas between thousands, half rounded up."""
     if abs(value) >= MANY_DIGITS:
         return f"{value:.2e}"
     exact = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)

@@ -54,7 +54,7 @@ def collect_documents(
         items: the row that each is from, its doc_id, and itself.
         path: where all of them come from.
         in_memory: characters above which they go into a temporary file in the cache's folder;
-            `IN_MEMORY` where absent.
+            `IN_MEMORY` if absent.
         partitions: gets an entry for each file that the rows are from.
 
     Raises:

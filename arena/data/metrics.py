@@ -3,7 +3,7 @@
 The ideal ranking uses all graded documents of a query, not only the retrieved ones. A query without
 any grade above 0 has no ideal: it is left out and counted. Zero and negative grades add no gain,
 but their documents count as judged. nDCG takes the grade as the gain. To the other metrics a
-document is relevant from the grade ``rel`` on, which is 1 where the metric's name has none.
+document is relevant from the grade ``rel`` on, which is 1 if the metric's name has none.
 
 Grades may be fractions. trec_eval, which ir_measures calls, refuses them, so nDCG of fractions is
 computed here, and other metrics get the grades as 0 and 1, cut at the threshold.
@@ -93,7 +93,7 @@ def measure_run(run: Run, qrels: Qrels) -> Metrics | None:
 
 
 def read_metrics(path: Path) -> dict[str, Metrics]:
-    """Read model → metrics from the metrics.json of a data set; empty where there is none.
+    """Read model → metrics from the metrics.json of a data set; empty if there is none.
 
     Raises:
         DataError: the file is something else.
@@ -123,7 +123,7 @@ class QueryMetrics:
     left_out: tuple[str, ...] = ()  #: metrics that take whole grades, where grades have fractions
 
     def mean(self, name: str) -> float | None:
-        """Return the mean of a metric over its queries; None where it has none."""
+        """Return the mean of a metric over its queries; None if it has none."""
         values = self.by_query.get(name, {}).values()
         return math.fsum(values) / len(values) if values else None
 

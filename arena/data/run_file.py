@@ -180,7 +180,7 @@ class RunLine(NamedTuple):
     line: int  #: in the file, from 1
     query_id: str
     doc_id: str
-    rank: int | None  #: None where that is no whole number; the scores decide
+    rank: int | None  #: None if that is no whole number; the scores decide
     score: float
     tag: str
 

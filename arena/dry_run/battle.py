@@ -36,7 +36,7 @@ def dry_run(
     Args:
         path: the arena.toml.
         options: of the run.
-        progress: where progress is shown; nowhere where absent.
+        progress: where progress is shown; nowhere if absent.
         batch_share: what share of the usual price a batch job costs; None for a live run.
 
     Raises:

@@ -64,7 +64,7 @@ class CallsToMake:
 
     @property
     def cost_usd(self) -> float | None:
-        """Return the price of all calls; None where the config has no prices."""
+        """Return the price of all calls; None if the config has no prices."""
         config = self._config
         if not self._judge.is_llm:
             return 0.0

@@ -51,7 +51,7 @@ class JudgeEstimate:
     n_controls: int  #: requests of the gate, beside them
     input_tokens: int
     output_tokens: int
-    cost_usd: float | None  #: of the calls; None where the config has no prices
+    cost_usd: float | None  #: of the calls; None if the config has no prices
     time: TimeLeft  #: about how long the calls take
     tokenizer: str = ESTIMATED.name  #: how tokens were counted
 
@@ -67,7 +67,7 @@ class JudgeEstimate:
 
     @property
     def usd_per_call(self) -> float | None:
-        """Return what a call costs on average; None where the config has no prices."""
+        """Return what a call costs on average; None if the config has no prices."""
         if self.cost_usd is None:
             return None
         return self.cost_usd / max(self.n_calls + self.n_controls, 1)
@@ -98,7 +98,7 @@ class MissingRun:
     dataset: str
     model: str
     tokens: int  #: of the texts to embed or to rerank, estimated; 0 for models that run here
-    cost_usd: float | None  #: None where the config has no price
+    cost_usd: float | None  #: None if the config has no price
     calls: int = 0  #: queries that a rerank API is asked about
 
 
@@ -288,7 +288,7 @@ def _plans(
     pilot: Pilot | None,
     share: float,
 ) -> PlanTable | None:
-    """Return the experiment's own plan beside others; None where there is nothing to choose."""
+    """Return the experiment's own plan beside others; None if there is nothing to choose."""
     option = present_option(prepared)
     present_plan = PlanEstimate(
         option,
@@ -339,7 +339,7 @@ def _missing_run(spec: RunSpec, base: Run | None) -> MissingRun:
 
 
 def _held_out_runs(tuned: RunSpec) -> list[MissingRun]:
-    """Return what the queries take that weights are tuned on; nothing where none are tuned."""
+    """Return what the queries take that weights are tuned on; nothing if none are tuned."""
     if tuned.model.weights != "tuned":
         return []
     below = {spec.model.name: spec for spec in tuned.below}
@@ -356,7 +356,7 @@ def _priced(spec: RunSpec, tokens: int, *, calls: int = 0) -> MissingRun:
     model = spec.model
     price = model.price_per_1m_tokens
     if price is None and (model.rerank or model.provider) not in HOSTED:
-        price = 0.0  # a server of one's own
+        price = 0.0  # your own server
     if model.rerank == "cohere":
         price = None  # it bills searches, not tokens
     cost = None if price is None else tokens * price / 1e6

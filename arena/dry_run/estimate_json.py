@@ -16,7 +16,7 @@ Tree = dict[str, Any]
 
 
 def to_json(estimate: RunEstimate) -> Tree:
-    """Return the estimate as ``arena battle --dry-run --json`` prints it; None where unknown."""
+    """Return the estimate as ``arena battle --dry-run --json`` prints it; None if unknown."""
     return {
         "battles": estimate.n_battles,
         "in_log": estimate.n_battles - estimate.n_unplayed,

@@ -47,10 +47,10 @@ class Pilot:
 
 
 def pilot_of(battles: Battles | None, models: Sequence[str]) -> Pilot | None:
-    """Return what the log says of these models; None where it has too few queries.
+    """Return what the log says of these models; None if it has too few queries.
 
     Args:
-        battles: all that are in the log; None where it has none.
+        battles: all that are in the log; None if it has none.
         models: those of the experiment.
     """
     battles = _of_models(battles, models) if battles else None

@@ -31,7 +31,7 @@ MOST_ELO: Final = 400.0
 """A half-width beyond which a rating says nothing: odds of ten to one either way."""
 
 AS_NARROW: Final = 1.1
-"""A plan whose intervals are up to so many times as wide counts as equally exact."""
+"""A plan whose intervals are up to this many times as wide counts as equally exact."""
 
 RATINGS_SPREAD: Final[Mapping[Reads, float]] = {"lists": 1.0, "documents": 1.2}
 """How far apart each kind of judge places the same systems (docs/evidence.md). Battles that follow
@@ -86,7 +86,7 @@ class PlanEstimate:
     option: PlanOption
     n_calls: int
     tokens: int  #: in and out
-    cost_usd: float | None  #: None where the config has no prices
+    cost_usd: float | None  #: None if the config has no prices
     n_queries: int  #: of all data sets
     half_width_elo: float  #: the median rating's, of a 95% interval; infinite if not connected
     is_present: bool = False  #: whether it is the plan of the arena.toml
@@ -207,7 +207,7 @@ def plan_table(  # noqa: PLR0913, the plan, the log, and what is known beside it
     left_usd: float | None,
     share: float = 1.0,
 ) -> PlanTable | None:
-    """Return the plan of the arena.toml beside others; None where there is nothing to choose.
+    """Return the plan of the arena.toml beside others; None if there is nothing to choose.
 
     Prompts are rendered for a sample of the queries, drawn with the seed.
 
@@ -360,7 +360,7 @@ def _estimated(
 
 
 def _sample(prepared: PreparedExperiment, most: int) -> list[Turn]:
-    """Return so many queries at most, drawn with the seed, the same share of each data set."""
+    """Return this many queries at most, drawn with the seed, the same share of each data set."""
     every = list(turns(prepared.data.queries))
     if len(every) <= most:
         return every

@@ -45,7 +45,7 @@ class JudgePrice:
 
     reads_lists: bool  #: a call a battle; else a call a document
     is_llm: bool
-    usd_per_call: float | None  #: None where the config has no prices
+    usd_per_call: float | None  #: None if the config has no prices
     n_calls: int | None = None  #: what is left of the whole plan; None: nothing is paid for yet
 
 

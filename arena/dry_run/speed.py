@@ -23,7 +23,7 @@ SECONDS_PER_CALL: Final = 2.0
 IN_FLIGHT: Final = 64
 """How many of them are under way at once, where the endpoint sets no limit."""
 IN_FLIGHT_OWN: Final = 2
-"""On a server of one's own, which may work on one at a time."""
+"""On your own server, which may work on one at a time."""
 LAST: Final = 200
 """Calls that are looked at, at most."""
 LEAST_CALLS: Final = 3
@@ -47,11 +47,11 @@ class TimeLeft:
 
 
 def time_left(config: JudgeConfig, folder: Path | None, n_calls: int, n_tokens: int) -> TimeLeft:
-    """Return about how long so many calls take.
+    """Return about how long this many calls take.
 
     Args:
         config: of the judge.
-        folder: of the experiment, with what earlier runs measured; None where there are none.
+        folder: of the experiment, with what earlier runs measured; None if there are none.
         n_calls: that are to be made.
         n_tokens: of all of them, replies included.
     """

@@ -22,7 +22,7 @@ def open_embedder(
     Args:
         model: its provider decides which.
         corpus: for the embedders that are fitted on it.
-        retry: how patient an endpoint is asked; as ever where absent.
+        retry: how patient an endpoint is asked; as ever if absent.
 
     Raises:
         ApiError: the endpoint's address or key is missing.

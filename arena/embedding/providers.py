@@ -29,7 +29,7 @@ class Preset:
 
     title: str
     base_url: str | None  #: None: the arena.toml must say it
-    key_env: str | None  #: the variable that holds the key; None for servers of one's own
+    key_env: str | None  #: the variable that holds the key; None for your own servers
     docs: str  #: where the request is documented
     wire_format: WireFormat = OPENAI
     key_header: str = "Authorization"
@@ -164,7 +164,7 @@ HOSTED: Final[Mapping[HostedProvider, Preset]] = {
         always={"truncate": "NONE"},
         cut={"truncate": "END"},
         base64=_BASE64,
-        note="With base_url: a NIM container of one's own.",
+        note="With base_url: a NIM container of your own.",
     ),
 }
 

@@ -37,8 +37,8 @@ class EmbeddingReply:
     """What was read in a reply."""
 
     vectors: Sequence[object]  #: as they came, but in the texts' order
-    tokens: int | None  #: billed; None where the reply does not say
-    cut: BadReplyError | None = None  #: that a text was cut short, for whoever did not ask for it
+    tokens: int | None  #: billed; None if the reply does not say
+    cut: BadReplyError | None = None  #: that a text was cut short unasked
 
 
 @dataclass(frozen=True, slots=True)

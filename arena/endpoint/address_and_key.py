@@ -15,7 +15,7 @@ from arena.terminal import one_line
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 NO_KEY: Final = "none"
-"""Sent where there is no key: servers of one's own ask for none, but the client sends one."""
+"""Sent where there is no key: your own servers ask for none, but the client sends one."""
 
 _NEAR: Final = (".localhost", ".local", ".lan", ".home", ".internal", ".home.arpa")
 """How names end that mean something on one machine or network only (RFC 6761, 6762, 8375)."""

@@ -332,7 +332,7 @@ class Api:
 
     @property
     def _allowed_late(self) -> int:
-        # A server of one's own that never answered anything was waited for long enough.
+        # A server of your own that never answered anything was waited for long enough.
         if self._sample is None and is_own(self._endpoint):
             return 1
         return self._retry.late

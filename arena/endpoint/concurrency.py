@@ -26,11 +26,13 @@ class LimiterSettings:
     floor: int = 1  #: requests in flight at least
     ceiling: int = 1024  #: requests in flight at most
     window: int = 100  #: how many of the last calls are looked at
-    cut_share: float = 0.08  #: cut the rate when so many were refused, the limit when so late
-    cut_factor: float = 0.7  #: and to no less than this part
+    cut_share: float = (
+        0.08  #: cut the rate at this share of refused calls, the limit at this share of late ones
+    )
+    cut_factor: float = 0.7  #: and to no less than this share of it
     settle_s: float = 1.0  #: no second cut of a rate so soon after the first
     growth: float = 0.05  #: grow by this part of the limit in a round trip, by 1 at least
-    storm_share: float = 0.40  #: hold everyone back when so many were refused
+    storm_share: float = 0.40  #: hold all calls back at this share of refused ones
     pause_s: float = 5.0  #: how long, where the endpoint does not say
     slow_s: float = 22.5  #: a reply that took longer shows a queue: grow no further
     overdue_s: float = 45.0  #: a reply that took longer counts as none in time
@@ -48,7 +50,7 @@ class LimiterSettings:
 
 
 class SlidingWindow:
-    """How many of the last so many calls were of a kind."""
+    """Count how many of the last calls were of a kind."""
 
     def __init__(self, window: int) -> None:
         self._last: deque[bool] = deque(maxlen=window)
@@ -82,7 +84,7 @@ class SlidingWindow:
 
 
 class ConcurrencyLimiter:
-    """Lets so many calls through at once as the endpoint takes; use it as ``async with gate:``.
+    """Let as many calls through at once as the endpoint takes; use it as ``async with gate:``.
 
     A call keeps its place while it waits for a retry, so refused calls lower the pressure by
     themselves. A call without an answer in time gives its place back (`leave`) and takes it again
@@ -149,7 +151,7 @@ class ConcurrencyLimiter:
 
     def gives_way(self, *, late: bool, refused: bool) -> bool:
         """Return whether a call with this failure leaves its place free until it is sent again."""
-        # Of the few places on a server of one's own, none may wait out a rate limit.
+        # Of the few places on your own server, none may wait out a rate limit.
         return late or (refused and self._climb is not None)
 
     async def clear(self, n_bytes: int = 0) -> None:
@@ -232,10 +234,10 @@ LEAST_ANSWERS: Final = 4
 each call in flight."""
 
 CLEARLY: Final = 1.2
-"""A first round that takes no longer than so many times what it took before decides at once."""
+"""A first round decides at once if it takes no longer than this many times the one before."""
 
 WORTH: Final = 1.43
-"""Twice as many in flight must take no longer than so many times: 1.4 times as many a second."""
+"""Twice as many in flight may take this many times as long: 1.4 times as many a second."""
 
 NEGLIGIBLE_S: Final = 0.05
 """Calls this short queue nowhere for long: here the client is as likely to be what is slow."""
@@ -256,7 +258,7 @@ class Climb:
         self.restart()
 
     def restart(self, rounds: int = 1) -> None:
-        """Forget how long calls took; judge the number in flight after so many rounds."""
+        """Forget how long calls took; judge the number in flight after this many rounds."""
         self._began_at = -math.inf
         self._rounds = rounds
         self._half_s: float | None = None  # what a call took with half as many in flight

@@ -42,7 +42,7 @@ async def work_off(
         stop: nothing is begun once it is set, as the first error sets it.
 
     Raises:
-        ArenaError: the first error, at the end; an `UnforeseenError` in the place of any other.
+        ArenaError: the first error, at the end; an `UnforeseenError` for any other.
     """
     waiting = iter(items)
     errors: list[ArenaError] = []
@@ -85,7 +85,7 @@ def as_done(
         at_once: how many at most.
 
     Raises:
-        ApiError: the first failure, at the end; an `UnforeseenError` in the place of any other.
+        ApiError: the first failure, at the end; an `UnforeseenError` for any other.
     """
     waiting = iter(requests)
     pending: dict[asyncio.Task[T], K] = {}

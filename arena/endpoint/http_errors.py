@@ -85,7 +85,7 @@ _NAMED = (
 )
 
 _UPSTREAM = 502
-"""What it means that names nothing: whoever stands behind the gateway failed."""
+"""What it means that names nothing: a server behind the gateway failed."""
 
 
 class TransientApiError(ApiError):
@@ -175,7 +175,7 @@ def _status_of(error: object) -> int:
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return how long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
 
-    None where it says nothing that makes sense; else finite, and however long it likes.
+    None if it says nothing that makes sense; else finite, and however long it likes.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
@@ -209,7 +209,7 @@ LOOKED_AT: Final = 2**16
 """Characters of a body that are looked at."""
 
 _PARTS: Final = 5
-"""Of a list of errors so many are told."""
+"""Errors of a list that arena reports."""
 
 _DEPTH: Final = 8
 """No server nests its words deeper."""

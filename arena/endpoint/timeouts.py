@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 OWN_SERVER_TIMEOUTS: Final = 3
-"""Timeouts that a server of one's own is given for a call that it may still be computing."""
+"""Timeouts that your own server is given for a call that it may still be computing."""
 
 
 class Turns:
@@ -21,7 +21,7 @@ class Turns:
 
     Args:
         timeout_s: how long an endpoint may take for a call once it is its turn.
-        own: it is a server of one's own, where a call that nothing overtakes is being computed.
+        own: it is your own server, where a call that nothing overtakes is being computed.
         clock: seconds.
     """
 

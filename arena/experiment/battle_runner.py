@@ -43,7 +43,7 @@ class BattleRunner:
 
         Args:
             pending: the battle.
-            replied_at: when the judge has replied, in UTC; now where absent.
+            replied_at: when the judge has replied, in UTC; now if absent.
             is_logged: whether the log has its reply already, which no verdict could be read in.
 
         Raises:

@@ -120,7 +120,7 @@ def prepare_drift(
 
 
 def draw_matchups(prepared: PreparedExperiment, logged: LoggedBattles, n_wanted: int) -> Matchups:
-    """Draw so many matchups of the log with the seed, over as many queries as there are.
+    """Draw this many matchups of the log with the seed, over as many queries as there are.
 
     Every query gives one before any gives a second. Identical lists are left out: no judge is
     asked about them.

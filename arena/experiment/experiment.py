@@ -57,7 +57,7 @@ class Origin:
     experiment: Experiment
     judges_from: Path  #: the file that configures the judges
     tree: Mapping[str, Any]  #: the arena.toml that would judge so, parsed
-    queries: int | None = None  #: judge the battles of so many queries per data set; None: all
+    queries: int | None = None  #: judge the battles of this many queries per data set; None: all
     bypasses_cache: bool = False  #: ask the judge again, even if a cache has the reply
 
 
@@ -170,7 +170,7 @@ class PreparedExperiment:
     own_judges: Mapping[str, Judge] = field(default_factory=dict)
     """Judges that no arena.toml describes, such as functions of the user's, by name."""
     plays: Callable[[Matchup], bool] | None = None
-    """Whether a matchup of the plan is judged; every one is where absent."""
+    """Whether a matchup of the plan is judged; every one is if absent."""
 
     @property
     def config(self) -> Config:
@@ -217,7 +217,7 @@ class PreparedExperiment:
 
         Args:
             turns: the queries.
-            plays: whether a model still plays; all do where absent. A sparse plan draws its pairs
+            plays: whether a model still plays; all do if absent. A sparse plan draws its pairs
                 among those that do.
         """
         models = [name for name in self._models if plays is None or plays(name)]

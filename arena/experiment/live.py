@@ -58,7 +58,7 @@ def retrieve(
     Args:
         path: the arena.toml, or its folder.
         reporter: told how far it is.
-        ranker: ranks corpora that are in partitions; this process does where absent.
+        ranker: ranks corpora that are in partitions; this process does if absent.
 
     Raises:
         UsageError: the config or a data file has a mistake.

@@ -23,7 +23,7 @@ class PaidReplies:
 
     Args:
         folder: the experiment's; it may be missing.
-        cache: replies paid for by any experiment; None where there are none.
+        cache: replies paid for by any experiment; None if there are none.
     """
 
     def __init__(self, folder: Path, cache: VerdictCache | None) -> None:

@@ -50,7 +50,7 @@ class Pending:
     matchup: Matchup
     judge: Judge
     judge_input: JudgeInput  #: what the judge is shown
-    request: str  #: the same for requests that are wholly the same; empty where none is needed
+    request: str  #: the same for requests that are wholly the same; empty if none is needed
     state: State
     reply: Reply | None = None  #: the reply with a verdict that the log has to its request
 

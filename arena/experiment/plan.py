@@ -48,7 +48,7 @@ def plan_matchups(
             dataset (one more or less where their number is odd).
         seed: shuffles the order of models within a query.
         pairs_per_query: pairs that a query plays, drawn again for each query (`ring_pairs`); all
-            where absent, or where there are no more.
+            if absent, or where there are no more.
     """
     for turn in turns(queries):
         yield from turn_matchups(

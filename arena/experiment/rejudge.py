@@ -54,7 +54,7 @@ class Rejudging:
     """Which judge judges again, and how much."""
 
     judge_with: str  #: an arena.toml whose judges are taken, or the name of a model
-    queries: int | None = None  #: the battles of so many queries per data set; None: all
+    queries: int | None = None  #: the battles of this many queries per data set; None: all
     prices: tuple[float, float] | None = None
     """US dollars per million input and output tokens of the model."""
 
@@ -159,7 +159,7 @@ def prepare_battles(
         data: of the experiment, or of its origin.
         prompts: judge → its template.
         reporter: told of progress, and of battles that cannot be judged again.
-        ranker: ranks corpora that are in partitions; this process does where absent.
+        ranker: ranks corpora that are in partitions; this process does if absent.
 
     Raises:
         UsageError: as `with_logged_battles`, or a model cannot be loaded.

@@ -86,7 +86,7 @@ class RunSpec:
 
     @property
     def n_used(self) -> int:
-        """Return how many documents of a ranking other models use at most; 0 where none does."""
+        """Return how many documents of a ranking other models use at most; 0 if none does."""
         return max(
             (
                 model.rerank_depth if model.fuse is None else model.fuse_depth

@@ -41,7 +41,7 @@ def retrieve_all(
         experiment: names the models.
         data: its data sets and queries.
         reporter: told how far it is.
-        ranker: ranks corpora that are in partitions; this process does where absent.
+        ranker: ranks corpora that are in partitions; this process does if absent.
 
     Raises:
         ApiError: an endpoint failed.

@@ -41,7 +41,7 @@ Costs = Mapping[Path, Mapping[str, float]]
 class Charged:
     """What the logs say that a judge has cost; US dollars."""
 
-    usd: float  #: charged to a shard, by whichever log
+    usd: float  #: charged to a shard, by any log
     all_usd: float  #: by all logs there are, those of other shards too
     own_usd: float  #: of it, by the log that the shard writes
     logged_usd: float  #: of that, by replies; the rest was on the wire when a run was killed

@@ -37,11 +37,11 @@ class StoppingRule:
     """What must be decided before a run stops of its own accord."""
 
     width_elo: float | None = None
-    """Every rating known to ± so many points; None: each model surely better than the next."""
+    """Every rating known to ± this many points; None: each model surely better than the next."""
     best: bool = False
     """Find the best model alone; models that are surely not the best are dropped."""
     within_elo: float = 0.0
-    """With `best`: a model that is surely within so many points of the best is good enough."""
+    """With `best`: a model that is surely within this many points of the best is good enough."""
 
     def reached(self, fitted: Fit) -> bool:
         """Return whether the ratings decide it, at any moment."""
@@ -104,7 +104,7 @@ class StoppingMonitor:
         Args:
             round_played: the round that is over now. A look goes by the rounds that are over,
                 so that a run that goes on after a stop decides as one that nobody stopped. All
-                battles count where absent.
+                battles count if absent.
         """
         if round_played is not None:
             looked_at = self._looked_at or set()

@@ -29,13 +29,13 @@ from arena.terminal import dollars
 class BattleOptions:
     """What one run of `arena battle` is told, beside its arena.toml."""
 
-    limit: int | None = None  #: judge at most so many battles now
+    limit: int | None = None  #: judge at most this many battles now
     max_usd: float | None = None  #: the most that all judges and all runs together may cost
     shard: Shard = WHOLE  #: the part of the plan to play
     gate: bool = True  #: whether judges must pass their controls first
-    until: StoppingRule | None = None  #: stop of one's own accord once this is decided
+    until: StoppingRule | None = None  #: stop once this is decided
     rejudging: Rejudging | None = None  #: judge the battles of the log again, by another judge
-    drift: int | None = None  #: judge so many old battles once more by the same judge
+    drift: int | None = None  #: judge this many old battles once more by the same judge
     cluster: str | None = None  #: what --cluster names; None on this machine alone
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
@@ -164,7 +164,7 @@ class LiveStats:
 
     @contextmanager
     def shown(self, reporter: Reporter, total: int) -> Iterator[None]:
-        """Report progress towards so many battles, and at the end where it stands."""
+        """Report progress towards this many battles, and at the end where it stands."""
         with reporter.stage("battles", total) as stage:
             self._stage = stage
             self._show()

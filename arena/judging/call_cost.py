@@ -27,11 +27,11 @@ from arena.records import Usage
 from arena.terminal import dollars
 
 MOST_TOKENS: Final = 10_000_000
-"""No request and no reply of a chat has more: whoever says so counts something else."""
+"""No request and no reply of a chat has more: a higher count is of something else."""
 LONGEST: Final = 16_384
 """Tokens of a reply that no trusted limit bounds, at most, as long as none was longer."""
 TIMES_LONGER: Final = 16
-"""The same for a judge that is given much room: so many times ``max_tokens``."""
+"""The same for a judge that is given much room: this many times ``max_tokens``."""
 TRUSTED: Final = 64
 """Replies within a limit after which it is trusted; one that was cut off at it proves as much."""
 SLACK: Final = 16
@@ -111,7 +111,7 @@ class Meter:
         """Return the payer of one request.
 
         Args:
-            limit: on the tokens of the reply, as it is sent; None where none can be.
+            limit: on the tokens of the reply, as it is sent; None if none can be.
         """
         return ChatPayer(self, limit)
 

@@ -64,7 +64,7 @@ class Chat:
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
-        delivered: replies that came by batch job; the endpoint is asked where absent.
+        delivered: replies that came by batch job; the endpoint is asked if absent.
     """
 
     def __init__(  # noqa: PLR0913, what a judge shares with others, each named
@@ -128,7 +128,7 @@ class Chat:
         return reply
 
     def batch_usd(self, n_bytes: int) -> float:
-        """Return what a request of so many bytes may cost in a batch job, at the usual price."""
+        """Return what a request of this many bytes may cost in a batch job, at the usual price."""
         return self._meter.batch_usd(n_bytes, self._limit())
 
     async def ask(self, messages: Messages, read: Callable[[ChatReply], T]) -> tuple[T, ChatReply]:

@@ -48,7 +48,7 @@ class ChatReply:
     """The first choice of a chat completion."""
 
     text: str  #: exactly what the model wrote
-    tokens: tuple[Token, ...] = ()  #: the first few; empty where the endpoint gives no logprobs
+    tokens: tuple[Token, ...] = ()  #: the first few; empty if the endpoint gives no logprobs
     finish: str = ""  #: why it ended: stop, length, content_filter
     declined: str = ""  #: the endpoint's own word that the model refused
     usage: Usage = field(default_factory=Usage)
@@ -128,7 +128,7 @@ def _tokens(logprobs: object) -> tuple[Token, ...]:
 
 
 def _token(entry: object) -> Token | None:
-    """Return a token and its alternatives; None where the endpoint gives none, or gives nonsense.
+    """Return a token and its alternatives; None if the endpoint gives none, or gives nonsense.
 
     Log-probabilities are never positive, and those of one place add up to no more than one;
     what was written had some.

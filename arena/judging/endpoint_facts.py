@@ -38,7 +38,7 @@ class Learned:
         self._broken = False
 
     def facts(self, endpoint: str, subject: str) -> Facts:
-        """Return what is known of an endpoint about a subject; empty where nothing is.
+        """Return what is known of an endpoint about a subject; empty if nothing is.
 
         Args:
             endpoint: a hash of the model and its endpoint.

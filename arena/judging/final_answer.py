@@ -108,7 +108,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=Pairs, strict=False)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where something stands in a reply."""
+    """Where something is in a reply."""
 
     start: int
     end: int

@@ -52,7 +52,7 @@ def open_judge(  # noqa: PLR0913, what a judge is made of, each named
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
         on_grade: told of each document's grade by a pointwise judge.
-        delivered: replies that came by batch job; the endpoint is asked where absent.
+        delivered: replies that came by batch job; the endpoint is asked if absent.
 
     Raises:
         ConfigError: the template shows two lists to a pointwise judge, or one document to

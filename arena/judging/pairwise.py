@@ -110,7 +110,7 @@ def llm_judge(  # noqa: PLR0913, what a judge is made of, each named
         budget: what it may cost; no limit if absent.
         cache: replies paid for before; none if absent.
         learned: what earlier runs found out about the endpoint; nothing if absent.
-        delivered: replies that came by batch job; the endpoint is asked where absent.
+        delivered: replies that came by batch job; the endpoint is asked if absent.
     """
     chat = Chat(
         config,

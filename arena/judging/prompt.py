@@ -1,6 +1,6 @@
 """Prompt templates: load and check one, and put a query and what was found before a judge.
 
-Retrieved text is data, not instruction. Each document stands in a fence. Its code is a hash of the
+Retrieved text is data, not instruction. Each document is in a fence. Its code is a hash of the
 query and of the document itself, so no text can hold its own closing tag. Text that looks like a
 tag is defused on top of that.
 """
@@ -123,7 +123,7 @@ def render_lists(
     Args:
         prompt: the template.
         judge_input: the query and the two lists.
-        document_words: each title and text is cut to so many words, and the cut is marked.
+        document_words: each title and text is cut to this many words, and the cut is marked.
     """
     asked = judge_input.query.text
     parts = {
@@ -183,7 +183,7 @@ def shown_query(query: Query) -> str:
 def render_for_queries(
     prompt: Prompt, document: Document, *, number: int, document_words: int
 ) -> list[dict[str, str]]:
-    """Put one document into a prompt that asks for so many queries, as chat messages."""
+    """Put one document into a prompt that asks for this many queries, as chat messages."""
     code, shown = _document("", document, document_words)
     return _filled(prompt, {"number": str(number), "document": _fenced("document", code, shown)})
 
@@ -214,7 +214,7 @@ def _list(asked: str, documents: tuple[Document, ...], words: int) -> str:
 
 @functools.lru_cache(maxsize=4096)  # a query's documents come back in battle after battle
 def _document(asked: str, document: Document, words: int) -> tuple[str, str]:
-    """Return the code of a document's fence, and what stands in it."""
+    """Return the code of a document's fence, and what is in it."""
     title, text, _ = shown_parts(document, words)
     text = text or "(no text)"
     shown = f"{title}\n\n{text}" if title else text

@@ -32,7 +32,7 @@ def qrels_judge(
         qrels: dataset → its relevance grades.
         top_k: ranks that count.
         parents: dataset → the graded document of each passage; a second passage of a document
-            gains nothing. Documents are graded themselves where absent.
+            gains nothing. Documents are graded themselves if absent.
     """
     return _QrelsJudge(qrels, top_k, parents or {})
 

@@ -36,11 +36,11 @@ class Ceiling:
         self._at_ceiling: deque[int] = deque(maxlen=64)  # lengths of prompts with as many tokens
 
     def cut(self, text: str, n_tokens: int) -> str:
-        """Return what to say where a server did not read all of a prompt; empty where it did.
+        """Return what to say where a server did not read all of a prompt; empty if it did.
 
         Args:
             text: all messages of the prompt.
-            n_tokens: that the server counted in it; 0 where it does not say.
+            n_tokens: that the server counted in it; 0 if it does not say.
         """
         if n_tokens < SMALLEST_CONTEXT:
             return ""

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Calls under way by their key; whoever asks for such a key waits for the call's result."""
+    """Calls under way by their key; a second caller with the same key waits for the result."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, asyncio.Future[T]] = {}

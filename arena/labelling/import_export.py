@@ -53,7 +53,7 @@ class ImportOptions:
 
     who: str | None = None  #: the person; if None as the file says, or "import"
     dataset: str | None = None  #: of rows that name none; if None the experiment's only one
-    probability: float | None = None  #: of being asked; None where unknown
+    probability: float | None = None  #: of being asked; None if unknown
     states_probability: bool = False  #: whether that goes before what the file says
 
 

@@ -24,7 +24,7 @@ _DIGITS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class DrawnPlace:
-    """Where an item stands in the order of a draw."""
+    """Where an item is in the order of a draw."""
 
     item: Item
     size: float  #: above 0

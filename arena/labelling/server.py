@@ -1,4 +1,4 @@
-"""The local page of `arena label`: on loopback alone, and for whoever knows its address.
+"""The local page of `arena label`: on loopback alone, and for those who know its address.
 
 The address holds a random token, and a request without it is refused. So is one with the name of
 another host (DNS rebinding) or from a page of another origin.

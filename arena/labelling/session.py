@@ -60,7 +60,7 @@ class Question:
 class SessionState:
     """Where a person stands."""
 
-    question: Question | None  #: None where nothing is left, or others look at the rest
+    question: Question | None  #: None if nothing is left, or others look at the rest
     done: int  #: items that need no label of this person any more
     left: int  #: items that still do
     mine: int  #: labels and skips of this person, among them

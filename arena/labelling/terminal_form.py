@@ -54,7 +54,7 @@ class TerminalForm:
             self.session.release(_TAB)
 
     def _ask(self, state: SessionState, question: Question) -> SessionState | None:
-        """Show an item and read lines until one is an answer; None where the person leaves."""
+        """Show an item and read lines until one is an answer; None if the person leaves."""
         self._whole, self._paused_s = False, 0.0
         began = time.monotonic()
         self._show(state, question)

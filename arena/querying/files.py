@@ -36,7 +36,7 @@ LOCK: Final = ".queries.lock"
 _ROUNDING_USD: Final = 1e-9
 """Sums of many small prices may differ by so much, added up in another order."""
 _SYNC_S: Final = 1.0
-"""A power cut loses the replies of so many seconds, a killed process none."""
+"""A power cut loses the replies of this many seconds, a killed process none."""
 
 
 @dataclass(frozen=True, slots=True)

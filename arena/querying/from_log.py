@@ -68,7 +68,7 @@ class LogResult:
     parts: tuple[Part, ...]
     n_searches: int
     n_spellings: int  #: queries merged into another because of one word
-    days: tuple[str, str] | None  #: first and last; None where the log does not tell
+    days: tuple[str, str] | None  #: first and last; None if the log does not tell
     n_outside: int  #: rows before `LogOptions.since`, or without a day
     masked: Mapping[str, int]  #: kind of `KINDS` → how many
     unknown: Collection[str]  #: clicked ids that the corpus lacks

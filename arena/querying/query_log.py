@@ -68,7 +68,7 @@ class LoggedSearch(NamedTuple):
 
     text: str
     n_searches: int
-    day: str  #: ISO 8601; empty where the log does not tell
+    day: str  #: ISO 8601; empty if the log does not tell
     clicks: tuple[str, ...]  #: ids of documents
 
 
@@ -277,7 +277,7 @@ def _plain(name: str) -> str:
 
 
 def _count(value: object) -> int | None:
-    """Return how often a query was searched; 1 where a row does not say."""
+    """Return how often a query was searched; 1 if a row does not say."""
     if value is None or value == "":
         return 1
     if isinstance(value, bool) or not isinstance(value, int | float | str):

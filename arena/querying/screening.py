@@ -107,7 +107,7 @@ def screen(replies: Sequence[tuple[Document, Sequence[str]]], *, per_document: i
 
     Args:
         replies: each document with the queries that were written for it.
-        per_document: no more than so many are kept of each reply.
+        per_document: no more than this many are kept of each reply.
     """
     written: list[Written] = []
     dropped: Counter[str] = Counter()

@@ -38,7 +38,7 @@ class GenerationOptions:
     """What the command line says."""
 
     config: Path  #: an arena.toml; one that is not there matters only where it is needed
-    dataset: str | None = None  #: of the arena.toml; its only one where absent
+    dataset: str | None = None  #: of the arena.toml; its only one if absent
     documents: Path | None = None  #: a folder of documents, in place of a data set
     beir: Path | None = None  #: a BEIR folder, in place of a data set
     out: Path | None = None

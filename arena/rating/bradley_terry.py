@@ -167,7 +167,7 @@ _ROUNDING: Final = 1e-9
 def _is_finite(outcomes: _Outcomes) -> bool:
     """Return whether Davidson's likelihood has a maximum, where wins and ties connect all models.
 
-    It has none if there are t with t_i − t_j ≥ 1 where i beat j, and |t_i − t_j| ≤ 1 where they
+    It has none if there are t with t_i − t_j ≥ 1 if i beat j, and |t_i − t_j| ≤ 1 if they
     tied: along (2t, η + 1) no outcome becomes less likely. Such t are shortest distances, which
     exist unless a cycle is negative: unless wins outnumber ties along some cycle of models.
     """

@@ -32,10 +32,10 @@ class Comparisons:
     score: Floats  #: of the first: 1 won, 0.5 tie, 0 lost, or a probability in between
     cluster: Ints  #: the query; battles that share one are not independent
     n_models: int  #: codes run from 0 to n_models - 1
-    weight: Floats | None = None  #: relative weight, above 0; only ratios matter; 1 where absent
-    stratum: Ints | None = None  #: the data set, of which every query has one; one where absent
+    weight: Floats | None = None  #: relative weight, above 0; only ratios matter; 1 if absent
+    stratum: Ints | None = None  #: the data set, of which every query has one; one if absent
     placed: npt.NDArray[np.bool_] | None = None
-    """Whether a judge saw one list first; everywhere where absent."""
+    """Whether a judge saw one list first; everywhere if absent."""
 
     @property
     def n_layers(self) -> int:

@@ -55,7 +55,7 @@ def correct_ratings(  # noqa: PLR0913  the last two are options
         people: labels.
         settings: of the table.
         how: which labels, and which estimate.
-        weight: of each battle; 1 where absent.
+        weight: of each battle; 1 if absent.
 
     Raises:
         UsageError: the labels or the rating method do not allow for what is asked.

@@ -173,7 +173,7 @@ def _spread_factor(
 ) -> float | None:
     """Return logits for a unit of DCG that give people's DCG the spread of the judge's ratings.
 
-    From both spreads that of chance is taken away. None where nothing is left of one.
+    From both spreads that of chance is taken away. None if nothing is left of one.
     """
     mean = moves.sum(axis=0)
     real = float(mean @ mean - np.trace(meat(moves, stratum)))

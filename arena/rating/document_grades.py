@@ -184,7 +184,7 @@ def graded_documents(
         otherwise: stands for the judge's grades where it did not grade all of the documents.
 
     Returns:
-        None where the judge did not grade all, and nothing stands for its grades.
+        None if the judge did not grade all, and nothing stands for its grades.
     """
     keys = [
         (dataset, weights.query_ids[query], doc_id)

@@ -40,8 +40,8 @@ _SCORES = (1.0, 0.0, 0.5)
 _CODES: Mapping[str, int] = {"model_a": MODEL_A, "model_b": MODEL_B, "tie": TIE}
 
 _MEMORIES = 5.0
-"""After so many times the battles that Elo remembers, e⁻⁵ of the start is left. That is less than a
-hundredth of a percent of its variance."""
+"""After this many times the battles that Elo remembers, e⁻⁵ of the start is left. That is less than
+a hundredth of a percent of its variance."""
 
 _LEAST_CURVATURE = 0.1
 """p(1 − p) of a battle won nine times in ten: more lopsided ones are remembered longer."""

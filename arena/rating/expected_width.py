@@ -81,7 +81,7 @@ def expected_half_widths(
     Args:
         design: the battles; each data set has at least one query.
         spread: of verdicts.
-        theta: the ratings, in logits; all equal where absent.
+        theta: the ratings, in logits; all equal if absent.
         level: of the intervals.
     """
     m = design.n_models
@@ -108,7 +108,7 @@ def expected_half_widths(
 
 
 def query_matrices(design: Design, spread: Spread, theta: Floats | None = None) -> QueryMatrices:
-    """Return what each query of a design adds, by the ratings; all equal where absent."""
+    """Return what each query of a design adds, by the ratings; all equal if absent."""
     m, n = design.n_models, len(design.stratum)
     strengths = np.zeros(m) if theta is None else theta
     low, high = np.minimum(design.first, design.second), np.maximum(design.first, design.second)
@@ -162,7 +162,7 @@ class _Moments:
     of_between: Floats
     of_rest: Floats
     n_queries: int
-    n_met: int  #: two battles of a model with different rivals on a query: so many
+    n_met: int  #: pairs of battles of a model with different rivals on a query
 
 
 def _moments(comparisons: Comparisons) -> _Moments:

@@ -119,7 +119,7 @@ def fit_rule(
 def position_identifiable(battles: Floats) -> bool:
     """Return whether the position term can be told from the ratings.
 
-    It cannot if some θ has θ_first − θ_second = 1 on every pair that was played, and 0 where no
+    It cannot if some θ has θ_first − θ_second = 1 on every pair that was played, and 0 if no
     list was shown first. Examples are two models always in the same order, and one half of the pool
     always first against the other half.
     """

@@ -174,7 +174,7 @@ class _SimulatedSearch:
 
     @staticmethod
     def _look(theta: Floats, bread: Floats, scores: Floats, n_queries: int) -> Fit:
-        """Return the fit of so many queries, as far as the rule looks at it.
+        """Return the fit of this many queries, as far as the rule looks at it.
 
         Args:
             theta: the estimate.

@@ -149,7 +149,7 @@ def _check_models(battles: Battles, a: str, b: str) -> None:
 
 
 def _fit(comparisons: Comparisons, settings: RatingSettings) -> tuple[Fit, tuple[str, ...]]:
-    """Return ratings that are finite whoever lost everything, and what was done for it."""
+    """Return ratings that are finite even if a model lost everything, and what was done for it."""
     try:
         fitted = bradley_terry.fit(comparisons, position=settings.position, prior=settings.prior)
     except DisconnectedError:

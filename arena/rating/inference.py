@@ -247,7 +247,7 @@ FIRST_LOOK: Final = 20
 
 
 def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
-    """Return the half-width of the confidence sequence after so many queries, in standard errors.
+    """Return the half-width of the confidence sequence after this many queries, in standard errors.
 
     √(2(tρ²+1)/(tρ²) · ln(√(tρ²+1)/α)) for t queries, with ρ chosen so that it is narrowest at
     `TIGHTEST_AT` (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Theorem 2.2 and Eq. 24,
@@ -374,7 +374,7 @@ def shortfall(
 ) -> tuple[int, float]:
     """Return the leader of some models, and how far below the best it can be at most, in logits.
 
-    0 where it is alone; infinite before the first look. The arguments are those of `may_be_best`.
+    0 if it is alone; infinite before the first look. The arguments are those of `may_be_best`.
     """
     leader = int(np.argmax(np.where(among, fit.theta, -np.inf)))
     rivals = among.copy()

@@ -76,7 +76,7 @@ def meat(scores: Floats, stratum: Ints | None = None) -> Floats:
 
     Args:
         scores: of each query, (n_queries, m).
-        stratum: the data set of each query; one where absent.
+        stratum: the data set of each query; one if absent.
     """
     total = np.zeros((scores.shape[1], scores.shape[1]))
     for part in _parts(scores, stratum):
@@ -93,7 +93,7 @@ def degrees_of_freedom(moves: Floats, labelled: Floats, stratum: Ints | None = N
     Args:
         moves: what each query adds to the ratings, (n_queries, m).
         labelled: labels of each query, (n_queries,).
-        stratum: the data set of each query; one where absent.
+        stratum: the data set of each query; one if absent.
     """
     shares, doubts = 0.0, 0.0
     counts = _parts(labelled, stratum)
@@ -123,7 +123,7 @@ def shrink(
         theta: the judge's ratings, mean 0, (m,).
         covariance: of theta, (m, m).
         rectifier: of each query, (n_queries, m); its sum estimates people minus judge.
-        stratum: the data set of each query; one where absent.
+        stratum: the data set of each query; one if absent.
         greatest: the largest s that is thought possible, in the unit of theta.
 
     Returns:

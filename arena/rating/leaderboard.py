@@ -174,7 +174,7 @@ def _rate_datasets(
 ) -> tuple[dict[str, Rated], NDArray[np.float64] | None]:
     """Return the table of each data set, and the Elo of its permutations as `_order_samples` does.
 
-    The data sets of the samples stand in the order of the tables.
+    The data sets of the samples are in the order of the tables.
     """
     codes = np.flatnonzero(count_codes(battles.dataset, len(battles.datasets))).tolist()
     samples = _order_samples(battles, codes, settings)

@@ -81,7 +81,7 @@ def to_json(leaderboard: Leaderboard) -> dict[str, Any]:
 
 
 def _differences(leaderboard: Leaderboard) -> dict[str, Any]:
-    """Return the differences by metric; nothing where arena.toml names no metric."""
+    """Return the differences by metric; nothing if arena.toml names no metric."""
     found = [_flat(difference) for difference in leaderboard.metric_differences]
     return {"metric_differences": found} if found else {}
 

@@ -127,7 +127,7 @@ class RetrievalFigures:
 class Measured:
     """What was measured of a model on one data set."""
 
-    metrics: Metrics | None = None  #: None where the data set has no qrels
+    metrics: Metrics | None = None  #: None if the data set has no qrels
     latency: Latency | None = None
     retrieval: RetrievalFigures | None = None
     values: Values = field(default_factory=dict)
@@ -171,7 +171,7 @@ class LeaderboardRow:
     named_metrics: Mapping[str, float] = field(default_factory=dict)
     """"RR(rel=2)@10" → mean, of the metrics that arena.toml names."""
     latency: Latency | None = None
-    retrieval: RetrievalFigures | None = None  #: None where nothing was measured
+    retrieval: RetrievalFigures | None = None  #: None if nothing was measured
     facts: ModelFacts = field(default_factory=ModelFacts)
 
 
@@ -205,7 +205,7 @@ class MoreQueries:
     b: str
     queries: int  #: further ones, played as those so far
     battles: int  #: that this would be
-    cost_usd: float | None  #: at the log's own mean price; None where that is not known
+    cost_usd: float | None  #: at the log's own mean price; None if that is not known
     query_share: float  #: part of the variance that only more queries reduce, 0 to 1
 
 
@@ -233,7 +233,7 @@ class Leaderboard:
 
     overall: tuple[LeaderboardRow, ...]  #: best first
     datasets: Mapping[str, tuple[LeaderboardRow, ...]]  #: by name
-    position_advantage: PositionAdvantage | None  #: None where it could not be estimated
+    position_advantage: PositionAdvantage | None  #: None if it could not be estimated
     battles: int
     ties: int
     failures: int  #: matchups without a verdict
@@ -246,7 +246,7 @@ class Leaderboard:
     """Neighbours by overall rating that do not separate, best first; equal ones left out."""
     position_by_dataset: Mapping[str, PositionAdvantage] = field(default_factory=dict)
     """The same on each data set alone, where it could be estimated."""
-    correction: Correction | None = None  #: None where no labels of people count
+    correction: Correction | None = None  #: None if no labels of people count
     rates: Mapping[str, Rates] = field(default_factory=dict)
     """Model → what it takes and costs; empty without an experiment's folder."""
     usage: UsageConfig | None = None  #: how much the search is used; None: no dollars a month

@@ -78,7 +78,7 @@ class Parameters:
         return margin
 
     def eta(self, beta: Floats) -> float:
-        """Return the tie parameter; 0 where there is none."""
+        """Return the tie parameter; 0 if there is none."""
         return float(beta[-1]) if self.tie else 0.0
 
     def slopes(self, rule: OutcomeRule, beta: Floats) -> Derivatives:

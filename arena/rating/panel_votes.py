@@ -54,12 +54,12 @@ def only_judge(battles: Battles, judge: str) -> Battles:
 
 
 def combine(battles: Battles, rule: JudgeRule) -> Battles:
-    """Return one battle per matchup: same query, same models, same order, whoever judged it.
+    """Return one battle per matchup: same query, same models, same order, by any judges.
 
     The first verdicts of all judges on a matchup are one vote, their second ones (repeats)
     another. The winner is who more than half of them named, else it is a tie. By ``mean``,
     probabilities are the mean over judges, and a verdict without any is certain of itself; by
-    ``majority`` only a judge voting alone keeps them. A vote stands in the log where its last
+    ``majority`` only a judge voting alone keeps them. A vote is in the log where its last
     verdict does. Battles without query_id cannot be matched, and stay as they are.
     """
     names = [judge or "(not named)" for judge in battles.present_judges]

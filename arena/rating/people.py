@@ -30,7 +30,7 @@ _TOP_K = 10
 def peoples_labels(
     folders: Sequence[Path], *, aliases: Mapping[str, str], judge: str | None = None
 ) -> PeoplesLabels | None:
-    """Read the labels of experiments; None where there are none.
+    """Read the labels of experiments; None if there are none.
 
     Args:
         folders: of experiments.

@@ -52,8 +52,8 @@ class LabelledBattles:
     people: Floats  #: people's score of the first; ignored where ``inverse`` is 0
     inverse: Floats  #: 1 / probability of being asked where people answered, else 0
     n_models: int
-    weight: Floats | None = None  #: relative weight of each battle; 1 where absent
-    stratum: Ints | None = None  #: the data set of each query, (n_queries,); one where absent
+    weight: Floats | None = None  #: relative weight of each battle; 1 if absent
+    stratum: Ints | None = None  #: the data set of each query, (n_queries,); one if absent
     prior: float = 0.0  #: precision of a normal prior on each rating, logits⁻²
     certain: NDArray[np.bool_] | None = None  #: known without a label, such as a tie of equal lists
 
@@ -152,7 +152,7 @@ def prediction_powered(
 
     Args:
         battles: judged, and partly labelled.
-        judge_weight: λ from 0 to 1; the one of least variance where absent.
+        judge_weight: λ from 0 to 1; the one of least variance if absent.
         judge_theta: the judge's ratings, mean 0, (m,), where they are known.
         one_step: take one Newton step in any case.
         small_sample: allow in the variance for λ and ratings that the same few labels chose. Each

@@ -149,7 +149,7 @@ def write_leaderboard(leaderboard: Leaderboard, folder: Path) -> None:
 
 
 def last_leaderboard(folder: Path) -> Leaderboard | None:
-    """Return the leaderboard that the last run left; None where there is none that can be read."""
+    """Return the leaderboard that the last run left; None if there is none that can be read."""
     try:
         return read_leaderboard(Folder(folder).leaderboard)
     except DataError:

@@ -37,8 +37,8 @@ class Rated:
 
     rows: tuple[LeaderboardRow, ...]  #: best first
     models: tuple[str, ...]  #: by their code in the fit
-    fit: Fit | None = None  #: None where no finite rating exists; the rows are ranked by Elo then
-    certainty: Certainty | None = None  #: None where one query, or no fit, allows for none
+    fit: Fit | None = None  #: None if no finite rating exists; the rows are ranked by Elo then
+    certainty: Certainty | None = None  #: None if one query, or no fit, allows for none
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +72,7 @@ def rate_rows(
 
 
 def position_advantage(fit: Fit | None, settings: RatingSettings) -> PositionAdvantage | None:
-    """Return what the first place is worth, with its interval; None where it was not fitted."""
+    """Return what the first place is worth, with its interval; None if it was not fitted."""
     if fit is None or not fit.position_fitted or fit.n_clusters < 2:
         return None
     lower, upper = position_interval(fit, level=settings.level)

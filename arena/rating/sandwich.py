@@ -33,7 +33,7 @@ _MODELS_CUBED: Final = 4e9
 """What groups of queries times models³ may come to, so that hundreds of models take seconds."""
 
 _LEAST: Final = 2.0
-"""Effective queries are taken to be at least so many, which is one degree of freedom."""
+"""Effective queries are taken to be at least this many, which is one degree of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def sandwich(
     correction for few queries is in ``contrasts``: it is another one for each comparison. Two
     guards keep sparse data from looking certain. Without a prior each model gets one more query's
     worth of the model's own variance: B + D^−½ S D^−½. D is the number of queries of each model,
-    and S = Σ w² p(1−p) x xᵀ. This adds nothing where there are many queries, and much where there
+    and S = Σ w² p(1−p) x xᵀ. This adds nothing if there are many queries, and much where there
     is one. With a prior V is never narrower than the posterior, since a model that only wins shows
     no variance to measure.
     """
@@ -316,7 +316,7 @@ def _query_scores(
     Args:
         rows: the battles of these queries.
         query: of each battle, counted from 0.
-        n_queries: so many.
+        n_queries: their number.
         layout: of the parameters.
     """
     m = layout.n_models

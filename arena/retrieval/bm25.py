@@ -57,7 +57,7 @@ def tokenize(text: str, stem: Stem | None = None) -> list[str]:
 
     Args:
         text: in any language, or in several.
-        stem: what each term becomes; terms stay as they are where absent.
+        stem: what each term becomes; terms stay as they are if absent.
     """
     if stem is not None:
         text = _POINTS.sub("", unicodedata.normalize("NFKC", text))
@@ -93,7 +93,7 @@ class Bm25Index:
 
     Args:
         corpus: doc_id → the text to find it by.
-        language: whose stems are counted; words as they are where absent.
+        language: whose stems are counted; words as they are if absent.
 
     Raises:
         UsageError: there is no stemmer of this language.

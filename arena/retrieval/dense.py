@@ -45,7 +45,7 @@ def rank_by_vectors(
         embedder: gives the vectors, which the cache keeps whole.
         cache: its folder.
         precision: of the index.
-        dimensions: so many numbers of each vector, the first ones, are searched; all if None.
+        dimensions: this many numbers of each vector, the first ones, are searched; all if None.
 
     Raises:
         ApiError: the embedder failed, or gave vectors that are unusable, or shorter than
@@ -163,7 +163,7 @@ def search_vectors(  # noqa: PLR0913  the last is what is known of a larger corp
         corpus: the texts.
         queries: the vectors of the queries, whole.
         precision: of the index.
-        dimensions: so many numbers of each vector are compared; all if None.
+        dimensions: this many numbers of each vector are compared; all if None.
         ranges: of ``int8``, those of a larger corpus that this one is a part of.
 
     Raises:

@@ -43,7 +43,7 @@ def rank_by_fusion(
 ) -> tuple[Rankings, RetrievalStats]:
     """Merge the rankings of several runs for each query.
 
-    Weights are ``model.weights``, equal where absent. ``"tuned"`` takes them from the members'
+    Weights are ``model.weights``, equal if absent. ``"tuned"`` takes them from the members'
     queries that the job does not rank: see `tune_weights`. Latency is that of merging alone;
     `with_members` adds that of the runs.
 

@@ -128,7 +128,7 @@ def embed_once(embedder: Embedder, texts: Sequence[str], cache: Path) -> Embedde
 def vector_ranges(
     job: RankingJob, model: ModelConfig, embedder: Embedder, cache: Path
 ) -> Ranges | None:
-    """Embed a partition; return the ranges of its vectors, None where it has no text.
+    """Embed a partition; return the ranges of its vectors, None if it has no text.
 
     Raises:
         ApiError: the embedder failed, or its vectors are too short.

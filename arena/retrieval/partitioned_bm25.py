@@ -62,7 +62,7 @@ def count_query_words(job: RankingJob, language: str | None) -> WordCounts:
 
     Args:
         job: one partition, and the queries.
-        language: whose stems are counted; words as they are where absent.
+        language: whose stems are counted; words as they are if absent.
 
     Raises:
         UsageError: there is no stemmer of this language.

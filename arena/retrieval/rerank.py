@@ -75,7 +75,7 @@ def open_reranker(model: ModelConfig, *, retry: Retry | None = None) -> Iterator
 
     Args:
         model: its ``rerank`` says which.
-        retry: how patient an endpoint is asked; as ever where absent.
+        retry: how patient an endpoint is asked; as ever if absent.
 
     Raises:
         ApiError: the endpoint's address or key is missing.

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS times (request BLOB PRIMARY KEY, latency_ms REAL) WIT
 
 
 class Kept(NamedTuple):
-    """A passage's score, and its share of the request's tokens, None where none are reported."""
+    """A passage's score, and its share of the request's tokens, None if none are reported."""
 
     score: float
     tokens: float | None

@@ -284,7 +284,7 @@ class Scores:
     """The scores of a query's passages, and what they took."""
 
     scores: tuple[float, ...]  #: one for each passage, in order; higher is better
-    tokens: int | None  #: billed, as the endpoint reports them; None where it does not
+    tokens: int | None  #: billed, as the endpoint reports them; None if it does not
     latency_ms: float  #: of the successful requests alone, retries and waits excluded
 
 

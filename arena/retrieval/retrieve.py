@@ -63,9 +63,9 @@ def retrieve(  # noqa: PLR0913  the last seven are options
         bases: the run that a reranker reorders, or those that a fusion merges. Where weights are
             tuned, they also rank queries that are not in ``query_ids``.
         ranker: ranks a corpus that is in partitions, for models that can do so; this process
-            ranks it as one corpus where absent.
+            ranks it as one corpus if absent.
         memory_mb: the most that a search may hold in memory; rankings do not depend on it.
-        place: where latencies are measured, for people; this machine's processor where absent.
+        place: where latencies are measured, for people; this machine's processor if absent.
         progress: told of documents and queries together.
 
     Raises:

@@ -51,7 +51,7 @@ def build_site(
 
     Args:
         path: a folder under runs/, or any file that `arena.rate_files` reads.
-        out: where to; ``report`` in the folder, or beside the file, where absent.
+        out: where to; ``report`` in the folder, or beside the file, if absent.
         log: told what was done, a line at a time.
 
     Raises:

@@ -268,7 +268,7 @@ def _disagrees(battles: Battles, lists: Lists) -> NDArray[np.int8]:
 _REPLACEMENT: Final = "\ufffd"
 
 _TOKEN: Final = re.compile(
-    # What must not stand in a script, what cannot be shown, and each escape of JSON as a whole.
+    # What must not be in a script, what cannot be shown, and each escape of JSON as a whole.
     "[<>&\u2028\u2029\x7f-\x9f\ud800-\udfff]"
     r"|\\r(?:\\n)?|\\u[0-9a-f]{4}|\\."
 )

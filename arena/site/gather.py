@@ -1,4 +1,4 @@
-"""Gather the input of a site: an experiment's folder, or a log of any make."""
+"""Gather the input of a site: an experiment's folder, or a log from any tool."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Noted = TypeVar("Noted", Leaderboard, Audit)
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What lies in an experiment's folder; None or empty where something does not."""
+    """What lies in an experiment's folder; None or empty if something does not."""
 
     path: Path  #: the folder, or the file of battles
     title: str
     manifest: Tree  #: empty for a bare log
     config_text: str  #: the arena.toml as it was written; not yet fit to be published
-    log: Log | None  #: None where nothing was judged yet
+    log: Log | None  #: None if nothing was judged yet
     failures: int  #: matchups without a verdict
     leaderboard: Leaderboard | None
     audit: Audit | str  #: or why there is none

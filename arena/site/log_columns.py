@@ -56,11 +56,11 @@ class Log:
     """All battles in the order of the ratings: log order, and of several logs by battle id."""
 
     battles: Battles
-    details: Details | None  #: None for a log of another make
+    details: Details | None  #: None for a log from another tool
 
 
 def read_log_columns(path: Path) -> Log | None:
-    """Read an experiment's log, or any file of battles; None where no battle was judged yet.
+    """Read an experiment's log, or any file of battles; None if no battle was judged yet.
 
     Raises:
         DataError: a file is not what it should be; names file and line.

@@ -40,7 +40,7 @@ def model_pages(
 
     Args:
         site: the overview.
-        rated: the battles as the leaderboard counts them; None where there are none.
+        rated: the battles as the leaderboard counts them; None if there are none.
         lists: what is known of the lists that were shown.
         texts: of queries, as far as they are known.
         latency: data set → model → what its search took.

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 Cell = str | float | bool | Mapping[str, float] | None
 TableRow = Mapping[str, Cell]
-"""A row of leaderboard.json with every key, null where a figure is not known, and more ranks."""
+"""A row of leaderboard.json with every key, null if a figure is not known, and more ranks."""
 
 PairCells = tuple[int, int, int, int, int, float | None, int]
 """Two models by their places in the table, the better one first; wins, losses and ties of the
-first; how sure it is that it is better; 1 where the two are surely separated, else 0."""
+first; how sure it is that it is better; 1 if the two are surely separated, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentState:
     """How far an experiment is."""
 
-    planned: int | None  #: battles of the whole plan, all judges; None where no manifest says so
+    planned: int | None  #: battles of the whole plan, all judges; None if no manifest says so
     judged: int
     failures: int  #: matchups without a verdict
     complete: bool  #: nothing is left to be judged for the first time
@@ -31,7 +31,7 @@ class JudgeInfo:
 
     name: str
     kind: str | None  #: pairwise, pointwise or qrels
-    is_llm: bool | None  #: None where a log names a judge and nothing more
+    is_llm: bool | None  #: None if a log names a judge and nothing more
 
 
 @dataclass(frozen=True, slots=True)

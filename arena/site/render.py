@@ -92,7 +92,7 @@ TableRow = Mapping[str, Any]
 
 
 def fixed(value: float | None, digits: int = 0) -> str:
-    """Return a number with so many decimals and commas between thousands."""
+    """Return a number with this many decimals and commas between thousands."""
     if value is None:
         return ABSENT
     rounded = Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)

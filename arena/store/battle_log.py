@@ -71,7 +71,7 @@ class BattleLog:
         self._replies = ReplyIndex()
         try:
             if self._load_battles(files, planned, seen):
-                # Shards start together: whoever waits for another's lock must hold none.
+                # Shards start together: one that waits for another's lock must hold none.
                 self._lock.close()
                 self.n_superseded = move_stale_battles(folder, planned or ())
                 self._lock.enter_context(locked_log(log.lock))

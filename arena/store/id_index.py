@@ -44,7 +44,7 @@ class CompactIndex:
         return number
 
     def set(self, text: str, number: int) -> None:
-        """Set the number of a text, in the place of an earlier one."""
+        """Set the number of a text; it replaces an earlier one."""
         self._fresh[hash(text) & _64_BITS] = number
         if len(self._fresh) >= _FRESH:
             self._sort_in()

@@ -32,7 +32,7 @@ class Claim:
 
 
 def read_label_claims(folder: Path) -> dict[str, Claim]:
-    """Read item → claim, without those that are too old; empty where the file is damaged.
+    """Read item → claim, without those that are too old; empty if the file is damaged.
 
     Call it under `arena.store.labels.label_lock`.
     """

@@ -62,13 +62,13 @@ class Label:
     value: float | None
     """Of a document its grade, 0 to 3. Of a battle 1 for model_a, 0.5 for a tie, 0 for model_b.
 
-    None where the person cannot tell, or skipped it.
+    None if the person cannot tell, or skipped it.
     """
     doc_id: str | None = None  #: None for battles
     model_a: str | None = None  #: of a battle, the model whose list was shown first
     model_b: str | None = None
     reason: str = ""  #: why it was skipped, or what the person adds
-    probability: float | None = None  #: that the item was asked about; None where unknown
+    probability: float | None = None  #: that the item was asked about; None if unknown
     at: str = ""  #: UTC time, ISO 8601
     seconds: float | None = None  #: from showing the item to the answer, pauses left out
 
@@ -89,7 +89,7 @@ class LabelLine:
     doc_id: str | None = None
     model_a: str | None = None
     model_b: str | None = None
-    who: str = ""  #: empty where an item is only passed over
+    who: str = ""  #: empty if an item is only passed over
     value: float | None = None
     reason: str = ""
     probability: float | None = None  #: as stated for a label made elsewhere; None if drawn here
@@ -110,7 +110,7 @@ class LabelLine:
 def read_labels(folder: Path) -> Sequence[Label]:
     """Read the labels of an experiment, the last one of each item and person, oldest first.
 
-    Labels are of documents and lists, whoever judges them: a folder in which battles are judged
+    Labels are of documents and lists, for any judge: a folder in which battles are judged
     again has those of its origin as well.
 
     Args:
@@ -238,7 +238,7 @@ def _parsed_lines(path: Path) -> Iterator[LabelLine]:
 
 
 def _problem(line: LabelLine) -> str:
-    """Return what is wrong with a line; empty where nothing is."""
+    """Return what is wrong with a line; empty if nothing is."""
     is_document = line.unit == "document"
     value, stated = line.value, line.probability
     problems = (

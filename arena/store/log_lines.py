@@ -21,7 +21,7 @@ _REMEDY: Final = "delete the damaged line, and what it held is made again"
 
 @dataclass(frozen=True, slots=True)
 class _ReplyLine:
-    """A `Reply` as it stands in the file, its usage not nested."""
+    """A `Reply` as it is in the file, its usage not nested."""
 
     id: str
     request: str
@@ -181,10 +181,10 @@ class ReplyPlace(NamedTuple):
     """Where in a log a reply is, and what is looked up of it."""
 
     offset: int  #: of its line
-    id: str  #: of its battle; empty where it has none
+    id: str  #: of its battle; empty if it has none
     request: str
     has_verdict: bool
-    at: str  #: when it came; empty where its line does not say
+    at: str  #: when it came; empty if its line does not say
     judge: str
     cost_usd: float
 

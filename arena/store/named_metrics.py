@@ -19,7 +19,7 @@ class NamedMetrics:
 
     query_ids: tuple[str, ...] = ()  #: queries with a grade above 0
     models: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
-    """Model → metric → a value for each query; None where the metric is not defined."""
+    """Model → metric → a value for each query; None if the metric is not defined."""
 
     def of(self, model: str) -> dict[str, dict[str, float]]:
         """Return metric → query_id → value of one model; empty without it."""
@@ -54,7 +54,7 @@ def write_named_metrics(by_model: Mapping[str, QueryMetrics], path: Path) -> Non
 
 
 def read_named_metrics(path: Path) -> NamedMetrics:
-    """Read what `write_named_metrics` wrote; empty where there is none.
+    """Read what `write_named_metrics` wrote; empty if there is none.
 
     Raises:
         DataError: the file is something else.

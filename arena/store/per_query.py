@@ -25,7 +25,7 @@ _REMEDY = "delete it, and `arena retrieve` makes it again"
 class ShownList:
     """One model's list for one query, as far as the judge sees it."""
 
-    ndcg: float | None  #: of the documents shown; None where no document is known to be relevant
+    ndcg: float | None  #: of the documents shown; None if no document is known to be relevant
     words: int  #: of all titles and texts together, after the cut
 
 
@@ -69,7 +69,7 @@ def write_lists(lists: Mapping[str, Mapping[str, ShownList]], path: Path) -> Non
 
 
 def read_lists(path: Path) -> dict[str, dict[str, ShownList]]:
-    """Read model → query_id → list; empty where there is no such file.
+    """Read model → query_id → list; empty if there is no such file.
 
     Raises:
         DataError: the file is not what `write_lists` writes.

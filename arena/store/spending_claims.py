@@ -1,6 +1,6 @@
 """The most that a run may have spent, on disk before each call is sent.
 
-What a reply has cost stands in the log from the moment it arrives. A call in flight when a process
+What a reply has cost is in the log from the moment it arrives. A call in flight when a process
 is killed is in no log, and may be billed. So before each call arena writes here what the log would
 show if all calls in flight cost the most that they can. The file is there while a run is under way,
 or after one that was killed.

@@ -20,7 +20,7 @@ def move_stale_battles(folder: Path, planned: Container[str]) -> int:
 
     Args:
         folder: the experiment's.
-        planned: ids of the battles that stay, in whichever shard.
+        planned: ids of the battles that stay, in any shard.
 
     Returns:
         How many were moved.

@@ -193,10 +193,10 @@ def _matrix_library() -> Any:
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 _CROWD = 4096
-"""So many rows within the error bound of one place are told apart at once, not at the end."""
+"""This many rows within the error bound of one place are told apart at once, not at the end."""
 
 _MANY = 2**18
-"""So many of one block are taken query by query, so that they are never in memory all at once."""
+"""This many of one block are taken query by query, so that they are never in memory all at once."""
 
 _LOWEST = np.finfo(np.float32).min
 """Below every score, and above that of a row that is never to be found."""
@@ -206,7 +206,7 @@ class Shortlist:
     """Rows whose rough score is within the error bound of the ``top_k`` best of a query.
 
     Args:
-        n_queries: for so many queries.
+        n_queries: the number of queries.
         top_k: of each.
         error: how far a rough score may be from the exact one.
         settle: given a query's number and rows, the exactly best ``top_k`` of the rows and the
@@ -279,7 +279,7 @@ class Shortlist:
             self._raise_cutoffs(query, best)
             near = np.flatnonzero(rough >= self._cutoffs[query])
             if len(near) > max(_CROWD, 2 * self._top_k):
-                # So many ties: only exact scores and names tell which of them may go.
+                # This many ties: only exact scores and names tell which of them may go.
                 settled, last = self._settle(query, rows[near])
                 near = np.flatnonzero(np.isin(rows, settled))
                 self._raise_cutoffs(query, np.float32(last), exact=True)

@@ -109,7 +109,7 @@ class TokenStore:
         return float(sum(row[0] for row in self._rows("seconds", map(key_of, texts))))
 
     def latency_ms(self, texts: Sequence[str]) -> list[float | None]:
-        """Return how long each text took alone; None where it was not measured."""
+        """Return how long each text took alone; None if it was not measured."""
         keys = [key_of(text) for text in texts]
         found = dict(self._rows("text, latency_ms", keys))
         return [found.get(key) for key in keys]

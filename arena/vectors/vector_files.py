@@ -49,7 +49,7 @@ class StoredVectors:
 
     vectors: NDArray[np.float32]  #: (n_texts, dim), as the embedder gave them; read-only
     latency_ms: NDArray[np.float64]  #: (n_texts,), NaN for a text that was not embedded alone
-    tokens: int | None  #: of the distinct texts; None where the model does not report them
+    tokens: int | None  #: of the distinct texts; None if the model does not report them
 
 
 def name_and_address(settings: Mapping[str, object], role: Role) -> tuple[str, dict[str, object]]:
@@ -231,7 +231,7 @@ class VectorStore:
 
 
 KEY = np.dtype([("digest", "<u8", (2,)), ("crc", "<u4"), ("latency_ms", "<f4"), ("tokens", "<f8")])
-"""Of the text; of the row's bytes; NaN where not measured; its share of the request's tokens."""
+"""Of the text; of the row's bytes; NaN if not measured; its share of the request's tokens."""
 
 PACE = np.dtype([("first", "<u8"), ("rows", "<u8"), ("seconds", "<f8")])
 """Of each batch: where its rows begin, how many there are, and seconds since the one before."""

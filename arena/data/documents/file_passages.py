@@ -64,7 +64,7 @@ _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 class Cut:
     """What a file has been made into."""
 
-    title: str = ""  #: as the file gives it; empty where it does not
+    title: str = ""  #: as the file gives it; empty if it does not
     passages: tuple[Passage, ...] = ()
     right_to_left: bool = False  #: it has letters of Arabic or Hebrew
     problem: str = ""  #: why it cannot be read, and what to do
@@ -107,7 +107,7 @@ def _under(record: FileRecord, passage: Passage) -> Passage:
 def row_texts(cells: Sequence[tuple[str, str]], words: int) -> Iterator[str]:
     """Yield the passages of a row: one, unless it has more than ``words`` words.
 
-    Each value stands on a line of its own behind the name of its column. A value that is longer
+    Each value is on a line of its own behind the name of its column. A value that is longer
     than a passage is cut, and each part repeats the name.
     """
     lines: list[str] = []

@@ -37,8 +37,8 @@ class FileRecord:
 class FileText:
     """What a file says: a text, or records."""
 
-    title: str  #: as the file gives it; empty where it does not
-    text: str  #: with line feeds alone as line ends; empty where there are records
+    title: str  #: as the file gives it; empty if it does not
+    text: str  #: with line feeds alone as line ends; empty if there are records
     markdown: bool  #: whether the text has the marks of Markdown
     records: tuple[FileRecord, ...] = ()
 

@@ -105,7 +105,7 @@ class Cutter:
 
 def cut_files_from_stdin() -> None:
     """Read files from stdin and write their cuts to stdout, until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends this process
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     _bound_memory()

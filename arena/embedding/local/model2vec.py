@@ -55,7 +55,7 @@ def _load(model: ModelConfig, files: ModelFiles, prompts: Prompts) -> Encode:
         limit = table.max_length
         if limit is None or len(text) <= limit:
             return False  # a token has a letter at least
-        # The library cuts by letters first, at what so many tokens have on average.
+        # The library cuts by letters first, at the average length of this many tokens.
         if len(text) > limit * table.median_token_length:
             return True
         return bool(table.tokenizer.encode(text, add_special_tokens=False).overflowing)

@@ -34,7 +34,7 @@ class ModelFiles:
     commit: str | None  #: of the hub; None for a folder
     identity: str  #: changes whenever a file of it does
     config: Tree  #: its config.json
-    sentence_config: Tree  #: its config_sentence_transformers.json; empty where it has none
+    sentence_config: Tree  #: its config_sentence_transformers.json; empty if it has none
 
     @property
     def short_name(self) -> str:

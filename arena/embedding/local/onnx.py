@@ -41,7 +41,7 @@ _BATCH_TOKENS = 512
 """Padded tokens in one run of the network: more falls out of the processor's caches."""
 
 _LETTERS_PER_TOKEN = 32
-"""Far more than any language has on average, so that the first so many letters are enough."""
+"""Far more than any language has on average, so that this many letters are enough."""
 
 _UP_TO_A_SPACE = re.compile(r".*\s", re.DOTALL)
 
@@ -52,7 +52,7 @@ class TextSettings:
 
     pooling: str = "mean"  #: of `POOLINGS`; not used where the network pools by itself
     normalized: bool = True  #: vectors are scaled to length 1
-    max_tokens: int | None = None  #: what is longer is cut at its end; None where nothing is
+    max_tokens: int | None = None  #: what is longer is cut at its end; None if nothing is
     lower_case: bool = False  #: texts are put in small letters first
 
 

@@ -25,7 +25,7 @@
       : `${search.stopped ? 'Stopped. ' : ''}Read ${read} of ${all} battles: ${matching} match so far`;
   }
 
-  /** Search until so many are found, with a button to stop. */
+  /** Search until this many are found, with a button to stop. */
   async function find(wanted) {
     const mine = search;
     byId('stop').hidden = false;

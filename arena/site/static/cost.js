@@ -99,7 +99,7 @@
     return all;
   }
 
-  /** A number with so many decimals and commas between thousands. */
+  /** A number with this many decimals and commas between thousands. */
   function rounded(value, digits = 0) {
     if (Math.abs(value) >= MANY_DIGITS) return value.toExponential(2);
     return arena.format.fixed(value, digits).replace('−', '-');

@@ -8,7 +8,7 @@
       search.read = rows;
     });
 
-    /** Read on until so many battles are found or somebody stops it; `tell` hears of each file. */
+    /** Read on until this many battles are found or somebody stops it; `tell` hears of each file. */
     search.find = async (wanted, tell) => {
       search.stopped = false;
       while (!search.done && !search.stopped && search.found.length < wanted) {
