@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -18,11 +19,23 @@ from hypothesis import strategies as st
 from pyarrow import parquet as pq
 from tables import each_row
 
-from arena.battles import coded_log, duckdb_reader, join, notes, readers, row_blocks, table
+from arena.battles import (
+    coded_log,
+    duckdb_reader,
+    join,
+    large_files,
+    notes,
+    readers,
+    row_blocks,
+    rows,
+    table,
+)
 from arena.battles import columns as battle_columns
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import from_frame, load_aliases, load_battles, read_here
 from arena.cluster.read_logs import LogTask, read_there
+from arena.data import csv_file
+from arena.data import rows as data_rows
 from arena.errors import ArenaError, DataError, UsageError
 
 ALIASES = {
@@ -121,7 +134,7 @@ def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
         ("x.csv", "model_a,model_b,winner\na,b,tie\n\na,b\n", r"x\.csv:4: 2 cells"),
         ("x.csv", "model_a,model_b,winner\na,b,tie\n,b,tie\n", r'x\.csv:3: missing "model_a"'),
         ("x.csv", "model_a,model_b,winner,winner\na,b,tie,tie\n", "two columns"),
-        ("x.csv", 'model_a,model_b,winner\na,"b"c,tie\n', r"x\.csv:\d: not readable"),
+        ("x.csv", 'model_a,model_b,winner\na,"b"c,tie\n', r"x\.csv:2: the record .* not read"),
         ("x.jsonl", '{"model_a": "a"}\n', r'x\.jsonl:1: missing "model_b", "winner"'),
         ("x.jsonl", "[1]\n", r"x\.jsonl:1: not a JSON object"),
         ("x.jsonl", json.dumps(row()) + "\n\n{bad}\n", r"x\.jsonl:3: not valid JSON"),
@@ -137,7 +150,9 @@ def test_a_file_without_battles_is_an_error(tmp_path, suffix, text):
             json.dumps(row(probs={"first": 0.2, "second": None, "tie": 0})) + "\n",
             r":1: probs is .*numbers under",
         ),
+        ("x.csv", 'model_a,model_b,winner\na,"b,tie\na,b,tie\n', r"x\.csv:2: the record that beg"),
         ("x.parquet", "no", "not readable as Parquet"),
+        ("x.parquet", "PAR1 no PAR1", "not readable as Parquet: (?!Trans)"),
     ],
 )
 def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, text, message):
@@ -146,6 +161,46 @@ def test_what_cannot_be_read_is_an_error_that_says_where(tmp_path, name, text, m
 
     with pytest.raises(DataError, match=message):
         load_battles([path])
+
+
+@each_row("name", ["x.jsonl", "x.csv", "x.json", "x.parquet"])
+def test_what_is_no_regular_file_is_refused_before_it_is_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "circle.csv").symlink_to("circle.csv")
+
+    for path, message in ((tmp_path / name, "not a regular file"), (tmp_path / "circle.csv", "No")):
+        with pytest.raises(DataError, match=message):
+            load_battles([path])
+
+
+LONG = json.dumps(row(prompt="x" * 200))
+
+
+@each_row(
+    ("name", "text", "message"),
+    [
+        ("x.jsonl", LONG, "x.jsonl:1: a line of more than 100 bytes"),
+        ("x.jsonl", json.dumps(row()) + "\n" + LONG, "x.jsonl:2: a line of more than 100 bytes"),
+        ("x.jsonl", '{"agent_a": "a"}\n' + LONG, "x.jsonl:2: a line of more than 100 bytes"),
+        ("x.csv", "model_a,model_b,winner\na,b,tie\na,b," + "c" * 99, "x.csv:3: a line of more"),
+        ("x.csv", 'model_a,model_b,winner\na,b,"' + "c\n" * 99, "x.csv:2: .*field larger"),
+        ("x.json", f"[{LONG}]", "x.json: a JSON document of more than 100 bytes"),
+    ],
+)
+def test_what_no_memory_may_hold_is_refused(tmp_path, monkeypatch, name, text, message):
+    path = tmp_path / name
+    path.write_text(text)
+    for module in (data_rows, csv_file, readers, large_files):
+        monkeypatch.setattr(module, "LONGEST_LINE", 100)
+    monkeypatch.setattr(csv_file, "LONGEST_CELL", 100)
+    monkeypatch.setattr(readers, "_CHUNK_BYTES", 8)
+    monkeypatch.setattr(rows, "_LARGEST_DOCUMENT", 100)
+
+    for from_size in (1, sys.maxsize):
+        monkeypatch.setattr(large_files, "_FAST_BYTES", from_size)
+        monkeypatch.setattr(large_files, "_DUCKDB_LINE", 50)
+        with pytest.raises(DataError, match=message):
+            load_battles([path])
 
 
 @each_row("name", ["x.xlsx", "x", "x.yaml"])
@@ -338,7 +393,7 @@ def test_ids_as_numbers_give_the_battles_that_ids_as_texts_give(tmp_path_factory
 
     def read(size, hex_ids, block=1 << 22, read_logs=read_here):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(readers, "_FAST_BYTES", size)
+            patch.setattr(large_files, "_FAST_BYTES", size)
             patch.setattr(coded_log, "hex_ids", hex_ids)
             patch.setattr(row_blocks, "BLOCK", block)
             battles = load_battles([folder], read_logs=read_logs)
@@ -367,7 +422,7 @@ def test_several_large_logs_are_put_in_order_without_a_text_for_each_id(tmp_path
     for start in (0, 50):
         rows = [ours(name, query_id=name) for name in names[start : start + 50]]
         jsonl(tmp_path / f"battles-{start}.jsonl", rows)
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
     monkeypatch.setattr(join, "_in_text_order", None)
 
     battles = load_battles([tmp_path])
@@ -453,7 +508,7 @@ PROBS = {"first": 0.5, "second": 0.25, "tie": 0.25}
 def table_or_error(path, monkeypatch, from_size):
     """All that a file holds, or what is wrong with it."""
     with monkeypatch.context() as patch:
-        patch.setattr(readers, "_FAST_BYTES", from_size)
+        patch.setattr(large_files, "_FAST_BYTES", from_size)
         try:
             table = readers.read_table(path)
         except ArenaError as error:
@@ -531,7 +586,7 @@ def test_a_large_table_is_read_without_the_row_loop(tmp_path, monkeypatch, pack)
     text = "\n".join(["sep=;", "model_a;model_b;winner;query_id;prompt", *rows])
     path = tmp_path / "large.csv"
     path.write_bytes(pack(text.encode()))
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
     monkeypatch.setattr(readers, "Coder", None)
 
     table = readers.read_table(path)
@@ -547,7 +602,7 @@ def test_a_large_file_whose_compressed_end_is_missing_is_an_error(tmp_path, monk
         "log.jsonl": [json.dumps(row(x=i)) for i in range(9999)],
     }
     packed = gzip.compress("".join(f"{line}\n" for line in lines[name]).encode(), mtime=0)
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
 
     for missing in (1, 8, 20, len(packed) // 2):
         (tmp_path / name).write_bytes(packed[:-missing])
@@ -559,7 +614,7 @@ def test_a_large_log_is_read_without_the_row_loop(tmp_path, monkeypatch):
     rows = [ours(f"x{i}", query_id=f"q{i % 3}", source="judge", cost_usd=0.1) for i in range(9)]
     own = jsonl(tmp_path / "own.jsonl", [{**each, "probs": PROBS} for each in rows])
     other = jsonl(tmp_path / "other.jsonl", [row(question=["a", i % 2], order=i) for i in range(9)])
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
     monkeypatch.setattr(readers, "_read_rows", None)
 
     tables = [readers.read_table(path) for path in (own, other)]
@@ -574,7 +629,7 @@ def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_pat
     rows = [ours(f"x{i}", source="judge") for i in range(9)]
     rows[-1] |= {"winner": "tie", "kind": "qrels", "probs": PROBS, "source": "identical"}
     path = jsonl(tmp_path / "battles.jsonl", rows)
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
     monkeypatch.setattr(readers, "_read_rows", None)
 
     table = readers.read_table(path)
@@ -590,7 +645,7 @@ def test_a_large_log_may_have_values_and_columns_that_its_sample_has_not(tmp_pat
 def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y", query_id="r"), ours("x")])
     jsonl(tmp_path / "failures.jsonl", [{"id": "y"}, {"id": "z"}])
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
 
     battles = load_battles([tmp_path])
 
@@ -602,7 +657,7 @@ def test_a_repeated_id_in_a_large_log_is_found(tmp_path, monkeypatch):
 
 def test_a_log_that_shrinks_before_its_ids_are_read_is_an_error(tmp_path, monkeypatch):
     path = jsonl(tmp_path / "battles.jsonl", [ours("x"), ours("y")])
-    monkeypatch.setattr(readers, "_FAST_BYTES", 1)
+    monkeypatch.setattr(large_files, "_FAST_BYTES", 1)
     ids = readers.read_table(path).ids
     jsonl(path, [ours("x")])
 

@@ -116,7 +116,9 @@ def read_parts(
                     learned = {}
                 except _OtherIdsError:
                     source = replace(source, with_ids=False)
-                reader.rollback()
+                finally:  # else the connection would answer nothing more after an error
+                    with suppress(duckdb.Error):
+                        reader.rollback()
     except (duckdb.Error, ValueError, _DoubtError):
         return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -146,7 +147,7 @@ def log_files(paths: Sequence[Path]) -> list[Path]:
         # A shard that has only begun has an empty log; that is an error only if all have.
         begun = [log for log in logs if len(logs) > 1 and log.stat().st_size]
         files += begun or logs
-    resolved = [file.resolve() for file in files]
+    resolved = [realpath(file) for file in files]  # Path.resolve fails at a circle of links
     for file, place in zip(files, resolved, strict=True):
         if resolved.count(place) > 1:
             raise UsageError(f"{file}: given twice; its battles would count twice")

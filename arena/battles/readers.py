@@ -7,29 +7,27 @@ JSONL (our own log, and the field's), CSV, TSV, Parquet and data frames all beco
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, islice, repeat, takewhile
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.duckdb_reader import (
-    Source,
-    json_values,
-    learn,
-    read_parts,
-    sql_file,
-    sql_name,
-    sql_text,
+from arena.battles.duckdb_reader import learn, read_parts
+from arena.battles.large_files import (
+    csv_source,
+    has_long_line,
+    has_trailing_comma,
+    is_ended,
+    jsonl_source,
+    packing_of,
 )
 from arena.battles.own_log import line_of_row, unfinished
 from arena.battles.parquet import opened_parquet
@@ -45,7 +43,6 @@ from arena.battles.table import (
     OPTIONAL,
     OWN_COLUMNS,
     OWN_OPTIONAL,
-    PROBS,
     REQUIRED,
     BattleTable,
     CodedColumn,
@@ -58,8 +55,14 @@ from arena.battles.table import (
     is_query_text,
     query_columns,
 )
-from arena.data.csv_file import csv_layout, csv_records
-from arena.data.rows import UNREADABLE, compression, opened, unreadable
+from arena.data.csv_file import csv_records
+from arena.data.rows import (
+    LONGEST_LINE,
+    UNREADABLE,
+    file_lines,
+    opened,
+    unreadable,
+)
 from arena.errors import DataError, UsageError
 from arena.json_text import parse_json
 
@@ -95,6 +98,9 @@ def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
     reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if not path.exists():
         raise DataError(path, None, "No such file or directory")
+    if not path.is_file():
+        what = "not a regular file, and arena reads a log more than once"
+        raise DataError(path, None, what, "write the battles to a file first")
     if reader is None:
         raise UsageError(
             f"{path}: cannot tell what kind of file this is; "
@@ -108,6 +114,9 @@ def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
         return _read_other(path, error)
     except UNREADABLE as error:
         raise unreadable(path, None, error) from None
+    except MemoryError:
+        what = "takes more memory than this process may have"
+        raise DataError(path, None, what, "write the battles as JSON Lines or Parquet") from None
 
 
 def _read_other(path: Path, header: OtherColumnsError) -> BattleTable:
@@ -151,8 +160,9 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
     check_header(str(path), line, header)
     names = coded_columns(header)
     own = OWN_COLUMNS.issubset(header)
-    if packing := _packing(path):
-        source = _csv_source(path, packing, header, [*names, *["id"] * own])
+    packing = packing_of(path)
+    if packing and not (packing == "none" and has_long_line(path)):
+        source = csv_source(path, packing, header, [*names, *["id"] * own], KNOWN)
         parts = read_parts(path, replace(source, with_ids=with_ids))
         if parts:
             line_of = partial(_csv_line, path)
@@ -165,37 +175,6 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
         if own:
             ids += [row[header.index("id")] for _, row in rows]
     return checked_table(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
-
-
-def _csv_source(path: Path, packing: str, header: Sequence[str], names: Sequence[str]) -> Source:
-    """Return how DuckDB reads a CSV file of UTF-8.
-
-    Args:
-        path: the file.
-        packing: how it is compressed.
-        header: the names of all its columns.
-        names: the columns to code; with "id", if arena wrote the file.
-    """
-    with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-        layout = csv_layout(text, KNOWN)
-    # DuckDB ignores an empty cell too many. So there is a column more, which must stay missing, as
-    # no other may: an empty cell is none of these.
-    columns = ", ".join(f"k{number}: 'VARCHAR'" for number in range(len(header) + 1))
-    own = f"k{header.index('id')}" if "id" in names else ""
-    read = {len(header) - 1, *map(header.index, names)}
-    return Source(
-        rows=f"read_csv({sql_file(path)}, delim = {sql_text(layout.separator)}, "
-        f"skip = {layout.before}, header = true, auto_detect = false, quote = '\"', escape = '\"', "
-        "strict_mode = true, null_padding = true, nullstr = '\x01', parallel = false, "
-        f"hive_partitioning = false, compression = '{packing}', columns = {{{columns}}})",
-        cells={name: f"k{header.index(name)}" for name in names if name != "id"},
-        values=lambda _connection, _name, texts: [text or None for text in texts],
-        odd=" OR ".join(
-            [f"k{len(header)} IS NOT NULL", *(f"k{number} IS NULL" for number in read)]
-        ),
-        ids=own,
-        is_id=f"{own} <> ''",
-    )
 
 
 def _csv_line(path: Path, row: int) -> int:
@@ -234,19 +213,6 @@ def _word(path: Path, name: str, number: int, cell: Any) -> Any:
 
 
 _CHUNK_BYTES = 1 << 16  # parsed rows should still be in the processor's cache when coded
-_FAST_BYTES = 1 << 24
-"""A file of this size or more is read by DuckDB, which takes a tenth of a second to import."""
-
-_LONGEST_LINE = 1 << 21
-"""Bytes of the longest line that DuckDB reads: its buffers are twice as long, and stay in the
-processor's cache. A file with a longer one is read row by row."""
-
-_GZIP_RATIO = 8
-"""About so much longer are battles than their compressed bytes."""
-
-_SCANNED_BYTES = 1 << 18
-_TRAILING_COMMA = re.compile(rb",[ \t\r]*[]}]")
-
 _MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
 _ROUNDED = float(1 << 63)
 """From here on orjson gives a whole number that is not exact."""
@@ -263,12 +229,12 @@ def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
     own = OWN_COLUMNS.issubset(first)
     more = OWN_OPTIONAL if own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
-    packing, parts = _packing(path), None
+    packing, parts = packing_of(path), None
     # The row loop knows what to do with a line of our own log that was cut off.
-    if packing and (_is_ended(path, packing) if own else not _has_trailing_comma(path)):
+    if packing and (is_ended(path, packing) if own else not has_trailing_comma(path)):
         coded = [name for name in names if name != "cost_usd"]
         learned = learn(path, coded) if packing == "none" else {}
-        source = _jsonl_source(path, packing, coded, own=own)
+        source = jsonl_source(path, packing, coded, own=own)
         parts = read_parts(path, replace(source, with_ids=with_ids), learned)
     if parts:
         table = BattleTable(str(path), parts.columns, partial(line_of_row, path), parts.ids)
@@ -277,63 +243,6 @@ def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
     if _is_rounded(table):
         table = _read_rows(path, names, own=own, exact=True)
     return checked_table(table)
-
-
-def _jsonl_source(path: Path, packing: str, names: Sequence[str], *, own: bool) -> Source:
-    """Return how DuckDB reads a file of UTF-8 with a JSON object on each line.
-
-    Args:
-        path: the file.
-        packing: how it is compressed.
-        names: the columns to code.
-        own: whether arena wrote the file; then every line must have an id.
-    """
-    types = dict.fromkeys(names, "JSON")
-    types["probs"] = f"STRUCT({', '.join(f'{sql_name(name)} DOUBLE' for name in PROBS)})"
-    if own:
-        types |= {"id": "JSON", "cost_usd": "DOUBLE"}
-    columns = ", ".join(f"{sql_name(name)}: '{kind}'" for name, kind in types.items())
-    return Source(
-        rows=f"read_json({sql_file(path)}, format = 'newline_delimited', "
-        f"hive_partitioning = false, maximum_object_size = {_LONGEST_LINE}, "
-        f"compression = '{packing}', columns = {{{columns}}})",
-        cells={name: f"{sql_name(name)}::VARCHAR" for name in names},
-        values=lambda _connection, _name, texts: json_values(texts),
-        ids="coalesce(id::VARCHAR, 'null')" if own else "",
-        is_id="id LIKE '\"_%\"'",
-        costs="coalesce(cost_usd, 'nan'::DOUBLE)" if own else "",
-        has_probs=True,
-    )
-
-
-def _packing(path: Path) -> Literal["none", "gzip"] | None:
-    """Return how a large file of UTF-8 is compressed; None if DuckDB should not try it."""
-    packing = compression(path)
-    size = path.stat().st_size * (_GZIP_RATIO if packing == "gzip" else 1)
-    return packing if size >= _FAST_BYTES else None
-
-
-def _is_ended(path: Path, packing: str) -> bool:
-    """Return whether the last line of a file is known to be complete."""
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return packing == "none" and file.read() == b"\n"
-
-
-def _has_trailing_comma(path: Path) -> bool:
-    """Return whether a comma may stand before a closing bracket, which is no JSON.
-
-    DuckDB ignores it. Logs of arena have none, and need not be looked through.
-    """
-    with opened(path) as file:
-        while chunk := file.read(_SCANNED_BYTES):
-            chunk += file.readline()
-            codes = np.frombuffer(chunk, np.uint8)
-            before, closes = codes[:-1], (codes[1:] | 32) == ord("}")  # ] | 32 is }
-            odd = closes & (before <= ord(",")) & (before != ord('"'))
-            if odd.any() and _TRAILING_COMMA.search(chunk):
-                return True
-    return False
 
 
 def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> BattleTable:
@@ -352,7 +261,9 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
     with opened(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             if not chunk.endswith(b"\n"):
-                chunk += file.readline()
+                chunk += file.readline(LONGEST_LINE)
+            if len(chunk) > LONGEST_LINE:
+                _refuse_long_lines(path)
             lines = (chunk if start else chunk.removeprefix(_MARK)).split(b"\n")
             if own and lines[-1]:
                 # The log cuts such a tail off and judges the battle again: so it is not there.
@@ -378,6 +289,11 @@ def _read_rows(path: Path, names: Sequence[str], *, own: bool, exact: bool) -> B
         probs=probs if any(probs) else (),
         notes=(unfinished(path),) if is_cut else (),
     )
+
+
+def _refuse_long_lines(path: Path) -> None:
+    with opened(path) as file:
+        deque(file_lines(path, file), 0)
 
 
 def _rows(lines: Iterable[bytes], *, exact: bool) -> list[dict[str, Any]]:
@@ -412,7 +328,7 @@ def _cells(
 def _first_row(path: Path) -> dict[str, Any]:
     """Return the first row: its keys tell a log of ours from others."""
     with opened(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in file_lines(path, file):
             text = line.removeprefix(_MARK) if number == 1 else line
             if not text.strip():
                 continue

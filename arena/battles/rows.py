@@ -33,7 +33,7 @@ from arena.battles.table import (
     query_columns,
 )
 from arena.data.csv_file import csv_records
-from arena.data.rows import opened
+from arena.data.rows import file_lines, opened
 from arena.errors import DataError
 from arena.json_text import parse_json
 
@@ -45,6 +45,9 @@ _SAMPLE_ROWS: Final = 200
 
 _CHUNK_BATTLES: Final = 1 << 14
 _MARK: Final = b"\xef\xbb\xbf"
+_LARGEST_DOCUMENT: Final = 1 << 31
+"""Bytes of a JSON list, which is read as a whole; its values take several times as much."""
+
 _DEEPEST: Final = 3
 """Objects around the list of battles."""
 
@@ -242,7 +245,10 @@ def _begins_as_jsonl(path: Path) -> bool:
 
 def _parsed(path: Path) -> Any:
     with opened(path) as file:
-        raw = file.read().removeprefix(_MARK)
+        raw = file.read(_LARGEST_DOCUMENT + 1).removeprefix(_MARK)
+    if len(raw) > _LARGEST_DOCUMENT:
+        what = f"a JSON document of more than {_LARGEST_DOCUMENT:,} bytes"
+        raise DataError(path, None, what, "write the battles one a line, as JSON Lines")
     if not raw.strip():
         raise DataError(path, None, "empty", HINT)
     try:
@@ -255,7 +261,7 @@ def _parsed(path: Path) -> Any:
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
     with opened(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in file_lines(path, file):
             text = line.removeprefix(_MARK) if number == 1 else line
             if not text.strip():
                 continue

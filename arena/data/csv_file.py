@@ -7,15 +7,23 @@ import io
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from arena.data.rows import UNREADABLE, numbered_lines, opened, unreadable
+from arena.data.rows import (
+    LONGEST_LINE,
+    UNREADABLE,
+    numbered_lines,
+    opened,
+    too_long,
+    unreadable,
+)
 from arena.errors import DataError
 
 SEPARATORS: Final = ",;\t|"
-LONGEST_CELL: Final = (1 << 31) - 1  # logs of the field carry whole conversations
+LONGEST_CELL: Final = LONGEST_LINE  # logs of the field carry whole conversations
 
 _DECLARED = re.compile(r"sep=([,;\t|])\s*")
 """The first line with which some spreadsheets tell each other the separator."""
@@ -54,7 +62,7 @@ def csv_records(
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
         with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
-            yield from _records(path, text, names)
+            yield from _records(path, _lines(path, text), names)
     except UnicodeDecodeError as error:
         deque(numbered_lines(path), 0)  # text is decoded by the block, which tells no line
         raise unreadable(path, None, error) from None
@@ -64,26 +72,37 @@ def csv_records(
         csv.field_size_limit(limit)
 
 
+def _lines(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
+    lines = iter(partial(text.readline, LONGEST_LINE + 1), "")
+    for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST_LINE:
+            raise too_long(path, number)
+        yield line
+
+
 def _records(
-    path: Path, text: io.TextIOWrapper, names: Collection[str]
+    path: Path, text: Iterator[str], names: Collection[str]
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the cells of each record, the header first."""
     before, separator, first = csv_layout(text, names)
     reader = csv.reader(chain([first], text), delimiter=separator, strict=True)
-    width = 0
+    width, start = 0, before + 1
     try:
         for cells in reader:
+            start = before + reader.line_num + 1
             if not cells:
                 continue
-            line_number = before + reader.line_num
+            line_number = start - 1
             if width and len(cells) != width:
                 what = f"{len(cells)} cells where the header has {width}"
                 raise DataError(path, line_number, what, "quote cells that hold separators")
             yield line_number, cells if width else [cell.strip() for cell in cells]
             width = len(cells)
     except csv.Error as error:
-        what = f"not readable as CSV: {error}"
-        raise DataError(path, before + reader.line_num + 1, what) from None
+        what = f"the record that begins here is not readable as CSV: {error}"
+        raise DataError(
+            path, start, what, "quote cells that hold quotes, and double these"
+        ) from None
 
 
 def first_line(lines: Iterable[str]) -> tuple[int, str, str]:

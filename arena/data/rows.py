@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, NamedTuple, TypeVar, cast
 
@@ -175,6 +176,9 @@ UNREADABLE: Final = (OSError, EOFError, zlib.error, UnicodeDecodeError)
 
 _RECODED_AT_ONCE: Final = 1 << 16
 
+LONGEST_LINE: Final = 1 << 26
+"""Bytes of a line, or characters of a cell; a whole conversation is far shorter."""
+
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
@@ -236,6 +240,25 @@ def unreadable(path: Path, line: int | None, error: Exception, remedy: str = "")
     return DataError(path, None, f"cannot be read: {' '.join((reason or str(error)).split())}")
 
 
+def file_lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of every line of a file that `opened` gave.
+
+    Raises:
+        DataError: a line is longer than `LONGEST_LINE`, so that no memory may hold it.
+    """
+    for number, line in enumerate(iter(partial(file.readline, LONGEST_LINE + 1), b""), 1):
+        if len(line) > LONGEST_LINE:
+            raise too_long(path, number)
+        yield number, line
+
+
+def too_long(path: Path, number: int) -> DataError:
+    """Return the error for a line that is longer than `LONGEST_LINE`."""
+    return DataError(
+        path, number, f"a line of more than {LONGEST_LINE:,} bytes", "correct or remove the line"
+    )
+
+
 def numbered_lines(path: Path, remedy: str = "") -> Iterator[tuple[int, str]]:
     """Yield number and text of every line that is not blank, without a byte order mark.
 
@@ -246,7 +269,7 @@ def numbered_lines(path: Path, remedy: str = "") -> Iterator[tuple[int, str]]:
     line = 0
     try:
         with opened(path) as file:
-            for line, raw in enumerate(file, start=1):
+            for line, raw in file_lines(path, file):
                 text = raw.decode("utf-8-sig" if line == 1 else "utf-8")
                 if text.strip():
                     yield line, text
