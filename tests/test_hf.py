@@ -24,6 +24,7 @@ from hf_folders import (
 )
 from hub_server import CONVERTED, HubServer, use_hub
 from tables import each_row
+from together import TORCH
 
 from arena.config.datasets import DatasetConfig
 from arena.data.beir import load_beir, qrels_hash, queries_hash
@@ -88,6 +89,7 @@ def test_plain_folders_need_no_readme(tmp_path: Path, suffix: str, qrels: str) -
     assert_tiny(load(tmp_path))
 
 
+@TORCH
 def test_what_datasets_saved_to_disk_loads(tmp_path: Path) -> None:
     import datasets
 
@@ -263,6 +265,7 @@ def test_a_torn_parquet_file_is_an_error_of_one_line(tmp_path: Path) -> None:
         load(folder)
 
 
+@TORCH
 def test_a_torn_arrow_file_is_an_error_of_one_line(tmp_path: Path) -> None:
     import datasets
 
@@ -310,24 +313,21 @@ def test_a_row_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
     assert peak < path.stat().st_size / 3
 
 
-@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_nothing_of_the_hub_is_imported_before_a_set_of_it_is_read(
-    tmp_path: Path, kind: str
-) -> None:
-    (parquet_folder if kind == "parquet" else jsonl_folder)(tmp_path)
+def test_nothing_of_the_hub_is_imported_before_a_set_of_it_is_read(tmp_path: Path) -> None:
+    jsonl, parquet = jsonl_folder(tmp_path / "jsonl"), parquet_folder(tmp_path / "parquet")
     code = (
         "import sys, arena, arena.cli, arena.data.load, arena.data.huggingface\n"
         "names = ('datasets', 'huggingface_hub', 'pyarrow', 'yaml')\n"
         "print([name for name in names if name in sys.modules])\n"
-        "arena.load_dataset({'hf': sys.argv[1], 'name': 'tiny'})\n"
-        "print([name for name in names if name in sys.modules])"
+        "for folder in sys.argv[1:]:\n"
+        "    arena.load_dataset({'hf': folder, 'name': 'tiny'})\n"
+        "    print([name for name in names if name in sys.modules])"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, jsonl, parquet], check=True, capture_output=True, text=True
     )
 
-    reader = ["pyarrow"] if kind == "parquet" else []
-    assert ran.stdout.splitlines() == ["[]", str([*reader, "yaml"])]
+    assert ran.stdout.splitlines() == ["[]", "['yaml']", "['pyarrow', 'yaml']"]
 
 
 @pytest.fixture
@@ -487,6 +487,7 @@ def test_a_missing_package_is_named_with_its_extra(
         load(parquet_folder(tmp_path))
 
 
+@TORCH
 def test_files_of_datasets_without_it_name_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

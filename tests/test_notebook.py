@@ -21,6 +21,7 @@ from experiments import fair_judge, llm, write_experiment
 from loopback import LoopbackServer, embeddings
 from programs import forks
 from tables import each_row
+from together import MATPLOTLIB, TORCH
 
 import arena
 from arena.api.arguments import OPTIONS_OF_COMPARE
@@ -698,6 +699,7 @@ def test_a_data_set_that_cannot_be_used_says_which_entry(corpus, queries, qrels,
         arena.Dataset(corpus, queries, qrels)
 
 
+@TORCH
 @pytest.mark.parametrize("kind", ["whole", "streamed", "pandas"])
 def test_tables_of_other_libraries_are_a_data_set(kind):
     import datasets  # a second, which other workers need not wait
@@ -825,6 +827,7 @@ def test_two_data_sets_of_one_name_are_told_apart(runs):
         arena.compare([runs[0], arena.retrieve("bm25", other)], judge=longer)
 
 
+@MATPLOTLIB
 def test_foreign_names_are_escaped_in_html_and_plots():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from experiments import QUERIES, fair_judge, write_experiment
 from loopback import LoopbackServer
+from together import MATPLOTLIB
 
 import arena
+
+pytestmark = MATPLOTLIB
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

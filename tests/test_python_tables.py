@@ -6,11 +6,11 @@ import io
 import math
 from typing import Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
 from tables import each_row
+from together import TORCH
 
 import arena
 from arena.errors import ArenaError, UsageError
@@ -28,7 +28,10 @@ BATTLES = [
 ]
 
 
+@TORCH
 def test_battles_of_every_table_rate_alike(tmp_path):
+    import datasets  # a second, which other workers need not wait
+
     frame = pd.DataFrame(BATTLES)
     frame.to_csv(tmp_path / "battles.csv", index=False)
     expected = arena.rate(frame).overall

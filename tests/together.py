@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadGroupScheduling
 
 TORCH = pytest.mark.xdist_group("torch")
-"""Marks tests that import PyTorch: that takes five seconds."""
+"""Marks tests that import PyTorch, or the library datasets with it: that takes five seconds."""
+
+MATPLOTLIB = pytest.mark.xdist_group("matplotlib")
+"""Marks tests that draw with matplotlib."""
 
 STATISTICS = pytest.mark.xdist_group("statistics")
 """Marks tests that use `scipy.stats`, which they import by its first use: that takes a second."""
