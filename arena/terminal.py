@@ -178,12 +178,19 @@ def fitted_table(columns: Sequence[Column], on: Screen, *, default_width: int) -
     """Return a table without lines that fits the screen.
 
     arena drops optional columns until names have room; names then share the remaining width.
+    Where nobody reads it on a terminal, names stay whole: a program or a person may look for them.
     """
     width = on.width or default_width
     columns = _fitting([_encoded(column, on.encoding) for column in columns], width)
     table = empty_table()
     columns_shown = []
-    for column, room in zip(columns, _rooms(columns, width), strict=True):
+    rooms = _rooms(columns, width)
+    if on.width is None:
+        rooms = [
+            column.need if column.kind == "name" else room
+            for column, room in zip(columns, rooms, strict=True)
+        ]
+    for column, room in zip(columns, rooms, strict=True):
         side: Literal["left", "right"] = "right" if column.kind == "figure" else "left"
         prose = column.kind == "prose"
         table.add_column(column.head, justify=side, no_wrap=not prose, max_width=room)

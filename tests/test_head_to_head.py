@@ -113,6 +113,8 @@ def test_a_build_fails_only_on_a_model_that_is_surely_worse(tmp_path, wins, n, s
 
     assert word in done.output
     assert done.exit_code == status
+    assert not re.search(r"[+-]0\.0 ", done.output)  # a query without weight is not listed by it
+    assert "queries that new lost; none moves" in done.output or set(wins.values()) != {"L"}
 
 
 def test_models_that_show_the_same_lists_are_not_worse_however_few_queries_there_are(tmp_path):

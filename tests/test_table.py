@@ -183,6 +183,15 @@ def test_a_long_name_is_cut_before_any_figure_is(name):
     assert all(figure in shown for figure in ("1532 ±24", "1–2", "1520 ~21", "10/5/5"))
 
 
+def test_names_stay_whole_where_nobody_reads_them_on_a_terminal():
+    name = "organisation/" + "very-long-model-name" * 4 + "-v2"
+
+    text = render_leaderboard(board(replace(ROW, model=name)), on=Screen())
+
+    assert name in text
+    assert "…" not in text
+
+
 def test_wide_terminals_get_more_columns():
     narrow, usual, wide = (render_leaderboard(board(KNOWN), on=Screen(w)) for w in (80, 100, 160))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -77,9 +77,16 @@ def render_comparison(comparison: Comparison, *, tolerance: float, on: Screen) -
         title = f"{result.b}'s share of the points by kind of query (50% is even):"
         lines += ["", wrapped(printable(title), on), _table(_group_columns(comparison), on)]
     if lost := _lost(comparison):
-        shown = f"{min(len(lost), SHOWN_QUERIES)} of {len(lost):,} that it lost"
-        title = f"queries that weigh most against {result.b}, {shown}:"
-        lines += ["", wrapped(printable(title), on), _table(_query_columns(comparison), on)]
+        weighty = [outcome for outcome in lost if round(outcome.weight_elo, 1) < 0]
+        listed = (weighty or lost)[:SHOWN_QUERIES]
+        some = f"{len(listed)} of {len(lost):,}"
+        title = (
+            f"queries that weigh most against {result.b}, {some} that it lost:"
+            if weighty
+            else f"{some} queries that {result.b} lost; none moves the difference by 0.1 Elo:"
+        )
+        columns = _query_columns(comparison, listed, with_weight=bool(weighty))
+        lines += ["", wrapped(printable(title), on), _table(columns, on)]
     if comparison.notes:
         lines += ["", *(wrapped(printable(f"note: {note}"), on) for note in comparison.notes)]
     return "\n".join(lines) + "\n"
@@ -176,12 +183,14 @@ def _lost(comparison: Comparison) -> list[QueryOutcome]:
     return [outcome for outcome in comparison.result.outcomes if outcome.points < 0.5]
 
 
-def _query_columns(comparison: Comparison) -> list[Column]:
-    lost = _lost(comparison)[:SHOWN_QUERIES]
+def _query_columns(
+    comparison: Comparison, lost: Sequence[QueryOutcome], *, with_weight: bool
+) -> list[Column]:
+    weights = [f"{outcome.weight_elo:+.1f}" for outcome in lost]
     return [
         Column("data set", [outcome.dataset for outcome in lost], "name", gives_way=1),
         Column("query_id", [outcome.query_id for outcome in lost], "name"),
-        Column("Elo", [f"{outcome.weight_elo:+.1f}" for outcome in lost]),
+        *([Column("Elo", weights)] if with_weight else []),
         Column("share", [f"{outcome.points:.0%}" for outcome in lost]),
         Column("of", [count(outcome.n_battles, "battle") for outcome in lost], gives_way=2),
         Column(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DEFAULT_WIDTH = 100
+"""Columns of a table that nobody reads on a terminal; whole names may make it wider."""
+
+_ANY_WIDTH = 10_000
 _NOTHING = {"", "0"}
 """What no column is shown for, such as a price where everything runs right here."""
 
@@ -74,7 +77,7 @@ def render_leaderboard(
     from rich.text import Text  # noqa: PLC0415
 
     on, shown = on or Screen(), shown or Shown()
-    console = plain_console(on.width or DEFAULT_WIDTH, colour=on.colour)
+    console = plain_console(on.width or _ANY_WIDTH, colour=on.colour)
     with console.capture() as capture:
         for line in summary_lines(leaderboard):
             console.print(Text(wrapped(line, on)), soft_wrap=True)
