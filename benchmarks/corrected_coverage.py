@@ -29,7 +29,6 @@ from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.labelling.sampling import DrawnPlace, battle_sizes, draw_items
 from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
-from arena.rating.inference import student_quantile
 from arena.rating.label_estimates import (
     LabelEstimate,
     PeoplesLabels,
@@ -45,6 +44,7 @@ from arena.rating.prediction_powered import (
     prediction_powered,
     shrunk_battles,
 )
+from arena.rating.student import student_quantile
 from arena.store.labels import Item, LabelLine, labels_of
 
 Floats = NDArray[np.float64]

@@ -28,7 +28,7 @@ from arena.data.metrics import read_metrics
 from arena.experiment.live import battle
 from arena.progress import reporter
 from arena.rating.head_to_head import Change, head_to_head
-from arena.rating.inference import FIRST_LOOK
+from arena.rating.sequential_tests import FIRST_LOOK
 from arena.store.folder import Folder
 
 CUTS = (("wordllama", 256, (128, 64)), ("lsa", 256, (128, 64, 32, 16)))

@@ -35,7 +35,8 @@ from arena.judging.pointwise import TIE_MARGIN
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.fit import Fit
-from arena.rating.inference import SEARCH_PRIOR, from_sandwich, may_be_best, shortfall
+from arena.rating.inference import from_sandwich
+from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best, shortfall
 
 GREATEST_GRADE = 3
 TOP_K = 5

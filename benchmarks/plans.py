@@ -39,9 +39,10 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT, fit, sigmoid
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of
 from arena.rating.forecast import KnownRatings, Mask, SearchRules, simulate_searches
-from arena.rating.inference import SEARCH_PRIOR, intervals, may_be_best
+from arena.rating.inference import intervals
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.rate_rows import comparisons_of
+from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best
 
 PILOT, PLAYED, MOST, ROUND = 40, 100, 160, 10
 

@@ -20,7 +20,8 @@ import numpy as np
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons, Floats, Ints
 from arena.rating.fit import Fit
-from arena.rating.inference import from_sandwich, intervals, student_quantile
+from arena.rating.inference import from_sandwich, intervals
+from arena.rating.student import student_quantile
 
 N_MODELS = 20
 QUERY_SD = 0.6

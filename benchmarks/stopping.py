@@ -28,7 +28,8 @@ from arena.experiment.plan import ring_pairs
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.head_to_head import head_to_head
-from arena.rating.inference import FIRST_LOOK, SEARCH_PRIOR, all_separated, intervals, may_be_best
+from arena.rating.inference import intervals
+from arena.rating.sequential_tests import FIRST_LOOK, SEARCH_PRIOR, all_separated, may_be_best
 
 N_QUERIES = 200
 ROUND = 5

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.fit import Fit
-from arena.rating.inference import SEARCH_PRIOR, may_be_best, shortfall
+from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best, shortfall
 
 
 def played(strengths: list[float], n_queries: int, seed: int) -> Fit:

@@ -25,7 +25,7 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Spread
 from arena.rating.forecast import KnownRatings, Mask, SearchRules, simulate_searches
-from arena.rating.inference import SEARCH_PRIOR, may_be_best
+from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best
 
 M = 6
 ROUND = 10

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rated import simulate
 
 from arena.rating.bradley_terry import fit
-from arena.rating.inference import (
+from arena.rating.inference import intervals
+from arena.rating.sequential_tests import (
     FIRST_LOOK,
     all_separated,
-    intervals,
     sequence_half_widths,
     sequence_width,
 )

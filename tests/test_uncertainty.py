@@ -23,10 +23,9 @@ from arena.rating.inference import (
     from_sandwich,
     intervals,
     position_interval,
-    student_cdf,
-    student_quantile,
 )
 from arena.rating.sandwich import Contrasts, of_matrix
+from arena.rating.student import student_cdf, student_quantile
 
 
 def known(theta: list[float], se: float, *, n_clusters: int = 100_000) -> Fit:

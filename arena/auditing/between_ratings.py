@@ -20,10 +20,12 @@ from arena.rating.comparisons import (
     Floats,
 )
 from arena.rating.fit import Fit
-from arena.rating.inference import SEARCH_PRIOR, Certainty, from_sandwich, student_quantile, tail_of
+from arena.rating.inference import Certainty, from_sandwich, tail_of
 from arena.rating.influence import influences
 from arena.rating.leaderboard import dataset_weights
 from arena.rating.rate_rows import comparisons_of
+from arena.rating.sequential_tests import SEARCH_PRIOR
+from arena.rating.student import student_quantile
 
 DRAWS: Final = 1000
 

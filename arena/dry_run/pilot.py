@@ -13,10 +13,10 @@ from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons, Floats
 from arena.rating.expected_width import Spread, spread_of
 from arena.rating.fit import Fit
-from arena.rating.inference import SEARCH_PRIOR
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.rate_rows import comparisons_of
+from arena.rating.sequential_tests import SEARCH_PRIOR
 
 Reads = Literal["lists", "documents"]
 """What a judge reads at once: two lists, or a document (or its grade)."""

@@ -1,7 +1,7 @@
 """Play rounds of fresh queries, and check the ratings after each, until the stopping rule holds.
 
-The look is by a confidence sequence (`arena.rating.inference`), so that looking often does not
-make chance differences count.
+The look is by a confidence sequence (`arena.rating.sequential_tests`), so that looking often does
+not make chance differences count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from arena.experiment.plan import Turn, turns
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons, DisconnectedError
 from arena.rating.fit import Fit
-from arena.rating.inference import (
+from arena.rating.sequential_tests import (
     SEARCH_PRIOR,
     all_separated,
     may_be_best,

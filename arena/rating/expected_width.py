@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from arena.rating.bradley_terry import fit, sigmoid
 from arena.rating.comparisons import Comparisons, Floats, Ints
-from arena.rating.inference import student_quantile, tail_of
+from arena.rating.inference import tail_of
+from arena.rating.student import student_quantile
 
 PILOT_PRIOR: Final = 1.0
 """Precision of the prior of the ratings that residuals are taken from, in logits⁻²."""

@@ -19,8 +19,8 @@ from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Floats
 from arena.rating.expected_width import Spread
 from arena.rating.fit import Fit
-from arena.rating.inference import SEARCH_PRIOR, may_be_best, shortfall
 from arena.rating.sandwich import Contrasts, of_matrix
+from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best, shortfall
 
 SIMULATIONS: Final = 100
 

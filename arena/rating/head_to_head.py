@@ -19,19 +19,14 @@ from arena.rating import bradley_terry
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.comparisons import Comparisons, DisconnectedError, clusters
 from arena.rating.fit import Fit
-from arena.rating.inference import (
-    FIRST_LOOK,
-    SEARCH_PRIOR,
-    from_sandwich,
-    sequence_width,
-    student_quantile,
-    tail_of,
-)
+from arena.rating.inference import from_sandwich, tail_of
 from arena.rating.influence import influences
 from arena.rating.leaderboard import as_rated, dataset_weights
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.panel_votes import first_scores, only_judge
 from arena.rating.rate_rows import comparisons_of
+from arena.rating.sequential_tests import FIRST_LOOK, SEARCH_PRIOR, sequence_width
+from arena.rating.student import student_quantile
 from arena.terminal import listing
 
 Change = Literal["worse", "not worse", "undecided"]

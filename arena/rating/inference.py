@@ -1,22 +1,14 @@
-"""Compute intervals of ratings, win probabilities, and which models may be the best.
+"""Compute intervals of ratings, win probabilities, ranks, and how many queries more would separate.
 
 Everything is clustered by query. Variances and degrees of freedom are those of each comparison by
 itself, `arena.rating.sandwich`: they go by the queries that it rests on.
-
-`may_be_best` is asked again and again while battles come in. It is successive elimination
-(Even-Dar, Mannor and Mansour 2006, *JMLR* 7, 1079-1105): a model that is surely worse than another
-one is dropped. The level is shared by m − 1 one-sided comparisons, not by m(m−1)/2. The best model
-is lost only if its own bound against some rival fails. The bounds hold at all moments at once
-(`sequence_width`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +17,7 @@ from arena.errors import UsageError
 from arena.rating.comparisons import Floats, Ints
 from arena.rating.fit import Fit
 from arena.rating.sandwich import of_matrix
+from arena.rating.student import student_cdf, student_quantile
 
 
 def intervals(fit: Fit, *, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -237,160 +230,3 @@ def query_shares(fit: Fit) -> Floats:
     ratio = np.divide(alone, whole, out=np.zeros_like(whole), where=whole > 0)
     shares: Floats = 1 - np.minimum(ratio, 1)
     return shares
-
-
-TIGHTEST_AT: Final = 50
-"""Queries at which the sequence is narrowest; it is hardly wider at half or four times as many."""
-
-FIRST_LOOK: Final = 20
-"""Queries before which nothing is concluded: the sequence is asymptotic in their number."""
-
-
-def sequence_width(n_queries: Floats, *, level: float = 0.95) -> Floats:
-    """Return the half-width of the confidence sequence after this many queries, in standard errors.
-
-    √(2(tρ²+1)/(tρ²) · ln(√(tρ²+1)/α)) for t queries, with ρ chosen so that it is narrowest at
-    `TIGHTEST_AT` (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, Theorem 2.2 and Eq. 24,
-    arXiv:2103.06476). Infinite before `FIRST_LOOK`.
-    """
-    alpha = 1 - level
-    rho_squared = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / TIGHTEST_AT
-    grown = n_queries * rho_squared + 1
-    width: Floats = np.sqrt(2 * grown / (grown - 1) * np.log(np.sqrt(grown) / alpha))
-    # Effective queries of a design that is even in all but rounding are no fewer than its own.
-    return np.where(n_queries < FIRST_LOOK - 1e-6, np.inf, width)
-
-
-def all_separated(fit: Fit, *, level: float = 0.95) -> bool:
-    """Return whether each model is surely better than the next one in the ranking.
-
-    The same data tell which models are neighbours, so all pairs share the level (Bonferroni). The
-    whole order is right with probability ``level``, at the first moment at which this is true. Of
-    queries those count that a difference rests on.
-    """
-    m = len(fit.theta)
-    order = np.argsort(-fit.theta)
-    neighbours = order[:-1], order[1:]
-    queries = fit.difference_df[neighbours] + 1
-    width = sequence_width(queries, level=1 - (1 - level) / (m * (m - 1) / 2))
-    gaps = fit.theta[order[:-1]] - fit.theta[order[1:]]
-    return bool(np.all(gaps > width * fit.difference_se[neighbours]))
-
-
-def sequence_half_widths(fit: Fit, *, level: float = 0.95) -> Floats:
-    """Return half-widths of all ratings, valid at all moments and for all models; logits, (m,)."""
-    level = 1 - (1 - level) / len(fit.theta)
-    halves: Floats = sequence_width(fit.rating_df + 1, level=level) * fit.standard_error
-    return halves
-
-
-def student_cdf(t: Floats, df: Floats) -> Floats:
-    """Return P(T ≤ t) of Student's t, of arrays that broadcast together."""
-    if (df >= _MANY_DF).all():
-        return _expanded_cdf(t, df)
-    from scipy.special import stdtr  # noqa: PLC0415 - a fifth of a second to import
-
-    out: Floats = stdtr(df, t)
-    return out
-
-
-def student_quantile(tail: float, df: Floats) -> Floats:
-    """Return how far out t leaves ``tail``, between 0 and ½, beyond it; one for each ``df``."""
-    if (df >= _MANY_DF).all():
-        return _expanded_quantile(tail, df)
-    from scipy.special import stdtrit  # noqa: PLC0415 - a fifth of a second to import
-
-    reach: Floats = -stdtrit(df, tail)
-    return reach
-
-
-_MANY_DF: Final = 500
-"""From here on the series are as good as scipy, to nine digits, and need no import."""
-
-_FAR: Final = 40.0
-"""So far out nothing is left of a t with many degrees of freedom."""
-
-
-def _expanded_cdf(t: Floats, df: Floats) -> Floats:
-    """Return P(T ≤ t) in powers of 1/df (Fisher 1925, Metron 5)."""
-    t = np.asarray(np.clip(t, -_FAR, _FAR), np.float64)
-    terms = (
-        (t**2 + 1) / 4,
-        (3 * t**6 - 7 * t**4 - 5 * t**2 - 3) / 96,
-        (t**10 - 11 * t**8 + 14 * t**6 + 6 * t**4 - 3 * t**2 - 15) / 384,
-    )
-    series = sum(term / df ** (power + 1) for power, term in enumerate(terms))
-    normal = np.vectorize(NormalDist().cdf, otypes=[float])(t)
-    density = np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi)
-    below: Floats = np.clip(normal - density * t * series, 0.0, 1.0)
-    return below
-
-
-def _expanded_quantile(tail: float, df: Floats) -> Floats:
-    """Return the same in powers of 1/df (Abramowitz and Stegun 1964, 26.7.5)."""
-    z = -NormalDist().inv_cdf(tail)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    reach: Floats = np.polyval(terms[::-1], 1 / df)
-    return reach
-
-
-SEARCH_PRIOR: Final = 1.0
-"""Precision of the prior of the ratings that a look goes by, in logits⁻².
-
-A model that lost every battle has no finite rating without one, and could never be dropped. From
-twenty queries on it shrinks a lead by a few percent, and so drops nobody too early.
-"""
-
-
-def may_be_best(
-    fit: Fit, among: NDArray[np.bool_], *, n_at_start: int, level: float = 0.95
-) -> NDArray[np.bool_]:
-    """Return which of some models no other one of them surely beats, (m,).
-
-    With probability ``level`` the best model is among them at every look, if each look starts
-    from what the one before it returned.
-
-    Args:
-        fit: the ratings of all models, from all battles so far, with `SEARCH_PRIOR`.
-        among: the models that may be the best by the looks so far, (m,).
-        n_at_start: how many models there were before the first look, at least 2.
-        level: probability that the best model is never dropped.
-    """
-    bound = _bound(fit, n_at_start=n_at_start, level=level)
-    lead = fit.theta[:, None] - fit.theta[None, :]
-    beats = (lead > bound) & among[:, None] & among[None, :]
-    kept: NDArray[np.bool_] = among & ~beats.any(axis=0)
-    return kept
-
-
-def shortfall(
-    fit: Fit, among: NDArray[np.bool_], *, n_at_start: int, level: float = 0.95
-) -> tuple[int, float]:
-    """Return the leader of some models, and how far below the best it can be at most, in logits.
-
-    0 if it is alone; infinite before the first look. The arguments are those of `may_be_best`.
-    """
-    leader = int(np.argmax(np.where(among, fit.theta, -np.inf)))
-    rivals = among.copy()
-    rivals[leader] = False
-    if not rivals.any():
-        return leader, 0.0
-    bound = _bound(fit, n_at_start=n_at_start, level=level)
-    most = fit.theta - fit.theta[leader] + bound[:, leader]
-    return leader, max(float(most[rivals].max()), 0.0)
-
-
-def _bound(fit: Fit, *, n_at_start: int, level: float) -> Floats:
-    """Return how much of each rating difference may be chance, at all looks, logits, (m, m)."""
-    queries = fit.difference_df + 1
-    each = 1 - 2 * (1 - level) / (n_at_start - 1)
-    se = fit.difference_se.copy()
-    np.fill_diagonal(se, np.inf)
-    bound: Floats = sequence_width(queries, level=each) * se
-    return bound

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.rating.inference import student_quantile
+from arena.rating.student import student_quantile
 
 Values = Mapping[str, Mapping[str, float]]
 """Metric → query_id → value of one model on one data set."""

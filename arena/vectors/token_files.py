@@ -17,7 +17,7 @@ from arena.digest import digest
 from arena.errors import DataError
 from arena.files import open_database
 from arena.records import Role
-from arena.vectors.vector_files import name_and_address
+from arena.vectors.cache_key import name_and_address
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS texts (

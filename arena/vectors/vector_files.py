@@ -11,7 +11,6 @@ model in four precisions.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -30,8 +29,9 @@ from numpy.typing import NDArray
 
 from arena.embedding.embedder import Embedding
 from arena.errors import ApiError, DataError, WriteError
-from arena.files import locked, safe_filename, write_atomically
+from arena.files import locked, write_atomically
 from arena.records import Role
+from arena.vectors.cache_key import name_and_address
 from arena.vectors.digests import DigestIndex, Digests, Rows, VectorRows
 
 _log = logging.getLogger(__name__)
@@ -50,19 +50,6 @@ class StoredVectors:
     vectors: NDArray[np.float32]  #: (n_texts, dim), as the embedder gave them; read-only
     latency_ms: NDArray[np.float64]  #: (n_texts,), NaN for a text that was not embedded alone
     tokens: int | None  #: of the distinct texts; None if the model does not report them
-
-
-def name_and_address(settings: Mapping[str, object], role: Role) -> tuple[str, dict[str, object]]:
-    """Return a file name for a model's vectors in one role, and what it is a hash of.
-
-    The settings of the other role play no part.
-    """
-    other = "document_" if role == "query" else "query_"
-    of_role = {key: value for key, value in settings.items() if not key.startswith(other)}
-    raw = orjson.dumps({"role": role, "settings": of_role}, option=orjson.OPT_SORT_KEYS)
-    model = safe_filename(str(of_role.get("model", of_role.get("provider", "model"))))[-48:]
-    name = f"{model}-{role}-{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
-    return name, orjson.loads(raw)
 
 
 class VectorStore:
