@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from arena.config import JudgeConfig, ModelConfig
-from arena.data.beir import load_beir, sample_queries
+from arena.data.beir import load_beir
+from arena.data.query_sample import sample_queries
 from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api
 from arena.experiment.identical_lists import same_lists

@@ -17,8 +17,9 @@ from tables import each_row
 from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, ApiReply, run
-from arena.endpoint.http_errors import TransientApiError, refusal, retry_after_s
+from arena.endpoint.http_errors import TransientApiError, refusal
 from arena.endpoint.outage import OutagePolicy
+from arena.endpoint.rate_limit import retry_after_s
 from arena.errors import ApiError, FatalApiError
 from arena.terminal import one_line
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
 
-from arena.data.beir import load_beir, qrels_hash, queries_hash, sample_queries
+from arena.data.beir import load_beir
 from arena.data.corpus import corpus_hash
+from arena.data.dataset_hashes import qrels_hash, queries_hash
+from arena.data.query_sample import sample_queries
 from arena.errors import DataError
 from arena.records import Dataset, Document, Query
 

@@ -27,8 +27,9 @@ from tables import each_row
 from together import TORCH
 
 from arena.config.datasets import DatasetConfig
-from arena.data.beir import load_beir, qrels_hash, queries_hash
+from arena.data.beir import load_beir
 from arena.data.corpus import corpus_hash
+from arena.data.dataset_hashes import qrels_hash, queries_hash
 from arena.data.huggingface import HfSource, load_hf
 from arena.data.load import load_dataset
 from arena.data.rows import json_rows

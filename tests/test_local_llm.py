@@ -14,7 +14,8 @@ import pytest
 from chat_judges import opened
 
 from arena.config import JudgeConfig
-from arena.data.beir import load_beir, sample_queries
+from arena.data.beir import load_beir
+from arena.data.query_sample import sample_queries
 from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api, run
 from arena.errors import GateError

@@ -25,7 +25,8 @@ import arena
 from arena.comparing.compare import compare
 from arena.comparing.report import render_comparison, to_json
 from arena.config import load_config
-from arena.data.beir import load_beir, qrels_hash
+from arena.data.beir import load_beir
+from arena.data.dataset_hashes import qrels_hash
 from arena.data.huggingface import HfSource, load_hf
 from arena.data.metrics import measure_queries, measure_run
 from arena.data.passage_corpus import PassageCorpus

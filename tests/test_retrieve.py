@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
 from arena.config import DatasetConfig, ModelConfig
-from arena.data.beir import load_beir, sample_queries
+from arena.data.beir import load_beir
 from arena.data.load import load_dataset
 from arena.data.metrics import latency_summary, measure_run
+from arena.data.query_sample import sample_queries
 from arena.data.run_file import write_run
 from arena.data.searchable_text import passage, queries_in_corpus
 from arena.errors import ApiError, DataError, UsageError

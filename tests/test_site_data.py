@@ -39,10 +39,11 @@ from arena.site.data_files import (
     shown_chunk_size,
 )
 from arena.site.gather import current_leaderboard
+from arena.site.latency import latency_info
 from arena.site.log_columns import Log, read_log_columns
 from arena.site.model_pages import extreme_queries
 from arena.site.render import FILTERS
-from arena.site.tables import latency_info, ranked_rows
+from arena.site.tables import ranked_rows
 from arena.store.log_lines import read_battles
 from arena.store.shards import Shard
 from arena.store.texts import ShownDocument, ShownQuery, read_shown, write_shown

@@ -18,9 +18,8 @@ from tables import each_row
 from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.attempts import Retry
 from arena.endpoint.client import Api, ApiReply, run
-from arena.endpoint.http_errors import retry_after_s
 from arena.endpoint.outage import OutagePolicy
-from arena.endpoint.rate_limit import duration_s
+from arena.endpoint.rate_limit import duration_s, retry_after_s
 from arena.endpoint.transport import headers_for
 from arena.errors import ApiError, FatalApiError
 

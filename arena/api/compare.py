@@ -27,9 +27,10 @@ from arena.config import (
 )
 from arena.config.section import problem_lines
 from arena.config.toml_text import toml_keys
-from arena.data.beir import queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
+from arena.data.dataset_hashes import queries_hash
 from arena.data.passage_corpus import join_cuts
+from arena.data.query_sample import sample_queries
 from arena.data.run_file import write_run, write_stats
 from arena.endpoint.coroutines import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError

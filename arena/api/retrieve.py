@@ -21,8 +21,8 @@ from arena.api.own_model import (
 )
 from arena.api.runs import ModelRun, queries_in, read_run, runs_in
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.data.beir import sample_queries
 from arena.data.passage_corpus import join_cuts, with_passages
+from arena.data.query_sample import sample_queries
 from arena.endpoint.coroutines import call_apart, new_runner
 from arena.errors import UsageError
 from arena.files import cache_folder

@@ -1,4 +1,4 @@
-"""Read BEIR folders, sample their queries, and hash their contents.
+"""Read BEIR folders.
 
 A folder holds ``corpus.jsonl`` (or its parts, ``corpus-*``), ``queries.jsonl`` and, if there are
 relevance grades, ``qrels/test.tsv``. A mistake in them is an error that names the file, the line
@@ -7,8 +7,7 @@ and the remedy. Only blank lines are skipped.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from arena.data.corpus import CorpusFile, SmallCorpus, collect_documents
@@ -47,40 +46,6 @@ def load_beir(folder: Path, name: str, *, split: str | None = "test") -> Dataset
     asked = unique(queries(json_rows(path, _LAYOUT, notes)), path)
     qrels, more = _qrels(folder / "qrels", split, corpus, asked)
     return Dataset(name, corpus, asked, qrels, (*notes, *more), partitions=partitions)
-
-
-def sample_queries(dataset: Dataset, n: int | None, seed: int) -> tuple[str, ...]:
-    """Return the first ``n`` query_ids of a permutation; return all if ``n`` is None.
-
-    Only the seed and the names decide the permutation. A larger sample contains every smaller one.
-    The order of the file has no effect, and a new query moves no other. Queries with relevance
-    grades come first, so that as many battles as possible have metrics.
-    """
-
-    def place(query_id: str) -> tuple[bool, bytes, str]:
-        key = _digest([str(seed), dataset.name, query_id]).digest()
-        return query_id not in dataset.qrels, key, query_id
-
-    return tuple(sorted(dataset.queries, key=place)[:n])
-
-
-def queries_hash(dataset: Dataset, query_ids: Sequence[str]) -> str:
-    """Return a hash of some queries' ids and texts that does not depend on their order."""
-    return _digest(
-        field
-        for query_id in sorted(query_ids)
-        for field in (query_id, dataset.queries[query_id].text)
-    ).hexdigest()
-
-
-def qrels_hash(qrels: Qrels) -> str:
-    """Return a hash of relevance grades that does not depend on their order."""
-    return _digest(
-        field
-        for query_id, grades in sorted(qrels.items())
-        for doc_id, grade in sorted(grades.items())
-        for field in (query_id, doc_id, str(grade))
-    ).hexdigest()
 
 
 def _corpus(
@@ -126,13 +91,3 @@ def _qrels(
         what = f"no such file, but the folder has qrels of other splits: {', '.join(others)}"
         raise DataError(path, None, what, remedy)
     return {}, ()
-
-
-def _digest(fields: Iterable[str]) -> hashlib.blake2b:
-    """Hash fields with their lengths, so that no two sequences of them look alike."""
-    digest = hashlib.blake2b(digest_size=16)
-    for field in fields:
-        raw = field.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "little"))
-        digest.update(raw)
-    return digest

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
 
-from arena.endpoint.rate_limit import reset_s
+from arena.endpoint.rate_limit import reset_s, retry_after_s
 from arena.errors import ApiError, FatalApiError
 from arena.json_text import read_json
 from arena.redaction import blank
 from arena.terminal import one_line
-
-_DATE = 64
-"""Characters of the longest date."""
 
 _TRANSIENT = {408: "timeout", 409: "server", 425: "server", 429: "rate_limit", 499: "server"}
 
@@ -170,25 +165,6 @@ def _status_of(error: object) -> int:
             return status
     named = " ".join(name for name in names if isinstance(name, str))
     return next((status for pattern, status in _NAMED if pattern.search(named)), _UPSTREAM)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
-
-    None if it says nothing that makes sense; else finite, and however long it likes.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            asked = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if 0 <= asked < float("inf"):
-            return asked
-    try:
-        date = email.utils.parsedate_tz(headers.get("retry-after", "")[:_DATE])
-        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
-    except (IndexError, OverflowError, TypeError, ValueError):
-        return None  # the year 99999, or the 31st of June
 
 
 def _fatal_reason(status: int, text: str) -> str | None:

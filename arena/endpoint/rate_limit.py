@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import math
 import re
 import time
@@ -42,6 +43,9 @@ LONGEST_S: Final = 600.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_DURATION: Final = 64
 """Characters of a duration; a header of digits is none."""
+
+_DATE: Final = 64
+"""Characters of the longest date."""
 
 _UNITS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -163,6 +167,25 @@ class Rate:
     @property
     def _tokens_per_s(self) -> float:
         return min(self._told_tokens_per_s, self._seen_tokens_per_s)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long an endpoint asks to wait: ``retry-after-ms``, seconds, or an HTTP date.
+
+    None if it says nothing that makes sense; else finite, and however long it likes.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            asked = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if 0 <= asked < float("inf"):
+            return asked
+    try:
+        date = email.utils.parsedate_tz(headers.get("retry-after", "")[:_DATE])
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    except (IndexError, OverflowError, TypeError, ValueError):
+        return None  # the year 99999, or the 31st of June
 
 
 def reset_s(headers: Mapping[str, str]) -> float | None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from arena.config import Config, DatasetConfig, load_config
-from arena.data.beir import sample_queries
 from arena.data.corpus_part import facts_of, part_of
 from arena.data.load import load_corpus, load_dataset
 from arena.data.passage_corpus import with_passages
+from arena.data.query_sample import sample_queries
 from arena.errors import UsageError
 from arena.experiment.plan import Turn, count_matchups, turn_matchups, turns
 from arena.experiment.shown_lists import Lists

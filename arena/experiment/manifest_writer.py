@@ -12,8 +12,8 @@ import orjson
 
 from arena.config import DatasetConfig, swept
 from arena.config.toml_text import toml_text
-from arena.data.beir import qrels_hash, queries_hash
 from arena.data.corpus_part import facts_of
+from arena.data.dataset_hashes import qrels_hash, queries_hash
 from arena.data.documents import file_passages as cut
 from arena.files import parse_toml, write_atomically
 from arena.records import Dataset, now

@@ -12,9 +12,10 @@ from typing import Final
 import orjson
 
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
-from arena.data.beir import qrels_hash, queries_hash, sample_queries
 from arena.data.corpus import corpus_hash
+from arena.data.dataset_hashes import qrels_hash, queries_hash
 from arena.data.passage_corpus import searched_corpus
+from arena.data.query_sample import sample_queries
 from arena.data.searchable_text import queries_in_corpus
 from arena.digest import digest
 from arena.experiment.experiment import Experiment

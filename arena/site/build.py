@@ -17,6 +17,7 @@ from arena.rating.rate_files import write_leaderboard
 from arena.site import data_files as chunks
 from arena.site.data_files import pair_consistency, script, shown_tree
 from arena.site.gather import Gathered, check_path, current_leaderboard, gather
+from arena.site.latency import latencies
 from arena.site.log_columns import NO_REPLY, begun_logs, read_log_columns
 from arena.site.model_pages import model_pages
 from arena.site.overview import (
@@ -29,7 +30,6 @@ from arena.site.overview import (
 )
 from arena.site.records import DataFiles, Site
 from arena.site.render import Page, assets, render_pages, sources
-from arena.site.tables import latencies
 from arena.store.folder import Folder
 from arena.version import __version__
 

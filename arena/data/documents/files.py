@@ -12,12 +12,13 @@ from functools import partial
 from typing import Final
 
 from arena.data.documents.cleaning import without_data, without_marks
-from arena.data.documents.file_text import FileRecord, FileText, UnreadableError, decoded
+from arena.data.documents.file_text import FileRecord, FileText, decoded
 from arena.data.documents.html_text import page_text
 from arena.data.documents.mail_files import read_mail, read_mailbox
 from arena.data.documents.notebook_files import read_notebook
 from arena.data.documents.office_files import SUFFIXES as OFFICE
 from arena.data.documents.office_files import read_office
+from arena.data.documents.pdf_files import read_pdf
 from arena.data.documents.rst_files import read_rst
 from arena.data.documents.table_files import read_csv, read_workbook
 from arena.optional import needed
@@ -27,7 +28,6 @@ _FRONT_MATTER = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
-_SOFT_HYPHEN = re.compile("[\ufffe\x02]\n?")
 _DECLARED: Final = 4096
 """Bytes in which a page declares its encoding; browsers look at 1,024."""
 
@@ -73,24 +73,6 @@ def _read_html(raw: bytes) -> FileText:
     return FileText(title, text, markdown=True)
 
 
-def _read_pdf(raw: bytes) -> FileText:
-    pdfium = needed("pypdfium2", "reading PDF")
-    try:
-        with pdfium.PdfDocument(raw) as pdf:
-            title = pdf.get_metadata_value("Title")
-            pages = []
-            for page in pdf:
-                content = page.get_textpage()
-                pages.append(content.get_text_range())
-                content.close()
-                page.close()
-    except pdfium.PdfiumError as error:
-        what = "is protected by a password" if "assword" in str(error) else "is no whole PDF"
-        raise UnreadableError(f"{what}; leave it out, or save it again") from None
-    text = "\n\n".join(pages).replace("\r\n", "\n").replace("\r", "\n")
-    return FileText(" ".join(title.split()), _SOFT_HYPHEN.sub("", text), markdown=False)
-
-
 def _sound_record(record: FileRecord) -> FileRecord:
     return FileRecord(
         tuple(map(_sound, record.headings)),
@@ -116,7 +98,7 @@ READERS: Final[Mapping[str, Callable[[bytes], FileText]]] = {
     ".rst": read_rst,
     ".html": _read_html,
     ".htm": _read_html,
-    ".pdf": _read_pdf,
+    ".pdf": read_pdf,
     **{suffix: partial(read_office, suffix=suffix) for suffix in OFFICE},
     ".csv": read_csv,
     ".tsv": read_csv,
