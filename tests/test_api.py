@@ -266,9 +266,9 @@ def test_a_web_page_in_place_of_an_endpoint_is_no_outage_to_wait_out():
 def test_an_endpoint_that_never_answers_again_stops_the_run_in_the_end(refusal_sent: Answer):
     """Neither an outage nor a rate limit is waited out for ever; no message says it works again."""
     events: list[str] = []
-    outage = OutagePolicy(enough=2, pause_s=0.02, longest_pause_s=0.05, quiet_s=0)
+    outage = OutagePolicy(enough=20, pause_s=0.02, longest_pause_s=0.05, quiet_s=0.1)
     retry = Retry(base_s=0.002, longest_s=0.01, outage=outage, storm_s=0.01, longest_silence_s=0.5)
-    retry = replace(retry, attempts=1_000_000)
+    retry = replace(retry, attempts=1_000_000, told_silence_s=0.02)
 
     async def story(base_url: str) -> list[BaseException | ApiReply]:
         async with Api(Endpoint(base_url), retry=retry, on_event=events.append) as api:
@@ -286,6 +286,8 @@ def test_an_endpoint_that_never_answers_again_stops_the_run_in_the_end(refusal_s
     assert reasons == {"down"}, ended
     assert "answered no request for" in str(ended[0])
     assert not [event for event in events if "works again" in event]
+    assert [event for event in events if "arena tries again" in event] == events[:1]
+    assert f"HTTP {refusal_sent.status}" in events[0]
 
 
 def test_the_time_in_which_nobody_asks_is_no_silence_of_the_endpoint():

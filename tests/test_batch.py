@@ -225,7 +225,7 @@ def test_battle_by_batch_is_run_twice_and_leaves_the_log_of_a_live_run_at_half_t
     second = battle(config, "--batch")
 
     assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
-    assert "under way in 1 jobs" in first.stdout
+    assert "requests in 1 job\n" in first.stdout
     assert f"arena battle {config} --batch" in first.stdout
     assert "all battles are judged" in second.stdout
     assert len(server.submitted) == len(set(server.submitted))
@@ -268,6 +268,11 @@ def test_battle_by_batch_asks_no_request_more_than_three_times(
     assert done.exit_code == 1
     assert "0 of 12 battles; the others have no verdict" in done.stderr
     assert set(Counter(server.submitted).values()) == {3}
+
+    config.write_text(config.read_text() + "max_failures = 1.0\n")
+    done = battle(config, "--batch")
+    assert done.exit_code == 0
+    assert f"jobs have asked 3 times; ask live with: arena battle {config}" in done.stdout
 
 
 def test_battle_by_batch_keeps_to_a_limit_a_cap_and_a_shard(
@@ -954,9 +959,12 @@ def test_a_file_that_holds_no_results_is_refused_in_one_line(
     config = experiment(tmp_path, server)
     page = tmp_path / "page.html"
     page.write_bytes(PAGE)
+    run = open_batch_run(config, QUIET)
+    [requests] = offline.export(run, tmp_path / "out", Limits())
 
-    with pytest.raises(DataError, match="holds no results"):
-        asyncio.run(offline.import_files(open_batch_run(config, QUIET), [page], QUIET))
+    for path in (page, requests):
+        with pytest.raises(DataError, match="holds no results"):
+            asyncio.run(offline.import_files(run, [path], QUIET))
 
 
 def test_an_experiment_without_an_llm_has_nothing_to_export(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_panel_with_a_judge_that_is_no_llm_is_judged_by_batch_as_live(
     last = arena("battle", posted, "--batch")
 
     assert (first.exit_code, last.exit_code) == (0, 0), first.output + last.output
-    assert f"{N_BATTLES:,} requests are under way in 1 jobs" in first.stdout
+    assert f"under way: {N_BATTLES:,} requests in 1 job" in first.stdout
     assert f"0 battles written, 0 of {2 * N_BATTLES} judged" in first.stdout
     assert "all battles are judged" in last.stdout
 

@@ -29,6 +29,7 @@ from arena.store.batch_ledger import Job
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.log_lines import failure_ids, read_battles
+from arena.terminal import count
 
 TRIES: Final = 3
 """Failures of a battle, live ones included, after which no job asks about it again."""
@@ -77,22 +78,44 @@ class BatchSummary:
         """Return the command line that goes on where this run ended."""
         return f"{self.options.command(self.run.experiment)} --batch"
 
+    @property
+    def _n_given_up(self) -> int:
+        """Return how many battles have no verdict, and no job asks about them again."""
+        is_partial = self.decided or self.options.limit is not None
+        is_going_on = self.jobs or self.halted or self.interrupted
+        return 0 if is_partial or is_going_on else self.n_planned - self.n_judged
+
+    @property
+    def _max_failures(self) -> float:
+        return min(judge.max_failures for judge in self.run.experiment.config.judges)
+
+    @property
+    def _n_allowed(self) -> float:
+        return self._max_failures * self.n_planned
+
+    @property
+    def _remedy(self) -> str:
+        live = self.options.command(self.run.experiment)
+        return f"jobs have asked {TRIES} times; ask live with: {live}"
+
     def lines(self) -> Iterator[str]:
         """Yield the summary as people read it."""
         if self.n_requests:
-            yield f"{self.n_requests:,} requests submitted"
+            yield f"{count(self.n_requests, 'request')} submitted"
         if self.decided:
             yield self.decided
         yield f"{self.n_new:,} battles written, {self.n_judged:,} of {self.n_planned:,} judged"
         if self.jobs:
             n_requests = sum(len(job.requests) for job in self.jobs)
-            yield f"{n_requests:,} requests are under way in {len(self.jobs):,} jobs"
+            yield f"under way: {count(n_requests, 'request')} in {count(len(self.jobs), 'job')}"
             yield from (f"waiting for {reason}" for reason in self.waiting)
             yield f"come back {_latest(self.jobs)}: {self.command}"
             if self.halted:
                 yield self.halted
         elif self.n_planned and self.n_judged == self.n_planned:
             yield "all battles are judged"
+        elif self._n_given_up and self._n_given_up <= self._n_allowed:
+            yield f"{count(self._n_given_up, 'battle')} without a verdict: {self._remedy}"
 
     def check(self) -> None:
         """Raise an error for what is missing once no job is under way.
@@ -108,16 +131,12 @@ class BatchSummary:
             return
         if self.halted:
             raise IncompleteError(f"{done}; {self.halted}")
-        if self.decided or self.options.limit is not None:
-            return
-        allowed = min(judge.max_failures for judge in self.run.experiment.config.judges)
-        if self.n_planned - self.n_judged > allowed * self.n_planned:
+        if self._n_given_up > self._n_allowed:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.failures.most_common())
             listed = f" ({reasons})" if reasons else ""
             raise IncompleteError(
                 f"{done}; the others have no verdict{listed}, more than max_failures = "
-                f"{allowed:g} allows; ask them again with: {self.command}; what failed {TRIES} "
-                "times is asked again by `arena battle` alone"
+                f"{self._max_failures:g} allows; {self._remedy}"
             )
 
 

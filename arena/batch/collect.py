@@ -115,7 +115,10 @@ async def _fetch_ended(
     judges = run.by_fingerprint
     for job in ledger.open_jobs:
         if job.fingerprint not in judges:
-            done.waiting.append(f"{job.name}, made for another {job.judge}: set it back")
+            done.waiting.append(
+                f"{job.name}: its judge {job.judge} has changed, or is not in arena.toml: "
+                f"set it back, or --give-up {job.name}"
+            )
         elif job.batch_id is None:
             done.waiting.append(f"{job.name}, half submitted")
         else:
@@ -218,6 +221,8 @@ def _book_missing(log: BattleLog, job: Job, n_missing: int) -> None:
 def _tell(job: Job, job_state: JobState, results: Results, reporter: Reporter) -> None:
     """Report how a job ended, and what was odd about its files."""
     reporter.log(f"{job.name} {job_state}")
+    if "token_limit" in job_state.problem:
+        reporter.log(f"note: {job.name}: --max-tokens limits the tokens in jobs under way")
     unknown = results.answers.keys() - job.requests.keys()
     missing = job.requests.keys() - results.answers.keys()
     waits = _missing(job, job_state, results)

@@ -45,6 +45,7 @@ class Collected:
     n_jobs: int = 0  #: jobs that are collected now, and answered something
     waiting: list[str] = field(default_factory=list)  #: jobs that cannot be collected yet, and why
     on_battle: Callable[[Battle], None] | None = None  #: told of every battle of the log
+    command: str = ""  #: asks again what has no verdict; `arena battle --batch` if empty
 
     def count(self, battle: Battle) -> None:
         """Count a battle of the log, if it belongs to this shard."""
@@ -59,7 +60,7 @@ class Collected:
             IncompleteError: jobs are under way, or battles have no verdict.
         """
         done = f"{self.n_judged:,} of {self.n_planned:,} battles"
-        command = f"arena battle --batch {self.experiment.source}"
+        command = self.command or f"arena battle --batch {self.experiment.source}"
         if self.waiting:
             waits = "; ".join(self.waiting)
             raise IncompleteError(f"{done}; still waiting for {waits}; go on with: {command}")

@@ -73,7 +73,9 @@ async def import_files(run: BatchRun, paths: Sequence[Path], reporter: Reporter)
         for configured in run.by_fingerprint.values()
         if isinstance(configured.judge, RequestJudge)
     }
-    done, booked = Collected(run.experiment), Booked(run.experiment.folder)
+    command = f"arena batch export NEW_FOLDER {run.experiment.source}"
+    done = Collected(run.experiment, command=command)
+    booked = Booked(run.experiment.folder)
     log, done.n_planned = run.open_log(reporter, seen=done.count, replied=booked.count)
     with log:
         run.write_manifest()

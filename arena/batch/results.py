@@ -48,7 +48,8 @@ class Results:
         n_results = 0
         for line in _objects(raw):
             name = line.get("custom_id") if isinstance(line, dict) else None
-            if not isinstance(line, dict) or not isinstance(name, str):
+            # A line of requests has a name, too.
+            if not isinstance(line, dict) or not isinstance(name, str) or _is_request(line):
                 self.n_damaged += 1
                 continue
             n_results += 1
@@ -68,6 +69,10 @@ class Results:
             if isinstance(answer, UnjudgedError) and answer.reason == "bad_request":
                 self.refusal = self.refusal or answer.detail
         return n_results
+
+
+def _is_request(line: Mapping[str, Any]) -> bool:
+    return "body" in line and "response" not in line and "error" not in line
 
 
 def _objects(raw: bytes) -> Iterator[object]:

@@ -21,6 +21,8 @@ class Retry:
     longest_s: float = 60.0  #: no wait is longer, unless the endpoint asks for it
     longest_asked_s: float = 600.0  #: no wait that the endpoint asks for is longer than this
     storm_s: float = 5.0  #: everyone's wait in a storm of refusals that state none
+    told_silence_s: float = 10.0
+    """How long requests may fail unanswered before a message tells why."""
     longest_silence_s: float = 86_400.0
     """How long requests may fail unanswered before a run stops; a daily quota is new by then."""
     outage: OutagePolicy = field(default_factory=OutagePolicy)

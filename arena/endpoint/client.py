@@ -99,6 +99,7 @@ class Api:
         self._key_place = "the key"
         self._stopped = asyncio.Event()
         self._silence: tuple[float, float] | None = None  # first and last failure since an answer
+        self._is_silence_told = False
         rate = Rate(rpm=endpoint.rpm, tpm=endpoint.tpm)
         self._limiter = ConcurrencyLimiter(
             replace(_limiter_settings(endpoint), pause_s=self._retry.storm_s), rate
@@ -154,7 +155,7 @@ class Api:
                 raise
 
     def log(self, line: str) -> None:
-        """Report an outage."""
+        """Report an outage, or a silence."""
         if self._on_event:
             self._on_event(line)
 
@@ -275,11 +276,11 @@ class Api:
 
     def _answered(self, latency_s: float) -> None:
         """Report an answer of any content to the breaker."""
-        self._silence = None
+        self._silence, self._is_silence_told = None, False
         self._breaker.answered(latency_s)
 
     def _stop_if_silent(self, error: TransientApiError) -> None:
-        """Stop the run where nothing was answered for so long that nobody should wait on."""
+        """Report why nothing is answered; stop the run where nobody should wait on."""
         began = last = now = time.monotonic()
         if self._silence:
             began, last = self._silence
@@ -287,6 +288,10 @@ class Api:
             began = now
         self._silence = began, now
         silence_s = now - began
+        is_told = self._is_silence_told or self._breaker.is_open
+        if silence_s >= self._retry.told_silence_s and not is_told:
+            self._is_silence_told = True
+            self.log(f"no answer for {duration(silence_s)} ({error}); arena tries again")
         if silence_s >= self._retry.longest_silence_s:
             detail = f"{self.base_url} answered no request for {duration(silence_s)} ({error})"
             self._stop(FatalApiError("down", detail))

@@ -55,7 +55,8 @@ class GateReport:
             (reason,) = self.reasons
             return [f"no control got a verdict, all {self.n_calls} for one reason: {reason}"]
         if self.accuracy is None:
-            return ["the judge was not tested: no two queries can be set against each other"]
+            need = "two queries with different best documents, by qrels or by most models"
+            return [f"the judge was not tested: controls need {need}; add queries"]
         right = f"{self.accuracy:.0%} of {self.n_calls} verdicts were right"
         controls = f"on {self.n_controls} controls with an obvious answer"
         lines = [f"{right} {controls} ({LEAST_ACCURACY:.0%} needed)"]
