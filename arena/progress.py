@@ -39,7 +39,11 @@ class Reporter(Protocol):
 
 
 def reporter(*, quiet: bool = False) -> Reporter:
-    """Return a reporter: silent, live on a terminal that can redraw a line, or plain lines."""
+    """Return a reporter on stderr: live on a terminal that can redraw a line, or plain lines.
+
+    Args:
+        quiet: show nothing.
+    """
     if quiet:
         return _Quiet()
     live = can_redraw(sys.stderr)

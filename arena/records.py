@@ -31,19 +31,30 @@ def utc(seconds: float, precision: Literal["seconds", "milliseconds"] = "millise
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query on a corpus."""
+    """One query on a corpus.
 
-    query_id: str  #: unique within its data set
-    text: str  #: the text as the user typed it
+    Attributes:
+        query_id: unique within its data set.
+        text: as the user typed it.
+    """
+
+    query_id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One retrievable passage."""
+    """One retrievable passage.
 
-    doc_id: str  #: unique within its corpus
-    text: str  #: the body, any script, any length
-    title: str = ""  #: empty if the corpus has none
+    Attributes:
+        doc_id: unique within its corpus.
+        text: the body, any script, any length.
+        title: empty if the corpus has none.
+    """
+
+    doc_id: str
+    text: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +160,13 @@ class JudgeInput:
 
 @dataclass(frozen=True, slots=True)
 class Probs:
-    """A judge's probabilities for its three answers; they sum to 1."""
+    """A judge's probabilities for its three answers; they sum to 1.
+
+    Attributes:
+        first: that the first list is better.
+        second: that the second list is better.
+        tie: that neither is.
+    """
 
     first: float
     second: float
@@ -181,13 +198,21 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's verdict on one input."""
+    """A judge's verdict on one input.
+
+    Attributes:
+        winner: ``"first"``, ``"second"`` or ``"tie"``.
+        probs: of the three answers; None where they are not known.
+        reply: the judge's exact reply; empty for judges without text.
+        usage: tokens, US dollars and milliseconds; zeros where it cost nothing.
+        cached: whether it rests on replies that were paid before, so it cost nothing.
+    """
 
     winner: Side
-    probs: Probs | None = None  #: if the endpoint returns logprobs
-    reply: str = ""  #: the judge's exact reply; empty for judges without text
+    probs: Probs | None = None
+    reply: str = ""
     usage: Usage = Usage()
-    cached: bool = False  #: based on replies that were paid before, so it cost nothing
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import inspect
 import json
 import re
 from pathlib import Path
@@ -117,8 +118,25 @@ def shown(cell: str, names: dict[str, Any]) -> Any:
 
 def test_every_public_name_is_there_and_on_the_page_of_python():
     page = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
+    typed = (REPOSITORY / "tests" / "typing" / "api.py").read_text("utf-8")
 
     for name in arena.__all__:
         assert getattr(arena, name) is not None
         assert name in dir(arena)
         assert re.search(rf"\b{name}\b", page), f"docs/python.md does not mention {name}"
+        assert f"arena.{name}" in typed, f"tests/typing does not use {name}"
+
+
+def test_the_docstring_of_a_public_name_explains_each_parameter_and_field():
+    """What `help(arena)` and a notebook's question mark show."""
+    for name in arena.__all__:
+        public = getattr(arena, name)
+        doc = inspect.getdoc(public)
+        assert doc, name
+        if inspect.isfunction(public):
+            explained = inspect.signature(public).parameters.keys()
+            assert re.search(r"\b(Return|return|Yield|Describe)", doc), name
+        else:
+            explained = getattr(public, "__dataclass_fields__", {}).keys()
+        missing = [key for key in explained if not re.search(rf"^ +{key}: ", doc, re.MULTILINE)]
+        assert not missing, f"{name}: {missing}"

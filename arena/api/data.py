@@ -50,6 +50,10 @@ class Dataset(PlainDataset):
         name: the word that runs and battles use for the data set.
         notes: what a reader of the results should know.
 
+    Attributes:
+        from_clicks: whether the grades are clicks of users.
+        partitions: the files of its corpus; empty if it is one.
+
     Raises:
         DataError: an id is not usable in a TREC file, a text is not a string, or a grade is about
             an unknown query or document.
@@ -84,6 +88,7 @@ class Dataset(PlainDataset):
             dataset.qrels,
             dataset.notes,
             dataset.from_clicks,
+            dataset.partitions,
         )
         return made
 
@@ -107,6 +112,9 @@ def load_dataset(
         name: the word that runs and battles use for it; made of the source if absent.
         progress: show on stderr how far the loading is.
         settings: further keys of a ``[[datasets]]`` section, such as ``split`` and ``queries``.
+
+    Returns:
+        The data set, checked as a whole.
 
     Raises:
         ConfigError: a setting is unknown or has a wrong value.

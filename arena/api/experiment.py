@@ -24,6 +24,9 @@ def battle(
         progress: where progress is shown, such as ``arena.reporter()``; nowhere if absent.
         options: what one run is told beside its arena.toml.
 
+    Returns:
+        How the run ended: ``n_judged`` of ``n_planned``, failures, cost in US dollars.
+
     Raises:
         UsageError: the config or a data file has a mistake.
         ApiError: an endpoint failed.

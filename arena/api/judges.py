@@ -133,6 +133,9 @@ def llm_judge(model: str, **settings: Any) -> JudgeConfig:
         settings: further keys of a ``[judge]`` section of an arena.toml: ``base_url``,
             ``api_key_env``, ``kind``, ``prompt``, ``temperature``, ``max_usd`` and so on.
 
+    Returns:
+        What `compare` takes as a judge. Nothing is asked yet.
+
     Raises:
         ConfigError: a setting is unknown or has a wrong value.
     """
@@ -157,6 +160,9 @@ def function_judge(
         concurrency: how many calls may be under way at once; if absent, 16 of an async
             function, and one of a plain function. Several calls of a plain function run in
             threads, so it must be safe there.
+
+    Returns:
+        What `compare` takes as a judge.
 
     Raises:
         ConfigError: the name is none that a log can hold.

@@ -43,6 +43,9 @@ def rate(
 ) -> Leaderboard:
     """Rate battles: return a leaderboard with intervals that are clustered by query.
 
+    Bradley-Terry (1952) by maximum likelihood, on the Elo scale around 1500; docs/method.md has
+    the formulas and their sources.
+
     Args:
         battles: what `compare` returned, or any table with the columns model_a, model_b and
             winner (model_a, model_b or tie): a DataFrame of pandas or polars, a table of
@@ -56,6 +59,9 @@ def rate(
             with the columns query_id, model_a, model_b, winner, probability (of being asked) and,
             if several people answered, who; those in the folders of ``battles`` if absent.
         correct: which labels, and how: "auto", "battles", "documents", "shrink" or "none".
+
+    Returns:
+        The leaderboard; ``to_frame()`` has one row a model.
 
     Raises:
         DataError: a column is missing, or an outcome is unknown; names the row.
@@ -157,7 +163,16 @@ def rate_files(
     aliases: Aliases | None = None,
     settings: RatingSettings | Mapping[str, Any] | None = None,
 ) -> Leaderboard:
-    """Rate several experiments or files together: `rate` of a list of paths."""
+    """Rate several experiments or files together: return `rate` of a list of paths.
+
+    Args:
+        paths: of experiments' folders and of files of battles.
+        aliases: as of `rate`.
+        settings: as of `rate`.
+
+    Raises:
+        DataError, UsageError: as `rate`.
+    """
     return rate(paths, aliases=aliases, settings=settings)
 
 
@@ -174,6 +189,9 @@ def audit(
         labels: people's verdicts: a table as of `rate`, or a file with the columns query_id,
             model_a, model_b and winner; those in the experiment's folder if absent.
         aliases: as of `rate`.
+
+    Returns:
+        The card: a conclusion, and metrics with 95% intervals.
 
     Raises:
         DataError: a file cannot be read as what it should be; names file and line.
@@ -198,6 +216,9 @@ def between(
         first: what `audit` takes.
         second: the same battles by another judge, such as `arena battle --judge-with` leaves them.
         aliases: as of `rate`.
+
+    Returns:
+        The conclusion, and metrics with 95% intervals.
 
     Raises:
         DataError: a file cannot be read as what it should be; names file and line.

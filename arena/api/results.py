@@ -32,7 +32,30 @@ _SHOWN: Final = (
 
 
 class Leaderboard(PlainLeaderboard):
-    """All tables, and what a reader should know of them, as a notebook shows it."""
+    """A leaderboard, as a notebook shows it.
+
+    Attributes:
+        overall: one row a model, best first: ``rank``, ``model``, ``rating``, ``lower``, ``upper``
+            (Elo scale around 1500), ``record``, ``metrics``, ``latency`` (milliseconds) ...
+        datasets: the same rows by data set.
+        position_advantage: what being shown first is worth in Elo points, with its interval; None
+            if it was not estimated.
+        battles: how many were rated.
+        ties: how many of them nobody won.
+        failures: matchups without a verdict.
+        queries: clusters that battles fall into.
+        judges: their names; "" where the log names none.
+        settings: the `RatingSettings`.
+        notes: what a reader should know, one sentence each.
+        pairs: all pairs of models, with the probability that the first is better.
+        more_queries: neighbours that do not separate, with the queries that would separate them.
+        position_by_dataset: the position advantage on each data set.
+        correction: how people's labels correct the ratings; None without labels.
+        rates: what each model takes and costs; empty without an experiment's folder.
+        usage: how much the search is used; None where it is not known.
+        gaps: differences of all pairs, which `cost` rests on.
+        metric_differences: the best model's lead over each other one, by each named metric.
+    """
 
     __slots__ = ()
 
@@ -128,7 +151,13 @@ class Leaderboard(PlainLeaderboard):
 
 
 class ModelCosts(Ownership):
-    """What each model costs to own, as a notebook shows it."""
+    """What each model costs to own, as a notebook shows it.
+
+    Attributes:
+        usage: documents, queries a month and prices that the costs are for.
+        costs: model → cost in US dollars a month, in the order of the leaderboard.
+        recommendation: which model to take (``take``), and why (``sentences``).
+    """
 
     __slots__ = ()
 
@@ -154,7 +183,17 @@ class ModelCosts(Ownership):
 
 
 class Audit(PlainAudit):
-    """The reliability card of a judge, as a notebook shows it."""
+    """The reliability card of a judge, as a notebook shows it.
+
+    Attributes:
+        trust: the conclusion: ``level`` (reliable, use with caution, unreliable) and ``reason``.
+        judges: their names; "" where the log names none.
+        battles: how many were audited.
+        queries: how many queries they are about.
+        datasets: their names.
+        figures: the metrics of the card, with 95% intervals; ``figure(key)`` returns one.
+        notes: what a reader should know, one sentence each.
+    """
 
     __slots__ = ()
 
@@ -174,7 +213,19 @@ class Audit(PlainAudit):
 
 
 class Between(PlainBetween):
-    """Two judges of the same battles, as a notebook shows them."""
+    """Two judges of the same battles, as a notebook shows them.
+
+    Attributes:
+        judges: both names.
+        conclusion: whether the second judge says the same of the models.
+        reason: one sentence.
+        battles: how many both judged, without identical lists.
+        queries: how many queries they are about.
+        figures: the metrics of the card, with 95% intervals; ``figure(key)`` returns one.
+        models: how far each moved, those that differ most first.
+        table: battles by the first judge's verdict (rows: first, second, tie) and the second's.
+        notes: what a reader should know, one sentence each.
+    """
 
     __slots__ = ()
 

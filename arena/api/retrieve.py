@@ -69,6 +69,9 @@ def retrieve(  # noqa: PLR0913  all but two are options
             callable are not cached: arena cannot see when it changes.
         progress: show on stderr how far retrieval is.
 
+    Returns:
+        The rankings, best first, with latency, tokens and cost if they were measured.
+
     Raises:
         ApiError: an endpoint failed, or gave unusable vectors.
         ConfigError: a setting of the model is unknown or has a wrong value.

@@ -32,13 +32,19 @@ _DOC_IDS: Final = ("doc_id", "docno", "docid", "corpus-id")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelRun:
-    """One model's rankings on one data set, with the data set and what retrieving took."""
+    """One model's rankings on one data set, with the data set and what retrieving took.
+
+    Attributes:
+        run: the rankings alone.
+        data: the data set.
+        stats: latency in milliseconds a query, tokens, US dollars and so on; None is not known.
+        config: what made it; None where a function, a dict or a table did.
+    """
 
     run: Run
     data: Dataset = field(compare=False)
     stats: RetrievalStats = field(default_factory=RetrievalStats, compare=False)
     config: ModelConfig | None = field(default=None, compare=False)
-    """What made it; None if a function or a file did."""
 
     @property
     def model(self) -> str:
@@ -111,6 +117,9 @@ def read_run(
             score.
         data: has the queries and documents of the run.
         name: of the model; the file's name without its ending if absent.
+
+    Returns:
+        The run, without latencies.
 
     Raises:
         DataError: a line of the file is malformed, or about an unknown query or document.

@@ -42,7 +42,8 @@ def bradley_terry(  # noqa: PLR0913  the last four are options
 ) -> pd.DataFrame:
     """Fit Bradley-Terry ratings with intervals that are clustered by query.
 
-    The figures are those of `arena.rate`: Elo scale around 1500, a tie is half a win.
+    The figures are those of `arena.rate`: maximum likelihood (Bradley and Terry 1952,
+    doi:10.2307/2334029), Elo scale around 1500, a tie is half a win.
 
     Args:
         first: (n,) names of the models that were shown first.
@@ -173,7 +174,7 @@ def elo(
     k_factor: float = 32.0,
     start: float = 1500.0,
 ) -> pd.DataFrame:
-    """Replay battles in their order through online Elo.
+    """Replay battles in their order through online Elo (Elo 1978).
 
     Args:
         first: (n,) names of the models that were shown first.

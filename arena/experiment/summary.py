@@ -27,16 +27,27 @@ from arena.terminal import dollars
 
 @dataclass(frozen=True, slots=True)
 class BattleOptions:
-    """What one run of `arena battle` is told, beside its arena.toml."""
+    """What one run of `arena battle` is told, beside its arena.toml.
 
-    limit: int | None = None  #: judge at most this many battles now
-    max_usd: float | None = None  #: the most that all judges and all runs together may cost
-    shard: Shard = WHOLE  #: the part of the plan to play
-    gate: bool = True  #: whether judges must pass their controls first
-    until: StoppingRule | None = None  #: stop once this is decided
-    rejudging: Rejudging | None = None  #: judge the battles of the log again, by another judge
-    drift: int | None = None  #: judge this many old battles once more by the same judge
-    cluster: str | None = None  #: what --cluster names; None on this machine alone
+    Attributes:
+        limit: judge at most this many battles now.
+        max_usd: the most that all judges and all runs together may cost, in US dollars.
+        shard: the part of the plan to play.
+        gate: whether judges must pass their controls first.
+        until: stop once this is decided.
+        rejudging: judge the battles of the log again, by another judge.
+        drift: judge this many old battles once more by the same judge.
+        cluster: what ``--cluster`` names; None on this machine alone.
+    """
+
+    limit: int | None = None
+    max_usd: float | None = None
+    shard: Shard = WHOLE
+    gate: bool = True
+    until: StoppingRule | None = None
+    rejudging: Rejudging | None = None
+    drift: int | None = None
+    cluster: str | None = None
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """Return the command line that goes on where this run ended."""

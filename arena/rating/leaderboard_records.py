@@ -24,20 +24,36 @@ Method = Literal["bt", "davidson"]
 
 @dataclass(frozen=True, slots=True)
 class RatingSettings:
-    """Everything that a leaderboard depends on besides the battles."""
+    """Everything that a leaderboard depends on besides the battles.
+
+    Attributes:
+        rank_by: what ranks: ``rating`` or ``elo``.
+        elo: how online Elo moves.
+        level: of intervals, between 0 and 1.
+        position: whether to estimate the first place's advantage and remove it from ratings.
+        prior: precision of a normal prior on ratings, in logits⁻²; 0 for none.
+        n_permutations: battle orders behind elo_order_sd; below 2 none.
+        seed: of these orders and of the bootstrap.
+        method: ``bt`` (Bradley-Terry, a tie is half a win) or ``davidson`` (ties as an outcome of
+            their own).
+        bootstrap: draws of a Bayesian bootstrap behind intervals and ranks; 0 for the sandwich.
+        soft: ``auto`` rates by the judge's probabilities where they are known; ``never`` does not.
+        judge: rate the verdicts of this judge alone.
+        judges: how the verdicts of a panel make one battle: ``majority``, ``mean`` or ``each``.
+    """
 
     rank_by: Literal["rating", "elo"] = "rating"
     elo: EloSettings = field(default_factory=EloSettings)
-    level: float = 0.95  #: of intervals
-    position: bool = True  #: estimate the first place's advantage and remove it from ratings
-    prior: float = 0.0  #: precision of a normal prior on ratings, logits⁻²; 0 for none
-    n_permutations: int = 100  #: battle orders behind elo_order_sd; below 2: none
+    level: float = 0.95
+    position: bool = True
+    prior: float = 0.0
+    n_permutations: int = 100
     seed: int = 0
-    method: Method = "bt"  #: Bradley-Terry with half-ties, or ties as an outcome of their own
-    bootstrap: int = 0  #: Bayesian bootstrap draws behind intervals and ranks; 0: the sandwich
-    soft: Literal["auto", "never"] = "auto"  #: rate by the judge's probabilities where known
-    judge: str | None = None  #: rate the verdicts of this judge alone
-    judges: JudgeRule = "majority"  #: how the verdicts of a panel make one battle
+    method: Method = "bt"
+    bootstrap: int = 0
+    soft: Literal["auto", "never"] = "auto"
+    judge: str | None = None
+    judges: JudgeRule = "majority"
 
     def check(self) -> None:
         """Check that the settings make sense, alone and together.

@@ -72,6 +72,28 @@ arena.compare(runs, judge=[arena.llm_judge("gpt-4.1-mini"), mine], log=Path("run
 arena.compare(runs, judge={"model": "gpt-4.1-mini"}, log="runs/nb")
 arena.compare(runs, judge=arena.qrels_judge())
 
+
+class OwnJudge:
+    name = "mine"
+    fingerprint = "mine-v1"
+
+    async def judge(self, judge_input: object) -> arena.Verdict:
+        if not judge_input:
+            raise arena.UnjudgedError("refusal", "nothing to judge")
+        return arena.Verdict("tie")
+
+
+own: arena.Judge = OwnJudge()
+section: arena.JudgeConfig = arena.llm_judge("gpt-4.1-mini")
+chosen: arena.ModelConfig | None = bm25.config
+try:
+    arena.compare(runs, [own, section], limit=5, max_usd=2, gate=False)
+except arena.ArenaError as error:
+    status: int = error.exit_status
+arena.battle("arena.toml", arena.reporter(), arena.BattleOptions(limit=5))
+folder: Path = arena.cache_folder()
+leads: pd.DataFrame = arena.metric_differences(runs, ["nDCG@10"])
+
 for matchup in arena.plan(["bm25", "bge-m3"], {"mydocs": ["q1"]}, orders="balanced"):
     shown_first: str = matchup.model_a
 
@@ -79,6 +101,10 @@ frame = pd.DataFrame({"model_a": ["a"], "model_b": ["b"], "winner": ["tie"]})
 leaderboard: arena.Leaderboard = arena.rate(frame, aliases={"A": "a"})
 rows = [{"model_a": "a", "model_b": "b", "winner": "tie", "query_id": number} for number in (1, 2)]
 arena.rate(rows, settings={"level": 0.9}, labels=rows)
+arena.rate(rows, settings=arena.RatingSettings(method="davidson"))
+arena.rate_files(["runs/a", "runs/b"])
+card: arena.Audit = arena.audit(rows)
+two: arena.Between = arena.between(rows, rows)
 arena.rate([frame, frame], correct="none")
 arena.rate(path for path in ("a.csv", "b.csv"))
 arena.audit(rows)
@@ -94,3 +120,7 @@ first_page: Path = arena.report("runs/handbook")
 
 ratings: pd.DataFrame = arena.bradley_terry(["a"], ["b"], ["first"], query=["q1"])
 online: pd.DataFrame = arena.elo(np.array(["a"]), np.array(["b"]), np.array(["tie"]))
+corrected: pd.DataFrame = arena.corrected_bradley_terry(
+    ["a"], ["b"], ["first"], [None], 0.5, query=["q1"]
+)
+warned: type[UserWarning] = arena.ArenaWarning
