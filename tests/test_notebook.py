@@ -454,6 +454,25 @@ def test_ctrl_c_before_the_thread_runs_leaves_no_work_behind(monkeypatch, on_int
     assert cancelled.wait(60)
 
 
+def test_ctrl_c_ends_retrieval_inside_a_running_loop(data):
+    """The handler of `asyncio.run` alone would wait for the end of the retrieval."""
+    asked = []
+
+    async def search(query, k):
+        asked.append(query)
+        if len(asked) == 2:
+            press_ctrl_c()
+            await asyncio.sleep(0.2)  # until the retrieval is told
+        return ["d1"]
+
+    async def cell():
+        with pytest.raises(KeyboardInterrupt):
+            arena.retrieve(search, data)
+
+    asyncio.run(cell())
+    assert len(asked) < len(ANIMALS)
+
+
 def test_a_spent_budget_is_no_ctrl_c(runs):
     with LoopbackServer(fair_judge) as server:
         judge = arena.llm_judge(

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from arena.errors import ArenaError, UnforeseenError
@@ -159,10 +159,12 @@ def run_apart(
         if task := started.result()[1]:
             task.cancel()
 
-    first = (
-        nullcontext() if on_interrupt is None else _interrupt(lambda: call_in_loop(on_interrupt))
-    )
-    with first:
+    def interrupt() -> None:
+        if on_interrupt is None:
+            raise KeyboardInterrupt
+        call_in_loop(on_interrupt)
+
+    with _interrupt(interrupt):
         try:
             return in_thread(lambda: run_here(told())).result()
         except KeyboardInterrupt:
@@ -190,10 +192,14 @@ def call_apart(work: Callable[[OnProgress], T], progress: OnProgress) -> T:
             raise KeyboardInterrupt
         progress(done, total)
 
-    try:
-        return in_thread(lambda: work(told)).result()
-    finally:
-        stopped.set()
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with _interrupt(interrupt):
+        try:
+            return in_thread(lambda: work(told)).result()
+        finally:
+            stopped.set()
 
 
 def in_thread(work: Callable[[], T]) -> Future[T]:
@@ -220,7 +226,8 @@ def _interrupt(act: Callable[[], None]) -> Iterator[None]:
     """Call something at the first Ctrl-C; the second one raises KeyboardInterrupt.
 
     A handler does so, because KeyboardInterrupt may be raised at any place. Raised between the
-    start of a thread and the wait for it, it would leave a thread behind that nobody stops.
+    start of a thread and the wait for it, it would leave a thread behind that nobody stops. And
+    the handler of `asyncio.run` would only cancel its task, which waits for this very call.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
