@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import forks
 from tables import each_row
 
 from arena.config import ModelConfig
@@ -381,35 +381,26 @@ def test_what_a_script_has_started_is_killed_with_it(tmp_path: Path, program: Wr
 
 
 def test_ctrl_c_leaves_no_program_behind(tmp_path: Path, program: Write) -> None:
-    program('open("pid", "w").write(str(os.getpid()))\ntime.sleep(600)')
-    caller = f"""
-        from pathlib import Path
-        from arena.config import ModelConfig
-        from arena.records import Dataset, Document, Query
-        from arena.retrieval.retrieve import retrieve
-        tiny = Dataset("tiny", {{"a": Document("a", "x")}}, {{"q": Query("q", "x")}}, {{}})
-        command = "{sys.executable} search.py"
-        model = ModelConfig(name="m", command=command, folder=Path({str(tmp_path)!r}))
-        try:
-            retrieve(model, tiny, ["q"], cache=Path("cache"))
-        except KeyboardInterrupt:
-            print("interrupted")
-    """
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(caller)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
-    ) as process:
-        pid = tmp_path / "pid"
-        while process.poll() is None and not (pid.exists() and pid.read_text()):
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=20)
+    model = program('open("pid", "w").write(str(os.getpid()))\ntime.sleep(600)', folder=tmp_path)
+    process = forks().Process(target=_retrieve, args=(model, tmp_path))
+    process.start()
+    pid = tmp_path / "pid"
+    while process.exitcode is None and not (pid.exists() and pid.read_text()):
+        time.sleep(0.02)
+    assert process.pid
+    os.kill(process.pid, signal.SIGINT)
+    process.join(20)
 
-    assert said == "interrupted\n"
+    assert (tmp_path / "said").read_text() == "interrupted"
     assert not is_alive(int(pid.read_text()))
+
+
+def _retrieve(model: ModelConfig, folder: Path) -> None:
+    """Retrieve in a process of its own, and leave a word about how that ended."""
+    try:
+        rank(model, folder)
+    except KeyboardInterrupt:
+        (folder / "said").write_text("interrupted")
 
 
 def test_complaint_at_the_end_keeps_all_answers(

@@ -278,13 +278,14 @@ def status(process: ForkServerProcess) -> int | None:
 
 
 def test_killed_run_is_resumed_to_the_batch(tmp_path: Path) -> None:
-    enough = threading.Event()
+    enough, killed = threading.Event(), threading.Event()
     served: list[str] = []
 
     def script(body: dict[str, list[str]], attempt: int) -> Answer:
-        if len(served) >= 40:
+        if len(served) >= 40 and not killed.is_set():
             enough.set()
-            time.sleep(0.3)
+            killed.wait(60)
+            return error(503, "nobody waits for it")
         served.extend(body["input"])
         return embeddings([[1.0, float(text[5:])] for text in body["input"]])
 
@@ -294,9 +295,8 @@ def test_killed_run_is_resumed_to_the_batch(tmp_path: Path) -> None:
         first.kill()
         first.join()
         stored = only(tmp_path, "keys.bin").stat().st_size // 32
-        time.sleep(0.4)
         served.clear()
-        enough.clear()
+        killed.set()
 
         assert status(child(server, tmp_path)) == 0
 

@@ -124,7 +124,7 @@ def test_a_killed_process_loses_nothing_and_two_may_write_at_once(tmp_path: Path
 
 
 def test_many_may_make_the_cache_at_the_same_moment(tmp_path: Path):
-    folders = [tmp_path / str(number) for number in range(40)]
+    folders = [tmp_path / str(number) for number in range(12)]
     together = threading.Barrier(8)
 
     def open_all(_: int) -> None:
