@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -17,13 +16,14 @@ from click.testing import CliRunner
 from pdf_file import pdf
 from reading import start_readers
 
+from arena.checking.check import check
 from arena.cli import main
 from arena.data.corpus import corpus_hash
 from arena.data.documents.load import load_documents
 from arena.data.documents.reader_processes import Cutter
 from arena.errors import UsageError
 from arena.files import cache_folder
-from arena.progress import Plain
+from arena.progress import Plain, reporter
 from arena.records import Dataset
 
 pytestmark = pytest.mark.usefixtures("one_reader")
@@ -409,12 +409,9 @@ def test_check_waits_for_documents_as_long_as_they_are_read(
         + '[judge]\nmodel = "m"\nbase_url = "http://127.0.0.1:9/v1"\n'
     )
 
-    ended = CliRunner().invoke(
-        main, ["check", str(docs.parent / "arena.toml"), "--timeout", "1.2", "--json"]
-    )
+    report = check(docs.parent / "arena.toml", reporter(quiet=True), timeout_s=1.2)
 
-    rows = {row["name"]: row for row in json.loads(ended.stdout)["rows"]}
-    assert rows["docs"]["state"] == "ok"
+    assert {row.name: row.state for row in report.rows}["docs"] == "ok"
 
 
 def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
