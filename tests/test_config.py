@@ -162,11 +162,11 @@ def test_every_mistake_of_a_file_is_reported_together() -> None:
         ({"datasets": [{"name": "d", "documents": "d"}]}, "documents have no queries; add queries"),
         (
             {"datasets": [{"name": "d", "path": "d", "revision": "v1"}]},
-            "revision means nothing beside path, only beside hf and public",
+            "revision has no effect with path, only with hf and public",
         ),
         (
             {"datasets": [{"name": "d", "builtin": "python", "split": "dev"}]},
-            "split means nothing beside builtin, only beside path and hf and public",
+            "split has no effect with builtin, only with path and hf and public",
         ),
         (
             {"datasets": [{"name": "d", "path": "d", "builtin": "python"}]},

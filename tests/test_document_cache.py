@@ -268,7 +268,7 @@ def test_a_process_killed_in_the_middle_loses_a_second_of_work_at_most(
 
     assert 1 <= n_kept < 20
     assert cuts.total() == 20 - n_kept
-    assert f"cannot be read, left aside: {1 + n_kept}" in dataset.notes[0]
+    assert f"cannot be read, ignored: {1 + n_kept}" in dataset.notes[0]
 
 
 def _kept() -> int:
@@ -423,5 +423,5 @@ def test_queries_names_the_files_that_are_left_aside(docs: Path) -> None:
     )
 
     assert ended.exit_code == 0, ended.output
-    assert "note: files that cannot be read, left aside: 1 (d.txt" in ended.stderr
-    assert "note: files of other kinds, left aside: 1 (1 .zip)" in ended.stderr
+    assert "note: files that cannot be read, ignored: 1 (d.txt" in ended.stderr
+    assert "note: files of other kinds, ignored: 1 (1 .zip)" in ended.stderr

@@ -349,7 +349,7 @@ def test_a_hostile_or_broken_file_is_named_and_harms_no_other(
     dataset = load(tmp_path, {name: content, "good.md": "Text."})
 
     assert list(dataset.corpus) == ["good.md#1"]
-    assert re.search(rf"cannot be read, left aside: 1 \({name} \(({reason})", dataset.notes[0])
+    assert re.search(rf"cannot be read, ignored: 1 \({name} \(({reason})", dataset.notes[0])
 
 
 def test_an_encrypted_workbook_or_word_file_asks_for_one_without_a_password(tmp_path: Path) -> None:

@@ -213,11 +213,11 @@ def test_what_is_left_aside_is_counted_and_named(tmp_path: Path) -> None:
     assert list(dataset.corpus) == ["good.md#1"]
     assert dataset.notes == (
         (
-            "files that cannot be read, left aside: 2 (latin.txt (not UTF-8 at byte 3; save the "
+            "files that cannot be read, ignored: 2 (latin.txt (not UTF-8 at byte 3; save the "
             "file as UTF-8), torn.pdf (is no whole PDF; leave it out, or save it again))"
         ),
         "files without text, as a scan is before it is recognised: 2 (empty.md, scan.pdf)",
-        "files of other kinds, left aside: 4 (2 .zip, 1 without a suffix, 1 .png)",
+        "files of other kinds, ignored: 4 (2 .zip, 1 without a suffix, 1 .png)",
     )
 
 
@@ -232,7 +232,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert list(dataset.corpus) == ["a/good.md#1"]
     assert dataset.notes == (
         "files that are symbolic links, not followed: 2 (loop, a/out.md)",
-        "files of other kinds, left aside: 1 (1 .md)",
+        "files of other kinds, ignored: 1 (1 .md)",
     )
 
 
@@ -274,7 +274,7 @@ def test_the_same_folder_is_the_same_corpus_wherever_it_is(tmp_path: Path) -> No
     ("files", "message"),
     [
         ({}, r"docs: no text in it; expected .md, .markdown, .txt, .rst, .html, .* files"),
-        ({"a.one": "x"}, r"docs: no text in it; files of other kinds, left aside: 1 \(1 .one\)"),
+        ({"a.one": "x"}, r"docs: no text in it; files of other kinds, ignored: 1 \(1 .one\)"),
         ({"a.pdf": pdf([[]])}, r"docs: no text in it; files without text, .*: 1 \(a.pdf\)"),
     ],
 )

@@ -219,7 +219,7 @@ def test_a_file_where_results_would_go_is_told_in_one_line(tmp_path: Path, place
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("a file")
 
-    with pytest.raises(UsageError, match=rf"{place}: is a file where results would go; move it"):
+    with pytest.raises(UsageError, match=rf"{place}: is a file, but arena writes a folder there"):
         open_experiment(config)
 
 

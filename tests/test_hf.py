@@ -68,7 +68,7 @@ def test_json_lines_of_the_first_days_load_and_leave_other_splits_aside(tmp_path
     dataset = load(jsonl_folder(tmp_path))
 
     assert_tiny(dataset)
-    assert dataset.notes == ("queries without a grade in split test, left aside: 1",)
+    assert dataset.notes == ("queries without a grade in split test, ignored: 1",)
 
 
 def test_the_split_chooses_the_grades(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_what_is_not_or_not_truly_reported_is_the_most_that_it_can_be(untold: An
         assert found.cost_usd == pytest.approx((at_most[0] + at_most[1] * 2.0) / 1e6)
         assert found.estimated
         assert len(said) == 1
-        assert "does not say, or not truly, how many tokens it bills" in said[0]
+        assert "does not report, or misreports, how many tokens it bills" in said[0]
 
 
 @each_row("usage", [None, [], "none", {}, 7])

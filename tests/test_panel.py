@@ -82,7 +82,7 @@ def test_judges_take_turns_so_that_a_run_cut_short_has_heard_all_of_them(tmp_pat
 def test_two_judges_that_differ_in_name_alone_are_refused(tmp_path: Path) -> None:
     config = write_panel(tmp_path, llm("http://x/v1"), llm("http://x/v1", 'name = "other"'))
 
-    with pytest.raises(UsageError, match="judge-1 and other differ in nothing but their names"):
+    with pytest.raises(UsageError, match="judge-1 and other differ only in their names"):
         play(config)
 
 

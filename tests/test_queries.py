@@ -412,7 +412,7 @@ def test_what_an_arena_toml_has_to_say_of_the_written_queries_is_told(tmp_path: 
         )
         configured = CliRunner().invoke(main, ["queries", str(config), "-q"])
 
-    assert "to use them, say in arena.toml: queries = " in ended.output
+    assert "to use them, write in arena.toml: queries = " in ended.output
     told = 'arena.toml: queries = "queries/queries.jsonl", qrels = "queries/qrels.tsv"\n'
     assert told in configured.output
 

@@ -126,7 +126,7 @@ def test_grades_of_queries_that_are_not_there_are_counted(tmp_path: Path) -> Non
 
     assert dataset.qrels == {"new": {"d": 2}}
     assert dataset.notes == (
-        "grades.tsv: grades of queries that the data set has not, left aside: 2 ('nwe')",
+        "grades.tsv: grades of queries that are not in the data set, ignored: 2 ('nwe')",
     )
 
 

@@ -114,7 +114,7 @@ def _become_ties(verdicts: Verdicts) -> AuditMetric:
     won = verdicts.first != 0
     estimate = share(verdicts.second[won] == 0, verdicts.query[won])
     if estimate is None:
-        return missing_metric(key, title, "the first judge gives nothing but ties")
+        return missing_metric(key, title, "the first judge gives only ties")
     meaning = f"{of_hundred(estimate.value)} winners of the first judge are ties by the second"
     return AuditMetric(key, title, "share", estimate, "winners of the first", meaning)
 

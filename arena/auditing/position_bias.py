@@ -194,5 +194,5 @@ def _why_no_advantage(leaderboard: Leaderboard) -> str:
     if any(row.rating is None for row in leaderboard.overall):
         return "models that won or lost everything leave no finite ratings to tell it from"
     if leaderboard.queries < 2:
-        return "one query says nothing of another"
+        return "one query shows no variance"
     return "the log cannot tell it from the models' strengths: nobody changed places"

@@ -32,7 +32,7 @@ class Results:
     n_damaged: int = 0  #: lines that are no results
     refusal: str = ""  #: the first status 400 that a request got
     troubles: list[str] = field(default_factory=list)  #: files that could not be read, and why
-    n_estimated: int = 0  #: replies that do not say, or not truly, what they cost
+    n_estimated: int = 0  #: replies that do not report, or misreport, what they cost
 
     def take(
         self, raw: bytes, read: Reader, *, discount: float, most_usd: float | None = None

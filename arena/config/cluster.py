@@ -40,7 +40,7 @@ class ClusterConfig(Section):
                 f'factory = "{self.factory}" must be like "dask_jobqueue:SLURMCluster"'
             )
         if self.keywords and self.factory is None:
-            raise ValueError("keywords are the arguments of factory; there is none")
+            raise ValueError("keywords are the arguments of factory, and there is no factory")
         if self.factory is not None and self.workers is None:
             raise ValueError("workers is missing: how many does factory start?")
         if name := secret_field(self.keywords):

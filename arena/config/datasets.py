@@ -85,7 +85,7 @@ class DatasetConfig(Section):
         for key, sources in _SOURCES_OF.items():
             if key in self.model_fields_set and named[0] not in sources:
                 only = " and ".join(sources)
-                raise ValueError(f"{key} means nothing beside {named[0]}, only beside {only}")
+                raise ValueError(f"{key} has no effect with {named[0]}, only with {only}")
         if self.documents is not None and self.queries is None:
             raise ValueError(
                 'documents have no queries; add queries = "queries.txt", or '

@@ -78,7 +78,7 @@ def load_hf(source: HfSource, name: str, *, corpus_alone: bool = False) -> Datas
     qrels, more = _qrels(paths["qrels"], corpus, dataset_queries)
     notes += (*repaired, *more)
     if qrels and (left_aside := len(dataset_queries) - len(qrels)):
-        notes += (f"queries without a grade in split {source.split}, left aside: {left_aside}",)
+        notes += (f"queries without a grade in split {source.split}, ignored: {left_aside}",)
         dataset_queries = {
             query_id: query for query_id, query in dataset_queries.items() if query_id in qrels
         }

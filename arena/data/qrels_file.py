@@ -91,7 +91,7 @@ def check_qrels(
     notes = _notes_on_unknown(unknown, sum(map(len, qrels.values())))
     if unknown_queries:
         n_unknown, example = len(unknown_queries), min(unknown_queries)
-        what = f"queries that the data set has not, left aside: {n_unknown} ({example!r})"
+        what = f"queries that are not in the data set, ignored: {n_unknown} ({example!r})"
         notes += (f"{path.name}: grades of {what}",)
     return qrels, notes
 

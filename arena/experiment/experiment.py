@@ -87,7 +87,7 @@ def open_experiment(path: Path) -> Experiment:
     folder = source.parent / "runs" / config.experiment.name
     for needed in (folder.parent, folder):
         if needed.exists() and not needed.is_dir():
-            raise UsageError(f"{needed}: is a file where results would go; move it away")
+            raise UsageError(f"{needed}: is a file, but arena writes a folder there; move it away")
     return Experiment(config, source, folder)
 
 

@@ -64,7 +64,7 @@ async def open_judges(
 
     Raises:
         FatalApiError: an endpoint's key or address is missing.
-        UsageError: two judges differ in nothing but their names.
+        UsageError: two judges differ only in their names.
         DataError: the cache cannot be opened.
     """
     async with AsyncExitStack() as stack:
@@ -92,7 +92,7 @@ def closed_judges(
         resources: what judges draw on; nothing if absent.
 
     Raises:
-        UsageError: two judges differ in nothing but their names.
+        UsageError: two judges differ only in their names.
     """
     return _different(
         [
@@ -106,7 +106,7 @@ def _different(judges: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]
     """Return the judges, if no two of them would share their battles.
 
     Raises:
-        UsageError: two judges differ in nothing but their names.
+        UsageError: two judges differ only in their names.
     """
     by_fingerprint: dict[str, str] = {}
     for configured in judges:
@@ -114,7 +114,7 @@ def _different(judges: Sequence[ConfiguredJudge]) -> tuple[ConfiguredJudge, ...]
         other = by_fingerprint.setdefault(fingerprint, name)
         if other != name:
             raise UsageError(
-                f"judges {other} and {name} differ in nothing but their names: "
+                f"judges {other} and {name} differ only in their names: "
                 "give one of them another model, prompt or setting, or leave it out"
             )
     return tuple(judges)

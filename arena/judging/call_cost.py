@@ -53,7 +53,7 @@ class ObservedUsage:
     limit: int = 0  #: the limit on the length that was sent last
     n_within: int = 0  #: replies that kept to it, up to `TRUSTED`
     beyond: bool = False  #: one did not keep to the limit that was sent
-    input_untold: bool = False  #: one did not say, or not truly, what the request took
+    input_untold: bool = False  #: one did not report, or misreported, what the request took
     output_untold: bool = False  #: or what the reply took
 
     def trusts(self, limit: int) -> bool:
@@ -151,7 +151,7 @@ class Meter:
     def usage(self, body: Mapping[str, Any], limit: int | None, *, n_bytes: int = 0) -> Usage:
         """Return the usage in a reply, at the configured prices.
 
-        What it does not report, or not truly, is taken to be the most that it can be.
+        What it does not report, or misreports, is taken to be the most that it can be.
 
         Args:
             body: of the reply.
@@ -173,8 +173,9 @@ class Meter:
         if estimated:
             self.log_once(
                 "estimated",
-                "the endpoint does not say, or not truly, how many tokens it bills; such a reply "
-                f"counts as the most that it may cost ({dollars(cost_usd)}), an estimate",
+                "the endpoint does not report, or misreports, how many tokens it bills; "
+                f"such a reply counts as the most that it may cost ({dollars(cost_usd)}), "
+                "an estimate",
             )
         return Usage(n_input or 0, n_output or 0, n_cached, cost_usd, estimated=estimated)
 

@@ -96,7 +96,7 @@ class LogResult:
             reasons = ", ".join(
                 f"{n:,} {reason} (first in line {line:,})" for reason, (n, line) in log.bad.items()
             )
-            yield f"left aside: {count(sum(n for n, _ in log.bad.values()), 'row')}: {reasons}"
+            yield f"ignored: {count(sum(n for n, _ in log.bad.values()), 'row')}: {reasons}"
         if self.n_outside:
             yield f"before that day, or without a day: {count(self.n_outside, 'row')}"
         span = f", {self.days[0]} to {self.days[1]}" if self.days else ""

@@ -85,7 +85,7 @@ class QueryLog:
     columns: Mapping[str, str] = field(default_factory=dict)
     n_rows: int = 0
     bad: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Reason → rows left aside for it, and the line of the first."""
+    """Reason → rows ignored for it, and the line of the first."""
     found: dict[str, str] = field(default_factory=dict)
     """Kind → the name of its column in the file."""
 

@@ -70,7 +70,7 @@ class GenerationResult:
             yield f"{kept:,} queries for {n_documents:,} documents: {self.setup.out / QUERIES}"
             yield f"the document of each query is in {self.setup.out / QRELS}; others are unjudged"
             if unused := ", ".join(self._unused()):
-                yield f"to use them, say in {self.options.config.name}: {unused}"
+                yield f"to use them, write in {self.options.config.name}: {unused}"
         else:
             yield "no query was written"
         if dropped := self.screened.dropped:

@@ -132,7 +132,7 @@ def _with_ratings(
 def _notes(fit: Fit, settings: RatingSettings, *, placed: bool) -> list[str]:
     notes = []
     if fit.n_clusters < 2:
-        notes.append("one query says nothing of another: no intervals; judge more queries")
+        notes.append("one query shows no variance: no intervals; judge more queries")
     if settings.position and not fit.position_fitted and placed:
         notes.append("who was shown first cannot be told from who is better: not corrected for")
     return notes

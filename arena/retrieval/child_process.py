@@ -181,5 +181,5 @@ def _unstarted(program: str, error: OSError | ValueError) -> str:
     if isinstance(error, PermissionError):
         return f'command {program!r} is not executable; `chmod +x` it, or "python {program}"'
     if isinstance(error, OSError) and error.errno == errno.ENOEXEC:
-        return f"command {program!r} is no program; begin it with #!/usr/bin/env python3, say"
+        return f"command {program!r} is no program; begin it with #!, as in #!/usr/bin/env python3"
     return f"command {program!r} cannot be started: {one_line(str(error))}; run it by hand"

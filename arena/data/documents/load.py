@@ -116,7 +116,7 @@ class _FolderReader:
 
     def notes(self) -> tuple[str, ...]:
         left_aside = [
-            ("that cannot be read, left aside", self.unreadable),
+            ("that cannot be read, ignored", self.unreadable),
             ("without text, as a scan is before it is recognised", self.empty),
             ("that are symbolic links, not followed", self.links),
             ("with right-to-left text in PDF, which does not keep its order", self.right_to_left),
@@ -128,7 +128,7 @@ class _FolderReader:
             kinds = ", ".join(
                 f"{count} {_shown(suffix)}" for suffix, count in self.others.most_common(5)
             )
-            notes.append(f"files of other kinds, left aside: {self.others.total()} ({kinds})")
+            notes.append(f"files of other kinds, ignored: {self.others.total()} ({kinds})")
         return tuple(notes)
 
     def _files(self) -> Iterator[Path]:
