@@ -101,7 +101,12 @@ def test_the_usual_spellings_of_a_winner_are_known(tmp_path, written, winner):
     assert battles.winner.tolist() == [winner]
 
 
-@each_row("written", ["unsure", "unclear", "ab", "", None, 0, True, "error", "Answer: B", "draw?"])
+NO_WINNERS = ["unsure", "unclear", "ab", "none", 0, True, "Answer: B", "draw?", "wins", "-", "?"]
+NO_WINNERS += ["A is not better", "B is better than A", "A is bad", "a tie", "A loses", "B is good"]
+NO_WINNERS += ["both win", "A>A", "A+B", "2-1", "0", "model 0", "A and B", "the better", "no tie"]
+
+
+@each_row("written", NO_WINNERS)
 def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_path, written):
     path = jsonl(tmp_path / "log.jsonl", [row(), row(winner=written)])
 
@@ -109,11 +114,30 @@ def test_any_other_winner_is_an_error_with_file_and_line_and_never_a_tie(tmp_pat
         load_battles([path])
 
 
-def test_a_missing_winner_is_never_dropped(tmp_path):
-    path = jsonl(tmp_path / "log.jsonl", [row(), {"model_a": "a", "model_b": "b"}])
-
-    with pytest.raises(DataError, match=r'log\.jsonl:2: missing "winner"'):
+@each_row("size", [1, sys.maxsize])
+def test_a_verdict_that_is_missing_is_counted_and_one_of_our_own_is_an_error(
+    tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(large_files, "_FAST_BYTES", size)
+    empty = [row(winner=word, probs=PROBS) for word in ("", None, "error", "NaN")]
+    rows = [*empty, {"model_a": "a1", "model_b": "b1"}, row(winner="tie", probs=PROBS)]
+    path = jsonl(tmp_path / "log.jsonl", [*rows, row("null", "x", "null"), row(winner="?")])
+    with pytest.raises(DataError, match=r"log\.jsonl:8: winner is '\?'"):
         load_battles([path])
+    jsonl(path, rows[:-1])
+    with pytest.raises(DataError, match=r"log\.jsonl: no row has a verdict"):
+        load_battles([path])
+    jsonl(path, [*rows, row("null", "x", "null")])
+
+    battles = load_battles([path])
+
+    assert outcomes(battles) == [("a1", "b1", TIE), ("null", "x", MODEL_A)]
+    assert battles.probs[0].tolist() == [0.5, 0.25, 0.25]
+    assert f"{path}: 5 of 7 verdicts are missing and are left out" in battles.notes
+    with pytest.raises(DataError, match=r'log\.jsonl:8: missing "model_a"'):
+        load_battles([jsonl(path, [*rows, row("null", "x", "null"), {"agent_a": "a1"}])])
+    with pytest.raises(DataError, match=r'own\.jsonl:2: missing "winner"'):
+        load_battles([jsonl(tmp_path / "own.jsonl", [ours("x"), ours("y", winner=None)])])
 
 
 @each_row("text", ["", "\n\n", "\ufeff\n"])
@@ -256,7 +280,7 @@ def test_parquet_keeps_every_kind_of_cell_without_pyarrow(tmp_path, monkeypatch)
         "swapped": [True, False, None, False],
         "prompt": [["a, b"], ["a", "b"], None, []],
         "model_a": pa.array(["x", "y", "x", "NULL"]).dictionary_encode(),
-        "winner": ["model_b", "tie", "", "model_a"],
+        "winner": ["model_b", "tie", "b", "model_a"],
     }
     pq.write_table(pa.table({**cells, "model_b": ["z"] * 4}), tmp_path / "log.parquet")
     for module in ("pyarrow", "pyarrow.parquet"):
@@ -268,7 +292,7 @@ def test_parquet_keeps_every_kind_of_cell_without_pyarrow(tmp_path, monkeypatch)
     assert read == {
         "model_a": ["x", "y", "x", "NULL"],
         "model_b": ["z"] * 4,
-        "winner": ["model_b", "tie", "", "model_a"],
+        "winner": ["model_b", "tie", "b", "model_a"],
         "query_id": [2**64 - 1, None, 1, 1],
         "dataset": ["ä", "null", None, "\\"],
         "judge": [0.5, None, 1.0, None],
@@ -284,8 +308,9 @@ def test_missing_cells_of_a_data_frame_are_errors_or_clusters_of_their_own():
     battles = from_frame(frame)
 
     assert battles.n_queries == 3
-    with pytest.raises(DataError, match='DataFrame:1: missing "winner"'):
-        from_frame(pd.DataFrame([row(), row(winner=None)]))
+    left_out = from_frame(pd.DataFrame([row(winner=None), row()]))
+    assert outcomes(left_out) == [("a1", "b1", MODEL_A)]
+    assert "DataFrame: 1 of 2 verdicts are missing and are left out" in left_out.notes
 
 
 def test_a_swapped_row_is_turned_round_because_model_a_is_the_one_shown_first(tmp_path):

@@ -176,6 +176,20 @@ WORDS = {
     "A=B": TIE,
     "assistant_b": MODEL_B,
     "Response A": MODEL_A,
+    "response_2": MODEL_B,
+    "Model A is slightly better": MODEL_A,
+    "the second wins": MODEL_B,
+    "Both are bad": TIE,
+    "neither is good": TIE,
+    "leftvote": MODEL_A,
+    "rightvote": MODEL_B,
+    "tievote": TIE,
+    "bothbad_vote": TIE,
+    "A++": MODEL_A,
+    "B+": MODEL_B,
+    "A ≈ B": TIE,
+    "1-0": MODEL_A,
+    "1/2-1/2": TIE,
 }
 
 
@@ -211,13 +225,18 @@ def test_the_winner_may_be_the_models_own_name_or_an_alias_of_it(tmp_path):
         row("bge m3", "e5", " e5 "),
         row("bge-m3", "e5", "BGE"),
         row("e5", "bge m3", "bge-m3", order_swapped=True),
+        row("E5", "bge m3", "e5"),
+        row("é5", "e5", "E\u03015"),
+        row("e5", "model 1", "model 1"),
+        row("A+", "B+", "B+"),
     ]
     path = tmp_path / "log.jsonl"
     path.write_text(as_jsonl(rows))
 
     battles = load_battles([path], aliases={"bge m3": "bge-m3", "BGE": "bge-m3"})
 
-    assert battles.winner.tolist() == [MODEL_A, MODEL_B, MODEL_A, MODEL_A]
+    expected = [MODEL_A, MODEL_B, MODEL_A, MODEL_A, MODEL_A, MODEL_A, MODEL_B, MODEL_B]
+    assert battles.winner.tolist() == expected
 
 
 @each_row(
@@ -230,6 +249,9 @@ def test_the_winner_may_be_the_models_own_name_or_an_alias_of_it(tmp_path):
             "log.jsonl:2: winner is 'a'; it is a model's name",
         ),
         ([row("tie", "b", "tie")], "winner is 'tie'; it is a model's name"),
+        ([row("E5", "e5", "\u00c95"), row("E5a", "e5A", "E5A")], "log.jsonl:1: winner is"),
+        ([row("E5a", "e5A", "E5A")], "log.jsonl:1: winner is 'E5A'; expected"),
+        ([row(winner="response 1", swapped=True)], "winner is 'response 1'; in a swapped row"),
         ([row(winner="left", swapped=True)], "winner is 'left'; in a swapped row"),
         ([row(winner=1, swapped=True)], "winner is 1; in a swapped row"),
     ],

@@ -174,6 +174,31 @@ FLAT = {
         [WON, LOST, TIED],
         3,
     ),
+    "sides of a board": (
+        rows("white black result", "x y 1-0", "x y 0-1", "x y 1/2-1/2"),
+        [WON, LOST, TIED],
+        3,
+    ),
+    "a comparison by people": (
+        rows("id prompt model1 model2 comparison", "1 p x y left", "2 p x y right"),
+        [WON, LOST],
+        1,
+    ),
+    "grades of a choice": (
+        rows("session_id model_A model_B choice", "1 x y A++", "2 x y A=B", "3 x y B+"),
+        [WON, TIED, LOST],
+        3,
+    ),
+    "scores with a decimal comma": (
+        rows("model_1 model_2 score_1 score_2", "x y 0,5 0,25", "x y 1,0 1"),
+        [WON, TIED],
+        2,
+    ),
+    "a flag for ties beside columns that are named as ours": (
+        rows("model_a model_b winner both_bad is_tie", "x y x 0 0", "x y - 1 0", "x y - 0 yes"),
+        [WON, TIED, TIED],
+        3,
+    ),
     "one judge's own winner": (
         rows("model_1 model_2 gpt4_winner reason", "x y model_1 so", "x y model_2 so"),
         [WON, LOST],
@@ -210,6 +235,12 @@ def test_tables_of_other_makes_give_their_battles_in_every_form(tmp_path, shape)
         assert outcomes(battles) == expected, form
         assert battles.n_queries == n_queries, form
         assert any("winner" in note or "wins" in note for note in battles.notes), form
+
+
+def test_a_column_called_as_a_tie_that_is_no_flag_means_nothing(tmp_path):
+    table = rows("model_a model_b winner both ties", "x y x text 7", "x y tie words 1")
+
+    assert outcomes(load(tmp_path, "log.csv", as_csv(table))) == [WON, TIED]
 
 
 def annotation(preference: float | None, i: int = 0) -> dict[str, Any]:
@@ -270,6 +301,14 @@ NESTED = {
         "question_id",
     ),
     "one battle": (arena_battle("model_b"), [LOST], "question_id"),
+    "MTEB Arena's votes": (
+        [
+            {"type": vote, "models": ["", ""], "0_model_name": "x", "1_model_name": "y"}
+            for vote in ("leftvote", "rightvote", "tievote", "bothbadvote")
+        ],
+        [WON, LOST, TIED, TIED],
+        "0_model_name and 1_model_name, the winner is in type",
+    ),
     "a list in an object": (
         {"version": 3, "winner": "y", "battles": rows("agent_a agent_b verdict", "x y A")},
         [WON],
@@ -426,6 +465,16 @@ ERRORS = {
         as_csv(rows("model_0 model_1 label", "x y 1")),
         r"log.csv:2: label is 1; such a number may mean either",
     ),
+    "words that count from 1 for models from 0": (
+        "log.csv",
+        as_csv(rows("model_0 model_1 winner", "x y response_1")),
+        r"log.csv:2: the winner is 'response_1', and the columns count from 0",
+    ),
+    "scores with thousands": (
+        "log.csv",
+        as_csv(rows("model_1 model_2 score_1 score_2", "x y 1,000 2")),
+        r"log.csv:2: score_1 is '1,000'; expected a number",
+    ),
     "a preference that may be a score or a side": (
         "log.csv",
         as_csv(rows("agent_a agent_b preference", "x y 1", "x y 0.5", "x y 0")),
@@ -528,11 +577,6 @@ ERRORS = {
     "half a file": ("log.json", '[{"a": 1},\n {"b', r"log.json:2: not valid JSON"),
     "a broken line": ("log.json", as_jsonl([arena_battle("tie")]) + "{", r"log.json:2: not valid"),
     "deep brackets": ("log.json", "[" * 99_999, r"log.json:1: not valid JSON"),
-    "a missing winner of ours": (
-        "log.json",
-        json.dumps([arena_battle("tie"), {"model_a": "x", "model_b": "y"}], indent=1),
-        r'log.json:21: missing "winner"',
-    ),
 }  # fmt: skip
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from arena.battles.row_blocks import count_codes
 from arena.battles.table import BattleTable, CodedColumn, HexIds, UniqueIds
+from arena.battles.winner_words import outcome_of, squeezed
 from arena.errors import DataError
 
 Codes = NDArray[np.signedinteger[Any]]
@@ -21,41 +25,12 @@ Mask = NDArray[np.bool_]
 MODEL_A, MODEL_B, TIE = 0, 1, 2
 """The codes of a winner."""
 
-_WINNERS: dict[str | float, int] = {
-    "modela": MODEL_A,
-    "a": MODEL_A,
-    "left": MODEL_A,
-    "first": MODEL_A,
-    "modelb": MODEL_B,
-    "b": MODEL_B,
-    "right": MODEL_B,
-    "second": MODEL_B,
-    "tie": TIE,
-    "both": TIE,
-    "bothbad": TIE,
-    "bothgood": TIE,
-    "tiebothbad": TIE,
-    "tiebothgood": TIE,
-    "tieinconsistent": TIE,
-    **dict.fromkeys(("c", "draw", "drawn", "tied", "equal", "same", "neither"), TIE),
-    **dict.fromkeys(("a=b", "b=a"), TIE),
-    **dict.fromkeys(("a>b", "a>>b", "b<a", "b<<a", "awins", "modelawins"), MODEL_A),
-    **dict.fromkeys(("b>a", "b>>a", "a<b", "a<<b", "bwins", "modelbwins"), MODEL_B),
-    **{
-        f"{noun}{side}": winner
-        for noun in ("assistant", "response", "answer", "output", "option", "system", "agent")
-        for side, winner in (("a", MODEL_A), ("b", MODEL_B))
-    },
-    1.0: MODEL_A,
-    2.0: MODEL_B,
-    0.5: TIE,
-}
-"""What a winner's words mean, in lower case, without blanks and brackets; and its numbers."""
+_WINNERS: dict[str | float, int] = {1.0: MODEL_A, 2.0: MODEL_B, 0.5: TIE, "c": TIE}
+"""What numbers mean as winners, and the third letter."""
 
 _PLAIN = frozenset({"modela", "modelb"})
 """The words that name a model, where others might mean the place at which its list was shown."""
 
-_BETWEEN = re.compile(r"[\s_()\[\]]+|(?<=\w)-(?=\w)")
 _NUMBER = re.compile(r"[-+]?(\d{1,9}\.?\d{0,9}|\.\d{1,9})")
 _EXACT = 1 << 53
 """Whole numbers from here on are not exact as floating-point numbers."""
@@ -118,9 +93,10 @@ def read_winners(
             "A" where the lists were swapped, which may be the list shown first.
     """
     column, swapped = table.columns["winner"], read_swapped(table)
-    sides = _WINNERS | _zero(column)
+    names = {*first.distinct, *second.distinct}
+    sides = _WINNERS | _zero(column) | _outcomes(column, names)
     # A third letter is a tie beside the answers A and B, not beside models of these names.
-    are_letters = any(_lower(name) in {"a", "b"} for name in (*first.distinct, *second.distinct))
+    are_letters = any(_lower(name) in {"a", "b"} for name in names)
     winners = np.zeros(table.n_rows, np.int8)
     for code, value in enumerate(column.distinct):
         rows = column.codes == code
@@ -131,7 +107,10 @@ def read_winners(
         word = _winner_word(value)
         if word not in sides:
             if (stray := rows & ~(is_first | is_second)).any():
-                raise _error(table, stray, "winner", value, _expected(word))
+                alike = [_holds(_folded(side), _fold(named)) for side in (first, second)]
+                is_first, is_second = is_first | stray & alike[0], is_second | stray & alike[1]
+                if (stray & (alike[0] == alike[1])).any():
+                    raise _error(table, stray, "winner", value, _expected(word))
             winners[is_second & ~is_first] = MODEL_B
             continue
         side = sides[word]
@@ -281,10 +260,34 @@ def merge(columns: Sequence[CodedColumn]) -> tuple[Codes, tuple[str, ...]]:
     return np.concatenate(codes), words
 
 
+def _outcomes(column: CodedColumn, names: AbstractSet[str]) -> dict[str | float, int]:
+    """Return what the words of a column mean as winners, if they name a side or a tie.
+
+    "model 1" and "A+" name a side unless a model is called so.
+    """
+    code_of = {"first": MODEL_A, "second": MODEL_B, "tie": TIE}
+    texts = {str(value).strip() for value in column.distinct}
+    outcomes = {
+        text: outcome_of(text)
+        for text in texts
+        if text not in names or not any(sign.isdigit() or sign == "+" for sign in text)
+    }
+    return {_winner_word(text): code_of[told] for text, told in outcomes.items() if told}
+
+
+def _fold(name: str) -> str:
+    """Return a name that is equal for spellings that differ in case or in combined accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _folded(side: CodedColumn) -> CodedColumn:
+    return replace(side, distinct=tuple(map(_fold, side.distinct)))
+
+
 def _winner_word(value: Any) -> str | float:
     """Return a winner as `_WINNERS` has it."""
     word = "" if isinstance(value, bool) else str(value).strip().lower()
-    return float(word) if _NUMBER.fullmatch(word) else _BETWEEN.sub("", word)
+    return float(word) if _NUMBER.fullmatch(word) else squeezed(word)
 
 
 def _zero(column: CodedColumn) -> dict[str | float, int]:

@@ -9,7 +9,7 @@ read in two ways is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from arena.battles.foreign_words import (
     find_verdict,
     is_nothing,
     is_pair,
+    may_flag_ties,
     number_in,
     of_baseline,
     of_number,
@@ -45,12 +46,11 @@ from arena.battles.foreign_words import (
     words_of,
 )
 from arena.battles.table import HINT, OPTIONAL, REQUIRED, listed, query_columns
+from arena.battles.winner_words import outcome_of
 from arena.json_text import parse_json
 
 Cells = dict[str, Any]
 
-NO_VERDICT: Final = object()
-"""Stands for the winner where the judge gave no verdict."""
 
 _ORDERS: Final = (("original", "swapped"), ("forward", "reverse"), ("ab", "ba"))
 """What tells the two games of one row apart, if no number does."""
@@ -82,7 +82,7 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         ShapeError: columns are missing, or several could be meant.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    if all(name in names for name in REQUIRED):
+    if all(name in names for name in REQUIRED) and not _tie_flags(names, rows):
         return Shape(_as_named(names), "")
     columns = {name: words_of(name) for name in names}
     shape = (
@@ -192,7 +192,10 @@ def _pair(row: Row, models: Models, winner: object, rest: Cells) -> Cells:
             what = f"the winner is {named!r}, which is a column and the name of the other model"
             raise ShapeError(what, "write model_a, model_b or tie")
         winner = role
-    winner = NO_VERDICT if is_nothing(winner) and winner not in (a, b) else winner
+    elif models.side == ("0", "1") and plain(winner)[-1:] in ("1", "2") and winner not in (a, b):
+        what = f"the winner is {str(winner)[:60]!r}, and the columns count from 0"
+        raise ShapeError(what, f"write {models.a}, {models.b} or tie")
+    winner = None if is_nothing(winner) and winner not in (a, b) else winner
     return {**rest, "model_a": a, "model_b": b, "winner": winner}
 
 
@@ -290,7 +293,7 @@ def _paired_games(columns: Columns) -> Shape | None:
             battle = _pair(row, both, word, {**rest(row), "order_swapped": False})
             names = {battle["model_a"]: "model_a", battle["model_b"]: "model_b"}
             battle["winner"] = names.get(battle["winner"], battle["winner"])
-            told = (*REQUIRED[:2], "tie", "draw", "equal", NO_VERDICT)
+            told = (*REQUIRED[:2], "tie", "draw", "equal", None)
             is_tie = isinstance(word, str) and plain(word).startswith("tie")
             if battle["winner"] not in told and not is_tie:
                 what = f"{column} is {str(word)[:60]!r}"
@@ -322,7 +325,7 @@ def _flags(columns: Columns) -> Shape | None:
     both, rest = models, _rest(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
-        winner: object = NO_VERDICT
+        winner: object = None
         if not all(is_nothing(row.get(name)) for name in outcomes):
             true = [name for name in outcomes if _flag(row, name)]
             if len(true) != 1:
@@ -334,15 +337,33 @@ def _flags(columns: Columns) -> Shape | None:
     return Shape(battles, f"the one of {', '.join(outcomes)} that is 1 tells the winner")
 
 
-def _tie_column(columns: Columns) -> str | None:
-    """Return the column that flags ties, beside one that tells the winner."""
-    told = (n for n, words in columns.items() if set(words) & TIE and set(words) <= TIE | {"is"})
-    return next(told, None)
+def _tie_flags(names: Iterable[str], rows: Sequence[Row]) -> list[str]:
+    """Return the columns that flag ties, beside one that tells the winner."""
+    return [
+        name
+        for name in filter(may_flag_ties, names)
+        if all(is_nothing(row.get(name)) or _as_flag(row.get(name)) is not None for row in rows)
+        if any(not is_nothing(row.get(name)) for row in rows)
+    ]
+
+
+def _is_flagged(row: Row, names: Sequence[str]) -> str | None:
+    """Return the first of the columns that flags the row as a tie.
+
+    Raises:
+        ShapeError: one is no flag.
+    """
+    return next((n for n in names if not is_nothing(row.get(n)) and _flag(row, n)), None)
+
+
+def _as_flag(value: object) -> bool | None:
+    words = {"1": True, "1.0": True, "true": True, "yes": True}
+    words |= {"0": False, "0.0": False, "false": False, "no": False}
+    return words.get(str(value).strip().lower())
 
 
 def _flag(row: Row, name: str) -> bool:
-    words = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-    flag = words.get(str(row.get(name)).strip().lower())
+    flag = _as_flag(row.get(name))
     if flag is None:
         raise ShapeError(f"{name} is {str(row.get(name))[:60]!r}", "expected 0 or 1")
     return flag
@@ -362,7 +383,7 @@ def _scores(columns: Columns) -> Shape | None:
     both, rest = models, _rest(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
-        winner: object = NO_VERDICT
+        winner: object = None
         if not (is_nothing(row.get(first)) or is_nothing(row.get(second))):
             scores = [number_in(row.get(name)) for name in (first, second)]
             if None in scores:
@@ -389,12 +410,12 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     is_scale = models.side == ("1", "2") and "preference" in told
     known_scale = is_scale and {"generator_1", "annotator"} <= set(columns)
     known_scale |= is_scale and {"generator_1", "instruction"} <= set(columns)
-    both, rest, tie = models, _rest(columns), _tie_column(left)
+    both, rest, flags = models, _rest(columns), _tie_flags(left, rows)
 
     def battles(row: Row) -> Iterator[Cells]:
         value: object = row.get(column)
-        if tie is not None and not is_nothing(row.get(tie)) and _flag(row, tie):
-            if not is_nothing(value) and not plain(value).startswith(("tie", "draw", "equal")):
+        if tie := _is_flagged(row, flags):
+            if not is_nothing(value) and outcome_of(str(value)) != "tie":
                 what = f"{tie} is {row.get(tie)}, and {column} is {str(value)[:60]!r}"
                 raise ShapeError(what, "keep one of them")
             value = "tie"
@@ -433,14 +454,13 @@ def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     if is_bare and len(rows) > 9 and len(named) > len(rows):
         what = f"{first} and {second} seem to hold answers: {len(named)} in {len(rows)} rows differ"
         raise ShapeError(what, f"name the models in {first}_model and {second}_model")
-    tie = _tie_column(columns)
+    flags = _tie_flags(columns, rows)
     rest, met = _rest(columns), Counter[tuple[str, str]]()
 
     def battles(row: Row) -> Iterator[Cells]:
         best, worst = _name(row, first), _name(row, second)
         met[min(best, worst), max(best, worst)] += 1
-        is_tie = tie is not None and not is_nothing(row.get(tie)) and _flag(row, tie)
-        winner = "tie" if is_tie else "model_a"
+        winner = "tie" if _is_flagged(row, flags) else "model_a"
         battle = {**rest(row), "model_a": best, "model_b": worst, "winner": winner}
         # Nobody knows who was shown first: a winner always in the first place would look like bias.
         is_even = met[min(best, worst), max(best, worst)] % 2 == 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
+from arena.battles.winner_words import is_vote
 from arena.errors import ArenaError
 
 Row = Mapping[str, Any]
@@ -22,7 +23,7 @@ def _set(words: str) -> frozenset[str]:
 
 _SIDES: Final = (
     *(("a", "b"), ("1", "2"), ("0", "1"), ("left", "right"), ("first", "second")),
-    *(("one", "two"), ("x", "y")),
+    *(("one", "two"), ("x", "y"), ("white", "black"), ("home", "away")),
 )
 MODEL: Final = _set(
     "model generator system agent retriever ranker reranker embedder method engine llm bot run "
@@ -40,7 +41,7 @@ SCORE: Final = _set("score rating grade points")
 VERDICT: Final = (
     frozenset(("winner", "winning", "win", "won")),
     _set("preference preferred verdict outcome vote choice chosen decision better best pick"),
-    _set("label answer result judgment judgement score annotation"),
+    _set("label answer result judgment judgement score annotation comparison"),
 )
 """The words for a verdict, the surest first."""
 
@@ -90,13 +91,19 @@ def tells_outcome(name: str) -> bool:
     return not told.isdisjoint(words_of(name))
 
 
+def may_flag_ties(name: str) -> bool:
+    """Return whether a column of this name may be 1 for ties, beside one that tells the winner."""
+    words = set(words_of(name))
+    return bool(words & TIE) and words <= TIE | {"is", "bad", "good"}
+
+
 def is_pair(name: str, value: Sequence[Any]) -> bool:
     """Return whether a list names both models, or gives both scores."""
     words = words_of(name)
     if len(value) != 2 or len(words) != 1 or not words[0].endswith("s"):
         return False
     kind = str if words[0][:-1] in MODEL else int | float if words[0][:-1] in SCORE else ()
-    return all(isinstance(each, kind) for each in value)
+    return all(isinstance(each, kind) and each != "" for each in value)
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -230,10 +237,17 @@ def find_verdict(columns: Columns, rows: Sequence[Row]) -> str | None:
         if column[-1:] in (("winner",), ("preference",), ("verdict",))
         if all(_is_short(row.get(name)) for row in rows)
     ]
+    heads = heads or [name for name in columns if _holds_votes(name, rows)]
     if len(heads) > 1:
         several = " or ".join(heads)
         raise ShapeError(f"the winner could be in {several}", "rename the right one to winner")
     return heads[0] if heads else None
+
+
+def _holds_votes(name: str, rows: Sequence[Row]) -> bool:
+    """Return whether a column with any name tells winners: ``{"type": "leftvote"}``."""
+    filled = [value for row in rows if not is_nothing(value := row.get(name))]
+    return bool(filled) and all(isinstance(value, str) and is_vote(value) for value in filled)
 
 
 def _is_short(value: object) -> bool:
@@ -254,8 +268,11 @@ def plain(value: object) -> str:
 
 def number_in(value: object) -> float | None:
     """Return the number that a cell holds or spells; None if it is none."""
-    if isinstance(value, str) and not re.fullmatch(r"\s*[-+]?[0-9.]{1,20}(e[-+]?\d\d?)?\s*", value):
-        return None
+    if isinstance(value, str):
+        # Three digits after a comma may be thousands.
+        value = re.sub(r"^(\s*[-+]?\d+),(\d\d?\s*)$", r"\1.\2", value)
+        if not re.fullmatch(r"\s*[-+]?[0-9.]{1,20}(e[-+]?\d\d?)?\s*", value):
+            return None
     try:
         return None if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

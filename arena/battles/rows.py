@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from arena.battles.foreign_shapes import NO_VERDICT, Shape, find_shape, flat
+from arena.battles.foreign_shapes import Shape, find_shape, flat
 from arena.battles.foreign_words import Row, ShapeError, tells_outcome
 from arena.battles.parquet import opened_parquet
 from arena.battles.table import (
@@ -157,26 +157,21 @@ class _RowReader:
         self._own = present >= OWN_COLUMNS
         more = OWN_OPTIONAL if self._own else query_columns(names)
         self._coded = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
-        self._places, self._missing = array("q"), 0
+        self._places = array("q")
         self._probs, self._ids = list[Any](), list[Any]()
 
     def table(self, rows: Iterable[tuple[int, Any]]) -> BattleTable:
-        """Return the battles, and a note on those without a verdict.
+        """Return the battles; one without a verdict has None as its winner.
 
         Raises:
-            DataError: a row is no battle, or no row has a verdict.
+            DataError: a row is no battle.
         """
         coder, source, places = Coder(self._coded), self._source, self._places
         told = self._battles(rows)
         while chunk := list(islice(told, _CHUNK_BATTLES)):
             for name in self._coded:
                 coder.add(name, [battle[name] for battle in chunk], len(chunk))
-        if not places:
-            raise DataError(source, None, "no row has a verdict", "judge the battles first")
         notes = [f"{source}: {self._shape.note}"] if self._shape.note else []
-        if self._missing:
-            counted = f"{self._missing:,} of {len(places) + self._missing:,}"
-            notes.append(f"{source}: {counted} verdicts are missing and are left out")
         is_soft = any(map(_says_more if self._shape.is_scaled else bool, self._probs))
         return BattleTable(
             source,
@@ -188,14 +183,11 @@ class _RowReader:
         )
 
     def _battles(self, rows: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the coded cells of each battle that has a verdict."""
+        """Yield the coded cells of each battle."""
         for number, row in rows:
             cells = _flat(self._source, self._line_of, number, row)
             try:
                 for battle in self._shape.battles(cells):
-                    if battle["winner"] is NO_VERDICT:
-                        self._missing += 1
-                        continue
                     if self._own:
                         self._ids.append(row.get("id"))
                         battle |= {name: row.get(name) for name in OWN_OPTIONAL}

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.battles.foreign_words import is_nothing, may_flag_ties
 from arena.data.queries import query_id_of
 from arena.errors import DataError
 from arena.records import Battle
@@ -214,6 +215,8 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
     if missing:
         what = "missing " + ", ".join(f'"{name}"' for name in missing)
         raise OtherColumnsError(source, line, f"{what}; the file has {listed(present)}", HINT)
+    if any(map(may_flag_ties, present)):
+        raise OtherColumnsError(source, line, "a column may flag ties", HINT)
     twice = [name for name in coded_columns(present) if present.count(name) > 1]
     if twice:
         raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
@@ -224,11 +227,14 @@ def checked_table(table: BattleTable) -> BattleTable:
 
     A text that was asked is known by the hash of its words, as `query_id_of` has it.
 
+    Rows without a verdict are left out, and a note counts them.
+
     Raises:
         DataError: it holds none.
     """
     if "model_a" not in table.columns or not table.n_rows:
         raise DataError(table.source, None, "holds no battles", HINT)
+    table = _with_verdicts(table)
     candidates = query_columns(table.columns)
     filled = (name for name in candidates if not _is_empty(table.columns[name]))
     name = next(filled, "query_id")
@@ -240,6 +246,38 @@ def checked_table(table: BattleTable) -> BattleTable:
         column = replace(column, distinct=tuple(map(_asked, column.distinct)))
     note = f'{table.source}: queries are told apart by the column "{name}"'
     return replace(table, columns={**columns, "query_id": column}, notes=(*table.notes, note))
+
+
+def _with_verdicts(table: BattleTable) -> BattleTable:
+    """Return the rows in which a judge gave a verdict; in arena's own log each row must have one.
+
+    Raises:
+        DataError: no row has a verdict.
+    """
+    missing = np.zeros(table.n_rows, np.bool_)
+    for code, value in enumerate(table.columns["winner"].distinct):
+        if table.ids or not is_nothing(value):
+            continue
+        rows = table.columns["winner"].codes == code
+        for name in ("model_a", "model_b"):
+            column = table.columns[name]  # a model may be called "null", or have no name at all
+            named = [bool(model) and model != value for model in column.distinct]
+            rows &= np.array(named, np.bool_)[column.codes]
+        missing |= rows
+    if not missing.any():
+        return table
+    if missing.all():
+        raise DataError(table.source, None, "no row has a verdict", "judge the battles first")
+    kept = np.flatnonzero(~missing)
+    counted = f"{table.n_rows - len(kept):,} of {table.n_rows:,}"
+    return replace(
+        table,
+        columns={name: replace(c, codes=c.codes[kept]) for name, c in table.columns.items()},
+        line_of=lambda row: table.line_of(int(kept[row])),
+        probs=[table.probs[row] for row in kept.tolist()] if table.probs else (),
+        known_probs=None if table.known_probs is None else table.known_probs[kept],
+        notes=(*table.notes, f"{table.source}: {counted} verdicts are missing and are left out"),
+    )
 
 
 def hashable(cell: Any) -> Any:
