@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Spread
 from arena.rating.forecast import KnownRatings, Mask, SearchRules, simulate_searches
-from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best
+from arena.rating.sequential_tests import SEARCH_PRIOR, all_separated, may_be_best
 
 M = 6
 ROUND = 10
@@ -41,12 +43,12 @@ def pairs_that_play(alive: Mask) -> tuple[float, float]:
     return n, 0.01 * n
 
 
-def rules(n_queries: int = 100, **more: float) -> SearchRules:
+def rules(n_queries: int = 100, **more: Any) -> SearchRules:
     return SearchRules(Spread(0.8, 1.0, 0.0), 1, None, ROUND, n_queries, **more)
 
 
-def real_search(rng: np.random.Generator, sd_elo: float) -> float:
-    """The battles of a search by real battles and fits, with the spread of `rules`."""
+def real_run(rng: np.random.Generator, sd_elo: float, rule: StoppingRule) -> float:
+    """The battles of a run by real battles and fits, with the spread of `rules`."""
     theta = rng.normal(0, sd_elo / ELO_PER_LOGIT, M)
     alive, parts, calls = np.ones(M, np.bool_), [], 0.0
     for start in range(0, 100, ROUND):
@@ -59,16 +61,20 @@ def real_search(rng: np.random.Generator, sd_elo: float) -> float:
         score = (rng.random(len(margin)) < 1 / (1 + np.exp(-margin))).astype(float)
         parts.append((first, second, score, query))
         columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        fitted = fit(Comparisons(*columns, M), position=False, prior=SEARCH_PRIOR)
-        alive = may_be_best(fitted, alive, n_at_start=M)
-        if alive.sum() == 1:
+        battles = Comparisons(*columns, M)
+        if rule.best:
+            fitted = fit(battles, position=False, prior=SEARCH_PRIOR)
+            alive = may_be_best(fitted, alive, n_at_start=M)
+        ends = alive.sum() == 1 if rule.best else rule.reached(fit(battles, position=False))
+        if ends:
             break
     return calls
 
 
 @pytest.mark.parametrize("sd_elo", [60, 250])
 def test_forecasts_end_where_real_searches_do(sd_elo: float) -> None:
-    real = [real_search(np.random.default_rng(seed), sd_elo) for seed in range(40)]
+    rule = StoppingRule(best=True)
+    real = [real_run(np.random.default_rng(seed), sd_elo, rule) for seed in range(40)]
 
     forecast = simulate_searches(prior(sd_elo), rules(), pairs_that_play, seed=1, n=100)
 
@@ -76,6 +82,19 @@ def test_forecasts_end_where_real_searches_do(sd_elo: float) -> None:
     assert np.mean(calls) == pytest.approx(np.mean(real), rel=0.12)
     inside = np.mean([np.quantile(calls, 0.1) <= n <= np.quantile(calls, 0.9) for n in real])
     assert inside > 0.7
+
+
+def test_forecasts_of_a_width_end_a_round_or_less_after_real_runs() -> None:
+    """Their ratings are not drawn nearer to each other by what differs from query to query."""
+    rule = StoppingRule(width_elo=80)
+    real = [real_run(np.random.default_rng(seed), 90, rule) for seed in range(8)]
+
+    forecast = simulate_searches(
+        prior(90), rules(reached=rule.reached), pairs_that_play, seed=1, n=30
+    )
+
+    later = np.mean([each.calls for each in forecast]) - np.mean(real)
+    assert 0 <= later <= ROUND * M * (M - 1) / 2
 
 
 def test_the_best_is_dropped_in_few_forecasts_and_models_that_differ_more_end_a_search_sooner() -> (
@@ -218,10 +237,28 @@ def test_documents_that_only_dropped_models_found_cost_nothing_more(tmp_path: Pa
 
 
 @pytest.mark.parametrize("options", [["--until", "separated"], ["--until-width", "40"]])
-def test_other_goals_have_no_forecast(tmp_path: Path, options: list[str]) -> None:
-    config = write_experiment(tmp_path)
+def test_other_rules_have_a_forecast_too(tmp_path: Path, options: list[str]) -> None:
+    config = write_experiment(tmp_path, judge=llm("http://127.0.0.1:9/v1"))
 
-    ended = CliRunner().invoke(main, ["battle", "--dry-run", str(config), *options])
+    said = shown(config, *options)
 
-    assert ended.exit_code == 2
-    assert "--dry-run forecasts the whole plan, or --until best" in ended.output
+    assert f"{' '.join(options)}, from now on (10th to 90th percentile" in said
+    assert "if ratings spread by 120 Elo (sd)" in said
+    assert "may be best" not in said
+
+
+def test_models_that_no_battle_connects_are_not_separated() -> None:
+    """Of six models three have battles: enough to separate these, and none with the others."""
+    laplacian = np.zeros((M, M))
+    laplacian[:3, :3] = 3 * np.eye(3) - 1
+    theta = np.array([2.0, 1.0, 0.0, -1.0, -2.0, -3.0])
+    known = KnownRatings(theta, 0.01 * np.eye(M), 100 * laplacian, 100 * laplacian, 400)
+    first = SearchRules(Spread(0.8, 1.0, 0.0), 1, None, ROUND, 0, reached=all_separated)
+
+    (none_played,) = simulate_searches(known, first, pairs_that_play, seed=1, n=1)
+    (one_round,) = simulate_searches(
+        known, replace(first, n_queries=400), pairs_that_play, seed=1, n=1
+    )
+
+    assert not none_played.decided
+    assert one_round.decided

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--dry-run",
     is_flag=True,
     help="Print the estimated calls, tokens and cost, and those of other plans; make no requests. "
-    "With --until best: a range for the search.",
+    "With --until: a range for such a run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.option(
@@ -186,7 +186,7 @@ def battle(  # noqa: PLR0913  one parameter per option
         drift=drift,
         cluster=cluster,
     )
-    _check_rounds(options, dry_run=dry_run)
+    _check_rounds(options)
     _check_cluster(options, batch=batch)
     if drift is not None:
         _check_alone(options, batch=batch, report=report)
@@ -211,15 +211,9 @@ def _is_part(options: BattleOptions) -> bool:
     return options.limit is not None or options.shard.name is not None
 
 
-def _check_rounds(options: BattleOptions, *, dry_run: bool) -> None:
-    rule = options.until
-    if rule and _is_part(options):
+def _check_rounds(options: BattleOptions) -> None:
+    if options.until and _is_part(options):
         raise UsageError("--until looks at whole rounds: no --limit or --shard with it")
-    if rule and dry_run and not rule.best:
-        raise UsageError(
-            "--dry-run forecasts the whole plan, or --until best; "
-            "give it without --until separated and --until-width"
-        )
 
 
 def _check_alone(options: BattleOptions, *, batch: bool, report: bool) -> None:

@@ -111,7 +111,7 @@ class RunEstimate:
     max_usd: float | None = None  #: the cap on what judges cost
     spent_usd: float = 0.0  #: of it, by earlier runs
     plans: PlanTable | None = None  #: other ways to spend calls, beside this one
-    search: SearchForecast | None = None  #: what a search for the best model takes
+    search: SearchForecast | None = None  #: what a run with a stopping rule takes
 
     @property
     def left_usd(self) -> float | None:
@@ -250,7 +250,7 @@ def with_plans(
     rule: StoppingRule | None = None,
     share: float = 1.0,
 ) -> RunEstimate:
-    """Return an estimate with other plans beside it, and what a search for the best model takes.
+    """Return an estimate with other plans beside it, and what a run with a stopping rule takes.
 
     There are none where no LLM judges, or a log is judged again.
 
@@ -258,7 +258,7 @@ def with_plans(
         prepared: the experiment.
         present: the estimate of its own plan.
         paid: the log and the cache.
-        rule: `--until best`, if it is asked for.
+        rule: the stopping rule, if there is one.
         share: of the usual price, for batch jobs.
     """
     if not prepared.n_matchups:
@@ -267,7 +267,7 @@ def with_plans(
     llm = any(judge.kind != "qrels" for judge in prepared.config.judges)
     if llm and not prepared.own_judges and prepared.plays is None:
         present = replace(present, plans=_plans(prepared, present, paid, pilot, share))
-    if rule is None or not rule.best:
+    if rule is None:
         return present
     prices = [
         JudgePrice(

@@ -100,7 +100,9 @@ def _forecast(each: Forecast) -> Tree:
         "decided": each.decided,
         "calls": _ends(outcome.calls for outcome in outcomes),
         "cost_usd": _ends(outcome.cost_usd for outcome in outcomes) if each.priced else None,
-        "models_left": _ends(outcome.n_left for outcome in outcomes if not outcome.decided),
+        "models_left": _ends(
+            outcome.n_left for outcome in outcomes if not outcome.decided and each.of_best
+        ),
     }
 
 

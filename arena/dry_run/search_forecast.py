@@ -1,4 +1,4 @@
-"""What `arena battle --until best` will take: a range of calls and dollars, before it is played."""
+"""What `arena battle --until ...` will take: a range of calls and dollars, before it is played."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ class JudgePrice:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How searches end under one assumption."""
+    """How runs end under one assumption."""
 
     assumption: str
     outcomes: Sequence[Outcome]
     priced: bool
+    of_best: bool = True  #: whether a run drops models, and some may be best at its end
 
     @property
     def decided(self) -> float:
@@ -68,7 +69,7 @@ class Forecast:
         price = ""
         if self.priced:
             price = f", {_range([each.cost_usd for each in self.outcomes], dollars)}"
-        left = [each.n_left for each in self.outcomes if not each.decided]
+        left = [each.n_left for each in self.outcomes if not each.decided and self.of_best]
         end = f"decided in {self.decided:.0%}"
         if left:
             end += f", else {_range(left, lambda n: f'{round(n)}')} models may be best"
@@ -99,11 +100,11 @@ def forecast_search(
     pilot: Pilot | None,
     max_usd: float | None,
 ) -> SearchForecast:
-    """Return what a search for the best model will take, from the log or from two assumptions.
+    """Return what a run with a stopping rule will take, from the log or from two assumptions.
 
     Args:
         prepared: the experiment.
-        rule: `--until best`.
+        rule: when the run ends.
         judges: what the calls of each judge are.
         pilot: what the log says of the ratings.
         max_usd: what may still be spent; None without a cap.
@@ -135,6 +136,7 @@ def forecast_search(
                     n=n_simulations,
                 ),
                 priced,
+                of_best=rule.best,
             )
             for assumption, ratings in cases
         ],
@@ -144,7 +146,7 @@ def forecast_search(
 def _search_rules(
     prepared: PreparedExperiment, rule: StoppingRule, pilot: Pilot | None
 ) -> SearchRules:
-    """Return how the search plays; with a log, only the queries that it lacks are left."""
+    """Return how the run plays; with a log, only the queries that it lacks are left."""
     settings = prepared.config.experiment
     reads = present_option(prepared).reads
     n_queries = sum(map(len, prepared.data.queries.values()))
@@ -156,6 +158,7 @@ def _search_rules(
         queries_per_round=ROUND * len(prepared.data.queries),
         n_queries=max(math.ceil(n_queries - n_complete - _ROUNDING), 0),
         within=rule.within_elo / ELO_PER_LOGIT,
+        reached=None if rule.best else rule.reached,
     )
 
 

@@ -171,7 +171,7 @@ class StoppingMonitor:
         done = f"{len(self._queries):,} queries, {len(self._rows):,} battles"
         if self.decided():
             return f"decided after {done}: {self._rule}"
-        return f"not decided after {done}, all that were planned: that {self._rule}"
+        return f"not decided after {done}, which are all that were planned: whether {self._rule}"
 
 
 def in_rounds(queries: Mapping[str, Sequence[str]]) -> Iterator[list[Turn]]:

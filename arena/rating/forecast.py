@@ -1,9 +1,9 @@
-"""How a search for the best model would go, simulated by the rule that it goes by.
+"""How a run with a stopping rule would go, simulated by the rule itself.
 
 Ratings are drawn from what is known of them, a posterior or a prior. Rounds then add the scores of
-their queries, normal with the covariance that `arena.rating.expected_width` gives, and each look
-drops models by `may_be_best` itself. A simulation costs a few small matrices a round, and no
-battle.
+their queries, normal with the covariance that `arena.rating.expected_width` gives. Each look of a
+search for the best model drops models by `may_be_best` itself; other rules look at all ratings. A
+simulation costs a few small matrices a round, and no battle.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from arena.rating.sandwich import Contrasts, of_matrix
 from arena.rating.sequential_tests import SEARCH_PRIOR, may_be_best, shortfall
 
 SIMULATIONS: Final = 100
+
+_UNKNOWN: Final = 1e6
+"""Variance beyond which the battles do not connect two models, logits²."""
 
 Mask = NDArray[np.bool_]
 
@@ -48,6 +51,8 @@ class SearchRules:
     queries_per_round: int
     n_queries: int  #: that are left to play, at most
     within: float = 0.0  #: logits: a model that is surely so near the best ends the search
+    reached: Callable[[Fit], bool] | None = None
+    """Whether ratings end a run in which all models play on; None: a search for the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +118,13 @@ class _SimulatedSearch:
         """Return how a search ends where these are the true ratings."""
         rules, ratings, m = self._rules, self._known, len(theta)
         information, scores = ratings.information, ratings.scores
-        prior = SEARCH_PRIOR * np.eye(m)
-        gathered = (information + prior) @ ratings.theta if ratings.n_queries else 0.0
+        gathered = (information + SEARCH_PRIOR * np.eye(m)) @ ratings.theta
         n_played, left = ratings.n_queries, rules.n_queries
-        alive = np.ones(m, np.bool_)
-        if ratings.n_queries:
-            bread: Floats = np.asarray(np.linalg.inv(information + prior), np.float64)
-            begun = self._look(ratings.theta, bread, scores, n_played)
-            alive = may_be_best(begun, alive, n_at_start=m)
+        alive, decided = np.ones(m, np.bool_), False
+        if n_played:
+            begun = self._look(information, gathered, scores, n_played)
+            alive, decided = self._end(begun, alive)
         calls = cost_usd = 0.0
-        decided = bool(alive.sum() == 1)
         while left and not decided:
             n = min(rules.queries_per_round, left)
             each_calls, each_usd = self._price(alive)
@@ -133,11 +135,8 @@ class _SimulatedSearch:
             added, covariance, root = self._round(alive)
             information, scores = information + n * added, scores + n * covariance
             gathered = gathered + n * added @ theta + np.sqrt(n) * root @ rng.normal(size=m)
-            bread = np.asarray(np.linalg.inv(information + prior), np.float64)
-            fitted = self._look(bread @ gathered, bread, scores, n_played)
-            alive = may_be_best(fitted, alive, n_at_start=m)
-            below = shortfall(fitted, alive, n_at_start=m)[1]
-            decided = bool(alive.sum() == 1 or below < rules.within)
+            fitted = self._look(information, gathered, scores, n_played)
+            alive, decided = self._end(fitted, alive)
         return Outcome(calls, cost_usd, int(alive.sum()), decided)
 
     def _price(self, alive: Mask) -> tuple[float, float]:
@@ -172,20 +171,36 @@ class _SimulatedSearch:
         scores = scores + noise * information
         return information, scores, _root(scores)
 
-    @staticmethod
-    def _look(theta: Floats, bread: Floats, scores: Floats, n_queries: int) -> Fit:
+    def _end(self, fitted: Fit, alive: Mask) -> tuple[Mask, bool]:
+        """Return the models that play on, and whether a look at the ratings ends the run."""
+        if self._rules.reached:
+            return alive, self._rules.reached(fitted)
+        m = len(alive)
+        alive = may_be_best(fitted, alive, n_at_start=m)
+        below = shortfall(fitted, alive, n_at_start=m)[1]
+        return alive, bool(alive.sum() == 1 or below < self._rules.within)
+
+    def _look(self, information: Floats, gathered: Floats, scores: Floats, n_queries: int) -> Fit:
         """Return the fit of this many queries, as far as the rule looks at it.
 
         Args:
-            theta: the estimate.
-            bread: the inverse of the information and the prior.
+            information: of the battles so far.
+            gathered: the information times the ratings, with the noise of the battles.
             scores: covariance of the scores.
             n_queries: so far.
         """
-        m = len(theta)
-        covariance = bread @ scores @ bread
-        # As in `arena.rating.sandwich`: with a prior never narrower than the posterior.
-        variance = np.maximum(of_matrix(covariance), of_matrix(bread))
+        m = len(gathered)
+        # Without a prior the sum of the ratings is free; any information about it does.
+        prior = np.full((m, m), 1 / m) + np.eye(m) / (10 * _UNKNOWN)
+        if self._rules.reached is None:
+            prior = SEARCH_PRIOR * np.eye(m)
+        bread: Floats = np.asarray(np.linalg.inv(information + prior), np.float64)
+        theta, covariance = bread @ gathered, bread @ scores @ bread
+        variance, alone = of_matrix(covariance), of_matrix(bread)
+        if self._rules.reached is None:
+            # As in `arena.rating.sandwich`: with a prior never narrower than the posterior.
+            variance = np.maximum(variance, alone)
+        variance = np.where(alone > _UNKNOWN, np.inf, variance)
         variance *= n_queries / max(n_queries - 1, 1)
         df = np.full((m, m), max(n_queries - 1, 1), np.float64)
         return Fit(
