@@ -84,6 +84,15 @@ def watched(browser: Browser, **context: Any) -> Iterator[tuple[Page, list[str]]
 
 
 @contextmanager
+def without_scripts(page: Page) -> Iterator[None]:
+    """Visit pages as a reader does who has forbidden scripts."""
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    yield
+    session.detach()
+
+
+@contextmanager
 def faultless(page: Page, problems: list[str]) -> Iterator[None]:
     """Fail on any problem since the start, or breach of the Content-Security-Policy."""
     problems.clear()

@@ -15,7 +15,13 @@ import together
 from hypothesis import settings
 from model_folders import networks_loaded_once  # noqa: F401 - of several modules
 from reading import lasting_cutter, one_reader, own_readers  # noqa: F401 - of several modules
-from site_browser import browser, page, sites, visited  # noqa: F401 - fixtures of several modules
+from site_browser import (  # noqa: F401 - fixtures of several modules
+    browser,
+    close_browser,
+    page,
+    phone,
+    sites,
+)
 
 from arena import redaction
 from arena.experiment import live
@@ -52,6 +58,16 @@ def pytest_collection_finish() -> None:
 
 pytest_xdist_make_scheduler = pytest.hookimpl(tryfirst=True, optionalhook=True)(together.scheduler)
 pytest_collection_modifyitems = together.mark
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Close the browser before a test that needs none, which may start an event loop."""
+    try:
+        yield
+    finally:
+        if nextitem is None or "browser" not in nextitem.fixturenames:
+            close_browser()
 
 
 @pytest.fixture(autouse=True, scope="module")

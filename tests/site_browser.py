@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,10 @@ from hostile import LONG_NAME, play_hostile, write_hostile_log
 from sites import data_of
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
+
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 400, "height": 800}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     from arena.site import data_files as chunks
     from arena.site.build import build_site
 
+    close_browser()
     folder = tmp_path_factory.mktemp("sites")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARENA_CACHE", str(folder / "cache"))  # playing sets it: undone here
@@ -78,28 +84,53 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def browser(sites: Sites) -> Iterator[Browser]:
-    # Playwright's event loop runs in this thread until then: no other module could start its own.
-    with chromium() as browser:
-        yield browser
+_open = ExitStack()
 
 
-@pytest.fixture(scope="module")
-def visited(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    with watched(browser) as both:
-        yield both
+@functools.cache
+def _shared_browser() -> Browser:
+    return _open.enter_context(chromium())
+
+
+@functools.cache
+def _shared_page() -> tuple[Page, list[str]]:
+    return _open.enter_context(watched(_shared_browser(), viewport=DESKTOP, color_scheme="light"))
+
+
+def close_browser() -> None:
+    """Close the browser that tests share, if it is open.
+
+    Playwright's event loop runs in this thread until then: nothing else can start its own.
+    """
+    _open.close()
+    _shared_browser.cache_clear()
+    _shared_page.cache_clear()
 
 
 @pytest.fixture
-def page(visited: tuple[Page, list[str]]) -> Iterator[Page]:
-    """A page that the tests of a file visit in turn: to open one takes longer than most of them."""
-    page, problems = visited
+def browser() -> Browser:
+    """A browser that is started once for all tests in a row that need one."""
+    return _shared_browser()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that tests visit in turn: to open one takes longer than most of them."""
+    page, problems = _shared_page()
     with faultless(page, problems):
         yield page
+    page.set_viewport_size(DESKTOP)
+    page.emulate_media(color_scheme="light")
     if page.url != "about:blank":
         page.evaluate("localStorage.clear(); sessionStorage.clear()")
         page.goto("about:blank")
+
+
+@pytest.fixture
+def phone(page: Page) -> Page:
+    """That page, as narrow as a phone."""
+    page.set_viewport_size(PHONE)
+    return page
 
 
 def until(page: Page, expression: str) -> None:
@@ -112,9 +143,11 @@ def until(page: Page, expression: str) -> None:
 
 def visit(page: Page, url: str) -> None:
     """Open a page and wait until its scripts have drawn what they draw."""
-    page.goto("about:blank")  # so that another # is another visit
-    page.goto(url)
-    until(page, "document.readyState === 'complete'")
+    if page.url.partition("#")[0] == url.partition("#")[0]:
+        page.evaluate("(url) => history.replaceState(null, '', url)", url)
+        page.reload()  # so that another # is another visit
+    else:
+        page.goto(url)
     if "row=" in url:
         page.locator("#battle h1").wait_for()
     elif "battles.html" in url:
@@ -123,6 +156,19 @@ def visit(page: Page, url: str) -> None:
         page.locator("#duels details").first.wait_for()
     elif url.endswith(("index.html", "models/strong.html")):
         until(page, "document.querySelector('.frame, .notice') !== null")
+
+
+def follow(page: Page, place: str) -> None:
+    """Go to another place on the page of the battles that is open, as a link in it does."""
+    script = """(place) => {
+        for (const part of document.querySelectorAll('#page, #battle')) part.replaceChildren();
+        location.hash = place;
+    }"""
+    page.evaluate(script, place)
+    if "row=" in place:
+        page.locator("#battle h1").wait_for()
+    else:
+        until(page, "document.querySelector('#page').textContent !== ''")
 
 
 def rows(page: Page, column: int) -> list[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import chromium, faultless, page_of, watched
-from site_browser import until
+from browser import without_scripts
+from site_browser import until, visit
 from sites import data_of
 
 from arena.config import UsageConfig
@@ -29,7 +28,7 @@ from arena.records import RetrievalStats
 from arena.site.build import build_site
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 VECTORS = RetrievalStats(
     latency_ms=(8.0, 9.0),
@@ -110,30 +109,15 @@ def url(folder: Path) -> str:
     return build_site(folder).as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(url: str) -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def visited(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    with watched(browser) as both:
-        yield both
-
-
 @pytest.fixture
-def page(visited: tuple[Page, list[str]], url: str) -> Iterator[Page]:
-    """The page with its charts drawn; the tests visit it in turn."""
-    page, problems = visited
-    with faultless(page, problems):
-        show(page, url)
-        yield page
+def page(page: Page, url: str) -> Page:
+    """The page of these costs, with its charts drawn."""
+    show(page, url)
+    return page
 
 
 def show(page: Page, url: str) -> None:
-    page.goto("about:blank")  # so that another # is another visit
-    page.goto(url)
+    visit(page, url)
     until(page, "document.querySelector('#cost-chart .frame') !== null")
 
 
@@ -195,12 +179,12 @@ def test_the_loads_of_these_tests_lead_to_different_models(board: Leaderboard) -
 
 
 def test_the_page_without_scripts_shows_the_load_of_the_experiment(
-    browser: Browser, url: str, board: Leaderboard
+    page: Page, url: str, board: Leaderboard
 ) -> None:
-    with page_of(browser, java_script_enabled=False) as plain:
-        plain.goto(url)
-        sentences = plain.locator("#advice p").all_text_contents()
-        shown = plain.locator("#costs tbody tr").first.locator("td").first.text_content()
+    with without_scripts(page):
+        page.goto(url)
+        sentences = page.locator("#advice p").all_text_contents()
+        shown = page.locator("#costs tbody tr").first.locator("td").first.text_content()
 
     expected = owned(board, {})
     assert [s.strip() for s in sentences] == list(expected.recommendation.sentences)
@@ -268,18 +252,13 @@ def test_the_load_is_typed_by_keyboard_and_its_fields_and_answer_have_names(page
 
 
 def test_on_a_phone_the_costs_are_no_wider_than_the_screen(page: Page) -> None:
-    usual = page.viewport_size
     page.set_viewport_size({"width": 390, "height": 800})
-    try:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            page.reload()
-            until(page, "document.querySelector('#cost-chart .frame') !== null")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        until(page, "document.querySelector('#cost-chart .frame') !== null")
 
-            assert page.evaluate("document.documentElement.scrollWidth") == 390, scheme
-    finally:
-        page.set_viewport_size(usual)
-        page.emulate_media(color_scheme="light")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, scheme
 
 
 def test_a_site_without_a_usage_has_no_costs(tmp_path: Path) -> None:

@@ -172,17 +172,16 @@ INKED = """[...document.querySelectorAll('.chart canvas')]
         .getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte > 0))"""
 
 
-@pytest.mark.parametrize("file", ["index.html", "models/strong.html"])
-def test_charts_are_drawn_once_a_page_is_loaded_and_wait_for_no_frame(sites, browser, file):
+def test_charts_are_drawn_once_a_page_is_loaded_and_wait_for_no_frame(sites, browser):
+    fits = """[...document.querySelectorAll('.frame canvas')].every(
+        (canvas) => canvas.clientWidth === canvas.parentElement.clientWidth)"""
     with page_of(browser) as page:
         page.add_init_script("window.requestAnimationFrame = window.setTimeout = () => 0")
+        for file, drawn in (("index.html", [True, True]), ("models/strong.html", [True])):
+            page.goto(f"{sites.url}/{file}")
 
-        page.goto(f"{sites.url}/{file}")
-
-        assert page.evaluate(INKED) == [True, True][: 2 if file == "index.html" else 1]
-        fits = """[...document.querySelectorAll('.frame canvas')].every(
-            (canvas) => canvas.clientWidth === canvas.parentElement.clientWidth)"""
-        assert page.evaluate(fits)
+            assert page.evaluate(INKED) == drawn, file
+            assert page.evaluate(fits), file
 
 
 def test_what_scripts_have_nothing_to_draw_in_stays_hidden(page, tmp_path):
@@ -197,17 +196,17 @@ def test_what_scripts_have_nothing_to_draw_in_stays_hidden(page, tmp_path):
     ) == [False, False]
 
 
-def test_a_print_of_a_dark_page_has_its_charts_in_light_colours(sites, browser, tmp_path):
-    with page_of(browser, color_scheme="dark") as page:
-        page.goto(f"{sites.url}/index.html")
-        chart = "Chart.getChart(document.querySelector('#intervals canvas'))"
-        ink = f"{chart}.options.scales.y.ticks.color"
-        dark = page.evaluate(ink)
-        page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        printed = page.evaluate(INKED), page.evaluate(ink)
-        page.evaluate("dispatchEvent(new Event('afterprint'))")
-        (tmp_path / "page.pdf").write_bytes(page.pdf())
-        after = page.evaluate(ink)
+def test_a_print_of_a_dark_page_has_its_charts_in_light_colours(sites, page, tmp_path):
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{sites.url}/index.html")
+    chart = "Chart.getChart(document.querySelector('#intervals canvas'))"
+    ink = f"{chart}.options.scales.y.ticks.color"
+    dark = page.evaluate(ink)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    printed = page.evaluate(INKED), page.evaluate(ink)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    (tmp_path / "page.pdf").write_bytes(page.pdf())
+    after = page.evaluate(ink)
 
     assert printed[0] == [True, True]
     assert printed[1] != dark == after

@@ -29,9 +29,14 @@ SOURCE = pytest.mark.xdist_group("source")
 def mark(items: list[pytest.Item]) -> None:
     """Group what runs in the browser, and put what takes longest first."""
     for item in items:
-        if "sites" in getattr(item, "fixturenames", ()):
+        if {"sites", "browser"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.xdist_group("browser"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    items.sort(key=_group)
+
+
+def _group(item: pytest.Item) -> tuple[bool, str]:
+    group = item.get_closest_marker("xdist_group")
+    return group is None, group.args[0] if group else ""
 
 
 def scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
