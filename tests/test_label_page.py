@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import chromium, page_of
 from experiments import play, write_experiment
 from hostile import LONG_NAME, play_hostile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs import start_arena
+from site_browser import PHONE
 
 from arena.labelling.import_export import ImportOptions, csv_text, import_labels, qrels_text
 from arena.labelling.questions import read_questions
@@ -228,49 +229,45 @@ def test_the_terminal_form_asks_through_a_dumb_terminal(folder):
     assert [label.value for label in read_labels(folder)] == [3.0, 2.0]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
+@pytest.fixture
+def attacking(sites, tmp_path):
+    """A hostile experiment to label, which the site has, too: no other is played meanwhile."""
+    shutil.copytree(sites.whole.parents[2], tmp_path / "attacking")
+    return tmp_path / "attacking" / "runs" / "x"
 
 
 def keyed(page, done, n, keys):
     for number in range(n):
         page.keyboard.press(keys[number % len(keys)])
-        page.get_by_text(f"{done + number + 1} of 60", exact=True).wait_for()
+        page.get_by_text(f"{done + number + 1} of 24", exact=True).wait_for()
 
 
-def test_sixty_items_by_keyboard_of_a_hostile_corpus_killed_and_resumed(browser, hostile_folder):
-    options = ("--who", "cy", "--unit", "battle", "--n", "60")
-    with started(hostile_folder, *options) as (process, address):
-        page = browser.new_page()
+def test_items_are_labelled_by_keyboard_and_a_kill_loses_none(attacking, page):
+    options = ("--who", "cy", "--unit", "battle", "--n", "24")
+    with started(attacking, *options) as (process, address):
         page.goto(address)
         page.locator("#question").wait_for()
-        keyed(page, 0, 30, ["1", "2", "0", "c"])
+        keyed(page, 0, 12, ["1", "2", "0", "c"])
         process.kill()
-        page.close()
-    assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 30
-    with started(hostile_folder, *options) as (_, address), page_of(browser) as page:
+    assert sum(label.who == "cy" for label in read_labels(attacking)) == 12
+    with started(attacking, *options) as (_, address):
         page.goto(address)
         page.locator("#question").wait_for()
-        assert page.locator("#count").inner_text() == "30 of 60"
-        keyed(page, 30, 30, ["2", "1", "c", "0"])
-        assert page.locator("#finished-title").inner_text() == "Done: all 60 items are labelled"
+        assert page.locator("#count").inner_text() == "12 of 24"
+        keyed(page, 12, 12, ["2", "1", "c", "0"])
+        assert page.locator("#finished-title").inner_text() == "Done: all 24 items are labelled"
         assert page.evaluate("window.canary") is None
-    assert sum(label.who == "cy" for label in read_labels(hostile_folder)) == 60
+    assert sum(label.who == "cy" for label in read_labels(attacking)) == 24
 
 
-def test_axe_finds_nothing_on_the_page(browser, hostile_folder):
+def test_axe_finds_nothing_on_the_page(attacking, phone):
     from axe_playwright_python.sync_playwright import Axe
 
-    with (
-        started(hostile_folder, "--who", "dee") as (_, address),
-        page_of(browser, viewport={"width": 400, "height": 800}, color_scheme="dark") as page,
-    ):
-        page.goto(address)
-        page.locator("#question").wait_for()
-        response = (
-            Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response
-        )
+    phone.emulate_media(color_scheme="dark")
+    with started(attacking, "--who", "dee") as (_, address):
+        phone.goto(address)
+        phone.locator("#question").wait_for()
+        options = {"resultTypes": ["violations"], "preload": False}
+        response = Axe().run(phone, options=options).response
         assert [(v["id"], v["nodes"][0]["html"][:200]) for v in response["violations"]] == []
-        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        assert phone.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
