@@ -2,20 +2,25 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A folder of data sets in the layout of BEIR, for `make site`.
+CORPORA ?= benchmarks/corpora
 
 .PHONY: demo site test check format lint types bench docs clean
 
 demo: $(VENV)/demo  ## the whole job on the built-in data set, offline
 	$(BIN)/arena demo
 
-site: $(VENV)/demo  ## sites of the demo and, where they are, of reference corpora: in build/site
+site: $(VENV)/demo  ## sites of the demo and, with CORPORA=folder, of its corpora: in build/site
 	OPENAI_API_KEY= OPENAI_BASE_URL= $(BIN)/arena demo --quiet
 	$(BIN)/arena report arena-demo/runs/demo --out build/site/demo
-	@if [ -d ../shared/data/corpora ]; then \
-		$(BIN)/arena battle benchmarks/contenders.toml --quiet && \
-		$(BIN)/arena report benchmarks/runs/contenders --out build/site/contenders; \
+	@if [ -d "$(CORPORA)" ]; then \
+		mkdir -p build/contenders && \
+		sed 's|path = "corpora/|path = "$(abspath $(CORPORA))/|' benchmarks/contenders.toml \
+			> build/contenders/arena.toml && \
+		$(BIN)/arena battle build/contenders/arena.toml --quiet && \
+		$(BIN)/arena report build/contenders/runs/contenders --out build/site/contenders; \
 	else \
-		echo "no reference corpora in ../shared/data/corpora: their site is left out"; \
+		echo "only the demo's site: give a folder with msmarco, dbpedia and arcd as CORPORA=folder"; \
 	fi
 
 test: $(VENV)/test  ## all tests

@@ -206,7 +206,14 @@ def test_a_rejudged_experiment_is_compared_with_its_origin_in_words_and_json(tmp
     shown, held = run("--between", *pair), json.loads(run("--between", *pair, "--json").output)
 
     assert f"compare the judges with: arena audit --between {pair[0]} {pair[1]}" in done.stderr
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join((folder / "battles.jsonl").open().readlines()[:4]))
+    gates = [
+        run("--between", first, second, "--fail-if", "different").exit_code
+        for first, second in ((folder, folder), pair, (short, short))
+    ]
     assert shown.exit_code == 0
+    assert gates == [0, 1, 3]
     assert "second judge: odd judge" in shown.output
     assert "DIFFERENT: the first judge is sure that" in shown.output
     assert "1,000 battles cost" in shown.output
@@ -218,7 +225,12 @@ def test_a_rejudged_experiment_is_compared_with_its_origin_in_words_and_json(tmp
 
 @each_row(
     "args",
-    [(), ("runs/x", "--between", "a", "b"), ("--between", "a", "b", "--labels", "c.csv")],
+    [
+        (),
+        ("runs/x", "--between", "a", "b"),
+        ("--between", "a", "b", "--labels", "c.csv"),
+        ("runs/x", "--fail-if", "different"),
+    ],
 )
 def test_options_that_do_not_go_together_are_one_line(args):
     done = run(*args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ import click
 from arena.commands.options import ALIASES, AS_JSON
 from arena.errors import UsageError
 from arena.terminal import printable_json
+
+DIFFERENT, UNDECIDED = 1, 3
 
 
 @click.command()
@@ -19,6 +22,12 @@ from arena.terminal import printable_json
     metavar="A B",
     type=click.Path(path_type=Path),
     help="Compare the judges of two logs of the same battles: may B's judge replace A's?",
+)
+@click.option(
+    "--fail-if",
+    type=click.Choice(["different"]),
+    help="With --between: exit with 1 if the judges rank models differently, and with 3 if that "
+    "is undecided.",
 )
 @click.option(
     "--drift",
@@ -36,6 +45,7 @@ from arena.terminal import printable_json
 def audit(  # noqa: PLR0913  one parameter per option
     path: Path | None,
     between: tuple[Path, Path] | None,
+    fail_if: str | None,
     labels: Path | None,
     aliases: Path | None,
     *,
@@ -52,7 +62,7 @@ def audit(  # noqa: PLR0913  one parameter per option
     Example:
       arena audit runs/handbook
       arena audit battles.csv --labels people.csv --json
-      arena audit --between runs/handbook runs/handbook/rejudged/cheap
+      arena audit --between runs/handbook runs/handbook/rejudged/cheap --fail-if different
       arena audit runs/handbook --drift
     """
     if between:
@@ -60,8 +70,12 @@ def audit(  # noqa: PLR0913  one parameter per option
             raise UsageError(
                 "--between compares two logs; give it without PATH, --labels and --drift"
             )
-        _between(*between, aliases, as_json=as_json)
+        conclusion = _between(*between, aliases, as_json=as_json)
+        if fail_if is not None:
+            sys.exit({"different": DIFFERENT, "same": 0}.get(conclusion, UNDECIDED))
         return
+    if fail_if is not None:
+        raise UsageError("--fail-if is for --between A B; add it")
     if path is None:
         raise UsageError("give an experiment or a battle log, or two with --between A B")
     if drift:
@@ -77,7 +91,8 @@ def audit(  # noqa: PLR0913  one parameter per option
         report.print_audit(audited)
 
 
-def _between(first: Path, second: Path, aliases: Path | None, *, as_json: bool) -> None:
+def _between(first: Path, second: Path, aliases: Path | None, *, as_json: bool) -> str:
+    """Print the comparison of two judges, and return its conclusion."""
     from arena.auditing import between_report  # noqa: PLC0415
     from arena.auditing.between import between  # noqa: PLC0415
 
@@ -86,6 +101,7 @@ def _between(first: Path, second: Path, aliases: Path | None, *, as_json: bool) 
         click.echo(printable_json(between_report.to_json(found)))
     else:
         between_report.print_between(found)
+    return found.conclusion
 
 
 def _drift(path: Path, *, as_json: bool) -> None:
