@@ -23,6 +23,7 @@ class SlotServer:
         self._call_s = call_s
         self._slots = slots
         self.asked = self.answered = self.cancelled = 0
+        self.unbusy = 0  #: calls that came when there was no other
         self.in_flight = self.most_in_flight = 0
         self._ready: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -59,6 +60,7 @@ class SlotServer:
     async def _chat(self, request: web.Request) -> web.Response:
         body: dict[str, Any] = await request.json()
         self.asked += 1
+        self.unbusy += not self.in_flight
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,10 +21,8 @@ from arena.endpoint.timeouts import OWN_SERVER_TIMEOUTS, Turns
 from arena.errors import ApiError, FatalApiError
 
 
-def ask(
-    server: SlotServer, n_calls: int, *, factor: float = 1, **endpoint: Any
-) -> tuple[list[Any], float]:
-    """What so many calls at once came to, and how long all of them took."""
+def ask(server: SlotServer, n_calls: int, *, factor: float = 1, **endpoint: Any) -> list[Any]:
+    """What so many calls at once came to."""
 
     async def story() -> list[Any]:
         async with Api(Endpoint(server.base_url, **endpoint), retry=Retry(base_s=0.01)) as api:
@@ -32,45 +30,44 @@ def ask(
             calls = (api.post("/chat/completions", body) for body in bodies)
             return await asyncio.gather(*calls, return_exceptions=True)
 
-    began = time.perf_counter()
-    ended = run(story())
-    return ended, time.perf_counter() - began
+    return run(story())
 
 
-@pytest.mark.parametrize(
-    ("timeout_s", "concurrency"),
-    [
+def test_a_server_with_one_slot_is_asked_once_for_each_call():
+    def asked(row: tuple[float, str | int]) -> tuple[list[BaseException], int, int, int]:
+        timeout_s, concurrency = row
+        with SlotServer(0.05) as server:
+            ended = ask(server, 20, timeout_s=timeout_s, concurrency=concurrency)
+        errors = [error for error in ended if isinstance(error, BaseException)]
+        return errors, server.asked, server.answered, server.cancelled
+
+    rows: list[tuple[float, str | int]] = [
         (0.2, "auto"),  # four times as long as a call
         (0.04, "auto"),  # less than what a call takes
         (0.15, 16),  # less than a fifth of what the last in the queue waits for
-    ],
-)
-def test_a_server_with_one_slot_is_asked_once_for_each_call(timeout_s, concurrency):
-    with SlotServer(0.05) as server:
-        ended, _ = ask(server, 20, timeout_s=timeout_s, concurrency=concurrency)
-
-    assert [error for error in ended if isinstance(error, BaseException)] == []
-    assert (server.asked, server.answered, server.cancelled) == (20, 20, 0)
+    ]
+    with ThreadPoolExecutor(len(rows)) as at_once:
+        assert list(at_once.map(asked, rows)) == [([], 20, 20, 0)] * len(rows)
 
 
 def test_a_server_with_one_slot_is_kept_busy_but_not_flooded():
-    with SlotServer(0.1) as server:
-        _, took_s = ask(server, 30)
+    with SlotServer(0.03) as server:
+        ask(server, 30)
 
     assert server.most_in_flight <= 4
-    assert took_s <= 1.5 * 30 * 0.1  # 1.02 on a machine with nothing else to do
+    assert server.unbusy <= 10  # 1 on a machine with nothing else to do
 
 
 def test_a_server_with_many_slots_is_soon_given_what_it_takes():
     with SlotServer(0.05, slots=1024) as server:
-        ask(server, 600)
+        ask(server, 400)
 
     assert server.most_in_flight >= 64
 
 
 def test_a_call_that_takes_longer_than_ever_is_given_up_and_says_what_waits_longer():
     with SlotServer(0.1) as server:
-        (error,), _ = ask(server, 1, factor=100, timeout_s=0.05)
+        (error,) = ask(server, 1, factor=100, timeout_s=0.05)
 
     assert isinstance(error, FatalApiError)
     assert re.search(r"no reply within 0\.(1[5-9]|2)\d* s", str(error))
