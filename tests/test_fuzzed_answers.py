@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,13 +23,14 @@ from raw_server import RawServer, Request, Sent, http
 
 from arena.config.models import ModelConfig
 from arena.embedding.api import ApiEmbedder
+from arena.endpoint import client
 from arena.endpoint.address_and_key import Endpoint
 from arena.endpoint.client import Api, run
 from arena.errors import ApiError, ArenaError, UnjudgedError
 from arena.records import Verdict
 from arena.retrieval.rerankers import ApiReranker, Candidates
 
-TEXTS = ("one", "poison", "three")
+T = TypeVar("T")
 SCORES = as_json({"results": [{"index": n, "relevance_score": 0.5} for n in range(3)]})
 VALID = [
     http(verdict("tie").body),
@@ -69,10 +73,12 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 
 ANSWERS = st.one_of(st.binary(max_size=300), damaged(), damaged())
+FOUR = st.lists(ANSWERS, min_size=4, max_size=4)
+"""What clients get at the same time, each its own: most of a call is a wait for the next."""
 QUICK = settings(
     derandomize=True,
     deadline=None,
-    max_examples=30,
+    max_examples=7,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -83,75 +89,87 @@ def server() -> Iterator[RawServer]:
         yield running
 
 
-def answers_badly(server: RawServer, bad: bytes, good: bytes) -> None:
-    """Give one question, always, the bad answer, and all others the good one."""
-    server.answer = lambda request: bad if b"poison" in request.raw else good
+def answers_badly(server: RawServer, bad: Sequence[bytes], good: bytes) -> None:
+    """Give four questions, always, a bad answer each, and all others the good one."""
+    poison = {f"poison-{number}".encode(): answer for number, answer in enumerate(bad)}
+    server.answer = lambda request: next(
+        (answer for name, answer in poison.items() if name in request.raw), good
+    )
 
 
 @QUICK
-@given(bad=ANSWERS)
-def test_a_judge_says_a_verdict_or_why_there_is_none(server: RawServer, bad: bytes) -> None:
+@given(bad=FOUR)
+def test_a_judge_says_a_verdict_or_why_there_is_none(server: RawServer, bad: list[bytes]) -> None:
     answers_badly(server, bad, VALID[0])
 
-    async def story() -> Sequence[Verdict | BaseException]:
+    async def story(poison: str) -> Sequence[Verdict | BaseException]:
         endpoint = Endpoint(server.base_url, timeout_s=5)
         async with Api(endpoint, retry=HASTY) as api:
             judge = opened(config(), api)
-            asked = [exhibit(query="poison"), *(exhibit(query=f"q{n}") for n in range(3))]
+            asked = [exhibit(query=poison), *(exhibit(query=f"q{n}") for n in range(3))]
             return await asyncio.gather(*map(judge.judge, asked), return_exceptions=True)
 
-    first, *others = run(asyncio.wait_for(story(), 60))
+    async def stories() -> list[Sequence[Verdict | BaseException]]:
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*(story(f"poison-{n}") for n in range(4)))
 
-    assert isinstance(first, Verdict | UnjudgedError | ApiError)
-    stops = {other.reason for other in others if isinstance(other, ApiError)}
-    for other in others:
-        assert isinstance(other, Verdict) or stops, repr(other)
-    _is_one_line(first)
+    for first, *others in run(stories()):
+        assert isinstance(first, Verdict | UnjudgedError | ApiError)
+        stops = {other.reason for other in others if isinstance(other, ApiError)}
+        for other in others:
+            assert isinstance(other, Verdict) or stops, repr(other)
+        _is_one_line(first)
 
 
 @QUICK
-@given(bad=ANSWERS)
-def test_an_embedder_gives_vectors_or_one_error(server: RawServer, bad: bytes) -> None:
+@given(bad=FOUR)
+def test_an_embedder_gives_vectors_or_one_error(server: RawServer, bad: list[bytes]) -> None:
     answers_badly(server, bad, VALID[2])
     model = ModelConfig(name="m", provider="openai", base_url=server.base_url, timeout_s=5)
-    got: dict[int, np.ndarray] = {}
-    error: ArenaError | None = None
 
-    with ApiEmbedder(model.model_copy(update={"batch_size": 3}), retry=HASTY) as embedder:
-        try:
-            for span, found in embedder.embed_batches(
-                ["x", "y", "z", *TEXTS, "u", "v", "w"], "query"
-            ):
-                got[span.start] = found.vectors
-        except ArenaError as caught:
-            error = caught
+    def embed(poison: str) -> tuple[dict[int, np.ndarray], ArenaError | None]:
+        got: dict[int, np.ndarray] = {}
+        texts = ["x", "y", "z", "one", poison, "three", "u", "v", "w"]
+        with ApiEmbedder(model.model_copy(update={"batch_size": 3}), retry=HASTY) as embedder:
+            try:
+                for span, found in embedder.embed_batches(texts, "query"):
+                    got[span.start] = found.vectors
+            except ArenaError as error:
+                return got, error
+        return got, None
 
-    assert all(np.isfinite(vectors).all() for vectors in got.values())
-    assert len(got) == 3 or error
-    _is_one_line(error)
+    for got, error in _for_each_poison(embed):
+        assert all(np.isfinite(vectors).all() for vectors in got.values())
+        assert len(got) == 3 or error
+        _is_one_line(error)
 
 
 @QUICK
-@given(bad=ANSWERS)
-def test_a_reranker_gives_scores_or_one_error(server: RawServer, bad: bytes) -> None:
+@given(bad=FOUR)
+def test_a_reranker_gives_scores_or_one_error(server: RawServer, bad: list[bytes]) -> None:
     answers_badly(server, bad, VALID[3])
     model = ModelConfig(name="r", rerank="jina", base="m", base_url=server.base_url, timeout_s=5)
-    error: ArenaError | None = None
-    got = {}
 
-    with ApiReranker(model, retry=HASTY) as reranker:
-        asked = [Candidates(query, ("one", "two", "three")) for query in ("a", "poison", "b")]
-        try:
-            got = dict(reranker.score(asked, alone=False))
-        except ArenaError as caught:
-            error = caught
+    def rerank(poison: str) -> tuple[dict[int, object], ArenaError | None]:
+        with ApiReranker(model, retry=HASTY) as reranker:
+            asked = [Candidates(query, ("one", "two", "three")) for query in ("a", poison, "b")]
+            try:
+                return dict(reranker.score(asked, alone=False)), None
+            except ArenaError as error:
+                return {}, error
 
-    assert len(got) == 3 or error
-    _is_one_line(error)
+    for got, error in _for_each_poison(rerank):
+        assert len(got) == 3 or error
+        _is_one_line(error)
+
+
+def _for_each_poison(ask: Callable[[str], T]) -> list[T]:
+    with ThreadPoolExecutor(4) as at_once:
+        return list(at_once.map(ask, [f"poison-{number}" for number in range(4)]))
 
 
 @settings(QUICK, max_examples=4)
-@given(bad=st.lists(ANSWERS, min_size=4, max_size=4))
+@given(bad=FOUR)
 def test_a_run_keeps_every_reply_that_came_beside_bad_answers(
     bad: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -167,7 +185,8 @@ def test_a_run_keeps_every_reply_that_came_beside_bad_answers(
     with RawServer(answer) as server:
         path = write_experiment(folder, judge=llm(server.base_url, "concurrency = 32"))
         try:
-            play(path).check()
+            with patch.object(client, "Retry", partial(client.Retry, base_s=0.002, longest_s=0.01)):
+                play(path).check()
         except ArenaError as error:
             _is_one_line(error)
         replies = (folder / "runs" / "x" / "replies.jsonl").read_text().splitlines()
