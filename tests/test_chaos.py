@@ -30,8 +30,8 @@ from arena.store.battle_log import BattleLog
 from arena.store.log_lines import read_battles, read_failures
 
 MODELS = [f"model-{i}" for i in range(6)]
-QUERIES = [f"q{i}" for i in range(40)]
-N_BATTLES = 6 * 5 * 40
+QUERIES = [f"q{i}" for i in range(20)]
+N_BATTLES = 6 * 5 * 20
 HASTY = Retry(
     base_s=0.005,
     longest_s=0.05,
@@ -96,7 +96,7 @@ def test_in_any_chaos_every_battle_ends_judged_or_failed_with_a_reason_and_none_
         truncated=0.01,
         stalled=0.01,
         retry_after_s=0.02,
-        outage=(400, 1.5),  # long enough for a hundred refusals on a busy machine
+        outage=(200, 0.8),  # long enough for a dozen refusals on a busy machine
     )
     with ChaosServer(faults) as server:
         said = battle(tmp_path, server, timeout_s=1.0)
@@ -118,11 +118,11 @@ def test_in_any_chaos_every_battle_ends_judged_or_failed_with_a_reason_and_none_
 
 
 def test_under_a_rate_limit_alone_few_requests_are_sent_in_vain(tmp_path):
-    with ChaosServer(Faults(delay_s=0.02, cap=400, retry_after_s=0.5)) as server:
+    with ChaosServer(Faults(delay_s=0.02, cap=250, retry_after_s=0.5)) as server:
         battle(tmp_path, server)
 
         assert server.sent["good"] == N_BATTLES
-        # Finding the limit takes some refusals once, in a run of three seconds or of a night.
+        # Finding the limit takes some refusals once, in a run of two seconds or of a night.
         assert server.sent.total() <= 1.15 * N_BATTLES + SEARCH
 
     battles, failures = logged(tmp_path)
@@ -131,7 +131,7 @@ def test_under_a_rate_limit_alone_few_requests_are_sent_in_vain(tmp_path):
 
 
 def test_quota_spent_midway_stops_at_once_and_nothing_is_paid_for_twice(tmp_path):
-    with ChaosServer(Faults(quota=500)) as server:
+    with ChaosServer(Faults(quota=250)) as server:
         with pytest.raises(FatalApiError, match="out of credit") as caught:
             battle(tmp_path, server, concurrency=32)
         refused = server.sent["quota"]
@@ -146,7 +146,7 @@ def test_quota_spent_midway_stops_at_once_and_nothing_is_paid_for_twice(tmp_path
     assert caught.value.reason == "quota"
     assert "\n" not in str(caught.value)
     assert refused <= 32
-    assert len(paid) == 500
+    assert len(paid) == 250
     assert len(battles) == N_BATTLES
     assert not failures
 
