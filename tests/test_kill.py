@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import pytest
 from experiments import log_lines, play
 from killing import (
     CONCURRENCY,
@@ -85,20 +84,24 @@ def interrupt(process: Program, number: int, server: LoopbackServer) -> None:
     raise EOFError("the run ended without a word about the signal")
 
 
-@pytest.mark.parametrize(("room", "where"), [(300, "strong.trec"), (33_000, "battles.jsonl")])
 def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_goes_on(
-    tmp_path: Path, room: int, where: str
+    tmp_path: Path,
 ) -> None:
     toll = Toll()
     with LoopbackServer(named_verdict) as server:
         config = write_killable(tmp_path, server.base_url)
-        status, stderr = run(config, "--quiet", room=room)
+        for room, where in [(300, "strong.trec"), (33_000, "battles.jsonl")]:
+            with session(config, server, toll):
+                status, stderr = run(config, "--quiet", room=room)
+
+            assert status == 1
+            assert "Traceback" not in stderr
+            line = f"{where}: cannot be written: File too large; free the disk"
+            assert line in stderr.splitlines()[-1]
         with session(config, server, toll):
             status_with_room, _ = run(config)
 
-    assert status == 1
-    assert "Traceback" not in stderr
-    assert f"{where}: cannot be written: File too large; free the disk" in stderr.splitlines()[-1]
+    assert toll.kept > 0
     assert status_with_room == toll.lost == toll.asked_again == 0
     assert len({row["id"] for row in log_lines(config)}) == len(log_lines(config)) == N_BATTLES
 
@@ -117,22 +120,20 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_one_line(tmp_path: Pa
     assert server.requests == []
 
 
-@pytest.mark.parametrize("n_bytes", [1, 40])
-def test_a_battle_whose_line_was_torn_is_written_again_from_its_reply(
-    tmp_path: Path, n_bytes: int
-) -> None:
+def test_a_battle_whose_line_was_torn_is_written_again_from_its_reply(tmp_path: Path) -> None:
     with LoopbackServer(named_verdict) as server:
         config = write_killable(tmp_path, server.base_url)
         play(config)
         undisturbed = log_lines(config)
         server.requests.clear()
         log = tmp_path / "runs" / "x" / "battles.jsonl"
-        log.write_bytes(log.read_bytes()[:-n_bytes])
+        for n_bytes in (1, 40):
+            log.write_bytes(log.read_bytes()[:-n_bytes])
 
-        play(config)
+            play(config)
 
+            assert log_lines(config) == undisturbed
     assert server.requests == []
-    assert log_lines(config) == undisturbed
 
 
 BUG = """

@@ -66,7 +66,7 @@ def test_no_server_bills_more_than_the_cap_and_one_call(
 
 
 def test_shards_at_the_same_time_hold_a_common_cap_at_their_first_calls(tmp_path: Path) -> None:
-    spender = Spender(Manners(thinks=5000, limits="ignored", delay_s=1.5))
+    spender = Spender(Manners(thinks=5000, limits="ignored", delay_s=0.8))
     with LoopbackServer(spender) as server:
         config = write_capped(tmp_path, server.base_url, ["json"], [0.006])
         run(config, spender, kill_at=None, limit=1, max_usd=0.0001)  # retrieves, and asks nothing
