@@ -244,7 +244,8 @@ def test_runs_that_cannot_be_compared_say_why(runs, change, match):
 @each_row(
     ("options", "match"),
     [
-        ({"judge": "gpt"}, "of type str"),
+        ({"judge": "gpt-4.1"}, r"of type str; .* arena\.llm_judge\(.gpt-4\.1.\)"),
+        ({"judge": longer, "metrics": ["nope"]}, "^compare: metrics: no metric 'nope'"),
         ({"judge": lambda one: "first"}, "query, first, second"),
         ({"judge": []}, "empty list"),
         ({"judge": {"model": "m", "temprature": 1}}, "temperature"),
@@ -254,7 +255,7 @@ def test_runs_that_cannot_be_compared_say_why(runs, change, match):
         ({"judge": longer, "pairs_per_query": 0}, "pairs_per_query is 0"),
         ({"judge": longer, "limit": 0}, "limit is 0"),
         ({"judge": longer, "max_usd": float("nan")}, "max_usd is nan"),
-        ({"judge": [longer, longer]}, "share one name"),
+        ({"judge": [longer, longer]}, "share one name; give one another"),
         ({"judge": longer, "orders": "home"}, "orders"),
         ({"judge": arena.llm_judge("m"), "max_usd": 1.0}, "price_per_1m"),
     ],
@@ -274,6 +275,19 @@ def test_numbers_of_numpy_generators_and_lists_of_queries_are_taken(runs):
     assert battles["id"].tolist() == whole[whole["query_id"].isin(chosen)]["id"].tolist()
     assert len(arena.retrieve("bm25", runs[0].data, number).rankings) == 2
     assert set(arena.retrieve("bm25", runs[0].data, np.array(chosen)).rankings) == set(chosen)
+
+
+@each_row("options", [{"limit": 0}, {"drift": 0}, {"max_usd": 0.0}, {"max_usd": float("nan")}])
+def test_options_that_no_run_can_have_are_refused_at_once(options):
+    with pytest.raises(UsageError, match=f"^{next(iter(options))} is "):
+        arena.BattleOptions(**options)
+
+
+def test_a_model_in_a_folder_is_called_by_the_folder(data, tmp_path):
+    section = {"provider": "onnx", "model": str(tmp_path / "my model")}
+
+    with pytest.raises(ArenaError, match=r"^(?!.*is no name)"):
+        arena.retrieve(section, data)
 
 
 def test_keys_of_another_function_name_it():
@@ -826,6 +840,7 @@ def test_what_are_no_battles_says_so(battles):
         (lambda runs: arena.rate([{"winner": "tie"}, 7]), "battles: a row"),
         (lambda runs: arena.battle(7), "path"),
         (lambda runs: arena.battle("arena.toml", options=7), "options"),
+        (lambda runs: arena.rate(arena.compare(runs, longer), labels=7), "labels"),
         (lambda runs: arena.report(pd.DataFrame()), "path"),
         (lambda runs: arena.plan("ab", {}), "models"),
         (lambda runs: arena.plan(["a", "b"], ["q1"]), "queries"),

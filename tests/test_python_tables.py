@@ -70,6 +70,7 @@ def test_joined_frames_keep_the_failures_that_each_counted():
         (({"model_a": ["a"]},), {}, "battles: of type dict; expected a DataFrame"),
         ((BATTLES,), {"correct": "yes"}, "correct is 'yes'; expected auto, battles"),
         ((BATTLES,), {"labels": "nowhere"}, "labels: nowhere holds none"),
+        ((BATTLES,), {"labels": __file__}, "is a file; give a DataFrame"),
         ((BATTLES,), {"settings": {"levle": 0.9}}, "settings: levle: .* did you mean level"),
         ((BATTLES,), {"settings": {"level": "9"}}, "level is '9'; expected a number"),
         ((BATTLES,), {"settings": {"n_permutations": -1}}, "n_permutations is -1"),
@@ -91,6 +92,23 @@ def test_settings_may_be_a_dict_and_labels_rows():
 
     assert board == arena.rate(BATTLES, settings=settings, labels=pd.DataFrame(labels))
     assert board.correction.labels == len(labels)
+
+
+def test_labels_without_a_data_set_are_about_that_of_the_battles():
+    """`compare` names the data set of its battles, and people who label them need not."""
+    battles = pd.DataFrame(BATTLES).assign(dataset="zoo")
+    labels = pd.DataFrame(BATTLES[::3]).assign(probability=0.5)
+
+    board = arena.rate(battles, labels=labels)
+    card = arena.audit(battles, labels=labels.drop(columns="probability"))
+
+    assert board == arena.rate(battles, labels=labels.assign(dataset="zoo"))
+    assert board.correction.labels == len(labels)
+    decided = (labels["winner"] != "tie").sum()
+    assert card.figure("people_accuracy").estimate.n == decided
+    two = pd.concat([battles, battles.assign(dataset="farm")])
+    with pytest.raises(UsageError, match=r"'q0' is in farm and in zoo.* add a column dataset"):
+        arena.rate(two, labels=labels)
 
 
 def test_what_is_not_known_is_nan_in_a_frame_of_numbers():

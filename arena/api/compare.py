@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,9 +127,9 @@ def compare(  # noqa: PLR0913  all but two are options
         KeyboardInterrupt: after Ctrl-C.
     """
     limit = None if limit is None else whole_number(limit, "limit")
-    if max_usd is not None and not 0 < real_number(max_usd, "max_usd") < math.inf:
-        raise UsageError(f"max_usd is {max_usd}; expected an amount above 0")
+    max_usd = None if max_usd is None else real_number(max_usd, "max_usd")
     check_type(gate, bool, "gate", "True or False")
+    options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
     runs = runs_in(runs, "runs")
     plan = _plan(queries, seed, top_k, orders, pairs_per_query, metrics)
     judges = judges_of(judge, logged=log is not None)
@@ -145,7 +144,6 @@ def compare(  # noqa: PLR0913  all but two are options
         telling = reporter(quiet=not progress)
         with locked_log(Folder(folder).log(WHOLE).lock):  # whoever plays it needs its own inputs
             _write_inputs(prepared, runs, telling)
-        options = BattleOptions(limit=limit, max_usd=max_usd, gate=gate)
         summary = _play(prepared, telling, options)
         battles = _logged(folder)
         _tell(summary, folder, has_log=log is not None)
@@ -342,7 +340,7 @@ def _config(
         return Config.model_validate(tree)
     except ValidationError as error:
         lines = problem_lines(error, tree, lambda _: tuple(ExperimentConfig.model_fields))
-        raise ConfigError("compare", lines) from None
+        raise ConfigError("compare", [line.removeprefix("experiment.") for line in lines]) from None
 
 
 def _first_of_each(runs: Sequence[ModelRun]) -> list[ModelRun]:

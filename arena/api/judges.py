@@ -228,9 +228,10 @@ def _judge_of(given: Any, *, logged: bool) -> JudgeConfig | OwnJudge:
         _check_object(given, kind)
         return OwnJudge(given.judge, name=given.name, fingerprint=given.fingerprint, kind=kind)
     if not callable(given):
+        model = one_line(given, most=80) if isinstance(given, str) else "model"
         raise UsageError(
             f"judge: of type {type(given).__name__}; expected a function (query, first, second), "
-            'arena.llm_judge("model"), arena.qrels_judge(), or a dict as in [judge]'
+            f'arena.llm_judge("{model}"), arena.qrels_judge(), or a dict as in [judge]'
         )
     if logged:
         raise UsageError(

@@ -22,7 +22,7 @@ from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.people import frame_labels, peoples_labels
+from arena.rating.people import frame_labels, peoples_labels, with_datasets
 from arena.rating.rate_files import experiment_facts, usage_of
 from arena.store.folder import Folder
 
@@ -57,7 +57,7 @@ def rate(
             95% intervals if absent.
         labels: people's labels that correct the ratings: an experiment's folder, or a table
             with the columns query_id, model_a, model_b, winner, probability (of being asked) and,
-            if several people answered, who; those in the folders of ``battles`` if absent.
+            if they are known, dataset and who; those in the folders of ``battles`` if absent.
         correct: which labels, and how: "auto", "battles", "documents", "shrink" or "none".
 
     Returns:
@@ -79,7 +79,7 @@ def rate(
         facts = replace(experiment_facts(folders), usage=usage_of(folders, None))
     else:
         table = _rows_of_frame(source, names)
-    people = _people(folders, labels, names, settings)
+    people = _people(folders, labels, names, settings, table)
     return _leaderboard(
         build_leaderboard(table, facts=facts, settings=settings, people=people, correct=correct)
     )
@@ -138,6 +138,7 @@ def _people(
     labels: object,
     aliases: Mapping[str, str],
     settings: RatingSettings | None,
+    battles: Battles,
 ) -> PeoplesLabels | None:
     """Return the labels that were given, or those in the folders.
 
@@ -149,8 +150,11 @@ def _people(
         return peoples_labels(folders, aliases=aliases, judge=judge)
     if not isinstance(labels, str | Path):
         expected = "a DataFrame, a list of dicts, or an experiment's folder"
-        return frame_labels(frame_in(labels, "labels", expected), aliases=aliases)
+        frame = with_datasets(frame_in(labels, "labels", expected), battles)
+        return frame_labels(frame, aliases=aliases)
     folder = path_of(labels, "labels")
+    if folder.is_file():
+        raise UsageError(f"labels: {folder} is a file; give a DataFrame, or an experiment's folder")
     people = peoples_labels([folder], aliases=aliases, judge=judge)
     if people is None:
         raise UsageError(f"labels: {folder} holds none; `arena label` collects them")

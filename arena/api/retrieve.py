@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from arena.api.arguments import check_type, checked_keywords, path_of, whole_number
+from arena.api.data import name_of
 from arena.api.own_model import (
     Encode,
     Encoder,
@@ -205,7 +206,10 @@ def _bases(base: ModelRun | Sequence[ModelRun] | None) -> Sequence[ModelRun]:
 
 
 def _config(section: Mapping[str, Any], name: str | None) -> ModelConfig:
-    called = name or section.get("name") or section.get("model") or section.get("provider")
+    model = section.get("model")
+    if isinstance(model, str | Path) and str(model)[:1] in ("/", ".", "~"):
+        model = name_of(str(model))  # a folder; its path is no name
+    called = name or section.get("name") or model or section.get("provider")
     called = called or section.get("rerank") or " + ".join(section.get("fuse", ()))
     named = {**section, "name": called}
     return checked_keywords(ModelConfig, named, "retrieve").anchored(Path.cwd())

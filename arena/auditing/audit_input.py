@@ -14,7 +14,7 @@ from arena.battles.load import Battles, from_frame, load_battles
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
 from arena.rating.label_estimates import PeoplesLabels
-from arena.rating.people import frame_labels, labels_in_frame, peoples_labels
+from arena.rating.people import frame_labels, labels_in_frame, peoples_labels, with_datasets
 from arena.records import Failure
 from arena.store.folder import Folder
 from arena.store.labels import Label, read_labels
@@ -111,7 +111,13 @@ def frame_evidence(
 
 
 def with_labels(evidence: AuditInput, frame: pd.DataFrame) -> AuditInput:
-    """Take people's labels from a data frame, instead of those that evidence has."""
+    """Take people's labels from a data frame, instead of those that evidence has.
+
+    An audit needs no probabilities of being asked; only corrections do.
+    """
+    if "probability" not in frame.columns:
+        frame = frame.assign(probability=None)
+    frame = with_datasets(frame, evidence.log)
     labels = tuple(_aliased(label, evidence.aliases) for label in labels_in_frame(frame))
     known = frame_labels(frame, aliases=evidence.aliases)
     return replace(evidence, labels=labels, people=None, known=known if known.battles else None)

@@ -27,6 +27,7 @@ from arena.battles.coded_log import NO_DATASET
 from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import Battles
 from arena.errors import UsageError
+from arena.rating.people import datasets_of
 from arena.store.labels import Item, Label
 
 _PEOPLE: Names = (
@@ -244,7 +245,9 @@ def _of_file(people: Battles, battles: Battles) -> Iterator[Label]:
     """Yield a label for each line of a file of verdicts; each line is another person's."""
     if people.query_id is None:
         return
-    home = None if people.datasets != (NO_DATASET,) else _home(battles, people)
+    home = None
+    if people.datasets == (NO_DATASET,):
+        home = datasets_of(battles, {people.query_ids[code] for code in np.unique(people.query_id)})
     for row in range(len(people)):
         query_id = people.query_ids[people.query_id[row]]
         dataset = people.datasets[people.dataset[row]]
@@ -262,23 +265,3 @@ def _of_file(people: Battles, battles: Battles) -> Iterator[Label]:
             model_a=people.models[people.model_a[row]],
             model_b=people.models[people.model_b[row]],
         )
-
-
-def _home(battles: Battles, people: Battles) -> dict[str, str]:
-    """Return query_id → the data set that labels without one refer to.
-
-    Raises:
-        UsageError: two data sets of the log have the query_id of a label.
-    """
-    if battles.query_id is None or people.query_id is None:
-        return {}
-    labelled = {people.query_ids[code] for code in np.unique(people.query_id)}
-    pairs = np.unique(np.stack([battles.dataset, battles.query_id], axis=1), axis=0).tolist()
-    home: dict[str, str] = {}
-    for dataset, query_id in sorted((battles.datasets[d], battles.query_ids[q]) for d, q in pairs):
-        if query_id in labelled and home.setdefault(query_id, dataset) != dataset:
-            raise UsageError(
-                f"query_id {query_id!r} is in {home[query_id]} and in {dataset}, and the labels "
-                "do not say which they mean; add a column dataset"
-            )
-    return home

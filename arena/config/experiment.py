@@ -242,7 +242,8 @@ class Config(Settings):
             counts = Counter(safe_filename(name).casefold() for name in names)
             twice = [name for name in names if counts[safe_filename(name).casefold()] > 1]
             if twice:
-                raise ValueError(f"{kind}: {' and '.join(map(repr, twice))} share one name")
+                shared = " and ".join(map(repr, twice))
+                raise ValueError(f"{kind}: {shared} share one name; give one another name")
         for model in self.models:
             if safe_filename(model.name).casefold() in _BESIDE_RUNS:
                 raise ValueError(f'models: "{model.name}" is what a file beside the runs is called')

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from arena.errors import BudgetSpentError, IncompleteError
+from arena.errors import BudgetSpentError, IncompleteError, UsageError
 from arena.experiment.battle_runner import BattleResult
 from arena.experiment.experiment import Experiment
 from arena.experiment.rejudge import Rejudging
@@ -48,6 +48,19 @@ class BattleOptions:
     rejudging: Rejudging | None = None
     drift: int | None = None
     cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can have.
+
+        Raises:
+            UsageError: naming the first.
+        """
+        for name in ("limit", "drift"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UsageError(f"{name} is {number}; expected 1 or more")
+        if self.max_usd is not None and not 0 < self.max_usd < math.inf:
+            raise UsageError(f"max_usd is {self.max_usd}; expected an amount above 0")
 
     def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
         """Return the command line that goes on where this run ended."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import numpy as np
 import orjson
 
 from arena.battles.coded_log import NO_DATASET
+from arena.battles.load import Battles
 from arena.data.run_file import run_lines
 from arena.errors import DataError, UsageError
 from arena.rating.label_estimates import PeoplesLabels, SampledLabel
@@ -130,13 +133,44 @@ def labels_in_frame(frame: pd.DataFrame) -> list[Label]:
     return labels
 
 
+def with_datasets(labels: pd.DataFrame, battles: Battles) -> pd.DataFrame:
+    """Return labels with the data set of the battles on their query, if they name none.
+
+    Raises:
+        UsageError: two data sets of the battles have the query of a label.
+    """
+    if "dataset" in labels.columns or "query_id" not in labels.columns:
+        return labels
+    query_ids = labels["query_id"].astype(str)
+    return labels.assign(dataset=query_ids.map(datasets_of(battles, set(query_ids))).fillna(""))
+
+
+def datasets_of(battles: Battles, query_ids: AbstractSet[str]) -> dict[str, str]:
+    """Return query_id → the data set that labels without one refer to.
+
+    Raises:
+        UsageError: two data sets of the battles have one of the queries.
+    """
+    if battles.query_id is None:
+        return {}
+    pairs = np.unique(np.stack([battles.dataset, battles.query_id], axis=1), axis=0).tolist()
+    home: dict[str, str] = {}
+    for dataset, query_id in sorted((battles.datasets[d], battles.query_ids[q]) for d, q in pairs):
+        if query_id in query_ids and home.setdefault(query_id, dataset) != dataset:
+            raise UsageError(
+                f"query_id {query_id!r} is in {home[query_id]} and in {dataset}, and the labels "
+                "do not say which they mean; add a column dataset"
+            )
+    return home
+
+
 _WINNERS = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5}
 
-Battles = dict[tuple[str, str, str, str], SampledLabel]
+BattleLabels = dict[tuple[str, str, str, str], SampledLabel]
 Documents = dict[tuple[str, str, str], SampledLabel]
 
 
-def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
+def answers(labels: Sequence[Label]) -> tuple[BattleLabels, Documents]:
     """Return the answers of known probability: of several people on one item their mean.
 
     Who cannot tell, or skips, does not answer. Missing answers count as missing at random within a
@@ -155,7 +189,7 @@ def answers(labels: Sequence[Label]) -> tuple[Battles, Documents]:
         if chance is not None:
             chances[item.unit, item.dataset] += 1 / chance
             answered[item.unit, item.dataset] += 1 / chance if values[item] else 0.0
-    battles: Battles = {}
+    battles: BattleLabels = {}
     documents: Documents = {}
     for item, chance in probability.items():
         if chance is None or not values[item]:
@@ -183,8 +217,8 @@ def _probability(labels: Sequence[Label]) -> float | None:
     return max(known) if known else None
 
 
-def _aliased(battles: Battles, aliases: Mapping[str, str]) -> Battles:
-    renamed: Battles = {}
+def _aliased(battles: BattleLabels, aliases: Mapping[str, str]) -> BattleLabels:
+    renamed: BattleLabels = {}
     for (dataset, query_id, one, two), answer in battles.items():
         first, second = aliases.get(one, one), aliases.get(two, two)
         if first > second:
