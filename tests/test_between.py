@@ -207,7 +207,8 @@ def test_a_rejudged_experiment_is_compared_with_its_origin_in_words_and_json(tmp
 
     assert f"compare the judges with: arena audit --between {pair[0]} {pair[1]}" in done.stderr
     short = tmp_path / "short.jsonl"
-    short.write_text("".join((folder / "battles.jsonl").open().readlines()[:4]))
+    lines = (folder / "battles.jsonl").read_text().splitlines(keepends=True)
+    short.write_text("".join(lines[:4]))
     gates = [
         run("--between", first, second, "--fail-if", "different").exit_code
         for first, second in ((folder, folder), pair, (short, short))
