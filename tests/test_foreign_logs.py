@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_duckdb import one_duckdb
 from pyarrow import parquet
 from tables import each_row
 
@@ -25,6 +26,12 @@ from arena.data.queries import query_id_of
 from arena.errors import ArenaError, DataError
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_duckdb():
+    with one_duckdb():
+        yield
 
 
 def row(a="x", b="y", winner="model_a", **more):

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_duckdb import one_duckdb
 from tables import each_row
 
 import arena
@@ -24,6 +25,12 @@ from arena.cli import main
 from arena.errors import ArenaError, DataError
 
 Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_duckdb():
+    with one_duckdb():
+        yield
 
 
 def as_csv(rows: Rows) -> str:
