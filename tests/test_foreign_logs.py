@@ -362,7 +362,7 @@ VALID = {
 }
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(
     st.sampled_from([*VALID, "log.parquet", "log.jsonl.gz", "log.csv.gz"]),
     st.sampled_from(ENCODINGS),
@@ -400,7 +400,11 @@ def test_a_table_of_anything_is_rated_or_refused_in_one_line(data):
     )
     columns = ["model_a", "model_b", "winner", "query_id", "swapped", "question", "probs", "judge"]
     rows = data.draw(
-        st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(columns, cells)), min_size=1)
+        st.lists(
+            st.fixed_dictionaries({}, optional=dict.fromkeys(columns, cells)),
+            min_size=1,
+            max_size=4,
+        )
     )
 
     for n in (len(rows), 1):
@@ -451,6 +455,7 @@ def test_a_spreadsheet_may_declare_its_separator(tmp_path):
 @pytest.mark.shared
 def test_the_published_verdicts_are_rated_alike_in_every_form(shared_data, tmp_path):
     text = (shared_data / "judgments" / "published.jsonl").read_text("utf-8")
+    text = "".join(text.splitlines(keepends=True)[::4])
     rows = [json.loads(line) for line in text.splitlines()]
     asked = [{"question_id": r.pop("query_id"), **r} for r in map(dict, rows)]
     for each in asked:
@@ -468,7 +473,8 @@ def test_the_published_verdicts_are_rated_alike_in_every_form(shared_data, tmp_p
         tree = json.loads(done.stdout)
         return {name: tree[name] for name in ("overall", "datasets", "queries", "pairs")}
 
-    plain = rated(shared_data / "judgments" / "published.jsonl")
+    (tmp_path / "plain.jsonl").write_text(text, "utf-8")
+    plain = rated(tmp_path / "plain.jsonl")
     for name, content in forms.items():
         (tmp_path / name).write_bytes(content)
         assert rated(tmp_path / name) == plain
