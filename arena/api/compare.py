@@ -236,13 +236,13 @@ def _datasets(runs: Sequence[ModelRun]) -> dict[str, Dataset]:
     datasets: dict[str, Dataset] = {}
     for run in runs:
         data = run.data
-        known = datasets.setdefault(run.dataset, data)
-        if known is not data and _hashes(known) != _hashes(data):
+        first_seen = datasets.setdefault(run.dataset, data)
+        if first_seen is not data and _hashes(first_seen) != _hashes(data):
             raise UsageError(
                 f"runs: two different data sets are called {run.dataset!r}; give one another name"
             )
-        if (corpus := join_cuts(known.corpus, data.corpus)) is not known.corpus:
-            datasets[run.dataset] = known.with_corpus(corpus)
+        if (corpus := join_cuts(first_seen.corpus, data.corpus)) is not first_seen.corpus:
+            datasets[run.dataset] = first_seen.with_corpus(corpus)
     return datasets
 
 
@@ -280,8 +280,8 @@ def _sampled(
     Raises:
         UsageError: a run has no ranking for one of them, or no document for any.
     """
-    own = [run for run in runs if run.dataset == name]
-    ranked = set().union(*(run.rankings for run in own))
+    runs_of_dataset = [run for run in runs if run.dataset == name]
+    ranked = set().union(*(run.rankings for run in runs_of_dataset))
     if unknown := sorted(ranked - data.queries.keys()):
         raise UsageError(f"runs: {unknown[0]!r} is no query of {name!r}")
     wanted = ranked if plan.query_ids is None else set(plan.query_ids)
@@ -299,7 +299,7 @@ def _sampled(
     # A sample is a prefix of one permutation, so runs over a sample give the same battles.
     plain = Dataset(data.name, data.corpus, eligible, data.qrels)
     sampled = sample_queries(plain, plan.queries, plan.seed)
-    for run in own:
+    for run in runs_of_dataset:
         if missing := [query_id for query_id in sampled if query_id not in run.rankings]:
             raise UsageError(
                 f"{run.model}: has no ranking on {name!r} for {len(missing)} of {len(sampled)} "
@@ -405,13 +405,15 @@ def _tell(summary: Summary, folder: Path, *, has_log: bool) -> None:
         KeyboardInterrupt: the run was interrupted.
     """
     done = f"{summary.n_judged:,} of {summary.n_planned:,} battles"
-    again = "call compare again with the same log to go on" if has_log else "give log= to keep them"
+    next_step = (
+        "call compare again with the same log to go on" if has_log else "give log= to keep them"
+    )
     if summary.capped:
         if not summary.n_judged:
             raise IncompleteError(f"{done}: {summary.capped}")
-        warnings.warn(f"{done}: {summary.capped}; {again}", ArenaWarning, stacklevel=3)
+        warnings.warn(f"{done}: {summary.capped}; {next_step}", ArenaWarning, stacklevel=3)
     elif summary.interrupted:
-        raise KeyboardInterrupt(f"stopped at {done}; {again}")
+        raise KeyboardInterrupt(f"stopped at {done}; {next_step}")
     reasons: dict[str, int] = {}
     for counts in summary.failures.values():
         for reason, count in counts.items():

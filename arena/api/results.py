@@ -248,17 +248,17 @@ def _figures_frame(figures: Sequence[AuditMetric]) -> pd.DataFrame:
 
     rows = []
     for figure in figures:
-        known = figure.estimate
+        estimate = figure.estimate
         rows.append(
             {
                 "key": figure.key,
                 "title": figure.title,
-                "value": None if known is None else known.value,
-                "lower": None if known is None else known.lower,
-                "upper": None if known is None else known.upper,
+                "value": None if estimate is None else estimate.value,
+                "lower": None if estimate is None else estimate.lower,
+                "upper": None if estimate is None else estimate.upper,
                 "unit": figure.unit,
-                "n": 0 if known is None else known.n,
-                "queries": 0 if known is None else known.n_queries,
+                "n": 0 if estimate is None else estimate.n,
+                "queries": 0 if estimate is None else estimate.n_queries,
                 "meaning": figure.meaning,
             }
         )

@@ -127,8 +127,8 @@ def shared_figures(  # noqa: PLR0913
     pairs = (counts * (counts - 1)).sum(axis=1) / (raters * (raters - 1))
     by_judge = (counts * verdicts).sum(axis=1) / raters
     agreement = share(pairs * weight, query, weight)
-    apart = clustered_mean(by_judge - pairs, query, weight)
-    if agreement is None or apart is None:
+    difference = clustered_mean(by_judge - pairs, query, weight)
+    if agreement is None or difference is None:
         raise ValueError("there are items, so there are shares")
     alphas = sums_by_cluster(alpha_sums(counts) * weight[:, None], query)
     ac1s = sums_by_cluster(ac1_sums(counts, weight), query)
@@ -149,9 +149,9 @@ def shared_figures(  # noqa: PLR0913
     judge, person = np.average([by_judge, pairs], axis=1, weights=weight).tolist()
     meaning = (
         f"of the same {of}, the judge agrees with a person on {of_hundred(judge)}, and another "
-        f"person on {of_hundred(person)}; {_as_much(apart.lower, apart.upper)}"
+        f"person on {of_hundred(person)}; {_as_much(difference.lower, difference.upper)}"
     )
-    return [*figures, AuditMetric(*as_person, "difference", apart, of, meaning)]
+    return [*figures, AuditMetric(*as_person, "difference", difference, of, meaning)]
 
 
 def _as_much(lower: float | None, upper: float | None) -> str:

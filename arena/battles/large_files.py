@@ -88,7 +88,7 @@ def csv_source(
     # DuckDB ignores an empty cell too many. So there is a column more, which must stay missing, as
     # no other may: an empty cell is none of these.
     columns = ", ".join(f"k{number}: 'VARCHAR'" for number in range(len(header) + 1))
-    own = f"k{header.index('id')}" if "id" in names else ""
+    id_cell = f"k{header.index('id')}" if "id" in names else ""
     read = {len(header) - 1, *map(header.index, names)}
     return Source(
         rows=f"read_csv({sql_file(path)}, delim = {sql_text(layout.separator)}, "
@@ -100,8 +100,8 @@ def csv_source(
         odd=" OR ".join(
             [f"k{len(header)} IS NOT NULL", *(f"k{number} IS NULL" for number in read)]
         ),
-        ids=own,
-        is_id=f"{own} <> ''",
+        ids=id_cell,
+        is_id=f"{id_cell} <> ''",
     )
 
 

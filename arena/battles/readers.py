@@ -159,10 +159,10 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
     line, header = next(records, (0, []))
     check_header(str(path), line, header)
     names = coded_columns(header)
-    own = OWN_COLUMNS.issubset(header)
+    is_own = OWN_COLUMNS.issubset(header)
     packing = packing_of(path)
     if packing and not (packing == "none" and has_long_line(path)):
-        source = csv_source(path, packing, header, [*names, *["id"] * own], KNOWN)
+        source = csv_source(path, packing, header, [*names, *["id"] * is_own], KNOWN)
         parts = read_parts(path, replace(source, with_ids=with_ids))
         if parts:
             line_of = partial(_csv_line, path)
@@ -172,7 +172,7 @@ def _read_csv(path: Path, *, with_ids: bool) -> BattleTable:
     while rows := list(islice(records, _CHUNK_ROWS)):
         for name, place in places.items():
             coder.add(name, (row[place] or None for _, row in rows), len(rows))
-        if own:
+        if is_own:
             ids += [row[header.index("id")] for _, row in rows]
     return checked_table(BattleTable(str(path), coder.columns(), partial(_csv_line, path), ids))
 
@@ -184,20 +184,20 @@ def _csv_line(path: Path, row: int) -> int:
 def _read_parquet(path: Path) -> BattleTable:
     with opened_parquet(path) as file:
         check_header(str(path), None, file.header)
-        own = ["id"] if OWN_COLUMNS.issubset(file.header) else []
+        id_column = ["id"] if OWN_COLUMNS.issubset(file.header) else []
         names = coded_columns(file.header)
-        parts = read_parts(path, file.source([*names, *own]), connection=file.connection)
+        parts = read_parts(path, file.source([*names, *id_column]), connection=file.connection)
         if parts:
             return checked_table(
                 BattleTable(str(path), parts.columns, lambda row: row + 1, parts.ids)
             )
         coder, ids = Coder(names), list[Any]()
-        rows = enumerate(file.rows([*names, *own]), 1)
+        rows = enumerate(file.rows([*names, *id_column]), 1)
         while chunk := list(islice(rows, _CHUNK_ROWS)):
             for place, name in enumerate(names):
                 cells = ((number, row[place]) for number, row in chunk)
                 coder.add(name, (_word(path, name, *cell) for cell in cells), len(chunk))
-            ids += [row[-1] for _, row in chunk] if own else []
+            ids += [row[-1] for _, row in chunk] if id_column else []
     return checked_table(BattleTable(str(path), coder.columns(), lambda row: row + 1, ids))
 
 
@@ -226,22 +226,22 @@ def read_jsonl(path: Path, *, with_ids: bool) -> BattleTable:
         OSError: the file cannot be read.
     """
     first = _first_row(path)
-    own = OWN_COLUMNS.issubset(first)
-    more = OWN_OPTIONAL if own else query_columns(first)
+    is_own = OWN_COLUMNS.issubset(first)
+    more = OWN_OPTIONAL if is_own else query_columns(first)
     names = tuple(dict.fromkeys((*REQUIRED, *OPTIONAL, *more)))
     packing, parts = packing_of(path), None
     # The row loop knows what to do with a line of our own log that was cut off.
-    if packing and (is_ended(path, packing) if own else not has_trailing_comma(path)):
+    if packing and (is_ended(path, packing) if is_own else not has_trailing_comma(path)):
         coded = [name for name in names if name != "cost_usd"]
         learned = learn(path, coded) if packing == "none" else {}
-        source = jsonl_source(path, packing, coded, own=own)
+        source = jsonl_source(path, packing, coded, own=is_own)
         parts = read_parts(path, replace(source, with_ids=with_ids), learned)
     if parts:
         table = BattleTable(str(path), parts.columns, partial(line_of_row, path), parts.ids)
         return checked_table(replace(table, costs=parts.costs, known_probs=parts.probs))
-    table = _read_rows(path, names, own=own, exact=False)
+    table = _read_rows(path, names, own=is_own, exact=False)
     if _is_rounded(table):
-        table = _read_rows(path, names, own=own, exact=True)
+        table = _read_rows(path, names, own=is_own, exact=True)
     return checked_table(table)
 
 

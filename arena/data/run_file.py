@@ -196,15 +196,15 @@ def run_lines(path: Path) -> Iterator[RunLine]:
     before: RunLine | None = None
     rise, falls = None, False
     for line, text in numbered_lines(path, 'see run = "..." in arena.toml'):
-        here = _columns(path, line, text)
-        if before is not None and here.tag != before.tag:
-            what = f"run tag {here.tag!r} after {before.tag!r}"
+        current = _columns(path, line, text)
+        if before is not None and current.tag != before.tag:
+            what = f"run tag {current.tag!r} after {before.tag!r}"
             raise DataError(path, line, what, "give each run a file of its own")
-        if before is not None and here.query_id == before.query_id and _follows(here, before):
-            falls = falls or here.score < before.score
-            rise = rise or (line if here.score > before.score else None)
-        yield here
-        before = here
+        if before is not None and current.query_id == before.query_id and _follows(current, before):
+            falls = falls or current.score < before.score
+            rise = rise or (line if current.score > before.score else None)
+        yield current
+        before = current
     if rise is not None and not falls:
         what = "scores rise from rank to rank, here and in the whole file"
         raise DataError(path, rise, what, "a higher score must be better; negate distances")

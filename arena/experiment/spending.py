@@ -196,15 +196,15 @@ def open_budgets(
     unpriced = [judge.log_name for judge in config.judges if not judge.priced]
     if max_usd is not None and unpriced:
         raise ConfigError("--max-usd", [f"judge {', '.join(unpriced)} needs {UNPRICED}"])
-    own = {judge.log_name: judge.max_usd for judge in config.judges}
-    capped = [cap for cap in own.values() if cap is not None]
-    caps = [math.fsum(capped)] if len(capped) == len(own) else []
+    judge_caps = {judge.log_name: judge.max_usd for judge in config.judges}
+    capped = [cap for cap in judge_caps.values() if cap is not None]
+    caps = [math.fsum(capped)] if len(capped) == len(judge_caps) else []
     caps += [] if max_usd is None else [max_usd]
     whole = Budget(min(caps) / shard.count if caps else None)
     turn = partial(_turn, folder) if shard.count > 1 else None
     of_judges = {
         judge: Budget(None if cap is None else cap / shard.count, within=whole, turn=turn)
-        for judge, cap in own.items()
+        for judge, cap in judge_caps.items()
     }
     claims = Claims(Folder(folder).log(shard).claims)
     return Budgets(whole, of_judges, folder, shard, claims)

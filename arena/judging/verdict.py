@@ -70,13 +70,13 @@ def _given(reply: str) -> Iterator[tuple[Span, list[Any]]]:
             lines.pop()
         if lines and is_gap(reply, lines[-1].end(), end):
             line = lines.pop()
-            place, values = Span(line.start(), line.end()), [line[1]]
+            span, values = Span(line.start(), line.end()), [line[1]]
         elif found := objects.before(end):
-            place, values = found[0], found[1].values_of("verdict")
+            span, values = found[0], found[1].values_of("verdict")
         else:
             return
-        yield place, values
-        end = place.start
+        yield span, values
+        end = span.start
 
 
 def _side(value: object, reply: str) -> Side:

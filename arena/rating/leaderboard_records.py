@@ -79,12 +79,12 @@ class RatingSettings:
         """Check each setting alone."""
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                given = getattr(self, name)
-                raise UsageError(f"{name} is {given!r}; expected {_either(allowed)}")
+                value = getattr(self, name)
+                raise UsageError(f"{name} is {value!r}; expected {_either(allowed)}")
         for name, (kind, expected) in _NUMBERS.items():
-            given = getattr(self, name)
-            if isinstance(given, bool) or not isinstance(given, kind):
-                raise UsageError(f"{name} is {given!r}; expected {expected}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kind):
+                raise UsageError(f"{name} is {value!r}; expected {expected}")
         if self.n_permutations < 0:
             raise UsageError(f"n_permutations is {self.n_permutations}; expected 0 or more")
 

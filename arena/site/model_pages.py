@@ -145,12 +145,12 @@ def _opponents(site: Site) -> list[list[Opponent]]:
     """Return the pairs of each model, in the order of the table, from its own side."""
     opponents: list[list[Opponent]] = [[] for _ in site.models]
     for a, b, wins, losses, ties, sure, separated in site.pairs:
-        for own, opponent, won, lost, better in (
+        for side, opponent, won, lost, better in (
             (a, b, wins, losses, sure),
             (b, a, losses, wins, None if sure is None else 1 - sure),
         ):
             model = site.models[opponent]
-            opponents[own].append(
+            opponents[side].append(
                 Opponent(model.name, model.file, won, lost, ties, better, separated == 1)
             )
     rank = {row["model"]: number for number, row in enumerate(site.overall)}
