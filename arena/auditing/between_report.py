@@ -43,9 +43,9 @@ def to_json(comparison: Between) -> dict[str, Any]:
     }
 
 
-def print_between(found: Between) -> None:
+def print_between(between: Between) -> None:
     """Print to stdout, in colour and as wide as the terminal if it is one."""
-    sys.stdout.write(render_between(found, on=stdout_console()))
+    sys.stdout.write(render_between(between, on=stdout_console()))
 
 
 def render_between(comparison: Between, *, on: Screen) -> str:
@@ -82,8 +82,8 @@ def _head(comparison: Between) -> Iterator[str]:
     yield f"{comparison.conclusion.upper()}: {comparison.reason}"
 
 
-def _models(found: Between) -> list[Column]:
-    listed = found.models[:SHOWN_MODELS]
+def _models(between: Between) -> list[Column]:
+    listed = between.models[:SHOWN_MODELS]
     return [
         Column("model", [printable(row.model) for row in listed], "name"),
         Column("first", [f"{row.first:.0f}" for row in listed]),
@@ -94,8 +94,8 @@ def _models(found: Between) -> list[Column]:
     ]
 
 
-def _table(found: Between) -> list[Column]:
-    columns = zip(*found.table, strict=True)
+def _table(between: Between) -> list[Column]:
+    columns = zip(*between.table, strict=True)
     return [
         Column("first judge", [f"{verdict} wins" for verdict in _VERDICTS[:2]] + ["tie"], "word"),
         *(

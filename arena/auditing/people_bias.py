@@ -59,7 +59,7 @@ class Bias(Protocol):
         """Return what is counted."""
 
     def favour(
-        self, group: Collection[str], rest: Collection[str], *, level: float = LEVEL
+        self, group: Collection[str], others: Collection[str], *, level: float = LEVEL
     ) -> Estimate | None:
         """Return how much more the judge favours a group over the rest than people do."""
 
@@ -88,12 +88,12 @@ class BattleBias:
         return apart
 
     def favour(
-        self, group: Collection[str], rest: Collection[str], *, level: float = LEVEL
+        self, group: Collection[str], others: Collection[str], *, level: float = LEVEL
     ) -> Estimate | None:
         """Return the group's win rate against the rest by the judge, minus that by people."""
         battles = self.rows.battles
         in_group, in_rest = (
-            np.array([model in names for model in battles.models]) for names in (group, rest)
+            np.array([model in names for model in battles.models]) for names in (group, others)
         )
         home = in_group[battles.model_a] & in_rest[battles.model_b]
         away = in_group[battles.model_b] & in_rest[battles.model_a]
@@ -118,13 +118,13 @@ class GradeBias:
     of = "labels of documents"
 
     def favour(
-        self, group: Collection[str], rest: Collection[str], *, level: float = LEVEL
+        self, group: Collection[str], others: Collection[str], *, level: float = LEVEL
     ) -> Estimate | None:
         """Return how much more of the greatest DCG the judge gives a group than the rest."""
         from scipy.special import stdtrit  # noqa: PLC0415
 
         contrast = np.zeros(len(self.models))
-        for names, sign in ((group, 1), (rest, -1)):
+        for names, sign in ((group, 1), (others, -1)):
             members = np.array([model in names for model in self.models])
             contrast += sign * members / members.sum()
         moves = self.moves @ contrast
@@ -272,7 +272,11 @@ def _family(bias: Bias, evidence: AuditInput) -> AuditMetric:
 
 
 def _contrast(
-    names: tuple[str, str], bias: Bias, member: Mapping[str, bool | None], who: str, known: str
+    names: tuple[str, str],
+    bias: Bias,
+    member: Mapping[str, bool | None],
+    who: str,
+    member_text: str,
 ) -> AuditMetric:
     """Compare members of a group with the others; a model of unknown group is left out."""
     models = bias.models
@@ -280,7 +284,7 @@ def _contrast(
         {model for model in models if member.get(model) is is_member} for is_member in (True, False)
     )
     if not group or not others:
-        because = f"the configuration does not tell that {known} and another is not"
+        because = f"the configuration does not tell that {member_text} and another is not"
         return missing_metric(*names, because, "difference")
     estimate = bias.favour(group, others)
     if estimate is None:

@@ -107,7 +107,7 @@ async def collect(  # noqa: PLR0913, what to judge, and who is told
 
 
 async def _fetch_ended(
-    run: BatchRun, ledger: Ledger, done: Collected, reporter: Reporter
+    run: BatchRun, ledger: Ledger, collected: Collected, reporter: Reporter
 ) -> list[_Ended]:
     """Return the jobs that have ended, with their results; note the others as waited for."""
     ended: list[_Ended] = []
@@ -115,12 +115,12 @@ async def _fetch_ended(
     judges = run.by_fingerprint
     for job in ledger.open_jobs:
         if job.fingerprint not in judges:
-            done.waiting.append(
+            collected.waiting.append(
                 f"{job.name}: its judge {job.judge} has changed, or is not in arena.toml: "
                 f"set it back, or --give-up {job.name}"
             )
         elif job.batch_id is None:
-            done.waiting.append(f"{job.name}, half submitted")
+            collected.waiting.append(f"{job.name}, half submitted")
         else:
             jobs.setdefault(job.fingerprint, []).append(job)
     for fingerprint, of_judge in jobs.items():
@@ -129,13 +129,15 @@ async def _fetch_ended(
         assert isinstance(judge, RequestJudge)  # noqa: S101, as in `by_fingerprint`
         async with FileApi(endpoint_of(configured.config)) as api:
             for job in of_judge:
-                if ended_job := await _fetch(job, api, judge, done):
+                if ended_job := await _fetch(job, api, judge, collected):
                     _tell(job, ended_job.state, ended_job.results, reporter)
                     ended.append(ended_job)
     return ended
 
 
-async def _fetch(job: Job, api: FileApi, judge: RequestJudge, done: Collected) -> _Ended | None:
+async def _fetch(
+    job: Job, api: FileApi, judge: RequestJudge, collected: Collected
+) -> _Ended | None:
     """Return a job with its results; None, and a note, if it has not ended or does not answer.
 
     Raises:
@@ -144,7 +146,7 @@ async def _fetch(job: Job, api: FileApi, judge: RequestJudge, done: Collected) -
     try:
         job_state = await state(job, api)
         if not job_state.is_ended:
-            done.waiting.append(f"{job.name} ({job_state})")
+            collected.waiting.append(f"{job.name} ({job_state})")
             return None
         return _Ended(
             job, job_state, await fetch_results(job, job_state.files, api, judge.reply_from)
@@ -153,7 +155,7 @@ async def _fetch(job: Job, api: FileApi, judge: RequestJudge, done: Collected) -
         raise
     except ApiError as error:
         # One job that cannot be fetched now holds up none of the others.
-        done.waiting.append(f"{job.name} ({error}; or --give-up {job.name})")
+        collected.waiting.append(f"{job.name} ({error}; or --give-up {job.name})")
         return None
 
 
@@ -171,18 +173,18 @@ def _deliveries(ended: list[_Ended]) -> Mapping[str, Deliveries]:
     return deliveries
 
 
-def _finish(ended_job: _Ended, ledger: Ledger, log: BattleLog, done: Collected) -> None:
+def _finish(ended_job: _Ended, ledger: Ledger, log: BattleLog, collected: Collected) -> None:
     """Mark a job as collected, unless some of its results are still to come."""
     job, results = ended_job.job, ended_job.results
     if waits_for := _missing(job, ended_job.state, results):
-        done.waiting.append(f"{job.name} ({waits_for}; or --give-up {job.name})")
+        collected.waiting.append(f"{job.name} ({waits_for}; or --give-up {job.name})")
         return
     if ended_job.state.status == "completed":  # what is missing of others is free
         _book_missing(log, job, len(job.requests.keys() - results.answers.keys()))
         log.flush()
     refusal = {"refusal": results.refusal} if results.refusal else {}
     ledger.step(job, ended=ended_job.state.status, **refusal)
-    done.n_jobs += bool(results.answers)
+    collected.n_jobs += bool(results.answers)
     ledger.path(job).unlink(missing_ok=True)
 
 

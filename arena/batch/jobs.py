@@ -52,9 +52,9 @@ class Poll:
     longest_s: float = 300.0
     growth: float = 1.5
 
-    def wait_s(self, asked: int) -> float:
+    def wait_s(self, n_polls: int) -> float:
         """Return how long to wait before the next look, after this many."""
-        grown_s = self.shortest_s * self.growth ** min(asked, 50)
+        grown_s = self.shortest_s * self.growth ** min(n_polls, 50)
         return min(grown_s, self.longest_s) * random.uniform(0.8, 1.0)  # noqa: S311
 
 

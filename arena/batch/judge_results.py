@@ -119,7 +119,7 @@ class Settlement:
 
     async def judge(
         self,
-        done: Collected,
+        collected: Collected,
         *,
         matchups: Sequence[Matchup] | None = None,
         limit: int | None = None,
@@ -127,18 +127,18 @@ class Settlement:
         """Judge every battle that needs no further request, in plan order.
 
         Args:
-            done: what the collection came to; is filled.
+            collected: what the collection came to; is filled.
             matchups: the part of the plan to judge; all of it if absent.
             limit: battles to judge at most that need no answer that was delivered.
         """
         for configured in self._judges:
-            await self._judge(configured, done, matchups, limit)
+            await self._judge(configured, collected, matchups, limit)
         await asyncio.sleep(0)  # replies go into the cache right after their battle
 
     async def _judge(
         self,
         configured: ConfiguredJudge,
-        done: Collected,
+        collected: Collected,
         matchups: Sequence[Matchup] | None,
         limit: int | None,
     ) -> None:
@@ -164,10 +164,10 @@ class Settlement:
             )
             if isinstance(result, Battle):
                 self._log.write_battle(result)
-                done.n_new += 1
-                done.count(result)
+                collected.n_new += 1
+                collected.count(result)
                 continue
-            done.failures[result.reason] += 1
+            collected.failures[result.reason] += 1
             refused = [d for d in deliveries if isinstance(d.answer, UnjudgedError)]
             if not self._booked.has_failure(battle, refused):
                 self._log.write_failure(result)

@@ -98,13 +98,13 @@ class _BatchPrice:
     most_usd: float | None
     is_estimated: bool = False  #: whether the reply did not tell, so that the most was taken
 
-    def usage(self, told: Usage) -> Usage:
+    def usage(self, reported: Usage) -> Usage:
         """Return what a reply costs, given what it comes to at the usual price."""
-        if not told.estimated:
-            return replace(told, cost_usd=told.cost_usd * self.discount)
+        if not reported.estimated:
+            return replace(reported, cost_usd=reported.cost_usd * self.discount)
         self.is_estimated = True
-        cost_usd = told.cost_usd * self.discount if self.most_usd is None else self.most_usd
-        return replace(told, cost_usd=cost_usd)
+        cost_usd = reported.cost_usd * self.discount if self.most_usd is None else self.most_usd
+        return replace(reported, cost_usd=cost_usd)
 
 
 def _answer(line: Mapping[str, Any], read: Reader, price: _BatchPrice) -> ReplyOrFailure:

@@ -200,15 +200,15 @@ class _JoinedBattles:
         for name, column in self.columns.items():
             column[begin : self._n] = block[name][rows]
 
-    def close(self, again: NDArray[np.intp], first: NDArray[np.intp]) -> None:
+    def close(self, repeats: NDArray[np.intp], first: NDArray[np.intp]) -> None:
         """Remove what repeats a battle, and battles of a model against itself.
 
         Args:
-            again: rows with the id of an earlier one.
+            repeats: rows with the id of an earlier one.
             first: the first row of each of these ids.
         """
         self.columns = {name: column[: self._n] for name, column in self.columns.items()}
-        repeated = _are_repeated(self.columns, again, first)
+        repeated = _are_repeated(self.columns, repeats, first)
         self.n_repeated += int(np.count_nonzero(repeated))
         same: Mask = (self.columns["model_a"] == self.columns["model_b"]) & ~repeated
         self.n_same = int(np.count_nonzero(same))
@@ -220,15 +220,15 @@ class _JoinedBattles:
         self.columns = {name: column[rows] for name, column in self.columns.items()}
 
 
-def _are_repeated(columns: Columns, again: NDArray[np.intp], first: NDArray[np.intp]) -> Mask:
+def _are_repeated(columns: Columns, repeats: NDArray[np.intp], first: NDArray[np.intp]) -> Mask:
     """Return which rows are about the same as the first with their id.
 
     A row about something else is a battle of its own, in a log from any tool.
     """
     low, high = (side(columns["model_a"], columns["model_b"]) for side in (np.minimum, np.maximum))
     repeated = np.zeros(len(low), np.bool_)
-    same = [codes[again] == codes[first] for codes in (columns["query"], low, high)]
-    repeated[again] = np.logical_and.reduce(same)
+    same = [codes[repeats] == codes[first] for codes in (columns["query"], low, high)]
+    repeated[repeats] = np.logical_and.reduce(same)
     return repeated
 
 

@@ -72,12 +72,12 @@ def battle_notes(joined: Joined) -> Iterator[str]:
         yield "Elo in canonical order of several logs, by battle id"
 
 
-def _repeats(joined: Joined, known: Mask) -> tuple[int, int, int]:
+def _repeats(joined: Joined, has_query: Mask) -> tuple[int, int, int]:
     """Return how many battles repeat one, how many pairings there are, and in one order alone.
 
     Args:
         joined: any battles.
-        known: of each query_id, whether it is one; battles without are left out.
+        has_query: of each query_id, whether it is one; battles without are left out.
     """
     columns, words = joined.columns, joined.words
     m, n_judges = len(words["model"]), len(words["judge"])
@@ -86,8 +86,8 @@ def _repeats(joined: Joined, known: Mask) -> tuple[int, int, int]:
     for size, name in ((m, "model_a"), (m, "model_b"), (n_judges, "judge")):
         by_judge *= size
         by_judge += columns[name]
-    if not known.all():
-        by_judge = by_judge[known[columns["query_id"]]]
+    if not has_query.all():
+        by_judge = by_judge[has_query[columns["query_id"]]]
     n_battles = len(by_judge)
     if math.prod(shape) <= max(2 * n_battles, _SMALL):
         seen = np.zeros(shape, np.bool_)

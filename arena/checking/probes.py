@@ -234,9 +234,9 @@ def _first(samples: Sequence[float]) -> float | None:
     return samples[0] if samples else None
 
 
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths else 0.0
+def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    lengths = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
+    return float(first @ second) / lengths if lengths else 0.0
 
 
 _OF_LENGTH: Final = ("bad_request", "prompt_cut")

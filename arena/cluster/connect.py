@@ -183,7 +183,7 @@ async def _asked(
 def each_ended(
     client: Client,
     tasks: as_completed,
-    again: str,
+    resume: str,
     *,
     resource: str | None = None,
     log: Callable[[str], None] | None = None,
@@ -193,7 +193,7 @@ def each_ended(
     Args:
         client: of the cluster.
         tasks: not yielded yet.
-        again: what is kept, and how to go on.
+        resume: what is kept, and how to go on.
         resource: what a worker must have to run them.
         log: told of workers that are silent.
 
@@ -217,7 +217,7 @@ def each_ended(
                 seen_at = now
             elif now - seen_at > _NOBODY_S:
                 what = f"no {kind} was there for {_NOBODY_S:.0f} s; start one"
-                raise ClusterError(f"{what}; {again}")
+                raise ClusterError(f"{what}; {resume}")
 
 
 def _workers(client: Client) -> Mapping[str, Mapping[str, Any]]:

@@ -195,15 +195,16 @@ def _note_of_successor(command: str) -> None:
     )
 
 
-def _finish(done: Collected) -> None:
+def _finish(collected: Collected) -> None:
     """Rate what is in the log, then complain of what is not."""
     from arena.commands.rate import show, written  # noqa: PLC0415
     from arena.rating.rate_files import rate_files  # noqa: PLC0415
 
-    folder = done.experiment.folder
-    if done.n_judged:
+    folder = collected.experiment.folder
+    if collected.n_judged:
         leaderboard = rate_files([folder])
         with written(leaderboard, folder):
             show(leaderboard, as_json=False)
-    echo_lines([f"{done.n_new:,} battles written, {done.n_judged:,} of {done.n_planned:,} judged"])
-    done.check()
+    judged = f"{collected.n_judged:,} of {collected.n_planned:,} judged"
+    echo_lines([f"{collected.n_new:,} battles written, {judged}"])
+    collected.check()

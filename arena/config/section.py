@@ -190,7 +190,7 @@ def problem_lines(
 def checked_section(
     kind: type[S],
     section: Mapping[str, Any],
-    where: str,
+    source: str,
     sections: Mapping[str, Sequence[str]] | None = None,
 ) -> S:
     """Check a section as if it stood in an arena.toml.
@@ -198,7 +198,7 @@ def checked_section(
     Args:
         kind: which section it is.
         section: its keys.
-        where: what errors name in place of a file.
+        source: what errors name in place of a file.
         sections: as of `problem_lines`.
 
     Raises:
@@ -209,7 +209,7 @@ def checked_section(
         return kind.model_validate(tree)
     except ValidationError as error:
         lines = problem_lines(error, tree, lambda _: tuple(kind.model_fields), sections)
-        raise ConfigError(where, lines) from None
+        raise ConfigError(source, lines) from None
 
 
 def _problem(

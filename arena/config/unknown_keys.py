@@ -55,27 +55,27 @@ SYNONYMS: Final = {
 """Key → what other tools call the same, in one text."""
 
 
-def remedy(key: str, known: Sequence[str], sections: Mapping[str, Sequence[str]]) -> str:
+def remedy(key: str, known_keys: Sequence[str], sections: Mapping[str, Sequence[str]]) -> str:
     """Return what to do about an unknown key, as the end of a sentence.
 
     Args:
         key: as it is written.
-        known: the keys that its section has.
+        known_keys: the keys that its section has.
         sections: the heading of each section → its keys.
     """
     word = _plain(key)
-    same = [name for name in known if _plain(name) == word]
+    same = [name for name in known_keys if _plain(name) == word]
     same += [name for name, words in SYNONYMS.items() if word in map(_plain, words.split())]
-    if here := next((name for name in same if name in known), None):
+    if here := next((name for name in same if name in known_keys), None):
         return f"did you mean {here}?"
     if homes := [heading for heading, keys in sections.items() if key in keys]:
         return f"it belongs to {' or '.join(homes)}"
-    if near := difflib.get_close_matches(key, known, n=1):
+    if near := difflib.get_close_matches(key, known_keys, n=1):
         return f"did you mean {near[0]}?"
     for name in same:
         if homes := [heading for heading, keys in sections.items() if name in keys]:
             return f"did you mean {name} of {' or '.join(homes)}?"
-    return f"known: {', '.join(known)}"
+    return f"known: {', '.join(known_keys)}"
 
 
 def _plain(name: str) -> str:

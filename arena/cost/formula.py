@@ -89,18 +89,18 @@ class _Needs:
     def __init__(self) -> None:
         self.keys: dict[str, None] = {}
 
-    def product(self, known: float, *factors: tuple[float | None, str]) -> float | None:
+    def product(self, factor: float, *factors: tuple[float | None, str]) -> float | None:
         """Return the product; 0 if any factor is 0, else None if any is unknown."""
         values = [value for value, _ in factors]
-        if known == 0 or 0 in values:
+        if factor == 0 or 0 in values:
             return 0.0
         unknown = [key for value, key in factors if value is None]
         self.keys.update(dict.fromkeys(unknown))
         if unknown:
             return None
         for value in values:
-            known *= value or 0.0
-        return known
+            factor *= value or 0.0
+        return factor
 
 
 def _own_cost(model: str, rates: Rates, usage: UsageConfig) -> Cost:

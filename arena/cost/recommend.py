@@ -125,11 +125,11 @@ def _more(candidate: Candidate, take: Candidate) -> float:
 
 
 def _step(
-    take: Candidate, other: Candidate | None, between: Mapping[tuple[str, str], Gap]
+    take: Candidate, candidate: Candidate | None, between: Mapping[tuple[str, str], Gap]
 ) -> Step | None:
-    if other is None:
+    if candidate is None:
         return None
-    return Step(other.model, _more(other, take), between.get((other.model, take.model)))
+    return Step(candidate.model, _more(candidate, take), between.get((candidate.model, take.model)))
 
 
 def _take(take: Candidate, n_best: int, n_models: int) -> str:

@@ -154,16 +154,16 @@ def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _qrels(
-    paths: Sequence[Path], corpus: Mapping[str, Document], asked: Mapping[str, Query]
+    paths: Sequence[Path], corpus: Mapping[str, Document], dataset_queries: Mapping[str, Query]
 ) -> tuple[Qrels, tuple[str, ...]]:
     if not paths:
         return {}, ()
-    grades = (grade for path in paths for grade in _grades(path, asked))
-    return check_qrels(grades, paths[0], corpus, asked)
+    grades = (grade for path in paths for grade in _grades(path, dataset_queries))
+    return check_qrels(grades, paths[0], corpus, dataset_queries)
 
 
-def _grades(path: Path, asked: Mapping[str, Query]) -> Iterator[GradeLine]:
+def _grades(path: Path, dataset_queries: Mapping[str, Query]) -> Iterator[GradeLine]:
     if path.suffix == ".tsv":
-        yield from grade_lines(path, asked)
+        yield from grade_lines(path, dataset_queries)
         return
     yield from map(row_grade, _rows([path], ("query-id", "corpus-id", "score")))

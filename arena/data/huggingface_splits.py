@@ -114,14 +114,14 @@ def choose_table(
 
 
 def choose_split(
-    splits: Mapping[str, tuple[Path, ...]], split: str, where: str, *, only: bool
+    splits: Mapping[str, tuple[Path, ...]], split: str, table_name: str, *, only: bool
 ) -> tuple[Path, ...]:
     """Return the files of a split.
 
     Args:
         splits: those that there are.
         split: the one that is asked for.
-        where: the data set and the configuration, for the message.
+        table_name: the data set and the configuration, for the message.
         only: whether another one will do where it is the only one.
 
     Raises:
@@ -132,10 +132,10 @@ def choose_split(
     if split not in splits:
         what = f"no split {split!r} among {', '.join(splits)}"
         remedy = f'choose one of them: split = "{next(iter(splits), "")}"'
-        raise DataError(where, None, what, remedy)
+        raise DataError(table_name, None, what, remedy)
     if not splits[split]:
         what = f"the files that README.md names for split {split!r} are not there"
-        raise DataError(where, None, what, "fetch the data set again, all of it")
+        raise DataError(table_name, None, what, "fetch the data set again, all of it")
     return splits[split]
 
 

@@ -232,6 +232,6 @@ def _columns(path: Path, line: int, text: str) -> RunLine:
     return RunLine(line, query_id, doc_id, place, score, tag)
 
 
-def _follows(here: RunLine, before: RunLine) -> bool:
+def _follows(current: RunLine, before: RunLine) -> bool:
     """Return whether a line is further down the same ranking than the previous one, by its rank."""
-    return here.rank is not None and before.rank is not None and here.rank > before.rank
+    return current.rank is not None and before.rank is not None and current.rank > before.rank

@@ -42,22 +42,22 @@ def to_json(estimate: RunEstimate) -> Tree:
     }
 
 
-def _judge(each: JudgeEstimate) -> Tree:
+def _judge(estimate: JudgeEstimate) -> Tree:
     return {
-        "judge": each.judge,
-        "kind": each.kind,
-        "battles": each.n_battles,
-        "in_log": each.n_battles - each.n_unplayed,
-        "free": each.n_free,
-        "under_way": each.n_under_way,
-        "calls": each.n_calls,
-        "controls": each.n_controls,
-        "input_tokens": each.input_tokens,
-        "output_tokens": each.output_tokens,
-        "cost_usd": each.cost_usd,
-        "tokenizer": each.tokenizer,
-        "seconds": each.time.seconds,
-        "seconds_by": each.time.why,
+        "judge": estimate.judge,
+        "kind": estimate.kind,
+        "battles": estimate.n_battles,
+        "in_log": estimate.n_battles - estimate.n_unplayed,
+        "free": estimate.n_free,
+        "under_way": estimate.n_under_way,
+        "calls": estimate.n_calls,
+        "controls": estimate.n_controls,
+        "input_tokens": estimate.input_tokens,
+        "output_tokens": estimate.output_tokens,
+        "cost_usd": estimate.cost_usd,
+        "tokenizer": estimate.tokenizer,
+        "seconds": estimate.time.seconds,
+        "seconds_by": estimate.time.why,
     }
 
 
@@ -70,18 +70,20 @@ def _plans(table: PlanTable) -> Tree:
     }
 
 
-def _plan(each: PlanEstimate) -> Tree:
-    option = each.option
+def _plan(estimate: PlanEstimate) -> Tree:
+    option = estimate.option
     return {
         "plan": option.plan,
         "orders": option.orders,
         "top_k": option.top_k,
         "pairs_per_query": option.pairs_per_query,
-        "is_present": each.is_present,
-        "calls": each.n_calls,
-        "tokens": each.tokens,
-        "cost_usd": each.cost_usd,
-        "half_width_elo": each.half_width_elo if math.isfinite(each.half_width_elo) else None,
+        "is_present": estimate.is_present,
+        "calls": estimate.n_calls,
+        "tokens": estimate.tokens,
+        "cost_usd": estimate.cost_usd,
+        "half_width_elo": estimate.half_width_elo
+        if math.isfinite(estimate.half_width_elo)
+        else None,
     }
 
 
@@ -92,16 +94,16 @@ def _search(search: SearchForecast) -> Tree:
     }
 
 
-def _forecast(each: Forecast) -> Tree:
-    outcomes = each.outcomes
+def _forecast(forecast: Forecast) -> Tree:
+    outcomes = forecast.outcomes
     return {
-        "assumption": each.assumption,
+        "assumption": forecast.assumption,
         "simulations": len(outcomes),
-        "decided": each.decided,
+        "decided": forecast.decided,
         "calls": _ends(outcome.calls for outcome in outcomes),
-        "cost_usd": _ends(outcome.cost_usd for outcome in outcomes) if each.priced else None,
+        "cost_usd": _ends(outcome.cost_usd for outcome in outcomes) if forecast.priced else None,
         "models_left": _ends(
-            outcome.n_left for outcome in outcomes if not outcome.decided and each.of_best
+            outcome.n_left for outcome in outcomes if not outcome.decided and forecast.of_best
         ),
     }
 

@@ -179,18 +179,18 @@ class PlanTable:
         exact = [each for each in plans if each.relative_width <= as_narrow]
         return min(exact, key=lambda each: each.cost, default=plans[0])
 
-    def _affordable(self, each: PlanEstimate, left_usd: float) -> PlanEstimate:
+    def _affordable(self, estimate: PlanEstimate, left_usd: float) -> PlanEstimate:
         """Return a plan on as many queries as the rest of the cap pays for, and the data have."""
-        times = self.n_available / each.n_queries
-        if each.cost > 0:
-            times = min(times, left_usd / each.cost)
-        n_queries = max(int(each.n_queries * times), 1)
-        times = n_queries / each.n_queries
+        times = self.n_available / estimate.n_queries
+        if estimate.cost > 0:
+            times = min(times, left_usd / estimate.cost)
+        n_queries = max(int(estimate.n_queries * times), 1)
+        times = n_queries / estimate.n_queries
         return replace(
-            each,
+            estimate,
             n_queries=n_queries,
-            cost_usd=each.cost * times,
-            half_width_elo=each.half_width_elo / math.sqrt(times),
+            cost_usd=estimate.cost * times,
+            half_width_elo=estimate.half_width_elo / math.sqrt(times),
         )
 
 

@@ -123,28 +123,28 @@ OLLAMA: Final = WireFormat(_ask_ollama, _read_ollama, in_v1=False)
 TEI: Final = WireFormat(_ask_tei, _read_tei, in_v1=False)
 
 
-def _list(found: object) -> list[object]:
-    if not isinstance(found, list):
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
         raise BadReplyError("a reply without a list of vectors")
-    return found
+    return value
 
 
-def _dicts(found: object) -> list[dict[str, Any]]:
-    items = _list(found)
+def _dicts(value: object) -> list[dict[str, Any]]:
+    items = _list(value)
     dicts = [item for item in items if isinstance(item, dict)]
     if len(dicts) != len(items):
         raise BadReplyError("a reply without a list of vectors")
     return dicts
 
 
-def _inside(found: object, name: str) -> Any:
+def _inside(value: object, name: str) -> Any:
     """Return a member of an object; None if it is no object, or has no such member."""
-    return found.get(name) if isinstance(found, dict) else None
+    return value.get(name) if isinstance(value, dict) else None
 
 
-def _count(found: object, *names: str) -> int | None:
+def _count(value: object, *names: str) -> int | None:
     """Return the first of these counts that an object has; None if it has none."""
-    counts = (token_count(_inside(found, name)) for name in names)
+    counts = (token_count(_inside(value, name)) for name in names)
     return next((count for count in counts if count is not None), None)
 
 

@@ -289,10 +289,10 @@ def _collect(body: object, names: list[str], depth: int) -> None:
             _collect(value, names, depth - 1)
 
 
-def _all(found: object) -> str:
-    if isinstance(found, dict):
-        found = {name: value for name, value in found.items() if name not in _ECHOES}
-    return found if isinstance(found, str) else orjson.dumps(found).decode()
+def _all(body: object) -> str:
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name not in _ECHOES}
+    return body if isinstance(body, str) else orjson.dumps(body).decode()
 
 
 def without_tags(page: str) -> str:

@@ -68,7 +68,7 @@ def _skipped(
     configured: ConfiguredJudge,
     log: BattleLog,
     options: BattleOptions,
-    known: Gate | None,
+    earlier: Gate | None,
 ) -> str:
     """Return why a judge is not tested; empty if it is to be."""
     judge = configured.judge
@@ -78,7 +78,7 @@ def _skipped(
         return "gate = false"
     if not options.gate:
         return "--no-gate"
-    if known and known.get("passed"):
+    if earlier and earlier.get("passed"):
         return "passed before"
     if len(log.battle_ids) and any(
         battle_id in log.battle_ids

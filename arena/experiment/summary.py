@@ -111,13 +111,13 @@ class Summary:
         for judge in self.experiment.config.judges:
             self._check_failures(judge.log_name, judge.max_failures)
 
-    def _over(self, error: BudgetSpentError, done: str) -> str:
+    def _over(self, error: BudgetSpentError, progress: str) -> str:
         """Return what was spent, what is an estimate of it, and how to go on."""
         parts = self.options.shard.count
         part = f" (1/{parts} of the cap)" if parts > 1 else ""
         spent = (
-            f"{done}; {dollars(error.spent_usd)} of {dollars(error.max_usd)}{part} spent, and the "
-            f"next call may cost {dollars(error.next_usd)}"
+            f"{progress}; {dollars(error.spent_usd)} of {dollars(error.max_usd)}{part} spent, and "
+            f"the next call may cost {dollars(error.next_usd)}"
         )
         if self.estimated_usd:
             spent += (

@@ -147,12 +147,12 @@ def is_gap(text: str, start: int, end: int) -> bool:
     return bool(_GAP.fullmatch(text, start, end))
 
 
-def check_before(text: str, place: Span, *, answer: str) -> int:
+def check_before(text: str, span: Span, *, answer: str) -> int:
     """Check that an answer is not a thought, and no part of a broken JSON object.
 
     Args:
         text: the reply.
-        place: of the answer.
+        span: of the answer.
         answer: what the message calls it, such as ``verdict``.
 
     Returns:
@@ -162,10 +162,10 @@ def check_before(text: str, place: Span, *, answer: str) -> int:
         UnjudgedError: as `no_answer`.
     """
     try:
-        spoken = spoken_from(text, place.start)
+        spoken = spoken_from(text, span.start)
     except UnjudgedError:  # inside a thought, which may end later
         raise no_answer(text, answer) from None
-    if _is_inside_braces(text, spoken, place.start):
+    if _is_inside_braces(text, spoken, span.start):
         raise no_answer(text, answer)
     return spoken
 
@@ -197,12 +197,12 @@ def check_after(text: str, end: int, *, answer: str) -> None:
     raise UnjudgedError("contradiction", detail, reply=text)
 
 
-def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]) -> None:
+def check_explanation(text: str, explanation: str, label: str, names: Mapping[str, str]) -> None:
     """Check that the text after a label on the first line agrees with it.
 
     Args:
         text: the whole reply.
-        rest: what follows the label.
+        explanation: what follows the label.
         label: the answer.
         names: every word for a label → that label.
 
@@ -210,18 +210,18 @@ def check_explanation(text: str, rest: str, label: str, names: Mapping[str, str]
         UnjudgedError: ``refusal``; ``contradiction``, if it names another label, takes the
             answer back, or is in a script in which nobody here could tell.
     """
-    if _REFUSES.search(rest):
-        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(rest)}", reply=text)
-    named = _labels_in(rest, names)
-    restated = {word.casefold() for word in _RESTATES.findall(rest)}
+    if _REFUSES.search(explanation):
+        raise UnjudgedError("refusal", f"the judge refused: {quoted_end(explanation)}", reply=text)
+    named = _labels_in(explanation, names)
+    restated = {word.casefold() for word in _RESTATES.findall(explanation)}
     if (
         named - {label}
-        or (label in named and _NEGATES.search(rest))
+        or (label in named and _NEGATES.search(explanation))
         or any(names.get(word) != label for word in restated)
-        or _TAKES_BACK.search(rest)
-        or any(character > _LAST_LATIN and character.isalpha() for character in rest)
+        or _TAKES_BACK.search(explanation)
+        or any(character > _LAST_LATIN and character.isalpha() for character in explanation)
     ):
-        detail = f"what follows the answer {label} may take it back: {quoted_end(rest)}"
+        detail = f"what follows the answer {label} may take it back: {quoted_end(explanation)}"
         raise UnjudgedError("contradiction", detail, reply=text)
 
 

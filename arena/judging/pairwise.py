@@ -73,8 +73,8 @@ class ListJudge:
         return _verdict(self.chat.readable(reply, self._reader), reply)
 
 
-def _verdict(found: tuple[Side, Probs | None], reply: ChatReply) -> Verdict:
-    winner, probs = found
+def _verdict(answer: tuple[Side, Probs | None], reply: ChatReply) -> Verdict:
+    winner, probs = answer
     return Verdict(winner, probs, reply.text, reply.usage, reply.cached)
 
 

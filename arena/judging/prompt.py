@@ -202,10 +202,10 @@ def _filled(prompt: Prompt, parts: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 @functools.lru_cache(maxsize=1024)  # a query's lists come back in battle after battle
-def _list(asked: str, documents: tuple[Document, ...], words: int) -> str:
+def _list(query_text: str, documents: tuple[Document, ...], words: int) -> str:
     if not documents:
         return "(The list is empty: this system returned no document.)"
-    blocks = (_document(asked, document, words) for document in documents)
+    blocks = (_document(query_text, document, words) for document in documents)
     return "\n\n".join(
         _fenced("document", code, text, number=number)
         for number, (code, text) in enumerate(blocks, start=1)
@@ -213,13 +213,13 @@ def _list(asked: str, documents: tuple[Document, ...], words: int) -> str:
 
 
 @functools.lru_cache(maxsize=4096)  # a query's documents come back in battle after battle
-def _document(asked: str, document: Document, words: int) -> tuple[str, str]:
+def _document(query_text: str, document: Document, words: int) -> tuple[str, str]:
     """Return the code of a document's fence, and what is in it."""
     title, text, _ = shown_parts(document, words)
     text = text or "(no text)"
     shown = f"{title}\n\n{text}" if title else text
     # A hash of what is shown: texts that differ only beyond the cut make the same request.
-    return _code(asked, shown), shown
+    return _code(query_text, shown), shown
 
 
 def _fenced(tag: str, code: str, text: str, *, number: int | None = None) -> str:

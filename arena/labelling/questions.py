@@ -169,9 +169,9 @@ def _top_k(settings: Mapping[str, Any], queries: Iterable[ShownQuery]) -> int:
 
 
 def _seed(
-    folder: Path, seed: int | None, known: Iterable[LabelLine], settings: Mapping[str, Any]
+    folder: Path, seed: int | None, lines: Iterable[LabelLine], settings: Mapping[str, Any]
 ) -> int:
-    earlier = next((line.seed for line in known if line.seed is not None), None)
+    earlier = next((line.seed for line in lines if line.seed is not None), None)
     if earlier is not None and seed not in (None, earlier):
         raise UsageError(
             f"--seed {seed}: the labels in {folder} were drawn with seed {earlier}; "

@@ -198,16 +198,16 @@ def _actions(session: LabellingSession) -> Callable[[web.Request], Awaitable[web
     return handle
 
 
-def _act(session: LabellingSession, action: str, given: PageRequest) -> object:
+def _act(session: LabellingSession, action: str, request: PageRequest) -> object:
     if action == "release":
-        session.release(given.tab)
+        session.release(request.tab)
         return None
     if action == "next":
-        return state_to_json(session.next(given.tab))
+        return state_to_json(session.next(request.tab))
     if action == "undo":
-        return state_to_json(session.undo(given.tab))
+        return state_to_json(session.undo(request.tab))
     state = session.answer(
-        given.tab, given.item, given.value, reason=given.reason, seconds=given.seconds
+        request.tab, request.item, request.value, reason=request.reason, seconds=request.seconds
     )
     return state_to_json(state)
 

@@ -218,21 +218,21 @@ class LabellingSession:
         mine = [line for line in standing if line.who == self.settings.who and line.draw]
         return _LabelsSoFar(labelled, skipped, placed, mine)
 
-    def _needs(self, item: Item, known: _LabelsSoFar) -> bool:
+    def _needs(self, item: Item, so_far: _LabelsSoFar) -> bool:
         """Return whether this person is asked about an item."""
-        people, who = known.labelled.get(item, set()), self.settings.who
-        if who in people or who in known.skipped.get(item, set()):
+        people, who = so_far.labelled.get(item, set()), self.settings.who
+        if who in people or who in so_far.skipped.get(item, set()):
             return False
         is_shared = uniform(self.questions.draw.seed, item, "overlap") < self.settings.overlap
         return len(people) < (2 if is_shared else 1)
 
-    def _passes(self, known: _LabelsSoFar, *, before: DrawnPlace | None) -> list[LabelLine]:
+    def _passes(self, so_far: _LabelsSoFar, *, before: DrawnPlace | None) -> list[LabelLine]:
         """Return lines for items of this draw that are labelled already."""
         end = self.questions.draw.position[before.item] if before else len(self._asked)
         return [
             self._line("pass", place)
             for place in self._asked[:end]
-            if place.item in known.labelled and place.item not in known.placed
+            if place.item in so_far.labelled and place.item not in so_far.placed
         ]
 
     def _line(

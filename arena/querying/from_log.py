@@ -169,10 +169,10 @@ def queries_from_log(
 def _read(
     options: GenerationOptions,
     log: LogOptions,
-    where: tuple[DatasetConfig | None, Path],
+    destination: tuple[DatasetConfig | None, Path],
     reporter: Reporter,
 ) -> LogResult:
-    dataset, out = where
+    dataset, out = destination
     rows = QueryLog(log.path, log.columns)
     masks: Counter[str] = Counter()
     with LogCounts() as counts:

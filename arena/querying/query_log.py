@@ -231,14 +231,14 @@ class _Quoted(csv.excel):
     strict = True
 
 
-def _fed(again: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+def _fed(peeked: deque[str], lines: Iterator[str], taken: list[str]) -> Iterator[str]:
     """Yield lines that are read again, then new ones, and note each in ``taken``."""
-    while (line := again.popleft() if again else next(lines, None)) is not None:
+    while (line := peeked.popleft() if peeked else next(lines, None)) is not None:
         taken.append(line)
         yield line
 
 
-def _bounded(text: io.TextIOWrapper, told: Callable[[int], None]) -> Iterator[str]:
+def _bounded(text: io.TextIOWrapper, on_read: Callable[[int], None]) -> Iterator[str]:
     """Yield lines; what a line has beyond a megabyte is left out, so that it is no row."""
     n_read = n_told = 0
     while line := text.readline(_LONGEST_LINE):
@@ -250,7 +250,7 @@ def _bounded(text: io.TextIOWrapper, told: Callable[[int], None]) -> Iterator[st
         yield line
         if n_read - n_told > _LONGEST_LINE:
             n_told = n_read
-            told(n_read)
+            on_read(n_read)
 
 
 def _header(first: str, separators: str) -> tuple[list[str], str]:

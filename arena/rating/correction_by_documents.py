@@ -84,7 +84,7 @@ def correct_by_documents(
 
 
 def _by_people_alone(
-    table: LabelledTable, people_dcg: Floats, asked: Floats, noise: Floats
+    table: LabelledTable, people_dcg: Floats, labels_by_query: Floats, noise: Floats
 ) -> CorrectedRatings | None:
     """Return ratings by people's grades, where the judge graded no documents to be corrected."""
     labelled = table.labelled
@@ -92,8 +92,8 @@ def _by_people_alone(
     if factor is None:
         return None
     moves = factor * people_dcg
-    estimate = _estimate(moves, moves.sum(axis=0), labelled, asked, 0.0)
-    return CorrectedRatings(_noisy(estimate, factor, noise), None, asked, factor)
+    estimate = _estimate(moves, moves.sum(axis=0), labelled, labels_by_query, 0.0)
+    return CorrectedRatings(_noisy(estimate, factor, noise), None, labels_by_query, factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +184,16 @@ def _spread_factor(
 
 
 def _estimate(
-    moves: Floats, theta: Floats, labelled: LabelledBattles, asked: Floats, judge_weight: float
+    moves: Floats,
+    theta: Floats,
+    labelled: LabelledBattles,
+    labels_by_query: Floats,
+    judge_weight: float,
 ) -> LabelEstimate:
     return LabelEstimate(
         theta=theta - theta.mean(),
         covariance=meat(moves, labelled.stratum),
-        df=degrees_of_freedom(moves, asked, labelled.stratum),
+        df=degrees_of_freedom(moves, labels_by_query, labelled.stratum),
         judge_weight=judge_weight,
         label_part=np.zeros((len(theta), len(theta))),
     )

@@ -223,11 +223,11 @@ def _retrievals(
 
 
 def _facts(
-    model: Mapping[str, Any], stats: RetrievalStats, price: float | None, known: ModelFacts | None
+    model: Mapping[str, Any], stats: RetrievalStats, price: float | None, facts: ModelFacts | None
 ) -> ModelFacts:
     release = model.get("release_date")
     return ModelFacts(
-        dimension=stats.dimension or (known.dimension if known else None),
+        dimension=stats.dimension or (facts.dimension if facts else None),
         price_per_1m_tokens=price,
         license=model.get("license"),
         provider=model.get("provider"),

@@ -225,8 +225,10 @@ class _Found:
     contrasts: Gathering
 
 
-def _gather(datasets: Iterator[Rows], layout: Parameters, own: Floats, bread: Floats) -> _Found:
-    """Add up the data sets; ``own`` is the information of one battle in each cell."""
+def _gather(
+    datasets: Iterator[Rows], layout: Parameters, cell_information: Floats, bread: Floats
+) -> _Found:
+    """Add up the data sets; ``cell_information`` is the information of one battle in each cell."""
     s, n_clusters = layout.n_models + layout.position, 0
     meat, squares, queries = np.zeros(bread.shape), np.zeros((s, s)), np.zeros(layout.size)
     contrasts = Gathering(s)
@@ -236,7 +238,7 @@ def _gather(datasets: Iterator[Rows], layout: Parameters, own: Floats, bread: Fl
         meat += outer
         queries += seen
         expected, effective, total = effective_queries(
-            informations(rows, layout, own), bread[:s, :s]
+            informations(rows, layout, cell_information), bread[:s, :s]
         )
         squares += total
         contrasts.add((bread @ outer @ bread)[:s, :s], expected, effective, rows.n_queries)

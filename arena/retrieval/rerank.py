@@ -124,15 +124,15 @@ def _passages(job: RankingJob, model: ModelConfig, base: Run, query_id: str) -> 
 
 
 def _score_missing(
-    job: RankingJob, asked: Mapping[str, Candidates], reranker: Reranker, known: RerankCache
+    job: RankingJob, candidates: Mapping[str, Candidates], reranker: Reranker, cache: RerankCache
 ) -> int:
     """Score missing passages: the first queries one at a time, to measure them, then the rest.
 
     Returns:
         How many passages were scored.
     """
-    names = list(asked)
-    missing = {name: part for name in names if (part := known.missing(asked[name])).passages}
+    names = list(candidates)
+    missing = {name: part for name in names if (part := cache.missing(candidates[name])).passages}
     done, n_scored = len(names) - len(missing), 0
     for part_of, alone in ((names[:LATENCY_SAMPLES], True), (names[LATENCY_SAMPLES:], False)):
         parts = [(name, missing[name]) for name in part_of if name in missing]
@@ -140,7 +140,7 @@ def _score_missing(
             list(reranker.score([_WARM_UP], alone=True))
         for place, scores in reranker.score([part for _, part in parts], alone=alone):
             name, part = parts[place]
-            known.put(asked[name], scores, part=part, alone=alone)
+            cache.put(candidates[name], scores, part=part, alone=alone)
             n_scored += len(part.passages)
             done += 1
             job.searched(done)

@@ -61,62 +61,64 @@ class RerankCache:
     def __exit__(self, *exception: object) -> None:
         self._db.close()
 
-    def get(self, asked: Candidates) -> dict[str, Kept]:
+    def get(self, candidates: Candidates) -> dict[str, Kept]:
         """Return the stored scores of a query's passages."""
         scores: dict[str, Kept] = {}
-        for passage in asked.passages:
-            row = self._one("SELECT score, tokens FROM scores WHERE passage = ?", asked, passage)
+        for passage in candidates.passages:
+            row = self._one(
+                "SELECT score, tokens FROM scores WHERE passage = ?", candidates, passage
+            )
             if row:
                 scores[passage] = Kept(*row)
         return scores
 
-    def missing(self, asked: Candidates) -> Candidates:
+    def missing(self, candidates: Candidates) -> Candidates:
         """Return the same query with the passages that have no stored score."""
-        found = self.get(asked)
-        return Candidates(asked.query, tuple(p for p in asked.passages if p not in found))
+        found = self.get(candidates)
+        return Candidates(candidates.query, tuple(p for p in candidates.passages if p not in found))
 
-    def latency_ms(self, asked: Candidates) -> float | None:
+    def latency_ms(self, candidates: Candidates) -> float | None:
         """Return how long it took to score just these passages, with no other request meanwhile."""
-        row = self._one("SELECT latency_ms FROM times WHERE request = ?", asked)
+        row = self._one("SELECT latency_ms FROM times WHERE request = ?", candidates)
         return row[0] if row else None
 
-    def put(self, asked: Candidates, scores: Scores, *, part: Candidates, alone: bool) -> None:
+    def put(self, candidates: Candidates, scores: Scores, *, part: Candidates, alone: bool) -> None:
         """Keep what a reranker said, for good when this returns.
 
         Args:
-            asked: all passages of the query.
+            candidates: all passages of the query.
             scores: of those that were not known yet.
             part: these.
             alone: whether nothing else was asked meanwhile.
         """
-        lengths = [len(asked.query) + len(passage) + 1 for passage in part.passages]
+        lengths = [len(candidates.query) + len(passage) + 1 for passage in part.passages]
         shares = [
             None if scores.tokens is None else scores.tokens * length / sum(lengths)
             for length in lengths
         ]
         rows = [
-            (self._key(asked, passage), score, tokens)
+            (self._key(candidates, passage), score, tokens)
             for passage, score, tokens in zip(part.passages, scores.scores, shares, strict=True)
         ]
         try:
             with self._db:
                 self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
-                if alone and part == asked:
-                    time = (self._key(asked), scores.latency_ms)
+                if alone and part == candidates:
+                    time = (self._key(candidates), scores.latency_ms)
                     self._db.execute("INSERT OR REPLACE INTO times VALUES (?, ?)", time)
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
-    def _one(self, select: str, asked: Candidates, *passage: str) -> Any:
+    def _one(self, select: str, candidates: Candidates, *passage: str) -> Any:
         try:
-            return self._db.execute(select, (self._key(asked, *passage),)).fetchone()
+            return self._db.execute(select, (self._key(candidates, *passage),)).fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
-    def _key(self, asked: Candidates, *passage: str) -> bytes:
+    def _key(self, candidates: Candidates, *passage: str) -> bytes:
         """Return the key of a passage, or of the whole request if there is none."""
-        beside = asked.passages if self._listwise or not passage else ()
-        return digest(self._settings, asked.query, str(len(passage)), *passage, *beside)
+        beside = candidates.passages if self._listwise or not passage else ()
+        return digest(self._settings, candidates.query, str(len(passage)), *passage, *beside)
 
     def _unusable(self, error: Exception) -> DataError:
         remedy = "delete it, or set ARENA_CACHE to another folder; it only saves calls"

@@ -128,12 +128,12 @@ class ApiReranker:
         at_once = 1 if alone else self._model.concurrency
         yield from as_done(self._runner, pending, at_once=at_once)
 
-    async def _score(self, asked: Candidates) -> Scores:
+    async def _score(self, candidates: Candidates) -> Scores:
         """Score one query's passages, in as many requests at once as needed."""
-        passages = asked.passages
+        passages = candidates.passages
         size = min(self._model.batch_size, self._form.most) if self._form.most else len(passages)
         parts = [passages[first : first + size] for first in range(0, len(passages), size)]
-        replies = await asyncio.gather(*[self._ask(asked.query, part) for part in parts])
+        replies = await asyncio.gather(*[self._ask(candidates.query, part) for part in parts])
         scores: list[float] = []
         for part, reply in zip(parts, replies, strict=True):
             try:

@@ -211,11 +211,13 @@ def _ranked(
 
 
 def _without_own(
-    rankings: Mapping[str, ScoredDocs], own: Collection[str], depth: int
+    rankings: Mapping[str, ScoredDocs], own_queries: Collection[str], depth: int
 ) -> dict[str, ScoredDocs]:
     """Return rankings cut to ``depth``, without the queries that are documents themselves."""
     return {
-        query_id: tuple(p for p in ranking if query_id not in own or p.doc_id != query_id)[:depth]
+        query_id: tuple(p for p in ranking if query_id not in own_queries or p.doc_id != query_id)[
+            :depth
+        ]
         for query_id, ranking in rankings.items()
     }
 

@@ -184,9 +184,9 @@ def _pages(gathered: Gathered, site: Site) -> Iterator[Page]:
     yield Page("index.html", "index.html", "leaderboard", more)
 
 
-def _behind(found: Gathered) -> dict[str, dict[str, Any]]:
+def _behind(gathered: Gathered) -> dict[str, dict[str, Any]]:
     """Return metric → model → its difference from the best model, for metrics of arena.toml."""
-    board = found.leaderboard
+    board = gathered.leaderboard
     if board is None:
         return {}
     behind: dict[str, dict[str, Any]] = {}
@@ -200,9 +200,9 @@ def _behind(found: Gathered) -> dict[str, dict[str, Any]]:
     return behind
 
 
-def _owned(found: Gathered) -> dict[str, Any] | None:
+def _owned(gathered: Gathered) -> dict[str, Any] | None:
     """Return the costs of the models for the load of the arena.toml; None without one."""
-    board = found.leaderboard
+    board = gathered.leaderboard
     if board is None or board.usage is None:
         return None
     owned = ownership(board, board.usage)
@@ -210,8 +210,8 @@ def _owned(found: Gathered) -> dict[str, Any] | None:
     return tree
 
 
-def _audit(found: Gathered) -> dict[str, Any] | None:
-    return None if isinstance(found.audit, str) else audit_json(found.audit)
+def _audit(gathered: Gathered) -> dict[str, Any] | None:
+    return None if isinstance(gathered.audit, str) else audit_json(gathered.audit)
 
 
 _MARK = "data/version.js"

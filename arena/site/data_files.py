@@ -61,11 +61,11 @@ class Names:
 
 
 def query_names(
-    datasets: Sequence[str], shown: Mapping[str, ShownTexts], lists: Lists, log: Log | None
+    datasets: Sequence[str], texts_of: Mapping[str, ShownTexts], lists: Lists, log: Log | None
 ) -> dict[str, list[str]]:
     """Return data set → its query_ids: as sampled where texts are kept, then others of the log."""
     names: dict[str, dict[str, None]] = {name: {} for name in datasets}
-    for name, texts in shown.items():
+    for name, texts in texts_of.items():
         names[name].update(dict.fromkeys(query.query_id for query in texts.queries))
     for (name, _), lists_of in lists.items():
         names[name].update(dict.fromkeys(lists_of))
@@ -104,10 +104,10 @@ def reply_chunks(details: Details) -> Iterator[Chunk]:
             )
 
 
-def query_chunks(names: Names, shown: Mapping[str, ShownTexts], lists: Lists) -> Iterator[Chunk]:
+def query_chunks(names: Names, texts_of: Mapping[str, ShownTexts], lists: Lists) -> Iterator[Chunk]:
     """Yield the queries of each data set, with their grades and every model's nDCG."""
     for number, dataset in enumerate(names.datasets):
-        texts = shown.get(dataset)
+        texts = texts_of.get(dataset)
         known = {query.query_id: query for query in texts.queries} if texts else {}
         queries = []
         for query_id in names.queries[dataset]:
@@ -127,10 +127,10 @@ def query_chunks(names: Names, shown: Mapping[str, ShownTexts], lists: Lists) ->
         yield Chunk(f"queries/{number}", {"dataset": dataset, "queries": queries})
 
 
-def shown_chunk_size(shown: Mapping[str, ShownTexts]) -> int:
+def shown_chunk_size(texts_of: Mapping[str, ShownTexts]) -> int:
     """Return how many queries make a file of a few hundred kilobytes."""
-    n_queries = sum(len(texts.queries) for texts in shown.values())
-    n_bytes = sum(texts.path.stat().st_size for texts in shown.values())
+    n_queries = sum(len(texts.queries) for texts in texts_of.values())
+    n_bytes = sum(texts.path.stat().st_size for texts in texts_of.values())
     return min(max(_SHOWN_BYTES * n_queries // max(n_bytes, 1), 1), MOST_SHOWN)
 
 

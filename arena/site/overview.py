@@ -124,11 +124,11 @@ def judge_names(gathered: Gathered) -> list[str]:
     return list(dict.fromkeys((*(judge["name"] for judge in gathered.judges), *played)))
 
 
-def rated_battles(found: Gathered) -> Battles | None:
+def rated_battles(gathered: Gathered) -> Battles | None:
     """Return the battles as the leaderboard counts them, for example with joined panel verdicts."""
-    if found.log is None or found.leaderboard is None:
+    if gathered.log is None or gathered.leaderboard is None:
         return None
-    battles, settings = found.log.battles, found.leaderboard.settings
+    battles, settings = gathered.log.battles, gathered.leaderboard.settings
     return as_rated(
         battles if settings.judge is None else only_judge(battles, settings.judge), settings
     )
@@ -255,18 +255,18 @@ def method_of(gathered: Gathered) -> Method:
     )
 
 
-def _prompts(found: Gathered) -> Iterator[PromptInfo]:
-    for judge in found.judges:
+def _prompts(gathered: Gathered) -> Iterator[PromptInfo]:
+    for judge in gathered.judges:
         if prompt := judge.get("prompt"):
             text = f"# System\n\n{prompt['system']}\n\n# User\n\n{prompt['user']}\n"
             yield PromptInfo(judge["name"], prompt["hash"], text)
 
 
-def _commands(found: Gathered) -> list[str]:
-    if not found.manifest:
-        return [f"arena rate {found.path.name}", f"arena report {found.path.name}"]
-    folder = f"runs/{found.title}"
-    version = found.manifest.get("arena", __version__)
+def _commands(gathered: Gathered) -> list[str]:
+    if not gathered.manifest:
+        return [f"arena rate {gathered.path.name}", f"arena report {gathered.path.name}"]
+    folder = f"runs/{gathered.title}"
+    version = gathered.manifest.get("arena", __version__)
     return [
         f"arena --version            # these figures are of {version}",
         "arena battle arena.toml    # judges what is not in the log yet",

@@ -91,9 +91,9 @@ def cut_file(raw: bytes, suffix: str, words: int) -> Cut:
     return Cut(found.title, passages, bool(_RIGHT_TO_LEFT.search(found.text)))
 
 
-def _passages(found: FileText, words: int) -> Iterator[Passage]:
-    yield from split_text(found.text, markdown=found.markdown, words=words)
-    for record in found.records:
+def _passages(file_text: FileText, words: int) -> Iterator[Passage]:
+    yield from split_text(file_text.text, markdown=file_text.markdown, words=words)
+    for record in file_text.records:
         if record.cells:
             for text in row_texts(record.cells, words):
                 yield Passage(text, record.headings, top=False)
