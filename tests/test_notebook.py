@@ -136,6 +136,23 @@ def test_what_is_in_a_log_is_not_judged_again(runs, tmp_path):
     assert arena.report(tmp_path / "log").exists()
 
 
+def test_a_log_has_the_battles_of_the_last_call_and_the_others_are_not_lost(runs, tmp_path):
+    asked = []
+
+    def judge(query, first, second):
+        asked.append(query)
+        return longer(query, first, second)
+
+    one, two = (arena.function_judge(judge, name) for name in ("one", "two"))
+    arena.compare(runs, one, log=tmp_path / "log")
+    for other in (two, one):
+        with pytest.warns(arena.ArenaWarning, match=r"^12 battles .* left the log; they are in .*"):
+            battles = arena.compare(runs, other, log=tmp_path / "log")
+
+        assert set(battles["judge"]) == {other.name}
+    assert len(asked) == 24
+
+
 def test_a_log_wants_a_name_for_a_function(runs, tmp_path):
     with pytest.raises(UsageError, match="function_judge"):
         arena.compare(runs, judge=longer, log=tmp_path / "log")

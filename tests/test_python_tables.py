@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rated import GOLDEN_BATTLES
 from tables import each_row
 from together import TORCH
 
 import arena
 from arena.errors import ArenaError, UsageError
 
+WORDS = {"L": "first", "R": "second", "T": "tie"}
 PAIRS = [("a", "b"), ("b", "c"), ("c", "a")]
 BATTLES = [
     {
@@ -149,6 +151,20 @@ def test_the_statistics_alone_are_those_of_the_leaderboard():
     first = ratings.iloc[0]
     assert (first["model"], first["rating"], first["lower"]) == (row.model, row.rating, row.lower)
     assert online.set_index("model")["elo"][row.model] == row.elo
+
+
+def test_the_functions_give_the_golden_values_of_other_programs():
+    """Elo of evalica; Bradley-Terry of evalica, choix and statsmodels."""
+    battles = [(f"m{a}", f"m{b}", WORDS[word]) for a, b, word in GOLDEN_BATTLES.split()]
+    arrays = list(zip(*battles, strict=True))
+
+    online = arena.elo(*arrays, start=1000, k_factor=32).set_index("model")["elo"]
+    ratings = arena.bradley_terry(*arrays, position=False).set_index("model")["rating"]
+
+    elo = [942.345088, 998.619540, 998.701040, 1025.305291, 1035.029041]
+    theta = np.array([-1.144278, -0.195821, -0.191750, 0.747585, 0.784265])
+    assert online.sort_index().tolist() == pytest.approx(elo, abs=1e-5)
+    assert ratings.sort_index().tolist() == pytest.approx(1500 + 400 / np.log(10) * theta, abs=1e-3)
 
 
 def test_scores_between_0_and_1_count_as_parts_of_a_win():

@@ -57,7 +57,7 @@ _FIRST_LINE: Final = "# Written by arena.compare: what was compared, not a file 
 
 
 class ArenaWarning(UserWarning):
-    """A warning about the battles: failures, or a spent budget."""
+    """A warning about the battles: failures, a spent budget, or battles that leave the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,8 @@ def compare(  # noqa: PLR0913  all but two are options
             absent.
         metrics: names of ir_measures, such as ``"RR@10"``, which a log keeps with differences.
         log: an experiment's folder, which `rate`, `audit`, `report` and the commands read. What
-            is in it is not judged again. Nothing is kept if absent.
+            is in it is not judged again. It has the battles of the last call alone. Nothing is
+            kept if absent.
         limit: judge at most this many battles now.
         max_usd: the most that all judges may cost, with all that is in the log.
         gate: whether LLM judges must pass their controls first.
@@ -408,6 +409,10 @@ def _tell(summary: Summary, folder: Path, *, has_log: bool) -> None:
     next_step = (
         "call compare again with the same log to go on" if has_log else "give log= to keep them"
     )
+    if summary.n_superseded:
+        moved = f"{summary.n_superseded:,} battles of other runs, queries or judges left the log"
+        kept = f"they are in {Folder(folder).superseded}, and a call with those takes them back"
+        warnings.warn(f"{moved}; {kept}", ArenaWarning, stacklevel=3)
     if summary.capped:
         if not summary.n_judged:
             raise IncompleteError(f"{done}: {summary.capped}")

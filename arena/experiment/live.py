@@ -196,6 +196,7 @@ async def play_prepared(
         ratings=stats.ratings,
         interrupted=session.stop.is_set() and stats.n_judged < session.n_planned,
         capped=capped,
+        n_superseded=session.log.n_superseded,
     )
 
 

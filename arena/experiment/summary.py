@@ -89,6 +89,7 @@ class Summary:
     ratings: Mapping[str, float]  #: model → the online Elo that was shown live
     interrupted: bool = False
     capped: BudgetSpentError | None = None  #: what stopped the run, if its budget did
+    n_superseded: int = 0  #: battles of an earlier configuration that left the log
 
     @property
     def n_judged(self) -> int:
