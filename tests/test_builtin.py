@@ -116,7 +116,7 @@ def test_what_other_packages_change_in_the_library_is_not_in_the_data_set(datase
 
 
 def test_python_without_docstrings_is_told_so_in_one_line():
-    program = "from arena.data.builtin.stdlib import documents; next(documents())"
+    program = "from arena.data.builtin.stdlib import documented_names; next(documented_names())"
     done = subprocess.run(
         [sys.executable, "-OO", "-c", program], capture_output=True, text=True, check=False
     )
