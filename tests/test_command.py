@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from programs import forks
 from tables import each_row
@@ -229,7 +229,6 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=150)
 @given(line=st.binary(max_size=40) | anything.map(lambda found: json.dumps(found).encode()))
 def test_any_line_is_a_ranking_or_an_error(line: bytes) -> None:
     with suppress(ValueError):

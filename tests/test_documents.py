@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pdf_file import pdf
 from tables import each_row
@@ -352,7 +352,6 @@ ANY_TEXT = st.text(
 )
 
 
-@settings(max_examples=60)
 @given(text=ANY_TEXT, markdown=st.booleans(), words=st.integers(20, 60))
 def test_every_word_is_in_one_passage_and_no_passage_is_too_long(
     *, text: str, markdown: bool, words: int

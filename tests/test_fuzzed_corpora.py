@@ -236,7 +236,6 @@ LINES = (
 FILES = st.lists(LINES, max_size=6).map(b"".join)
 
 
-@settings(max_examples=60)
 @given(corpus=st.just(GOOD["corpus.jsonl"]) | FILES, queries=FILES, qrels=FILES)
 @example(corpus=b'{"_id": "a", "text": "\x00"}', queries=b"", qrels=b"")
 @example(

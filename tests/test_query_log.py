@@ -260,7 +260,6 @@ def test_spellings_count_together_under_the_most_frequent_one(tmp_path: Path) ->
 # Personal data
 
 
-@settings(max_examples=150)
 @given(
     email=st.emails(),
     before=st.text(max_size=20),
@@ -378,7 +377,6 @@ def test_parts_share_a_sample_evenly_and_none_gives_more_than_it_has(
     assert all(drawn[name] <= min(others, default=130) + 1 for name in full)
 
 
-@settings(max_examples=60)
 @given(
     counts=st.lists(st.integers(1, 50), min_size=1, max_size=60),
     n_drawn=st.integers(1, 70),

@@ -9,7 +9,7 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loopback import Answer, LoopbackServer, embeddings, error
 
@@ -76,7 +76,6 @@ small = st.integers(-2, 2)
 
 
 @pytest.mark.usefixtures("_block")
-@settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(small, min_size=3, max_size=3), min_size=1, max_size=25),
     queries=st.lists(st.lists(small, min_size=3, max_size=3), max_size=5),
@@ -190,7 +189,6 @@ def test_words_of_every_script_are_found(text: str, terms: list[str]) -> None:
 @given(
     texts=st.lists(st.text("ab c", max_size=6), min_size=1, max_size=12), top_k=st.integers(1, 9)
 )
-@settings(max_examples=50)
 def test_bm25_top_k_equals_a_full_sort(texts: list[str], top_k: int) -> None:
     index = Bm25Index({str(len(texts) - place): text for place, text in enumerate(texts)})
 

@@ -118,7 +118,6 @@ def test_rows_on_the_disk_read_as_an_array(rows: set[int], start: int, n: int) -
     assert np.array_equal(on_disk[backwards], array[backwards])
 
 
-@settings(max_examples=60)
 @given(
     texts=st.lists(st.text("abc", min_size=1, max_size=3), min_size=1, max_size=14),
     others=st.lists(st.text("abc", min_size=1, max_size=3), max_size=6),

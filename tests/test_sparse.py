@@ -44,7 +44,6 @@ def plan_of(models: list[str], n_queries: int, pairs: int | None, seed: int = 42
 
 
 @given(n_models=st.integers(2, 24), data=st.data())
-@settings(max_examples=100)
 def test_a_ring_has_so_many_different_pairs_and_every_model_nearly_as_many(
     n_models: int, data: st.DataObject
 ) -> None:

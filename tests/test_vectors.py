@@ -343,7 +343,6 @@ def test_torn_record_of_how_long_batches_took_is_cut(tmp_path: Path) -> None:
     assert store.texts_per_s(np.array([7])) is None
 
 
-@settings(max_examples=60)
 @given(stored=st.lists(st.integers(0, 5)), wanted=st.lists(st.integers(0, 6)), data=st.data())
 def test_index_finds_the_last_row_even_where_half_of_two_digests_is_the_same(
     stored: list[int], wanted: list[int], data: st.DataObject

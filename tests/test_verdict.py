@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tables import each_row
 
@@ -31,7 +31,6 @@ def why_not(reply: str) -> str:
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(["first", "second", "tie"]))
-@settings(max_examples=80)
 def test_whatever_the_analysis_quotes_the_verdict_is_read(first, second, side):
     assert read_verdict(as_reply(side, first=first, second=second)) == side
 
@@ -208,7 +207,6 @@ PIECES = st.lists(
 
 
 @given(st.one_of(st.text(max_size=80), PIECES.map("".join)), ENDINGS, SIDES)
-@settings(max_examples=300)
 def test_whatever_stands_before_it_the_ending_is_the_verdict_or_nothing_is(before, ending, side):
     try:
         assert read_verdict(before + ending.format(side)) == side
@@ -217,13 +215,11 @@ def test_whatever_stands_before_it_the_ending_is_the_verdict_or_nothing_is(befor
 
 
 @given(st.text(st.characters(exclude_characters="{}<◁[|")), ENDINGS, SIDES)
-@settings(max_examples=200)
 def test_words_before_the_verdict_change_nothing(before, ending, side):
     assert read_verdict(f"{before}. {ending.format(side)}") == side
 
 
 @given(st.text(max_size=200).filter(lambda text: "verdict" not in text.casefold()))
-@settings(max_examples=200)
 def test_a_text_without_a_verdict_is_unjudged_and_nothing_else_goes_wrong(text):
     with pytest.raises(UnjudgedError):
         read_verdict(text)
@@ -233,7 +229,6 @@ def test_a_text_without_a_verdict_is_unjudged_and_nothing_else_goes_wrong(text):
     st.lists(PIECES.map("".join)).map("".join),
     st.text(st.characters(categories=["L", "N"]), min_size=1),
 )
-@settings(max_examples=200)
 def test_a_reply_that_ends_with_a_word_has_no_verdict(before, word):
     with pytest.raises(UnjudgedError):
         read_verdict(f"{before} and {word}")
