@@ -39,11 +39,21 @@ def lines(*rows: dict[str, str]) -> bytes:
 
 
 class Bucket:
-    """A bucket that a test fills."""
+    """A bucket with a data set of six documents in two partitions, which tests only read."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.gets: list[str] = []
+        client.create_bucket(Bucket="data")
+        self.fill("tiny")
+
+    def fill(self, folder: str) -> str:
+        """Put the data set into a folder; return its address."""
+        self.put(f"{folder}/corpus-0.jsonl", lines(*ROWS[:4]))
+        self.put(f"{folder}/corpus-1.jsonl.gz", gzip.compress(lines(*ROWS[4:])))
+        self.put(f"{folder}/queries.jsonl", lines({"_id": "q1", "text": "which?"}))
+        self.put(f"{folder}/qrels/test.tsv", b"q1\td1\t1\n")
+        self.put(f"{folder}/unrelated/large.bin", b"x" * 100)
+        return f"s3://data/{folder}"
 
     def put(self, key: str, content: bytes) -> None:
         self._client.put_object(Bucket="data", Key=key, Body=content)
@@ -65,21 +75,23 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def client(server: str) -> Any:
+def filled(server: str) -> Bucket:
     import boto3
 
-    return boto3.client(
-        "s3",
-        endpoint_url=server,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test-secret",
+    return Bucket(
+        boto3.client(
+            "s3",
+            endpoint_url=server,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test-secret",
+        )
     )
 
 
 @pytest.fixture
-def bucket(server: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """Six documents in two partitions, as a data set."""
+def bucket(server: str, filled: Bucket, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The bucket, and what names it in the environment."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret"}
     for name, value in {
         **keys,
@@ -87,16 +99,7 @@ def bucket(server: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Bucket:
         "AWS_DEFAULT_REGION": "eu-west-1",
     }.items():
         monkeypatch.setenv(name, value)
-    client.create_bucket(Bucket="data")
-    for listed in client.list_objects_v2(Bucket="data").get("Contents", []):
-        client.delete_object(Bucket="data", Key=listed["Key"])
-    made = Bucket(client)
-    made.put("tiny/corpus-0.jsonl", lines(*ROWS[:4]))
-    made.put("tiny/corpus-1.jsonl.gz", gzip.compress(lines(*ROWS[4:])))
-    made.put("tiny/queries.jsonl", lines({"_id": "q1", "text": "which?"}))
-    made.put("tiny/qrels/test.tsv", b"q1\td1\t1\n")
-    made.put("tiny/unrelated/large.bin", b"x" * 100)
-    return made
+    return filled
 
 
 def test_a_folder_in_a_bucket_is_a_data_set(bucket: Bucket) -> None:
@@ -124,15 +127,16 @@ def test_a_worker_reads_a_partition_by_its_address(
 
 
 def test_files_are_copied_again_only_if_they_have_changed(bucket: Bucket) -> None:
-    first = load_remote("s3://data/tiny", "tiny")
+    url = bucket.fill("changing")
+    first = load_remote(url, "tiny")
     copies = {path.name: path for path in cache_folder().rglob("corpus-*")}
     before = {name: path.stat().st_mtime_ns for name, path in copies.items()}
-    bucket.put("tiny/corpus-0.jsonl", lines(*ROWS[:3]))
-    bucket.delete("tiny/corpus-1.jsonl.gz")
-    bucket.put("tiny/corpus-2.jsonl", lines(*ROWS[4:]))
+    bucket.put("changing/corpus-0.jsonl", lines(*ROWS[:3]))
+    bucket.delete("changing/corpus-1.jsonl.gz")
+    bucket.put("changing/corpus-2.jsonl", lines(*ROWS[4:]))
 
-    second = load_remote("s3://data/tiny", "tiny")
-    third = load_remote("s3://data/tiny", "tiny")
+    second = load_remote(url, "tiny")
+    third = load_remote(url, "tiny")
 
     assert list(second.corpus) == [row["_id"] for row in (*ROWS[:3], *ROWS[4:])]
     assert corpus_hash(first.corpus) != corpus_hash(second.corpus) == corpus_hash(third.corpus)
@@ -141,21 +145,24 @@ def test_files_are_copied_again_only_if_they_have_changed(bucket: Bucket) -> Non
 
 
 def test_an_unchanged_file_is_not_copied_again(bucket: Bucket) -> None:
-    load_remote("s3://data/tiny", "tiny")
+    dataset = load_remote("s3://data/tiny", "tiny")
     copies = sorted(path for path in cache_folder().rglob("*") if path.suffix in (".jsonl", ".gz"))
     before = [path.stat().st_ino for path in copies]
 
     load_remote("s3://data/tiny", "tiny")
+    for partition in dataset.partitions:
+        read_partition(partition)  # by its own address, as a worker on this machine does
 
     assert len(copies) == 3
     assert [path.stat().st_ino for path in copies] == before
 
 
 def test_a_mistake_names_the_file_by_its_address(bucket: Bucket) -> None:
-    bucket.put("tiny/corpus-0.jsonl", lines(*ROWS[:2]) + b'{"_id": "d9"}\n')
+    url = bucket.fill("mistaken")
+    bucket.put("mistaken/corpus-0.jsonl", lines(*ROWS[:2]) + b'{"_id": "d9"}\n')
 
-    with pytest.raises(DataError, match=r'^s3://data/tiny/corpus-0\.jsonl:3: missing "text"'):
-        load_remote("s3://data/tiny", "tiny")
+    with pytest.raises(DataError, match=rf'^{url}/corpus-0\.jsonl:3: missing "text"'):
+        load_remote(url, "tiny")
 
 
 @pytest.mark.parametrize("url", ["s3://data/nothing", "s3://no-such-bucket/tiny"])

@@ -44,7 +44,7 @@ def copied(url: str) -> Path:
     folder, _, name = url.rpartition("/")
     files = _opened(url)
     with _explained(url):
-        version = str(files.ukey(url))
+        version = _version(files, url)
     return _copy(files, url, version, _folder_of(folder) / name)
 
 
@@ -65,7 +65,7 @@ def copied_folder(
     with _explained(url):
         files.ls(url, detail=False)  # which raises what `find` takes for an empty folder
         names = [_name_in(url, path) for path in files.find(url, maxdepth=2)]
-        versions = {name: str(files.ukey(f"{url}/{name}")) for name in filter(is_read, names)}
+        versions = {name: _version(files, f"{url}/{name}") for name in filter(is_read, names)}
         if not versions:
             raise FileNotFoundError(url)
     folder = _folder_of(url)
@@ -84,6 +84,16 @@ def copied_folder(
 def _name_in(url: str, path: str) -> str:
     """Return a file's path inside the folder; stores list paths without their scheme."""
     return path.removeprefix(url.partition("://")[2]).lstrip("/")
+
+
+def _version(files: Any, url: str) -> str:
+    """Return what changes with a file.
+
+    A store describes a file in a listing otherwise than alone. The tag of its content is the same.
+    """
+    facts = files.info(url)
+    tag = facts.get("ETag") or facts.get("etag")
+    return f"{tag} {facts['size']}" if tag else str(files.ukey(url))
 
 
 def _folder_of(url: str) -> Path:
