@@ -135,7 +135,8 @@ def test_a_verdict_that_is_missing_is_counted_and_one_of_our_own_is_an_error(
 
     assert outcomes(battles) == [("a1", "b1", TIE), ("null", "x", MODEL_A)]
     assert battles.probs[0].tolist() == [0.5, 0.25, 0.25]
-    assert f"{path}: 5 of 7 verdicts are missing and are left out" in battles.notes
+    note = "5 of 7 verdicts are missing and are left out; an empty winner is not a tie"
+    assert f"{path}: {note}" in battles.notes
     with pytest.raises(DataError, match=r'log\.jsonl:8: missing "model_a"'):
         load_battles([jsonl(path, [*rows, row("null", "x", "null"), {"agent_a": "a1"}])])
     with pytest.raises(DataError, match=r'own\.jsonl:2: missing "winner"'):
@@ -312,7 +313,7 @@ def test_missing_cells_of_a_data_frame_are_errors_or_clusters_of_their_own():
     assert battles.n_queries == 3
     left_out = from_frame(pd.DataFrame([row(winner=None), row()]))
     assert outcomes(left_out) == [("a1", "b1", MODEL_A)]
-    assert "DataFrame: 1 of 2 verdicts are missing and are left out" in left_out.notes
+    assert left_out.notes[0].startswith("DataFrame: 1 of 2 verdicts are missing and are left out")
 
 
 def test_a_swapped_row_is_turned_round_because_model_a_is_the_one_shown_first(tmp_path):

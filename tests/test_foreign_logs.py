@@ -236,13 +236,14 @@ def test_the_winner_may_be_the_models_own_name_or_an_alias_of_it(tmp_path):
         row("é5", "e5", "E\u03015"),
         row("e5", "model 1", "model 1"),
         row("A+", "B+", "B+"),
+        row("black", "white", "black"),
     ]
     path = tmp_path / "log.jsonl"
     path.write_text(as_jsonl(rows))
 
     battles = load_battles([path], aliases={"bge m3": "bge-m3", "BGE": "bge-m3"})
 
-    expected = [MODEL_A, MODEL_B, MODEL_A, MODEL_A, MODEL_A, MODEL_A, MODEL_B, MODEL_B]
+    expected = [MODEL_A, MODEL_B, MODEL_A, MODEL_A, MODEL_A, MODEL_A, MODEL_B, MODEL_B, MODEL_A]
     assert battles.winner.tolist() == expected
 
 

@@ -191,6 +191,11 @@ FLAT = {
         [WON, LOST],
         1,
     ),
+    "a label beside the name of a comparison": (
+        rows("model1 model2 comparison label", "x y x-y left", "x y x-y tie"),
+        [WON, TIED],
+        2,
+    ),
     "grades of a choice": (
         rows("session_id model_A model_B choice", "1 x y A++", "2 x y A=B", "3 x y B+"),
         [WON, TIED, LOST],

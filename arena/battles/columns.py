@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from arena.battles.row_blocks import count_codes
 from arena.battles.table import BattleTable, CodedColumn, HexIds, UniqueIds
-from arena.battles.winner_words import outcome_of, squeezed
+from arena.battles.winner_words import is_common, outcome_of, squeezed
 from arena.errors import DataError
 
 Codes = NDArray[np.signedinteger[Any]]
@@ -263,15 +263,12 @@ def merge(columns: Sequence[CodedColumn]) -> tuple[Codes, tuple[str, ...]]:
 def _outcomes(column: CodedColumn, names: AbstractSet[str]) -> dict[str | float, int]:
     """Return what the words of a column mean as winners, if they name a side or a tie.
 
-    "model 1" and "A+" name a side unless a model is called so.
+    Beyond the words for a side in common use, such as "model 1", "A+" and "white", the name of a
+    model comes first.
     """
     code_of = {"first": MODEL_A, "second": MODEL_B, "tie": TIE}
     texts = {str(value).strip() for value in column.distinct}
-    outcomes = {
-        text: outcome_of(text)
-        for text in texts
-        if text not in names or not any(sign.isdigit() or sign == "+" for sign in text)
-    }
+    outcomes = {text: outcome_of(text) for text in texts if text not in names or is_common(text)}
     return {_winner_word(text): code_of[told] for text, told in outcomes.items() if told}
 
 

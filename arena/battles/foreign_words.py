@@ -41,7 +41,8 @@ SCORE: Final = _set("score rating grade points")
 VERDICT: Final = (
     frozenset(("winner", "winning", "win", "won")),
     _set("preference preferred verdict outcome vote choice chosen decision better best pick"),
-    _set("label answer result judgment judgement score annotation comparison"),
+    _set("label answer result judgment judgement score annotation"),
+    frozenset(("comparison",)),
 )
 """The words for a verdict, the surest first."""
 
@@ -87,7 +88,7 @@ class Models:
 
 def tells_outcome(name: str) -> bool:
     """Return whether a column of this name may tell who won, so that no other may stand for it."""
-    told = WIN | TIE | SCORE | VERDICT[0] | VERDICT[1] | VERDICT[2]
+    told = WIN.union(TIE, SCORE, *VERDICT)
     return not told.isdisjoint(words_of(name))
 
 

@@ -269,14 +269,15 @@ def _with_verdicts(table: BattleTable) -> BattleTable:
     if missing.all():
         raise DataError(table.source, None, "no row has a verdict", "judge the battles first")
     kept = np.flatnonzero(~missing)
-    counted = f"{table.n_rows - len(kept):,} of {table.n_rows:,}"
+    counted = f"{table.n_rows - len(kept):,} of {table.n_rows:,} verdicts are missing"
+    note = f"{table.source}: {counted} and are left out; an empty winner is not a tie"
     return replace(
         table,
         columns={name: replace(c, codes=c.codes[kept]) for name, c in table.columns.items()},
         line_of=lambda row: table.line_of(int(kept[row])),
         probs=[table.probs[row] for row in kept.tolist()] if table.probs else (),
         known_probs=None if table.known_probs is None else table.known_probs[kept],
-        notes=(*table.notes, f"{table.source}: {counted} verdicts are missing and are left out"),
+        notes=(*table.notes, note),
     )
 
 

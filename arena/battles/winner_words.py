@@ -11,6 +11,7 @@ _SIDES: Final[dict[str, Outcome]] = {
     **dict.fromkeys(("a", "left", "first", "white", "home"), "first"),
     **dict.fromkeys(("b", "right", "second", "black", "away"), "second"),
 }
+_RARE: Final = re.compile(r"white|black|home|away|.*[0-9+].*", re.IGNORECASE)
 _NUMBERED: Final[dict[str, Outcome]] = {"1": "first", "2": "second"}
 """Sides if a noun is beside them: a number alone may count from 0."""
 
@@ -71,6 +72,11 @@ def outcome_of(text: str) -> Outcome | None:
     if ties and not named and rest <= _OF_TIES:
         return "tie"
     return named.pop() if len(named) == 1 and not ties and rest <= _VERBS else None
+
+
+def is_common(text: str) -> bool:
+    """Return whether words for a side or a tie are so common that no name of a model hides them."""
+    return _RARE.fullmatch(text) is None
 
 
 def is_vote(text: str) -> bool:
