@@ -231,8 +231,11 @@ def test_what_no_memory_may_hold_is_refused(tmp_path, monkeypatch, name, text, m
 
 
 @each_row("name", ["x.xlsx", "x", "x.yaml"])
-def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, name):
-    (tmp_path / name).write_text("{}")
+@each_row(
+    "content", [b"", b"PK\x03\x04,\0", b"- winner: x\n", b"a,b,c\0", b"# arena.toml, as it is\n"]
+)
+def test_an_unknown_kind_of_file_is_refused_with_those_that_are_known(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
 
     with pytest.raises(UsageError, match=r"ending in \.jsonl"):
         load_battles([tmp_path / name])
@@ -260,6 +263,14 @@ def test_every_kind_of_file_and_a_data_frame_give_the_same_battles(tmp_path):
 
     loaded = [load_battles([tmp_path / f"log.{s}"]) for s in ("jsonl", "csv", "tsv", "parquet")]
     loaded += [from_frame(frame), from_frame(frame.astype("category"))]
+
+    for suffix in ("jsonl", "csv", "tsv", "parquet"):
+        content = (tmp_path / f"log.{suffix}").read_bytes()
+        for name in (f"{suffix}.txt", f"{suffix}-of-today", f"{suffix}.csv.bak"):
+            (tmp_path / name).write_bytes(content)
+            loaded.append(load_battles([tmp_path / name]))
+    (tmp_path / "list.log").write_text(json.dumps(rows), "utf-16")
+    loaded.append(load_battles([tmp_path / "list.log"]))
 
     for battles in loaded:
         assert battles.models == ("NA", "null", "x")

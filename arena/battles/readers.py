@@ -33,6 +33,7 @@ from arena.battles.own_log import line_of_row, unfinished
 from arena.battles.parquet import opened_parquet
 from arena.battles.rows import (
     begins_as_array,
+    kind_of,
     read_json_file,
     read_rows,
     rows_of_frame,
@@ -76,7 +77,7 @@ _CHUNK_ROWS = 1 << 14
 
 
 def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
-    """Read one battle file; its suffix says how, and ``.gz`` after it is no matter.
+    """Read one battle file, as `kind_of` tells how.
 
     Args:
         path: the file.
@@ -84,7 +85,7 @@ def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
 
     Raises:
         DataError: the file is missing, empty, malformed or lacks a required column.
-        UsageError: the suffix is not known.
+        UsageError: neither the suffix nor the content tells the kind.
     """
     jsonl, csv = (partial(read, with_ids=with_ids) for read in (read_jsonl, _read_csv))
     readers: dict[str, Callable[[Path], BattleTable]] = {
@@ -95,21 +96,21 @@ def read_table(path: Path, *, with_ids: bool = False) -> BattleTable:
         ".tsv": csv,
         ".parquet": _read_parquet,
     }
-    reader = readers.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if not path.exists():
         raise DataError(path, None, "No such file or directory")
     if not path.is_file():
         what = "not a regular file, and arena reads a log more than once"
         raise DataError(path, None, what, "write the battles to a file first")
-    if reader is None:
-        raise UsageError(
-            f"{path}: cannot tell what kind of file this is; "
-            f"give an experiment folder or a file ending in {', '.join(readers)}"
-        )
     try:
-        if reader is jsonl and begins_as_array(path):
+        kind = kind_of(path)
+        if kind not in readers:
+            raise UsageError(
+                f"{path}: cannot tell what kind of file this is; "
+                f"give an experiment folder or a file ending in {', '.join(readers)}"
+            )
+        if readers[kind] is jsonl and begins_as_array(path):
             return read_json_file(path)
-        return reader(path)
+        return readers[kind](path)
     except OtherColumnsError as error:
         return _read_other(path, error)
     except UNREADABLE as error:

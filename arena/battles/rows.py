@@ -32,7 +32,7 @@ from arena.battles.table import (
     listed,
     query_columns,
 )
-from arena.data.csv_file import csv_records
+from arena.data.csv_file import SEPARATORS, csv_records
 from arena.data.rows import file_lines, opened
 from arena.errors import DataError
 from arena.json_text import parse_json
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 _SAMPLE_ROWS: Final = 200
 """Rows by which the columns are known."""
 
+KINDS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""Suffixes of the files that arena reads."""
+
+_PARQUET: Final = b"PAR1"
+"""How every Parquet file begins."""
+
 _CHUNK_BATTLES: Final = 1 << 14
 _MARK: Final = b"\xef\xbb\xbf"
 _LARGEST_DOCUMENT: Final = 1 << 31
@@ -50,6 +56,28 @@ _LARGEST_DOCUMENT: Final = 1 << 31
 
 _DEEPEST: Final = 3
 """Objects around the list of battles."""
+
+
+def kind_of(path: Path) -> str:
+    """Return the suffix of a file, without ``.gz``; that of its content if nobody knows it.
+
+    Raises:
+        OSError, EOFError, zlib.error, UnicodeDecodeError: it cannot be read.
+    """
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix in KINDS:
+        return suffix
+    with path.open("rb") as raw:
+        if raw.read(len(_PARQUET)) == _PARQUET:
+            return ".parquet"
+    with opened(path) as file:
+        begin = file.read(1 << 16).removeprefix(_MARK).lstrip()
+    if begin.startswith((b"{", b"[")):
+        return ".jsonl" if b"}\n{" in begin.replace(b"\r", b"") else ".json"
+    header = begin.partition(b"\n")[0]
+    # A table of battles has three columns at least.
+    is_table = b"\0" not in begin and any(header.count(each.encode()) > 1 for each in SEPARATORS)
+    return ".csv" if is_table else suffix
 
 
 def begins_as_array(path: Path) -> bool:
@@ -98,10 +126,10 @@ def read_rows(path: Path, names: Iterable[str], header: DataError) -> BattleTabl
     Raises:
         DataError: its columns cannot be told, or a row is no battle.
     """
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix in (".csv", ".tsv"):
+    kind = kind_of(path)
+    if kind in (".csv", ".tsv"):
         return table_of_rows(str(path), _csv_rows(path, frozenset(names)), header=header)
-    if suffix == ".parquet":
+    if kind == ".parquet":
         return table_of_rows(str(path), _parquet_rows(path), header=header)
     return table_of_rows(str(path), _jsonl_rows(path), header=header)
 
