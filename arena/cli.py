@@ -67,6 +67,9 @@ def _errors_in_one_line() -> Iterator[None]:
         for line in _lines(error):
             _complain(line)
         sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        _complain("stopped; arena keeps what it has written; run the same command again to go on")
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of the output (`arena rate | head`) closed the pipe.
         _forget_stdout()

@@ -74,6 +74,20 @@ def test_help_that_cannot_be_written_is_one_line_and_a_failure(words: list[str])
     assert ended.stderr == "error: cannot write the output: No space left on device\n"
 
 
+def test_an_interrupt_before_a_run_takes_it_tells_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_name: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arena.commands.init.template_text", interrupted)
+
+    ended = CliRunner().invoke(main, ["init", str(tmp_path)])
+
+    assert (ended.exit_code, ended.stderr.count("\n")) == (1, 1)
+    assert "run the same command again" in ended.stderr
+
+
 def test_every_command_has_help_with_an_example() -> None:
     helps = {command: arena(command, "--help").output for command in COMMANDS}
 

@@ -43,6 +43,7 @@ from arena.rating.metric_differences import from_the_best, pair_differences
 from arena.rating.rate_files import last_leaderboard, rate_files, write_leaderboard
 from arena.records import Dataset, Document, Query, Run, ScoredDoc
 from arena.site.build import build_site
+from arena.site.model_pages import STANDARD
 from arena.terminal import Screen
 
 pytestmark = STATISTICS
@@ -445,6 +446,15 @@ def test_the_site_shows_the_metrics_and_their_differences(folder: Path) -> None:
     assert lead.upper is not None
     cell = f"-{lead.difference:.3f} (-{lead.upper:.3f} to"
     assert cell.replace("-", "−") in row
+    (model,) = (folder / "report" / "models").glob("*weak*.html")
+    table = model.read_text().partition('id="metrics-title"')[2].partition("</section>")[0]
+    shown = re.findall(r'<th scope="col" class="number">([^<]*)</th>', table)
+    cells = re.findall(r'<td class="number">([^<]*)</td>', table)
+    own = [metric for metric in METRICS if metric not in STANDARD]
+    at = shown.index(own[0])
+    assert shown[at : at + len(own)] == own
+    values = next(r for r in rate_files([folder]).overall if r.model == "weak").named_metrics
+    assert cells[at : at + len(own)] == [f"{values[metric]:.3f}" for metric in own]
 
 
 def test_comparing_two_models_shows_the_difference_by_metric(folder: Path) -> None:

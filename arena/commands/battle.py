@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -301,7 +302,12 @@ def demo(
     config = folder / "arena.toml"
     folder.mkdir(parents=True, exist_ok=True)
     config.write_text(demo_config(init.template_text("demo"), os.environ, judge_model), "utf-8")
-    _battle(config, reporter(quiet=quiet), BattleOptions(max_usd=max_usd), report=report)
+    progress = reporter(quiet=quiet)
+    _battle(config, progress, BattleOptions(max_usd=max_usd), report=report)
+    if not report:
+        called = "arena" if shutil.which("arena") else shlex.quote(sys.argv[0])
+        runs = shlex.quote(str(folder / "runs" / "demo"))
+        progress.log(f"next: {called} report {runs} --open")
 
 
 def _stopping_rule(

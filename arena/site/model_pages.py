@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from arena.battles.columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.site.data_files import Lists
-from arena.site.records import LatencyInfo, ModelPage, Opponent, QueryRecord, Site
+from arena.site.records import LatencyInfo, ModelPage, Opponent, QueryRecord, Site, TableRow
 
 SHOWN: Final = 8
 """Queries that a page names as a model's best, and as its worst."""
+
+STANDARD: Final = ("nDCG@5", "nDCG@10", "R@5", "R@10")
+"""Metrics that each page shows, as arena.toml names them."""
 
 Texts = Mapping[tuple[str, str], str]
 """(data set, query_id) → text."""
@@ -50,15 +53,17 @@ def model_pages(
     opponents = _opponents(site)
     for number, model in enumerate(site.models):
         extreme = extremes.get(model.name, Extremes([], []))
+        by_dataset = {
+            dataset: row
+            for dataset, table in site.by_dataset.items()
+            for row in table
+            if row["model"] == model.name
+        }
         yield ModelPage(
             model=model,
             row=rows.get(model.name),
-            by_dataset={
-                dataset: row
-                for dataset, table in site.by_dataset.items()
-                for row in table
-                if row["model"] == model.name
-            },
+            by_dataset=by_dataset,
+            named_metrics=_named_metrics(by_dataset.values()),
             latency={
                 name: runs[model.name] for name, runs in latency.items() if model.name in runs
             },
@@ -66,6 +71,13 @@ def model_pages(
             best_queries=extreme.best,
             worst_queries=extreme.worst,
         )
+
+
+def _named_metrics(rows: Iterable[TableRow]) -> list[str]:
+    """Return the metrics of arena.toml that some row has, without those that all have."""
+    tables = (row.get("metrics") for row in rows)
+    names = dict.fromkeys(n for table in tables if isinstance(table, Mapping) for n in table)
+    return [name for name in names if name not in STANDARD]
 
 
 def extreme_queries(rated: Battles, lists: Lists, texts: Texts) -> dict[str, Extremes]:

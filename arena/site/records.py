@@ -141,6 +141,7 @@ class ModelPage:
     model: ModelInfo
     row: TableRow | None  #: of the overall table; None for a model without battles
     by_dataset: Mapping[str, TableRow]  #: of the data sets that it has battles on
+    named_metrics: Sequence[str]  #: of arena.toml, as far as a data set has them
     latency: Mapping[str, LatencyInfo]  #: of the data sets that it has a run on
     opponents: Sequence[Opponent]  #: in the order of the overall table
     best_queries: Sequence[QueryRecord]
