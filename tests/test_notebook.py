@@ -294,7 +294,7 @@ def test_numbers_of_numpy_generators_and_lists_of_queries_are_taken(runs):
     assert set(arena.retrieve("bm25", runs[0].data, np.array(chosen)).rankings) == set(chosen)
 
 
-@each_row("options", [{"limit": 0}, {"drift": 0}, {"max_usd": 0.0}, {"max_usd": float("nan")}])
+@each_row("options", [{"limit": -1}, {"drift": 0}, {"max_usd": 0.0}, {"max_usd": float("nan")}])
 def test_options_that_no_run_can_have_are_refused_at_once(options):
     with pytest.raises(UsageError, match=f"^{next(iter(options))} is "):
         arena.BattleOptions(**options)

@@ -30,7 +30,7 @@ class BattleOptions:
     """What one run of `arena battle` is told, beside its arena.toml.
 
     Attributes:
-        limit: judge at most this many battles now.
+        limit: judge at most this many battles now; with 0, arena retrieves and checks the judges.
         max_usd: the most that all judges and all runs together may cost, in US dollars.
         shard: the part of the plan to play.
         gate: whether judges must pass their controls first.
@@ -55,10 +55,10 @@ class BattleOptions:
         Raises:
             UsageError: naming the first.
         """
-        for name in ("limit", "drift"):
+        for name, least in (("limit", 0), ("drift", 1)):
             number = getattr(self, name)
-            if number is not None and number < 1:
-                raise UsageError(f"{name} is {number}; expected 1 or more")
+            if number is not None and number < least:
+                raise UsageError(f"{name} is {number}; expected {least} or more")
         if self.max_usd is not None and not 0 < self.max_usd < math.inf:
             raise UsageError(f"max_usd is {self.max_usd}; expected an amount above 0")
 
