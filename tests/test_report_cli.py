@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +19,12 @@ import pytest
 from click.testing import CliRunner, Result
 from experiments import fair_judge, llm, logged, play, write_experiment
 from loopback import Answer, LoopbackServer, error
-from programs import start_arena
+from programs import forks, start_arena
 from sites import data_of
 
 import arena as package
 from arena.cli import main
+from arena.files import write_atomically
 from arena.site import watch as watching
 from arena.site.watch import watch
 
@@ -109,7 +113,16 @@ def test_what_is_no_experiment_is_one_line_and_a_usage_error(tmp_path: Path, the
 def test_a_run_with_report_is_the_same_and_ends_with_the_site_of_all_its_battles(
     tmp_path: Path,
 ) -> None:
-    with LoopbackServer(fair_judge) as server:
+    site, seen = tmp_path / "with" / "runs" / "x" / "report", list[bool]()
+
+    def judge_of_a_site(request: dict[str, Any], attempt: int) -> Answer:
+        if len(server.requests) >= 20 and not seen:  # the site is made while the battles go on
+            with suppress(AssertionError):
+                until((site / "index.html").is_file, within_s=60)
+            seen.append((site / "index.html").is_file())
+        return fair_judge(request, attempt)
+
+    with LoopbackServer(judge_of_a_site) as server:
         judge = llm(server.base_url)
         config = write_experiment(tmp_path / "with", judge=judge)
         plain = write_experiment(tmp_path / "without", judge=judge)
@@ -118,7 +131,7 @@ def test_a_run_with_report_is_the_same_and_ends_with_the_site_of_all_its_battles
         arena("battle", plain)
 
     assert told.exit_code == 0
-    site = config.parent / "runs" / "x" / "report"
+    assert seen[0]
     assert f"site: {site / 'index.html'}" in told.stderr
     assert data_of(site, "site")["state"]["sentence"] == "36 battles judged."
     with_site, without = (
@@ -163,6 +176,7 @@ def test_a_dry_run_has_no_report(tmp_path: Path) -> None:
 
 def test_the_site_follows_a_log_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "INTERVAL_S", 0.02)
+    monkeypatch.setattr(watching, "_REST", 0)
     config = write_experiment(tmp_path)
     play(config, limit=6)
     folder, stop, told = tmp_path / "runs" / "x", threading.Event(), list[str]()
@@ -254,11 +268,54 @@ def test_watching_ends_with_ctrl_c_and_exit_status_0(tmp_path: Path) -> None:
 def test_the_process_that_follows_a_run_ends_with_it_however_that_ends(tmp_path: Path) -> None:
     play(write_experiment(tmp_path))
     folder = tmp_path / "runs" / "x"
-    command = [sys.executable, "-m", "arena.site.watch", folder]
-    follower = subprocess.Popen(command, stdin=subprocess.PIPE)
-    until((folder / "report" / "index.html").is_file)
-    assert follower.stdin
+    with following(folder) as (follower, pipe):
+        until((folder / "report" / "index.html").is_file)
 
-    follower.stdin.close()  # as the system does for a process that was killed
+        pipe.close()  # as the system does for a process that was killed
 
-    assert follower.wait(20) == 0
+        follower.join(20)
+        assert follower.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it ends at once, and may leave a file")
+def test_the_process_that_follows_a_run_may_end_while_it_writes(tmp_path: Path) -> None:
+    with following(tmp_path, write_without_end) as (follower, _):
+        until(lambda: list(tmp_path.iterdir()))
+
+        follower.terminate()
+
+        follower.join(20)
+        assert follower.exitcode == 0
+        assert list(tmp_path.iterdir()) == []
+
+
+def write_without_end(folder: Path, *_: object, **__: object) -> None:
+    def chunks() -> Iterator[bytes]:
+        while True:
+            yield b"x"
+            time.sleep(0.02)
+
+    write_atomically(folder / "index.html", chunks())
+
+
+@contextmanager
+def following(
+    folder: Path, build: Callable[..., object] = watching.build_site
+) -> Iterator[tuple[ForkServerProcess, Connection]]:
+    """Fork the process that follows a run; with the pipe that it reads."""
+    theirs, pipe = forks().Pipe(duplex=False)
+    follower = forks().Process(target=follow, args=(folder, build, theirs))
+    with theirs, pipe:
+        follower.start()
+        try:
+            yield follower, pipe
+        finally:
+            follower.kill()
+            follower.join()
+
+
+def follow(folder: Path, build: Callable[..., object], pipe: Connection) -> None:
+    sys.stdin = open(os.dup(pipe.fileno()))  # noqa: SIM115, PTH123
+    sys.argv = ["watch", str(folder)]
+    watching.build_site = build  # type: ignore[assignment]
+    watching._main()
