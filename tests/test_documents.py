@@ -164,7 +164,10 @@ def test_a_pdf_is_read_across_its_pages(tmp_path: Path) -> None:
     assert list(dataset.corpus) == ["leave.PDF#1"]
 
 
-def test_pdf_files_are_read_by_several_threads_at_once(own_readers: None, tmp_path: Path) -> None:
+def test_pdf_files_are_read_by_several_threads_at_once(
+    own_readers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arena.data.documents.passages._n_processors", lambda: 1)  # of each
     write(tmp_path, {f"{i}.pdf": pdf([[f"Page {j}."] for j in range(15)]) for i in range(5)})
 
     with ThreadPoolExecutor(2) as threads:
