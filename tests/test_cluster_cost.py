@@ -94,8 +94,8 @@ def test_no_worker_has_the_tasks_of_others() -> None:
     ):
         running = Simulation(Cluster(client, 4), psutil.Process(), 0.0)
         running.retrieve(12, 0.0)  # tells the scheduler that other tasks of a run are short
-        partitions = running.retrieve(12, 0.1)
-        shards = running.judge(12, 0.1)
+        partitions = running.retrieve(12, 0.05)
+        shards = running.judge(12, 0.05)
 
     assert (partitions.n_tasks, shards.n_tasks) == (12 + 2 + 2 + 1, 12)
     assert partitions.most < 6

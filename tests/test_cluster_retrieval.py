@@ -350,10 +350,11 @@ def test_a_killed_worker_costs_its_partition_in_flight_alone(
         time.sleep(0.05)
         return embed(request, attempt)
 
-    with LoopbackServer(slowly) as server:
+    with LoopbackServer(embed) as server:
         model = endpoint_model(server)
         alone, _ = ranked(model, whole, tmp_path)
         server.requests.clear()
+        server.answer = slowly
         killed = threading.Event()
 
         def kill() -> None:
@@ -401,6 +402,7 @@ def test_ctrl_c_while_a_cluster_retrieves_keeps_what_is_embedded(
         ranker = ClusterRanker(cluster)
         with pytest.raises(IncompleteError) as caught:
             retrieve_experiment(config, QUIET, ranker)
+        server.answer = embed
         retrieve_experiment(config, QUIET, ranker)
         texts = [text for request in server.requests for text in request.body["input"]]
 
@@ -551,7 +553,7 @@ def test_reference_corpora_give_the_runs_of_one_machine(
 ) -> None:
     source, folder = shared_data / "corpora" / name, tmp_path / "whole"
     folder.mkdir()
-    lines = (source / "corpus.jsonl").read_bytes().splitlines(keepends=True)[:1000]
+    lines = (source / "corpus.jsonl").read_bytes().splitlines(keepends=True)[:600]
     (folder / "corpus.jsonl").write_bytes(b"".join(lines))
     (folder / "queries.jsonl").write_bytes((source / "queries.jsonl").read_bytes())
     for number in range(5):
