@@ -231,7 +231,7 @@ HARD = {
 def cutter() -> Iterator[Cutter]:
     with pytest.MonkeyPatch.context() as patch, Cutter() as cutter:
         patch.setattr(
-            "arena.data.documents.reader_processes.BASE_S", 4.0
+            "arena.data.documents.reader_processes.BASE_S", 2.0
         )  # of computing, whatever else runs
         patch.setattr("arena.data.documents.reader_processes.PER_MB_S", 0.0)
         yield cutter
