@@ -15,7 +15,7 @@ from arena.auditing.bias import failure_figure, length_figure, tie_figures, tran
 from arena.auditing.people import among_figures, labelled_rows, people_figures
 from arena.auditing.people_bias import BattleBias, bias_figures, grade_bias, length_bias_figure
 from arena.auditing.people_grades import error_figure, grade_figures, graded_labels
-from arena.auditing.position_bias import order_figures, repeat_figure
+from arena.auditing.position_bias import repeat_figure, swap_figures
 from arena.auditing.records import Audit, AuditMetric
 from arena.auditing.reliability import trust
 from arena.battles.load import load_aliases
@@ -102,7 +102,7 @@ def build_audit(evidence: AuditInput) -> Audit:
     # The same fit as `arena rate` makes, so that both state one position advantage.
     leaderboard = build_leaderboard(log, settings=RatingSettings(n_permutations=0))
     figures = (
-        *order_figures(evidence, leaderboard),
+        *swap_figures(evidence, leaderboard),
         repeat_figure(evidence),
         transitivity_figure(evidence),
         *_by_grades(evidence, leaderboard),

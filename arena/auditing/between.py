@@ -19,8 +19,8 @@ from arena.auditing.between_figures import Verdicts, agreement_figures
 from arena.auditing.between_ratings import (
     Moved,
     PairCounts,
+    model_order_figures,
     moved_models,
-    order_figures,
     pair_counts,
     rate_both,
 )
@@ -110,7 +110,7 @@ def build_between(first: Battles, second: Battles) -> Between:
         of_first.n_queries,
     )
     figures = (
-        *order_figures(*both, pairs),
+        *model_order_figures(*both, pairs),
         *agreement_figures(verdicts),
     )
     conclusion, reason = _conclusion(pairs, figures, n_queries)

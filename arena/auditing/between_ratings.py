@@ -196,7 +196,7 @@ def kendall_tau(first: Floats, second: Floats) -> Floats:
     return tau
 
 
-def order_figures(
+def model_order_figures(
     first: JudgeRatings, second: JudgeRatings, pairs: PairCounts
 ) -> tuple[AuditMetric, ...]:
     """Return how stable the order of the models is, and how much of it the second judge sees."""

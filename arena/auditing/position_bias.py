@@ -51,7 +51,7 @@ def swapped(battles: Battles) -> Swapped:
     return Swapped(battles, forwards[i], back[j], flip, tie_change)
 
 
-def order_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
+def swap_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMetric]:
     """Return the flip rate, changes to or from a tie, consistency, and the first list's gain."""
     pairs = swapped(evidence.judged)
     return [

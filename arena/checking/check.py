@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from arena.checking.probes import Means, kind_of, try_judge, try_model
+from arena.checking.probes import Means, model_kind, try_judge, try_model
 from arena.checking.rows import CheckRow, failed
 from arena.config import Config
 from arena.data.load import load_dataset
@@ -148,7 +148,7 @@ def _trials(config: Config, means: Means, heard: Mapping[str, _LoadingProgress])
         for name, dataset in loading.items()
     ]
     trials += [
-        _Trial(model.name, kind_of(model), _started(partial(try_model, model, datasets, means)))
+        _Trial(model.name, model_kind(model), _started(partial(try_model, model, datasets, means)))
         for model in config.models
     ]
     trials += [

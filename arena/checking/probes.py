@@ -96,7 +96,9 @@ def try_model(model: ModelConfig, datasets: Datasets, means: Means) -> CheckRow:
             return _try_reranker(model)
         if model.provider in ("bm25", "splade", "colbert"):  # these make no vectors to look at
             _, stats = retrieve(model, _TINY, ["q"], cache=means.cache)
-            return CheckRow(model.name, kind_of(model), "ok", latency_ms=_first(stats.latency_ms))
+            return CheckRow(
+                model.name, model_kind(model), "ok", latency_ms=_first(stats.latency_ms)
+            )
         return _try_embedder(model)
 
 
@@ -106,11 +108,11 @@ def _try_fusion(
     for dataset in datasets() or () if model.weights == "tuned" else ():
         refuse_untunable(model, dataset, means.sample(dataset))
     return CheckRow(
-        model.name, kind_of(model), "ok", notes=(f"works if {' and '.join(members)} do",)
+        model.name, model_kind(model), "ok", notes=(f"works if {' and '.join(members)} do",)
     )
 
 
-def kind_of(model: ModelConfig) -> str:
+def model_kind(model: ModelConfig) -> str:
     """Return the kind of model, in a word or two."""
     if model.run is not None:
         return "run file"
@@ -139,7 +141,7 @@ def _try_embedder(model: ModelConfig) -> CheckRow:
     is_symmetric = _cosine(documents.vectors[2], query.vectors[0]) > _SAME
     return CheckRow(
         model.name,
-        kind_of(model),
+        model_kind(model),
         "ok",
         dimension=dimension,
         latency_ms=query.seconds * 1000,
@@ -218,7 +220,7 @@ def _try_reranker(model: ModelConfig) -> CheckRow:
     price = model.price_per_1m_tokens
     return CheckRow(
         model.name,
-        kind_of(model),
+        model_kind(model),
         "ok",
         latency_ms=scored.latency_ms,
         prices=() if price is None else (price,),

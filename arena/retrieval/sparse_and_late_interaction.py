@@ -49,7 +49,7 @@ def rank_by_tokens(
         DataError: the cache is unusable.
         UsageError: the model cannot be loaded.
     """
-    encoder = _Encoder(open_token_model(model))
+    encoder = _LazyModel(open_token_model(model))
     texts = list(job.queries.values())
     with (
         TokenStore(cache, encoder.settings, "document") as documents,
@@ -79,7 +79,7 @@ def rank_by_tokens(
     )
 
 
-class _Encoder:
+class _LazyModel:
     """A model that is loaded when there is a text to encode."""
 
     def __init__(self, local: TokenModel) -> None:

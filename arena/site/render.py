@@ -157,16 +157,15 @@ def rating(row: TableRow) -> str:
         return ABSENT
     people = ""
     if row.get("corrected") is not None:
-        half = whole_number((row["corrected_upper"] - row["corrected_lower"]) / 2)
-        people = f"; by people {whole_number(row['corrected'])} ± {half}"
+        half = without_decimals((row["corrected_upper"] - row["corrected_lower"]) / 2)
+        people = f"; by people {without_decimals(row['corrected'])} ± {half}"
     if row["lower"] is None or row["upper"] is None:
-        return whole_number(row["rating"]) + people
-    return (
-        f"{whole_number(row['rating'])} ± {whole_number((row['upper'] - row['lower']) / 2)}{people}"
-    )
+        return without_decimals(row["rating"]) + people
+    half = without_decimals((row["upper"] - row["lower"]) / 2)
+    return f"{without_decimals(row['rating'])} ± {half}{people}"
 
 
-def whole_number(value: float | None) -> str:
+def without_decimals(value: float | None) -> str:
     """Return a rating or a year: no decimals, no commas."""
     return fixed(value).replace(",", "")
 
@@ -231,7 +230,7 @@ FILTERS: dict[str, Callable[..., object]] = {
         usd,
         ordinal,
         rating,
-        whole_number,
+        without_decimals,
         possible_ranks,
         record,
         outcome_percentages,
