@@ -211,5 +211,5 @@ def sentences(check: DriftCheck) -> tuple[str, str]:
     return finding, (
         f"  {count(check.battles, 'battle')} on {count(check.queries, 'query', 'queries')}: "
         f"{check.repeats.value:.1%} the same when repeated at once, {check.agreement.value:.1%} "
-        f"the same as the baseline; p = {check.p_value:.2g}, drift from {check.limit:.2g} down"
+        f"the same as the baseline; p = {check.p_value:.2g} (drift: {check.limit:.2g} or less)"
     )

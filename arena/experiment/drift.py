@@ -140,7 +140,10 @@ def draw_matchups(prepared: PreparedExperiment, logged: LoggedBattles, n_wanted:
         for place, (drawn, matchup) in enumerate(sorted(found, key=lambda each: each[0]))
     ]
     if not ranked:
-        raise UsageError("the log has no battle that a judge was asked about, of these lists")
+        raise UsageError(
+            "the log has no battle of the present lists that a judge was asked about; run "
+            "`arena battle` first"
+        )
     ranked.sort(key=lambda each: each[:2])
     return frozenset(matchup for _, _, matchup in ranked[:n_wanted])
 

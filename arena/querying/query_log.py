@@ -102,11 +102,12 @@ class QueryLog:
             raise DataError(self.path, None, f"logs cannot be read from {kinds[0]!r}", remedy)
         is_json = any(kind in _JSON_LINES for kind in kinds)
         try:
-            size = self.path.stat().st_size // 1024
+            size = -(-self.path.stat().st_size // 1024)
             with opened(self.path) as file, reporter.stage("kB of the log read", size) as stage:
                 text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-                lines = _bounded(text, lambda done: stage.update(min(done // 1024, size)))
+                lines = _bounded(text, lambda done: stage.update(min(-(-done // 1024), size)))
                 yield from self._json_lines(lines) if is_json else self._table(lines)
+                stage.update(size)
         except UNREADABLE as error:
             raise unreadable(self.path, None, error, "give a CSV or JSONL file") from None
 
