@@ -196,6 +196,11 @@ FLAT = {
         [WON, TIED],
         2,
     ),
+    "a verdict on each order": (
+        rows("model_a model_b winner winner_swapped", "x y model_a model_b", "x y y tie"),
+        [WON, "y > x", LOST, "y = x"],
+        4,
+    ),
     "grades of a choice": (
         rows("session_id model_A model_B choice", "1 x y A++", "2 x y A=B", "3 x y B+"),
         [WON, TIED, LOST],
@@ -247,6 +252,35 @@ def test_tables_of_other_makes_give_their_battles_in_every_form(tmp_path, shape)
         assert outcomes(battles) == expected, form
         assert battles.n_queries == n_queries, form
         assert any("winner" in note or "wins" in note for note in battles.notes), form
+
+
+@each_row(
+    "table",
+    [
+        rows("model_a model_b winner presented_first", "x y model_a y", "x y model_b x"),
+        rows("model_a model_b winner left_model", "x y x y", "x y y x"),
+        rows("model_a model_b winner order", "x y x BA", "x y y AB"),
+        rows("system_1 system_2 verdict order", "x y system_1 swapped", "x y system_2 original"),
+    ],
+)
+def test_a_column_that_tells_whose_list_was_shown_first_is_used(tmp_path, table):
+    battles = load(tmp_path, "log.csv", as_csv(table))
+
+    assert outcomes(battles) == ["y < x", LOST]
+    assert any("tells whose list was shown first" in note for note in battles.notes)
+
+
+def test_a_column_called_as_an_order_that_tells_none_means_nothing(tmp_path):
+    table = rows("model_a model_b winner order first tie", "x y A 1 0.7 0.1", "x y tie 2 0.1 0.8")
+
+    assert outcomes(load(tmp_path, "log.csv", as_csv(table))) == [WON, TIED]
+
+
+def test_a_model_may_be_an_object_with_a_name(tmp_path):
+    table = [{"model_a": {"name": "x"}, "model_b": {"name": "y"}, "winner": "model_b"}]
+
+    for name, content in (("log.jsonl", as_jsonl(table)), ("log.json", json.dumps(table))):
+        assert outcomes(load(tmp_path, name, content)) == [LOST]
 
 
 def test_a_column_called_as_a_tie_that_is_no_flag_means_nothing(tmp_path):
@@ -340,6 +374,11 @@ NESTED = {
         [{"a": {"model": "x", "text": "t"}, "b": {"model": "y", "text": "t"}, "winner": "a"}],
         [WON],
         "a.model and b.model",
+    ),
+    "an object of both": (
+        [{"models": {"A": "x", "B": "y"}, "winner": "B"}],
+        [LOST],
+        "models.A and models.B",
     ),
     "lists of both": (
         [
@@ -476,6 +515,26 @@ ERRORS = {
         "log.csv",
         as_csv(rows("model_0 model_1 label", "x y 1")),
         r"log.csv:2: label is 1; such a number may mean either",
+    ),
+    "a letter beside an order": (
+        "log.csv",
+        as_csv(rows("model_a model_b winner order", "x y A AB", "x y A BA")),
+        r"log.csv:3: winner is 'A'; in a swapped row it could mean the list shown first",
+    ),
+    "a side beside the model on it": (
+        "log.csv",
+        as_csv(rows("model_a model_b winner left_model", "x y left x", "x y left y")),
+        r"log.csv:3: winner is 'left'; in a swapped row",
+    ),
+    "a letter in each order": (
+        "log.csv",
+        as_csv(rows("model_a model_b winner winner_swapped", "x y A A")),
+        r"log.csv:2: winner is 'A'; expected model_a, model_b or tie: a letter could mean either",
+    ),
+    "rows of several battles": (
+        "log.csv",
+        as_csv(rows("model_a model_b winner count", "x y model_a 1", "x y model_b 25")),
+        r"log.csv:1: count is 25: a row seems to stand for several battles; give each battle a row",
     ),
     "words that count from 1 for models from 0": (
         "log.csv",

@@ -9,10 +9,19 @@ read in two ways is refused.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from arena.battles.extra_columns import (
+    flag_in,
+    is_swapped,
+    order_column,
+    refuse_counts,
+    second_verdict,
+    tie_flagged,
+    tie_flags,
+)
 from arena.battles.foreign_words import (
     ANSWER,
     DATASET,
@@ -36,7 +45,6 @@ from arena.battles.foreign_words import (
     find_verdict,
     is_nothing,
     is_pair,
-    may_flag_ties,
     number_in,
     of_baseline,
     of_number,
@@ -82,9 +90,11 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         ShapeError: columns are missing, or several could be meant.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    if all(name in names for name in REQUIRED) and not _tie_flags(names, rows):
-        return Shape(_as_named(names), "")
+    refuse_counts(rows)
     columns = {name: words_of(name) for name in names}
+    is_named = all(name in names for name in REQUIRED)
+    if is_named and not tie_flags(names, rows) and not second_verdict(columns):
+        return _in_order(Shape(_as_named(names), ""), rows)
     shape = (
         _games(columns)
         or _paired_games(columns)
@@ -94,7 +104,7 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         or _best_first(columns, rows)
     )
     if shape is not None:
-        return shape
+        return _in_order(shape, rows)
     missing = [name for name in REQUIRED if name not in names]
     if find_models(columns) or find_baseline(columns):
         missing = ["winner"]
@@ -123,6 +133,22 @@ def flat(row: Mapping[str, Any]) -> Row:
             cells[name] = value
         cells |= {f"{name}.{inner}": cell for inner, cell in value.items()}
     return cells
+
+
+def _in_order(shape: Shape, rows: Sequence[Row]) -> Shape:
+    """Return a shape whose battles tell which list was shown first, if any column does."""
+    column = order_column(rows)
+    if column is None:
+        return shape
+
+    def battles(row: Row) -> Iterator[Cells]:
+        for battle in shape.battles(row):
+            told = (battle.get("order_swapped"), battle.get("swapped"))
+            swapped = is_swapped(row.get(column), battle["model_a"], battle["model_b"])
+            yield {**battle, "swapped": swapped} if all(map(is_nothing, told)) else battle
+
+    note = f"{column} tells whose list was shown first"
+    return replace(shape, battles=battles, note=f"{shape.note}; {note}".removeprefix("; "))
 
 
 def _as_named(names: Sequence[str]) -> Callable[[Row], Iterator[Cells]]:
@@ -280,11 +306,12 @@ def _paired_games(columns: Columns) -> Shape | None:
         is_told = any(told & set(stem) for told in VERDICT[:2])
         return 0 if is_told and set(stem) <= VERDICT[0] | VERDICT[1] | QUALIFIERS else None
 
-    games = sided(columns, fits, (("1", "2"),)) or sided(columns, fits_order, _ORDERS)
+    pair = sided(columns, fits, (("1", "2"),)) or sided(columns, fits_order, _ORDERS)
+    games = pair[:2] if pair else second_verdict(columns)
     models = find_models(columns) if games else None
     if games is None or models is None:
         return None
-    first, second = games[:2]
+    first, second = games
     both, rest = models, _rest(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
@@ -327,7 +354,7 @@ def _flags(columns: Columns) -> Shape | None:
     def battles(row: Row) -> Iterator[Cells]:
         winner: object = None
         if not all(is_nothing(row.get(name)) for name in outcomes):
-            true = [name for name in outcomes if _flag(row, name)]
+            true = [name for name in outcomes if flag_in(row, name)]
             if len(true) != 1:
                 what = ", ".join(f"{name} is {row.get(name)}" for name in outcomes)
                 raise ShapeError(what, "expected 1 in exactly one of them, and 0 in the others")
@@ -335,38 +362,6 @@ def _flags(columns: Columns) -> Shape | None:
         yield {**_pair(row, both, None, rest(row)), "winner": winner}
 
     return Shape(battles, f"the one of {', '.join(outcomes)} that is 1 tells the winner")
-
-
-def _tie_flags(names: Iterable[str], rows: Sequence[Row]) -> list[str]:
-    """Return the columns that flag ties, beside one that tells the winner."""
-    return [
-        name
-        for name in filter(may_flag_ties, names)
-        if all(is_nothing(row.get(name)) or _as_flag(row.get(name)) is not None for row in rows)
-        if any(not is_nothing(row.get(name)) for row in rows)
-    ]
-
-
-def _is_flagged(row: Row, names: Sequence[str]) -> str | None:
-    """Return the first of the columns that flags the row as a tie.
-
-    Raises:
-        ShapeError: one is no flag.
-    """
-    return next((n for n in names if not is_nothing(row.get(n)) and _flag(row, n)), None)
-
-
-def _as_flag(value: object) -> bool | None:
-    words = {"1": True, "1.0": True, "true": True, "yes": True}
-    words |= {"0": False, "0.0": False, "false": False, "no": False}
-    return words.get(str(value).strip().lower())
-
-
-def _flag(row: Row, name: str) -> bool:
-    flag = _as_flag(row.get(name))
-    if flag is None:
-        raise ShapeError(f"{name} is {str(row.get(name))[:60]!r}", "expected 0 or 1")
-    return flag
 
 
 def _scores(columns: Columns) -> Shape | None:
@@ -410,11 +405,11 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     is_scale = models.side == ("1", "2") and "preference" in told
     known_scale = is_scale and {"generator_1", "annotator"} <= set(columns)
     known_scale |= is_scale and {"generator_1", "instruction"} <= set(columns)
-    both, rest, flags = models, _rest(columns), _tie_flags(left, rows)
+    both, rest, flags = models, _rest(columns), tie_flags(left, rows)
 
     def battles(row: Row) -> Iterator[Cells]:
         value: object = row.get(column)
-        if tie := _is_flagged(row, flags):
+        if tie := tie_flagged(row, flags):
             if not is_nothing(value) and outcome_of(str(value)) != "tie":
                 what = f"{tie} is {row.get(tie)}, and {column} is {str(value)[:60]!r}"
                 raise ShapeError(what, "keep one of them")
@@ -454,13 +449,13 @@ def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     if is_bare and len(rows) > 9 and len(named) > len(rows):
         what = f"{first} and {second} seem to hold answers: {len(named)} in {len(rows)} rows differ"
         raise ShapeError(what, f"name the models in {first}_model and {second}_model")
-    flags = _tie_flags(columns, rows)
+    flags = tie_flags(columns, rows)
     rest, met = _rest(columns), Counter[tuple[str, str]]()
 
     def battles(row: Row) -> Iterator[Cells]:
         best, worst = _name(row, first), _name(row, second)
         met[min(best, worst), max(best, worst)] += 1
-        winner = "tie" if _is_flagged(row, flags) else "model_a"
+        winner = "tie" if tie_flagged(row, flags) else "model_a"
         battle = {**rest(row), "model_a": best, "model_b": worst, "winner": winner}
         # Nobody knows who was shown first: a winner always in the first place would look like bias.
         is_even = met[min(best, worst), max(best, worst)] % 2 == 0

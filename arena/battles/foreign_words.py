@@ -92,12 +92,6 @@ def tells_outcome(name: str) -> bool:
     return not told.isdisjoint(words_of(name))
 
 
-def may_flag_ties(name: str) -> bool:
-    """Return whether a column of this name may be 1 for ties, beside one that tells the winner."""
-    words = set(words_of(name))
-    return bool(words & TIE) and words <= TIE | {"is", "bad", "good"}
-
-
 def is_pair(name: str, value: Sequence[Any]) -> bool:
     """Return whether a list names both models, or gives both scores."""
     words = words_of(name)
@@ -113,7 +107,7 @@ def words_of(name: str) -> tuple[str, ...]:
     words = [word.lower() for word in re.split(r"[\W_]+", split) if word]
     # ``models.0`` is an item of a list of both models.
     plural = len(words) == 2 and words[0][:-1] in MODEL | SCORE
-    if plural and words[0].endswith("s") and words[1] in ("0", "1"):
+    if plural and words[0].endswith("s") and words[1] in ("0", "1", "a", "b"):
         return words[0][:-1], words[1]
     glued = _GLUED.fullmatch(words[-1] if words else "")
     return (*words[:-1], glued[1], glued[2]) if glued else tuple(words)
@@ -156,7 +150,7 @@ def _fits_model(stem: tuple[str, ...]) -> int | None:
     if not stem:
         return 30
     head, before = (stem[-2:-1], stem[:-2]) if stem[-1] in NAMED else (stem[-1:], stem[:-1])
-    if not set(before) <= ANSWER | WEAK_MODEL | MODEL:
+    if not set(before) <= ANSWER | WEAK_MODEL | MODEL | {"models"}:
         return None
     rank = 1 if stem[-1] == "name" else 2 if stem[-1] == "id" else 0
     if not head:

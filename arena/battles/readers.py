@@ -340,7 +340,9 @@ def _first_row(path: Path) -> dict[str, Any]:
                 raise DataError(path, number, _not_json(error), expected) from None
             if not isinstance(row, dict):
                 raise DataError(path, number, "not a JSON object", expected)
-            check_header(str(path), number, row)
+            names = [name for name, cell in row.items() if not isinstance(cell, dict)]
+            # An object is no name: its own cells may have one.
+            check_header(str(path), number, names if {*REQUIRED} <= row.keys() else row)
             return row
     return {}
 

@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.foreign_words import is_nothing, may_flag_ties
+from arena.battles.extra_columns import changes_rows
+from arena.battles.foreign_words import is_nothing
 from arena.data.queries import query_id_of
 from arena.errors import DataError
 from arena.records import Battle
@@ -215,8 +216,8 @@ def check_header(source: str, line: int | None, names: Iterable[str]) -> None:
     if missing:
         what = "missing " + ", ".join(f'"{name}"' for name in missing)
         raise OtherColumnsError(source, line, f"{what}; the file has {listed(present)}", HINT)
-    if any(map(may_flag_ties, present)):
-        raise OtherColumnsError(source, line, "a column may flag ties", HINT)
+    if not OWN_COLUMNS.issubset(present) and any(map(changes_rows, present)):
+        raise OtherColumnsError(source, line, "a column may change what a row means", HINT)
     twice = [name for name in coded_columns(present) if present.count(name) > 1]
     if twice:
         raise DataError(source, line, f'two columns are called "{twice[0]}"', "rename one")
