@@ -13,26 +13,29 @@ import sys
 import termios
 import threading
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from experiments import fair_judge, llm, log_lines, logged, play, write_experiment
 from loopback import LoopbackServer
 from programs import start_arena
 from rich.cells import cell_len
+
+from arena.cli import main
 
 FAMILY = [
     f"organisation/multilingual-embedding-model-{size}-instruct-v2-fp16"
     for size in ("small", "medium", "large", "xlarge", "xxlarge")
 ]
 HOSTILE = "\x1b[31m\x1b]0;owned\x07red\u202egnp.exe"
-ARENA = [sys.executable, "-m", "arena"]
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Battles of a family of long names, of a hostile one, and of one that few encodings have."""
     models = [*FAMILY, HOSTILE, "東京-モデル"]
     rows = [
@@ -42,7 +45,7 @@ def log(tmp_path: Path) -> Path:
         for b in models
         if a != b
     ]
-    path = tmp_path / "log.jsonl"
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 
@@ -124,38 +127,65 @@ def test_a_terminal_without_colours_gets_none(log, env):
     assert not COLOUR.search(plain)
 
 
-LOCALES = [
-    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Chatham", "PYTHONIOENCODING": "ascii:strict"},
-]
-
-
-REPORT_AND_RATE = """
+POSIX = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ELSEWHERE = {
+    "LC_ALL": "tr_TR.UTF-8",
+    "TZ": "Pacific/Chatham",
+    "PYTHONIOENCODING": "ascii:strict",
+    **dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9"),
+}
+COMMANDS = """
 import sys
 from arena.cli import main
-log, folder = sys.argv[1:]
+log, folder, *configs = sys.argv[1:]
+for config in configs:
+    main(["battle", config], standalone_mode=False)
 main(["report", log, "--out", f"{folder}/site"], standalone_mode=False)
 print("\f", flush=True)
 main(["rate", log, "--output", folder, "--json"], standalone_mode=False)
 """
 
 
-def written(log: Path, folder: Path, **env: str) -> tuple[dict[str, object], dict[str, bytes]]:
-    """The figures that are printed as JSON, and every file of the leaderboard and the site."""
+@dataclass(frozen=True)
+class Written:
+    printed: dict[str, object]  #: the figures, as JSON
+    files: dict[str, bytes]  #: of the leaderboard and the site
+
+
+def written(log: Path, folder: Path, *configs: Path, **env: str) -> Written:
+    """What another process prints and writes of a log, once it has played these experiments."""
     folder.mkdir()
-    program = [sys.executable, "-c", REPORT_AND_RATE, str(log), str(folder)]
+    program = [sys.executable, "-c", COMMANDS, *map(str, (log, folder, *configs))]
     done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, check=False)
     assert done.returncode == 0, done
+    return Written(json.loads(done.stdout.partition(b"\f\n")[2]), files_of(folder))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    printed = json.loads(done.stdout.partition(b"\f\n")[2])
-    return printed, {str(p.relative_to(folder)): p.read_bytes() for p in files}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_a_locale_changes_no_figure_and_no_file(log, tmp_path):
-    usual = written(log, tmp_path / "usual", LC_ALL="C.UTF-8")
+@pytest.fixture(scope="module")
+def elsewhere(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Written, Path]:
+    """What a process of another country writes, and the experiment that it plays."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    env = {**ELSEWHERE, "ARENA_CACHE": str(folder / "cache")}
+    with LoopbackServer(fair_judge) as server:
+        config = write_experiment(folder, judge=llm(server.base_url))
+        return written(log, folder / "written", config, **env), config
 
-    for number, env in enumerate(LOCALES):
-        assert written(log, tmp_path / str(number), **env) == usual, env
+
+def test_a_locale_changes_no_figure_and_no_file(log, tmp_path, elsewhere):
+    runner, usual = CliRunner(), tmp_path / "usual"
+    reported = runner.invoke(main, ["report", str(log), "--out", f"{usual}/site"])
+    rated = runner.invoke(main, ["rate", str(log), "--output", str(usual), "--json"])
+
+    assert (reported.exit_code, rated.exit_code) == (0, 0)
+    expected = Written(json.loads(rated.stdout), files_of(usual))
+    assert len(expected.files) > 20
+    assert elsewhere[0] == expected
+    assert written(log, tmp_path / "posix", **POSIX) == expected
 
 
 def test_json_moves_no_cursor_and_says_the_same(log):
@@ -196,38 +226,20 @@ def test_progress_begins_at_what_is_kept_and_stays_on_its_line(width, encoding, 
     assert any("v2@int8" in frame for frame in frames) or width < 60
 
 
-def test_a_run_on_this_machine_heeds_no_proxy_no_locale_and_no_time_zone(tmp_path):
-    surroundings = {
-        "usual": {},
-        "odd": {
-            "LC_ALL": "tr_TR.UTF-8",
-            "TZ": "Pacific/Chatham",
-            **dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9"),
-        },
-    }
-    logs = {}
-    for name, env in surroundings.items():
-        (tmp_path / name).mkdir()
-        with LoopbackServer(fair_judge) as server:
-            config = write_experiment(tmp_path / name, judge=llm(server.base_url))
-            if env:
-                done = subprocess.run(
-                    [*ARENA, "battle", str(config)],
-                    env={**os.environ, "ARENA_CACHE": str(tmp_path / name / "cache"), **env},
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                assert done.returncode == 0, done.stderr
-            else:
-                play(config)
+def test_a_run_on_this_machine_heeds_no_proxy_no_locale_and_no_time_zone(tmp_path, elsewhere):
+    _, odd = elsewhere
+    with LoopbackServer(fair_judge) as server:
+        usual = write_experiment(tmp_path, judge=llm(server.base_url))
+        play(usual)
+
+    for config in (odd, usual):
         times = [datetime.fromisoformat(battle.at) for battle in logged(config)]
         assert all(abs(datetime.now(UTC) - at) < timedelta(minutes=10) for at in times)
-        logs[name] = log_lines(config)
-
-    assert [(row["query_id"], row["winner"]) for row in logs["odd"]] == [
-        (row["query_id"], row["winner"]) for row in logs["usual"]
+    rows = [
+        [(row["query_id"], row["winner"]) for row in log_lines(config)] for config in (odd, usual)
     ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 36
 
 
 def test_an_error_repeats_foreign_text_without_its_controls(tmp_path):
