@@ -238,6 +238,7 @@ FILES = st.lists(LINES, max_size=6).map(b"".join)
 
 @given(corpus=st.just(GOOD["corpus.jsonl"]) | FILES, queries=FILES, qrels=FILES)
 @example(corpus=b'{"_id": "a", "text": "\x00"}', queries=b"", qrels=b"")
+@example(corpus=b'{"_id": "a", "text": " "}', queries=b'{"_id": 1, "text": "x"}', qrels=b"")
 @example(
     corpus=GOOD["corpus.jsonl"], queries=b'{"_id": 1, "text": "apple \\u202e"}', qrels=b"1 d1 1"
 )
@@ -254,9 +255,12 @@ def test_any_files_load_and_can_be_searched_or_name_the_line(
             whole = "is empty" in str(loaded) or "none of its" in str(loaded)
             assert whole or re.search(r"(jsonl|tsv):\d+: ", str(loaded))
             assert str(loaded).isprintable()
-        else:
+        elif any((each.title + each.text).strip() for each in loaded.corpus.values()):
             assert corpus_hash(loaded.corpus)
             search(loaded, BM25, folder)
+        else:
+            with pytest.raises(UsageError, match="no document of the corpus has any text"):
+                search(loaded, BM25, folder)
 
 
 TAGS = st.sampled_from(
