@@ -102,11 +102,11 @@ def test_scripts_and_templates_have_the_same_words_for_figures(sites, page):
     ]
     pairs = {
         "fixed": "fixed",
-        "plain": "plain",
+        "without_decimals": "withoutDecimals",
         "percent": "percent",
         "sure": "sure",
         "milliseconds": "milliseconds",
-        "dollars": "dollars",
+        "price": "price",
     }
     rated = [
         {"rating": 1512.4, "lower": 1480.0, "upper": 1545.0, "rank_lower": 1, "rank_upper": 3},

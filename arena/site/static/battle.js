@@ -42,7 +42,7 @@
           ? `${format.fixed(battle.input_tokens)} read, ${format.fixed(battle.output_tokens)} written`
           : format.ABSENT,
       ],
-      ['Cost', battle.cost_usd ? format.dollars(battle.cost_usd) : format.ABSENT],
+      ['Cost', battle.cost_usd ? format.price(battle.cost_usd) : format.ABSENT],
       ['Time', battle.latency_ms ? format.milliseconds(battle.latency_ms) : format.ABSENT],
       ['At', reply?.at ? `${reply.at.slice(0, 19).replace('T', ' at ')} UTC` : format.ABSENT],
       ['Prompt', reply?.prompt || format.ABSENT],

@@ -143,7 +143,7 @@
               type: 'linear',
               beginAtZero: false,
               grace: '4%',
-              ticks: { callback: (value) => arena.format.plain(value) },
+              ticks: { callback: (value) => arena.format.withoutDecimals(value) },
             }),
             y: arena.axis(now, '', {
               grid: { display: false },

@@ -15,7 +15,7 @@
     return decimals ? `${grouped}.${decimals}` : grouped;
   }
 
-  const plain = (value) => fixed(value).replaceAll(',', '');
+  const withoutDecimals = (value) => fixed(value).replaceAll(',', '');
   const percent = (share) => (absent(share) ? ABSENT : `${fixed(share * 100, 1)}%`);
 
   function sure(probability) {
@@ -30,7 +30,7 @@
     return `${fixed(value, value < 10 ? 2 : value < 100 ? 1 : 0)} ms`;
   }
 
-  function dollars(value) {
+  function price(value) {
     if (absent(value)) return ABSENT;
     const [whole, cents] = fixed(value, 6).split('.');
     return `$${whole}.${cents.replace(/0+$/, '').padEnd(2, '0')}`;
@@ -46,9 +46,9 @@
     if (absent(row.rating)) return ABSENT;
     const people = absent(row.corrected)
       ? ''
-      : `; by people ${plain(row.corrected)} ± ${plain((row.corrected_upper - row.corrected_lower) / 2)}`;
-    if (absent(row.lower) || absent(row.upper)) return plain(row.rating) + people;
-    return `${plain(row.rating)} ± ${plain((row.upper - row.lower) / 2)}${people}`;
+      : `; by people ${withoutDecimals(row.corrected)} ± ${withoutDecimals((row.corrected_upper - row.corrected_lower) / 2)}`;
+    if (absent(row.lower) || absent(row.upper)) return withoutDecimals(row.rating) + people;
+    return `${withoutDecimals(row.rating)} ± ${withoutDecimals((row.upper - row.lower) / 2)}${people}`;
   }
 
   function possibleRanks(row) {
@@ -65,11 +65,11 @@
   arena.format = {
     ABSENT,
     fixed,
-    plain,
+    withoutDecimals,
     percent,
     sure,
     milliseconds,
-    dollars,
+    price,
     ordinal,
     rating,
     possibleRanks,

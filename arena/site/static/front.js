@@ -73,7 +73,7 @@
   /** The same in words: who is on the front, and who is left out for want of the figure. */
   function words(points, front, left, { cheaper, unit, lacks, has }) {
     const named = arena.listed(
-      front.map(({ name, x, y }) => `${name} (${arena.format.plain(y)}, ${unit(x)})`),
+      front.map(({ name, x, y }) => `${name} (${arena.format.withoutDecimals(y)}, ${unit(x)})`),
     );
     const rest = left.length ? [` Left out, as ${lacks}: `, ...arena.listed(left), '.'] : [];
     // Of a model that is left out nobody knows whether it is the cheapest, or it may be rated best.
@@ -139,7 +139,7 @@
               displayColors: false,
               callbacks: {
                 label: ({ raw }) =>
-                  `${raw.name}: ${arena.format.plain(raw.y)}, ${kind.unit(raw.x)}`,
+                  `${raw.name}: ${arena.format.withoutDecimals(raw.y)}, ${kind.unit(raw.x)}`,
               },
             },
           },
@@ -150,7 +150,7 @@
             }),
             y: arena.axis(now, 'rating', {
               ...room(points.map((point) => point.y)),
-              ticks: { maxTicksLimit: 7, callback: (value) => arena.format.plain(value) },
+              ticks: { maxTicksLimit: 7, callback: (value) => arena.format.withoutDecimals(value) },
             }),
           },
         },

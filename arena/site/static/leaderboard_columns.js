@@ -42,7 +42,7 @@
           arena.drawInterval(row, ends),
         ),
     },
-    elo: { value: (row) => row.elo, best: -1, cell: (row) => number(format.plain(row.elo)) },
+    elo: { value: (row) => row.elo, best: -1, cell: (row) => number(format.withoutDecimals(row.elo)) },
     win_rate: {
       value: (row) => row.win_rate,
       best: -1,
@@ -77,7 +77,7 @@
     price: {
       value: (row, model) => model.price,
       best: 1,
-      cell: (row, model) => number(format.dollars(model.price)),
+      cell: (row, model) => number(format.price(model.price)),
     },
     dimension: {
       value: (row, model) => model.dimension,

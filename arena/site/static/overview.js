@@ -11,8 +11,8 @@
     title: 'US dollars per million tokens',
     lacks: 'their price is not known',
     has: 'whose price is known',
-    unit: arena.format.dollars,
-    tick: (value) => arena.format.dollars(value),
+    unit: arena.format.price,
+    tick: (value) => arena.format.price(value),
     cheaper: { most: 'cheapest' },
   };
   const LATENCY = {
