@@ -36,7 +36,7 @@ HASTY = Retry(
     base_s=0.005,
     longest_s=0.05,
     storm_s=0.05,
-    outage=OutagePolicy(pause_s=0.1, longest_pause_s=0.2, quiet_s=0.05, longest_quiet_s=0.05),
+    outage=OutagePolicy(pause_s=0.03, longest_pause_s=0.2, quiet_s=0.05, longest_quiet_s=0.05),
 )
 
 
@@ -99,7 +99,7 @@ def test_in_any_chaos_every_battle_ends_judged_or_failed_with_a_reason_and_none_
         outage=(200, 0.8),  # long enough for a dozen refusals on a busy machine
     )
     with ChaosServer(faults) as server:
-        said = battle(tmp_path, server, timeout_s=1.0)
+        said = battle(tmp_path, server, timeout_s=0.5)
 
         assert server.sent["outage"] > 0
         # One probe, of what was answered before, ended each outage.
