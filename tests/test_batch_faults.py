@@ -312,7 +312,7 @@ JSON = st.recursive(
 
 
 @given(st.lists(JSON.map(json.dumps).map(str.encode) | st.binary(max_size=20), max_size=5))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_file_of_results_is_more_than_answers_and_damaged_lines(rows: list[bytes]) -> None:
     results = Results()
 

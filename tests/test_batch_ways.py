@@ -25,6 +25,7 @@ from arena.store.batch_ledger import read_jobs
 
 RANKINGS = {"strong": ["good", "fair"], "weak": ["poor", "other"], "worst": ["other", "poor"]}
 N_BATTLES = 3 * 2 * 6
+N_QUERIES = 50
 TO_THE_END = ("--batch", "--wait", "--poll", "0.01")
 
 
@@ -92,7 +93,7 @@ def test_a_stopping_rule_ends_batch_jobs_after_the_round_that_ends_a_live_run(
 
     def apart(name: str) -> Path:
         (tmp_path / name).mkdir()
-        config = write_strengths(tmp_path / name, {"good": 0.9, "poor": 0.2}, n_queries=80)
+        config = write_strengths(tmp_path / name, {"good": 0.9, "poor": 0.2}, n_queries=N_QUERIES)
         text = config.read_text().replace('kind = "qrels"', llm(server.base_url))
         config.write_text(text)
         return config
@@ -126,7 +127,7 @@ def test_a_search_for_the_best_over_a_part_of_the_pairs_ends_by_batch_as_live(
 
     def sparse(name: str) -> Path:
         (tmp_path / name).mkdir()
-        config = write_strengths(tmp_path / name, strengths, n_queries=80)
+        config = write_strengths(tmp_path / name, strengths, n_queries=N_QUERIES)
         text = config.read_text().replace('kind = "qrels"', llm(server.base_url))
         config.write_text(text.replace("top_k = 1", "top_k = 1\npairs_per_query = 3"))
         return config
@@ -146,9 +147,9 @@ def test_a_search_for_the_best_over_a_part_of_the_pairs_ends_by_batch_as_live(
     )
     assert rows == live_rows
     assert len(server.submitted) == n_submitted
-    assert len(rows) < 80 * 3 * 2
+    assert len(rows) < N_QUERIES * 3 * 2
     assert "dropped, after queries: " in done.stdout
-    assert f"0 battles written, {len(rows):,} of {80 * 3 * 2} judged" in again.stdout
+    assert f"0 battles written, {len(rows):,} of {N_QUERIES * 3 * 2} judged" in again.stdout
 
 
 def test_a_stopping_rule_that_is_never_reached_ends_batch_jobs_with_the_plan(
