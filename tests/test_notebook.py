@@ -419,6 +419,38 @@ def test_calls_of_a_plain_judge_run_at_once_if_it_says_so(runs):
     assert len(battles) == 2 * len(ANIMALS) - 2
 
 
+def test_what_belongs_to_a_loop_serves_several_comparisons(runs):
+    """A semaphore that somebody has waited for belongs to the loop; so do clients and sessions."""
+    turns = asyncio.Semaphore(1)
+
+    async def judge(query, first, second):
+        async with turns:
+            await asyncio.sleep(0.001)
+            return "tie"
+
+    async def search(query, k):
+        async with turns:
+            return ["d1"]
+
+    for _ in range(2):
+        assert len(arena.compare(runs, judge)) == 2 * len(ANIMALS)
+    assert len(arena.retrieve(search, runs[0].data).rankings) == len(ANIMALS)
+
+
+def test_an_async_judge_that_leaves_or_waits_for_itself_hangs_nothing(runs):
+    async def leaves(query, first, second):
+        raise SystemExit("enough")
+
+    async def waits(query, first, second):
+        return arena.compare(runs, longer_soon)
+
+    with pytest.raises(SystemExit, match="enough"):
+        arena.compare(runs, leaves)
+    with pytest.raises(IncompleteError, match=r"called inside an async function .*to_thread"):
+        arena.compare(runs, waits)
+    assert len(arena.compare(runs, longer_soon)) == 2 * len(ANIMALS)
+
+
 def test_an_object_with_name_fingerprint_and_judge_is_a_judge(runs, tmp_path):
     class Longer:
         name = "longer"
@@ -601,6 +633,7 @@ class Tensor:
         lambda texts: Tensor(one_by_one(texts)),
         lambda texts: [Tensor(row) for row in one_by_one(texts)],
         one_by_one_soon,
+        lambda texts: one_by_one_soon([*texts]),
         Encoder(),
         SentenceEncoder(),
     ],
@@ -692,7 +725,6 @@ def test_queries_may_have_an_encoder_of_their_own(data):
         (lambda texts: ["d1"], {}, 'returns="doc_ids"'),
         (lambda texts: [["a"]] * len(texts), {}, "cannot be read as vectors"),
         (lambda texts: [[float("nan")]] * len(texts), {}, "x: .*"),
-        (lambda texts: one_by_one_soon([*texts]), {}, "give an async function"),
         (longer_soon, {"returns": "vectors"}, "."),
         (lambda query, k: ["nowhere"], {}, "query 'q0': unknown document 'nowhere'"),
         (lambda query, k: ["d1", "d1"], {}, "'d1' occurs twice"),

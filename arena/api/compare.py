@@ -17,6 +17,7 @@ from arena.api.arguments import check_type, path_of, real_number, whole_number
 from arena.api.data import name_of
 from arena.api.judges import JudgeLike, OwnJudge, judges_of, section_of
 from arena.api.runs import ModelRun, queries_in, runs_in
+from arena.api.user_loop import check_thread
 from arena.config import (
     Config,
     DatasetConfig,
@@ -127,6 +128,7 @@ def compare(  # noqa: PLR0913  all but two are options
         LogError: the log is locked by another process, or cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
+    check_thread("arena.compare")
     limit = None if limit is None else whole_number(limit, "limit")
     max_usd = None if max_usd is None else real_number(max_usd, "max_usd")
     check_type(gate, bool, "gate", "True or False")

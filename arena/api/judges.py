@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from arena.api.arguments import checked_keywords, whole_number, wrong_type
 from arena.api.own_model import is_async
+from arena.api.user_loop import settled
 from arena.config import JudgeConfig
 from arena.digest import content_hash
 from arena.endpoint.coroutines import in_thread
@@ -104,7 +105,7 @@ class OwnJudge:
             try:
                 answer = self._ask(judge_input)
                 if inspect.isawaitable(answer):
-                    answer = await answer
+                    answer = await settled(answer)
                 else:
                     await asyncio.sleep(0)  # A plain function gives Ctrl-C no other chance.
             except UnjudgedError:
@@ -154,7 +155,8 @@ def function_judge(
 
     Args:
         function: ``(query, first, second)`` → ``"first"``, ``"second"``, ``"tie"`` or a `Verdict`;
-            sync or async. It is called in a thread of arena's own.
+            sync or async. It is called in a thread of arena's own; async ones share one event
+            loop, so that a client serves several comparisons.
         name: what the log calls it. Its verdicts are kept under this name: give another one
             when the function changes, and it judges again.
         concurrency: how many calls may be under way at once; if absent, 16 of an async
@@ -266,7 +268,7 @@ def _in_threads(ask: Callable[[JudgeInput], Any]) -> Callable[[JudgeInput], Any]
         answer, error = await asyncio.wrap_future(result)
         if error is not None:
             raise error
-        return await answer if inspect.isawaitable(answer) else answer
+        return await settled(answer)
 
     return call
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import inspect
 import tempfile
 import time
@@ -14,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.api.user_loop import waited_for
 from arena.embedding.embedder import Embedding
 from arena.errors import UsageError
 from arena.records import Dataset, RetrievalStats, Role
@@ -60,21 +59,6 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
-def waiting(function: Callable[..., Any], runner: asyncio.Runner) -> Callable[..., Any]:
-    """Return a function that waits for the answers of an async one; another as it is.
-
-    All calls share the loop of the runner, and so the connections of a client.
-    """
-    if not is_async(function):
-        return function
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        return runner.run(function(*arguments))
-
-    return call
-
-
 def name_of_model(function: object) -> str:
     """Return the name of a model that the user does not name."""
     name = getattr(function, "__name__", type(function).__name__)
@@ -93,7 +77,7 @@ class _FunctionEmbedder:
     def embed(self, texts: Sequence[str], role: Role) -> Embedding:
         began = time.perf_counter()
         parts = [
-            _vectors(self._encode[role](batch), len(batch), self._name)
+            _vectors(waited_for(self._encode[role](batch)), len(batch), self._name)
             for start in range(0, len(texts), _TEXTS_PER_CALL)
             if (batch := [texts[i] for i in range(start, min(start + _TEXTS_PER_CALL, len(texts)))])
         ]
@@ -155,7 +139,7 @@ def _rank_by_search(
     latency_ms = []
     for number, (query_id, text) in enumerate(job.queries.items(), start=1):
         began = time.perf_counter()
-        answer = search(text, job.depth)
+        answer = waited_for(search(text, job.depth))
         latency_ms.append((time.perf_counter() - began) * 1000)
         rankings[query_id] = ranking_of(answer, data, f"{name}: query {query_id!r}")[: job.depth]
         job.searched(number)
@@ -174,7 +158,6 @@ def ranking_of(answer: Any, data: Dataset, where: str) -> list[tuple[str, float]
         UsageError: it is none of these, or about an unknown document.
     """
     expected = "expected doc_ids, or (doc_id, score) pairs, best first"
-    _refuse_awaitable(answer, where)
     if isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
         raise UsageError(f"{where}: got {type(answer).__name__}; {expected}")
     entries = answer.items() if isinstance(answer, Mapping) else answer
@@ -199,7 +182,6 @@ def ranking_of(answer: Any, data: Dataset, where: str) -> list[tuple[str, float]
 def _vectors(answer: Any, n_texts: int, name: str) -> NDArray[np.float32]:
     """Return the vectors that an encoder returned, as (n_texts, dimension)."""
     expected = f"expected an array of {n_texts} vectors, one for each text"
-    _refuse_awaitable(answer, name)
     if isinstance(answer, list | tuple) and answer and isinstance(answer[0], str):
         remedy = 'give returns="doc_ids" for a search: (query, k) → doc_ids'
         raise UsageError(f"{name}: returned texts; {expected}, or {remedy}")
@@ -221,16 +203,3 @@ def _array(tensor: Any) -> Any:
     if hasattr(tensor, "detach") and hasattr(tensor, "cpu"):
         return tensor.detach().cpu().float().numpy()
     return tensor
-
-
-def _refuse_awaitable(answer: object, where: str) -> None:
-    """Refuse an answer of a function that only turns out to be async.
-
-    Raises:
-        UsageError: it is an awaitable.
-    """
-    if not inspect.isawaitable(answer):
-        return
-    if inspect.iscoroutine(answer):
-        answer.close()
-    raise UsageError(f"{where}: returned an awaitable; give an async function: async def")

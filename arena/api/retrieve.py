@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,19 +15,18 @@ from arena.api.own_model import (
     Returns,
     Search,
     encoders_of,
-    is_async,
     name_of_model,
     rank_by_callable,
-    waiting,
 )
 from arena.api.runs import ModelRun, queries_in, read_run, runs_in
+from arena.api.user_loop import check_thread
 from arena.config import RETRIEVAL_DEPTH, ModelConfig
 from arena.data.passage_corpus import join_cuts, with_passages
 from arena.data.query_sample import sample_queries
-from arena.endpoint.coroutines import call_apart, new_runner
+from arena.endpoint.coroutines import call_apart
 from arena.errors import UsageError
 from arena.files import cache_folder
-from arena.progress import OnProgress, Reporter, reporter
+from arena.progress import Reporter, reporter
 from arena.records import Dataset
 from arena.retrieval.retrieve import ranked_run
 from arena.retrieval.retrieve import retrieve as retrieve_configured
@@ -79,6 +78,7 @@ def retrieve(  # noqa: PLR0913  all but two are options
         UsageError: a query or document is unknown, or a callable returned something else.
     """
     check_type(data, Dataset, "data", "an arena.Dataset")
+    check_thread("arena.retrieve")
     query_ids = _query_ids(data, queries, whole_number(seed, "seed", least=0))
     depth = whole_number(depth, "depth")
     telling = reporter(quiet=not progress)
@@ -87,10 +87,11 @@ def retrieve(  # noqa: PLR0913  all but two are options
         if base is not None:
             raise UsageError("base is for a reranker or a fusion; a callable ranks the corpus")
         section = {"provider": "bm25", "name": name or name_of_model(model)}
-        job = _OwnModel(_config(section, None).name, data, query_ids, depth, returns)
+        called = _config(section, None).name
+        function = cast("Callable[..., Any]", model)
         if encoders is not None:
-            return job.run(encoders[0], encode_queries or encoders[1], telling)
-        return job.run(cast("Callable[..., Any]", model), encode_queries, telling)
+            function, encode_queries = encoders[0], encode_queries or encoders[1]
+        return _called(function, encode_queries, returns, called, data, query_ids, depth, telling)
     if returns is not None or encode_queries is not None:
         raise UsageError("retrieve: returns and encode_queries are about a callable")
     bases = _bases(base)
@@ -117,44 +118,23 @@ def retrieve(  # noqa: PLR0913  all but two are options
     return ModelRun(run, data, stats, config)
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnModel:
-    """What a callable of the user's ranks."""
-
-    name: str
-    data: Dataset
-    query_ids: Sequence[str]
-    depth: int
-    returns: Returns | None
-
-    def run(
-        self, function: Callable[..., Any], encode_queries: Encode | None, telling: Reporter
-    ) -> ModelRun:
-        """Return the run of a function; an async one is waited for in a loop of its own."""
-        title = f"{self.data.name}: {self.name}"
-        with telling.stage(title, _steps(self.data, self.query_ids)) as stage:
-
-            def report(done: int, _: int) -> None:
-                stage.update(done)
-
-            if not is_async(function) and not is_async(encode_queries):
-                return self._ranked(function, encode_queries, report)
-
-            def wait(told: OnProgress) -> ModelRun:
-                with new_runner() as runner:
-                    queries = None if encode_queries is None else waiting(encode_queries, runner)
-                    return self._ranked(waiting(function, runner), queries, told)
-
-            return call_apart(wait, report)
-
-    def _ranked(
-        self, function: Callable[..., Any], encode_queries: Encode | None, told: OnProgress
-    ) -> ModelRun:
-        rank = rank_by_callable(function, self.name, self.data, self.returns, encode_queries)
+def _called(  # noqa: PLR0913, PLR0917  what a run is made of
+    function: Callable[..., Any],
+    encode_queries: Encode | None,
+    returns: Returns | None,
+    name: str,
+    data: Dataset,
+    query_ids: Sequence[str],
+    depth: int,
+    telling: Reporter,
+) -> ModelRun:
+    """Return the run of a callable of the user's."""
+    rank = rank_by_callable(function, name, data, returns, encode_queries)
+    with telling.stage(f"{data.name}: {name}", _steps(data, query_ids)) as stage:
         run, stats = ranked_run(
-            rank, self.name, self.data, self.query_ids, depth=self.depth, progress=told
+            rank, name, data, query_ids, depth=depth, progress=lambda done, _: stage.update(done)
         )
-        return ModelRun(run, self.data, stats)
+    return ModelRun(run, data, stats)
 
 
 def _with_passages(

@@ -6,15 +6,17 @@ import asyncio
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Final, TypeVar
 
 from arena.errors import ArenaError, UnforeseenError
 from arena.progress import OnProgress
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+_ASLEEP_S: Final = 0.25
 
 
 def new_runner() -> asyncio.Runner:
@@ -166,7 +168,7 @@ def run_apart(
 
     with _interrupt(interrupt):
         try:
-            return in_thread(lambda: run_here(told())).result()
+            return result_of(in_thread(lambda: run_here(told())))
         except KeyboardInterrupt:
             call_in_loop(cancel)
             raise
@@ -192,12 +194,9 @@ def call_apart(work: Callable[[OnProgress], T], progress: OnProgress) -> T:
             raise KeyboardInterrupt
         progress(done, total)
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with _interrupt(interrupt):
+    with raised_at_ctrl_c():
         try:
-            return in_thread(lambda: work(told)).result()
+            return result_of(in_thread(lambda: work(told)))
         finally:
             stopped.set()
 
@@ -219,6 +218,26 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=call, name="arena", daemon=True).start()
     return result
+
+
+def result_of(future: Future[T]) -> T:
+    """Wait for a result, and let Ctrl-C through at any moment.
+
+    A signal that comes just before a thread falls asleep does not wake it, so it sleeps in short
+    intervals.
+    """
+    while not wait([future], timeout=_ASLEEP_S).done:
+        pass
+    return future.result()
+
+
+def raised_at_ctrl_c() -> AbstractContextManager[None]:
+    """Raise KeyboardInterrupt at Ctrl-C, also where another handler would not."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    return _interrupt(interrupt)
 
 
 @contextmanager
