@@ -315,6 +315,11 @@ def arena_battle(winner: str) -> dict[str, Any]:
     return {**told, "judge": "u", "conversation_a": talk, "conversation_b": talk}
 
 
+def mteb_vote(word: str) -> dict[str, Any]:
+    told = {"type": word, "models": ["", ""], "0_model_name": "x", "1_model_name": "y"}
+    return {**told, "0_prompt": ["what?"], "1_prompt": ["what?"]}
+
+
 NESTED = {
     "alpaca_eval's annotations": (
         [annotation(each, i) for i, each in enumerate([1, 2, 1.5, 0, None])],
@@ -348,12 +353,9 @@ NESTED = {
     ),
     "one battle": (arena_battle("model_b"), [LOST], "question_id"),
     "MTEB Arena's votes": (
-        [
-            {"type": vote, "models": ["", ""], "0_model_name": "x", "1_model_name": "y"}
-            for vote in ("leftvote", "rightvote", "tievote", "bothbadvote")
-        ],
+        [mteb_vote(word) for word in ("leftvote", "rightvote", "tievote", "bothbadvote")],
         [WON, LOST, TIED, TIED],
-        "0_model_name and 1_model_name, the winner is in type",
+        'queries are told apart by the column "0_prompt"',
     ),
     "a list in an object": (
         {"version": 3, "winner": "y", "battles": rows("agent_a agent_b verdict", "x y A")},

@@ -41,7 +41,7 @@ _QUERY_ID = re.compile(
     re.IGNORECASE,
 )
 _QUERY_TEXT = re.compile(
-    r"(user[\W_]*)?(query|question|prompt|instruction|topic)([\W_]*text)?", re.IGNORECASE
+    r"(user[\W_]*|0[\W_]+)?(query|question|prompt|instruction|topic)([\W_]*text)?", re.IGNORECASE
 )
 _HEX_ID = re.compile("[0-9a-f]{32}")
 _HALF = 16
