@@ -738,6 +738,8 @@ def test_queries_may_have_an_encoder_of_their_own(data):
         (lambda query, k: [], {"queries": 0}, "queries is 0"),
         (lambda query, k: [], {"queries": []}, "queries: an empty list"),
         (lambda query, k: [], {"base": []}, "base is for a reranker"),
+        ({"rerank": "cohere"}, {}, "a reranker reorders a run; give base=run"),
+        ({"fuse": ["a", "b"]}, {}, "needs the runs of a, b; give base="),
         (lambda query, k: [], {"queries": "q1"}, "a list of query_ids"),
         (lambda query, k: [], {"name": "a\nb"}, "name"),
         ("bm52", {}, "bm25"),

@@ -120,6 +120,7 @@ def test_every_public_name_is_there_and_on_the_page_of_python():
     page = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
     typed = (REPOSITORY / "tests" / "typing" / "api.py").read_text("utf-8")
 
+    assert [name for name in dir(arena) if not name.startswith("__")] == sorted(arena.__all__)
     for name in arena.__all__:
         assert getattr(arena, name) is not None
         assert name in dir(arena)

@@ -96,6 +96,9 @@ def retrieve(  # noqa: PLR0913  all but two are options
         raise UsageError("retrieve: returns and encode_queries are about a callable")
     bases = _bases(base)
     config = _config(_section(model, bases), name)
+    if config.below and not bases:
+        needed = ", ".join(config.below)
+        raise UsageError(f"base: {config.name} needs the runs of {needed}; give base=[run, ...]")
     if bases and not config.below:
         raise UsageError(f"base is for a reranker or a fusion; {config.name} ranks the corpus")
     if config.run is not None:
@@ -174,6 +177,8 @@ def _section(model: object, bases: Sequence[ModelRun]) -> dict[str, Any]:
             f"retrieve: a model of type {type(model).__name__}; expected a provider's name, a dict "
             "as in [[models]] of an arena.toml, a callable, or an object with encode"
         )
+    if "rerank" in model and model.keys().isdisjoint(("base", "over")) and not bases:
+        raise UsageError("base: a reranker reorders a run; give base=run")
     if len(bases) != 1 or "rerank" not in model or "over" in model:
         return dict(model)
     return {"base": bases[0].model, **model}
