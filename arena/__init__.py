@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from arena.api.statistics import bradley_terry, corrected_bradley_terry, elo
     from arena.config import JudgeConfig, ModelConfig
     from arena.errors import ArenaError, UnjudgedError
-    from arena.experiment.summary import BattleOptions
+    from arena.experiment.battle_options import BattleOptions
     from arena.files import cache_folder
     from arena.progress import reporter
     from arena.rating.leaderboard_records import RatingSettings
@@ -92,7 +92,7 @@ _HOMES: Final = {
     "ArenaError": "arena.errors",
     "ArenaWarning": "arena.api.compare",
     "Audit": "arena.api.results",
-    "BattleOptions": "arena.experiment.summary",
+    "BattleOptions": "arena.experiment.battle_options",
     "Between": "arena.api.results",
     "Dataset": "arena.api.data",
     "Document": "arena.records",

@@ -45,7 +45,7 @@ from worker_killing import CONCURRENCY, RANKINGS, kill_workers
 
 from arena.cluster.connect import open_cluster
 from arena.cluster.judge import battle_on_cluster
-from arena.experiment.summary import BattleOptions
+from arena.experiment.battle_options import BattleOptions
 
 
 def judging(rounds: int, delay_s: float) -> None:

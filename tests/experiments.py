@@ -12,8 +12,9 @@ from typing import Any
 from loopback import Answer, chat, verdict
 
 from arena.errors import ArenaError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.live import battle
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.progress import reporter
 from arena.records import Battle
 from arena.store.log_lines import read_battles

@@ -30,6 +30,7 @@ from arena.config.cluster import ClusterConfig
 from arena.data.corpus_part import facts_of
 from arena.data.passage_corpus import parent_of
 from arena.errors import ArenaError, ClusterError, UsageError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import (
     load_data,
     load_prompts,
@@ -40,7 +41,7 @@ from arena.experiment.experiment import (
 from arena.experiment.gate_controls import controls
 from arena.experiment.live import open_prepared
 from arena.experiment.runs import retrieve_all
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.rating.rate_files import rate_files
 from arena.store.log_lines import read_battles
 from arena.store.manifest import read_manifest

@@ -33,7 +33,7 @@ from arena.cluster.judge import battle_on_cluster
 from arena.cluster.read_logs import ClusterLogReader
 from arena.cluster.worker import ShardTask, look
 from arena.errors import ClusterError
-from arena.experiment.summary import BattleOptions
+from arena.experiment.battle_options import BattleOptions
 from arena.store.log_lines import read_battles
 
 pytestmark = [NEEDS_DASK, pytest.mark.xdist_group("cluster failures")]

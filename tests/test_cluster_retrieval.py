@@ -40,8 +40,8 @@ from arena.errors import (
     FatalApiError,
     IncompleteError,
 )
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.live import retrieve as retrieve_experiment
-from arena.experiment.summary import BattleOptions
 from arena.records import Dataset, Document, RetrievalStats, Run
 from arena.retrieval.bm25 import Bm25Index
 from arena.retrieval.job import RankingJob

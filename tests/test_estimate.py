@@ -17,7 +17,7 @@ from arena.config import JudgeConfig
 from arena.dry_run.battle import dry_run
 from arena.dry_run.speed import seconds_per_answer, time_left
 from arena.errors import DataError
-from arena.experiment.summary import BattleOptions
+from arena.experiment.battle_options import BattleOptions
 from arena.judging.token_count import ESTIMATED, find_tokenizer, tokens_per_character
 
 N_BATTLES = 3 * 2 * len(QUERIES)

@@ -20,9 +20,9 @@ from arena.cli import main
 from arena.dry_run.battle import dry_run
 from arena.dry_run.estimate import stored_or_placeholder_runs
 from arena.dry_run.search_forecast import JudgePrice, QueryCosts
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import load_data, load_prompts, open_experiment, prepare
 from arena.experiment.stopping import StoppingRule
-from arena.experiment.summary import BattleOptions
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Spread

@@ -23,8 +23,8 @@ from arena.batch.jobs import Poll
 from arena.batch.submit import SubmitOptions, submit
 from arena.dry_run.battle import dry_run
 from arena.experiment import stopping
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.stopping import StoppingRule
-from arena.experiment.summary import BattleOptions
 
 RANKINGS = {"strong": ["good", "fair"], "weak": ["poor", "other"]}
 LOGS = ("battles", "replies", "failures", "grades")

@@ -31,9 +31,9 @@ from arena.data.huggingface import HfSource, load_hf
 from arena.data.metrics import measure_queries, measure_run
 from arena.data.passage_corpus import PassageCorpus
 from arena.errors import ConfigError, DataError, UsageError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.live import battle
 from arena.experiment.named_metrics import measure_named
-from arena.experiment.summary import BattleOptions
 from arena.metric_names import parse_metric
 from arena.progress import reporter
 from arena.rating.leaderboard_files import from_json

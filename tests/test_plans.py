@@ -20,8 +20,8 @@ from together import STATISTICS
 from arena.cli import main
 from arena.dry_run.battle import dry_run
 from arena.dry_run.plans import PlanEstimate, PlanOption, PlanTable
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.plan import plan_matchups
-from arena.experiment.summary import BattleOptions
 from arena.rating.bradley_terry import fit
 from arena.rating.comparisons import Comparisons
 from arena.rating.expected_width import Design, Spread, expected_half_widths, spread_of

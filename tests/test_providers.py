@@ -25,8 +25,8 @@ from arena.embedding.providers import HOSTED, LOCAL, PRESETS, SERVERS, find_endp
 from arena.embedding.wire_formats import OPENAI, BadReplyError, stack_vectors
 from arena.endpoint.attempts import Retry
 from arena.errors import ApiError, FatalApiError, UsageError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.live import retrieve
-from arena.experiment.summary import BattleOptions
 from arena.progress import reporter
 from arena.records import Role
 from arena.vectors.cache import embed_cached

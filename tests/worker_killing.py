@@ -19,7 +19,7 @@ from loopback import Answer, LoopbackServer
 
 from arena.cluster.connect import Cluster
 from arena.cluster.judge import battle_on_cluster
-from arena.experiment.summary import BattleOptions
+from arena.experiment.battle_options import BattleOptions
 from arena.store.log_lines import read_battles
 
 RANKINGS = {

@@ -34,12 +34,13 @@ from arena.data.query_sample import sample_queries
 from arena.data.run_file import write_run, write_stats
 from arena.endpoint.coroutines import run_apart
 from arena.errors import ConfigError, IncompleteError, UsageError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import Experiment, ExperimentData, PreparedExperiment, prepare
 from arena.experiment.live import play_prepared
 from arena.experiment.named_metrics import note_metrics
 from arena.experiment.runs import note_short, write_metrics
 from arena.experiment.spending import open_budgets
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.files import write_atomically
 from arena.judging.open import prompt_name
 from arena.judging.prompt import Prompt, load_prompt

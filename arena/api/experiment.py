@@ -7,8 +7,9 @@ from pathlib import Path
 
 from arena.api.arguments import check_type, path_of, whole_number, wrong_type
 from arena.experiment import live as pipeline
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.plan import plan_matchups
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.progress import Reporter, reporter
 from arena.records import Matchup, Orders
 from arena.site.build import build_site

@@ -17,11 +17,11 @@ from arena.batch.jobs import Poll
 from arena.batch.judge_results import Collected
 from arena.batch.submit import SubmitOptions, submit
 from arena.errors import IncompleteError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.pending import planned
 from arena.experiment.plan import Turn
 from arena.experiment.stale_battles import planned_ids
 from arena.experiment.stopping import StoppingMonitor, StoppingRule, in_rounds
-from arena.experiment.summary import BattleOptions
 from arena.progress import Reporter
 from arena.records import Battle, Matchup
 from arena.signals import interruptible

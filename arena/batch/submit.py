@@ -27,12 +27,12 @@ from arena.batch.requests import (
 from arena.config import JudgeConfig
 from arena.endpoint.file_api import FileApi
 from arena.errors import ApiError, BudgetSpentError, FatalApiError, IncompleteError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import Experiment, open_experiment
 from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, open_judges
 from arena.experiment.pending import pending
 from arena.experiment.spending import Budgets, open_budgets
-from arena.experiment.summary import BattleOptions
 from arena.files import cache_folder
 from arena.judging.capabilities import ServerCapabilities
 from arena.judging.judge import RequestJudge

@@ -25,9 +25,10 @@ from arena.cluster.shared_data import write_shared
 from arena.cluster.worker import ShardEnd, ShardTask, content_of, look, play_shard
 from arena.endpoint.client import run
 from arena.errors import ArenaError, ClusterError, FatalApiError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import PreparedExperiment, open_experiment
 from arena.experiment.live import open_prepared, play_prepared, with_remedy
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.progress import Reporter, Stage
 from arena.progress import reporter as new_reporter
 from arena.signals import terminated_as_interrupted

@@ -26,6 +26,7 @@ from arena.errors import (
     UnforeseenError,
     UsageError,
 )
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import (
     PreparedExperiment,
     load_prompts,
@@ -33,7 +34,7 @@ from arena.experiment.experiment import (
     prepare,
 )
 from arena.experiment.live import Stopping, play_prepared
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.judging.open import endpoint_of
 from arena.progress import Reporter, Stage
 from arena.progress import reporter as new_reporter

@@ -28,9 +28,10 @@ from arena.terminal import printable_json
 
 if TYPE_CHECKING:
     from arena.batch.battle import BatchOptions
+    from arena.experiment.battle_options import BattleOptions
     from arena.experiment.rejudge import Rejudging
     from arena.experiment.stopping import StoppingRule
-    from arena.experiment.summary import BattleOptions, Summary
+    from arena.experiment.summary import Summary
     from arena.rating.leaderboard_records import Leaderboard
 
 
@@ -170,7 +171,7 @@ def battle(  # noqa: PLR0913  one parameter per option
       arena battle handbook/arena.toml --cluster local:4
       arena battle handbook/arena.toml --report
     """
-    from arena.experiment.summary import BattleOptions  # noqa: PLC0415
+    from arena.experiment.battle_options import BattleOptions  # noqa: PLC0415
     from arena.store.shards import WHOLE, parse_shard  # noqa: PLC0415
 
     if not batch and (waits or poll_s is not None or give_up or max_tokens is not None):
@@ -297,7 +298,7 @@ def demo(
       OPENAI_BASE_URL=http://localhost:8000/v1 arena demo --judge-model qwen3-8b
     """
     from arena.commands.demo import demo_config  # noqa: PLC0415
-    from arena.experiment.summary import BattleOptions  # noqa: PLC0415
+    from arena.experiment.battle_options import BattleOptions  # noqa: PLC0415
 
     config = folder / "arena.toml"
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from arena.dry_run.estimate import (
     stored_or_placeholder_runs,
     with_plans,
 )
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.drift import next_number, prepare_check, prepare_drift
 from arena.experiment.experiment import load_prompts, prepare
 from arena.experiment.judges import closed_judges
@@ -19,7 +20,6 @@ from arena.experiment.live import load_noted_data
 from arena.experiment.paid_replies import open_paid_replies
 from arena.experiment.rejudge import open_asked, with_logged_battles
 from arena.experiment.spending import open_budgets
-from arena.experiment.summary import BattleOptions
 from arena.files import cache_folder
 from arena.progress import Reporter, reporter
 

@@ -20,6 +20,7 @@ from arena.data.json_files import read_kept
 from arena.digest import digest
 from arena.endpoint.client import run
 from arena.errors import IncompleteError, UsageError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import (
     Experiment,
     Origin,
@@ -37,7 +38,7 @@ from arena.experiment.pending import planned
 from arena.experiment.rejudge import LoggedBattles
 from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import open_budgets, spent_usd
-from arena.experiment.summary import BattleOptions, Summary
+from arena.experiment.summary import Summary
 from arena.files import write_atomically
 from arena.progress import Reporter
 from arena.records import Matchup

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arena.errors import GateError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import PreparedExperiment
 from arena.experiment.judges import ConfiguredJudge
 from arena.experiment.manifest_writer import write_manifest
 from arena.experiment.pending import planned
-from arena.experiment.summary import BattleOptions
 from arena.judging.gate import check_gate, control_inputs, run_gate
 from arena.progress import Reporter
 from arena.records import JudgeInput

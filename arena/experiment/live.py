@@ -17,6 +17,7 @@ from arena.data.run_file import read_stats
 from arena.endpoint.client import run
 from arena.endpoint.coroutines import work_off
 from arena.errors import ArenaError, BudgetSpentError, FatalApiError, UnforeseenError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.battle_runner import BattleResult, BattleRunner
 from arena.experiment.experiment import (
     Experiment,
@@ -28,6 +29,7 @@ from arena.experiment.experiment import (
 )
 from arena.experiment.gate_controls import check_judges
 from arena.experiment.judges import ConfiguredJudge, open_judges
+from arena.experiment.live_stats import LiveStats
 from arena.experiment.pending import Pending, pending
 from arena.experiment.plan import turns
 from arena.experiment.rejudge import open_asked, prepare_battles
@@ -35,7 +37,7 @@ from arena.experiment.runs import retrieve_all
 from arena.experiment.spending import Budgets, open_budgets
 from arena.experiment.stale_battles import open_log
 from arena.experiment.stopping import StoppingMonitor, in_rounds
-from arena.experiment.summary import BattleOptions, LiveStats, Summary
+from arena.experiment.summary import Summary
 from arena.progress import Reporter
 from arena.records import Battle
 from arena.retrieval.partitioned import PartitionRanker

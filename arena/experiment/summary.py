@@ -3,76 +3,14 @@
 from __future__ import annotations
 
 import math
-import shlex
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from arena.errors import BudgetSpentError, IncompleteError, UsageError
-from arena.experiment.battle_runner import BattleResult
+from arena.errors import BudgetSpentError, IncompleteError
+from arena.experiment.battle_options import BattleOptions
 from arena.experiment.experiment import Experiment
-from arena.experiment.rejudge import Rejudging
-from arena.experiment.stopping import StoppingRule
-from arena.judging.budget import Budget
-from arena.progress import Reporter, Stage
-from arena.rating.elo import Elo
-from arena.records import Battle
 from arena.store.folder import Folder
-from arena.store.shards import WHOLE, Shard
 from arena.terminal import dollars
-
-
-@dataclass(frozen=True, slots=True)
-class BattleOptions:
-    """What one run of `arena battle` is told, beside its arena.toml.
-
-    Attributes:
-        limit: judge at most this many battles now; with 0, arena retrieves and checks the judges.
-        max_usd: the most that all judges and all runs together may cost, in US dollars.
-        shard: the part of the plan to play.
-        gate: whether judges must pass their controls first.
-        until: stop once this is decided.
-        rejudging: judge the battles of the log again, by another judge.
-        drift: judge this many old battles once more by the same judge.
-        cluster: what ``--cluster`` names; None on this machine alone.
-    """
-
-    limit: int | None = None
-    max_usd: float | None = None
-    shard: Shard = WHOLE
-    gate: bool = True
-    until: StoppingRule | None = None
-    rejudging: Rejudging | None = None
-    drift: int | None = None
-    cluster: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no run can have.
-
-        Raises:
-            UsageError: naming the first.
-        """
-        for name, least in (("limit", 0), ("drift", 1)):
-            number = getattr(self, name)
-            if number is not None and number < least:
-                raise UsageError(f"{name} is {number}; expected {least} or more")
-        if self.max_usd is not None and not 0 < self.max_usd < math.inf:
-            raise UsageError(f"max_usd is {self.max_usd}; expected an amount above 0")
-
-    def command(self, experiment: Experiment, *, max_usd: str = "") -> str:
-        """Return the command line that goes on where this run ended."""
-        source = str(experiment.source)
-        cap = max_usd or ("" if self.max_usd is None else f" --max-usd {self.max_usd:g}")
-        gate = "" if self.gate or self.drift else " --no-gate"
-        until = self.until.option if self.until else ""
-        again = self.rejudging.option if self.rejudging else ""
-        again += f" --drift {self.drift}" if self.drift else ""
-        shard = self.shard.option
-        where = "" if self.cluster is None else f" --cluster {shlex.quote(self.cluster)}".rstrip()
-        return f"arena battle {shlex.quote(source)}{again}{shard}{where}{cap}{gate}{until}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,89 +84,3 @@ class Summary:
             f"{allowed:g} allows; they are in {file}, "
             f"try them again with: {self.options.command(self.experiment)}"
         )
-
-
-SHOWN_EVERY_S: Final = 0.1
-"""Drawing a bar takes longer than settling a battle on a fast endpoint."""
-
-
-class LiveStats:
-    """Keeps count of the battles in the log, and of this run's failures.
-
-    The ratings equal those of a replay of the log, to the last bit. Both see the same battles, in
-    the same order, through the same updater. Battles of a panel count one by one.
-
-    Args:
-        budget: what the cost is shown against.
-        shard: the part of the plan that counts.
-    """
-
-    def __init__(self, budget: Budget, *, shard: Shard = WHOLE) -> None:
-        self.judged: Counter[str] = Counter()  #: judge → its battles in the log
-        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """Judge → reason → battles of this run without a verdict."""
-        self._budget = budget
-        self._shard = shard
-        self._elo: dict[str, Elo] = {}
-        self._stage: Stage | None = None
-        self._shown_at = 0.0
-
-    @property
-    def n_judged(self) -> int:
-        """Return the number of battles in the log."""
-        return self.judged.total()
-
-    @property
-    def ratings(self) -> Mapping[str, float]:
-        """Return model → online Elo, the mean over the data sets that it has played on."""
-        by_model: dict[str, list[float]] = {}
-        for elo in self._elo.values():
-            for model, rating in elo.ratings.items():
-                by_model.setdefault(model, []).append(rating)
-        return {model: sum(ratings) / len(ratings) for model, ratings in by_model.items()}
-
-    @contextmanager
-    def shown(self, reporter: Reporter, total: int) -> Iterator[None]:
-        """Report progress towards this many battles, and at the end where it stands."""
-        with reporter.stage("battles", total) as stage:
-            self._stage = stage
-            self._show()
-            try:
-                yield
-            finally:
-                self._show()
-
-    def count(self, battle: Battle) -> None:
-        """Count a battle of the log, unless it belongs to another shard."""
-        if self._shard.holds(battle.id):
-            self.judged[battle.judge] += 1
-            elo = self._elo.setdefault(battle.dataset, Elo())
-            elo.update(battle.model_a, battle.model_b, battle.winner)
-
-    def take(self, result: BattleResult) -> None:
-        """Count what this run has settled, and show it now and then."""
-        if isinstance(result, Battle):
-            self.count(result)
-        else:
-            self.failures[result.judge][result.reason] += 1
-        if time.monotonic() - self._shown_at > SHOWN_EVERY_S:
-            self._show()
-
-    def _show(self) -> None:
-        if self._stage:
-            self._shown_at = time.monotonic()
-            self._stage.update(self.n_judged, str(self))
-
-    def __str__(self) -> str:
-        parts = []
-        spent_usd, max_usd = self._budget.spent_usd, self._budget.max_usd
-        if max_usd is not None:
-            parts.append(f"{dollars(spent_usd)} of {dollars(max_usd)}")
-        elif spent_usd:
-            parts.append(dollars(spent_usd))
-        if n_failed := sum(reasons.total() for reasons in self.failures.values()):
-            parts.append(f"{n_failed:,} failed")
-        if ratings := self.ratings:
-            leader = max(sorted(ratings), key=ratings.__getitem__)
-            parts.append(f"Elo {ratings[leader]:.0f} {leader}")
-        return ", ".join(parts)
