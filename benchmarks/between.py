@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.auditing.between import build_between
-from arena.auditing.between_ratings import kendall_tau, rate_both
+from arena.auditing.between_ratings import rate_both
+from arena.auditing.estimates import kendall_tau
 from arena.battles.load import Battles
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 

@@ -20,7 +20,8 @@ from test_audit import log
 from together import STATISTICS
 
 from arena.auditing.between import between, build_between
-from arena.auditing.between_ratings import kendall_tau, rate_both
+from arena.auditing.between_ratings import rate_both
+from arena.auditing.estimates import kendall_tau, spearman_rho
 from arena.battles.load import from_frame
 from arena.cli import main
 from arena.errors import UsageError
@@ -151,11 +152,14 @@ def test_paired_intervals_are_narrower_than_those_of_two_logs_that_share_no_quer
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=8))
-def test_kendalls_tau_is_that_of_scipy(pairs):
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_correlations_of_ranks_are_those_of_scipy(pairs):
     first, second = np.array(pairs, float).T
-    expected = scipy.stats.kendalltau(first, second).statistic
+    tau = scipy.stats.kendalltau(first, second).statistic
+    rho = scipy.stats.spearmanr(first, second).statistic
 
-    assert kendall_tau(first[None], second[None])[0] == pytest.approx(expected, nan_ok=True)
+    assert kendall_tau(first[None], second[None])[0] == pytest.approx(tau, nan_ok=True)
+    assert spearman_rho(first, second) == pytest.approx(rho, nan_ok=True)
 
 
 def test_a_panel_is_compared_by_its_majority():

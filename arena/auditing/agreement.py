@@ -15,9 +15,11 @@ from arena.auditing.estimates import (
     alpha_sums,
     coefficient,
     cohen_kappa,
+    kendall_tau,
     krippendorff_alpha,
     relative,
     share,
+    spearman_rho,
     sums_by_cluster,
 )
 from arena.auditing.records import (
@@ -146,18 +148,17 @@ def rank_figures(evidence: AuditInput, leaderboard: Leaderboard) -> list[AuditMe
         because = "all models are equally good"
     if because:
         return [missing_metric(key, title, because, "coefficient") for key, title in _RANKS]
-    from scipy.stats import kendalltau, spearmanr  # noqa: PLC0415 - a second to import
-
     meanings = (
         "1: the same order of models; 0: unrelated; −1: the opposite order",
         "as tau, but a model that is many ranks off weighs more",
     )
-    correlations = (kendalltau(ratings, values), spearmanr(ratings, values))
+    sides = np.array(ratings), np.array(values)
+    correlations = float(kendall_tau(sides[0][None], sides[1][None])[0]), spearman_rho(*sides)
     return [
         AuditMetric(
             *names,
             "coefficient",
-            Estimate(float(correlation.statistic), None, None, len(rows), leaderboard.queries),
+            Estimate(correlation, None, None, len(rows), leaderboard.queries),
             "models",
             meaning,
         )

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.auditing.estimates import LEVEL
+from arena.auditing.estimates import LEVEL, kendall_tau
 from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing_metric
 from arena.battles.load import Battles
 from arena.rating import bradley_terry
@@ -177,23 +177,6 @@ def slope(first: Floats, second: Floats) -> Floats:
     )
     found: Floats = along
     return found
-
-
-def kendall_tau(first: Floats, second: Floats) -> Floats:
-    """Return τ_b of each row of two tables of ratings, (n, m) each → (n,).
-
-    Σ sgn(a_i − a_j) sgn(b_i − b_j) over pairs, over the root of the product of the pairs that are
-    not tied on either side (Kendall 1945, doi:10.2307/2332303). NaN if all of one are tied.
-    """
-    n, m = first.shape
-    agree, untied = np.zeros(n), np.zeros((2, n))
-    for j in range(m - 1):
-        signs = [np.sign(side[:, j, None] - side[:, j + 1 :]) for side in (first, second)]
-        agree += (signs[0] * signs[1]).sum(axis=1)
-        untied += [np.abs(each).sum(axis=1) for each in signs]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tau: Floats = agree / np.sqrt(untied[0] * untied[1])
-    return tau
 
 
 def model_order_figures(

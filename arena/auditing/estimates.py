@@ -152,6 +152,35 @@ def _student_quantile(df: int, level: float) -> float:
     return float(stdtrit(df, (1 + level) / 2))
 
 
+def kendall_tau(first: Floats, second: Floats) -> Floats:
+    """Return τ_b of each row of two tables of ratings, (n, m) each → (n,).
+
+    Σ sgn(a_i − a_j) sgn(b_i − b_j) over pairs, over the root of the product of the pairs that are
+    not tied on either side (Kendall 1945, doi:10.2307/2332303). NaN if all of one are tied.
+    """
+    n, m = first.shape
+    agree, untied = np.zeros(n), np.zeros((2, n))
+    for j in range(m - 1):
+        signs = [np.sign(side[:, j, None] - side[:, j + 1 :]) for side in (first, second)]
+        agree += (signs[0] * signs[1]).sum(axis=1)
+        untied += [np.abs(each).sum(axis=1) for each in signs]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tau: Floats = agree / np.sqrt(untied[0] * untied[1])
+    return tau
+
+
+def spearman_rho(first: Floats, second: Floats) -> float:
+    """Return ρ of two lists of ratings: the correlation of their ranks; NaN if all of one are tied.
+
+    A rating's rank, doubled and centred, is Σ_j sgn(a_i − a_j); ties share the mean of their
+    ranks (Spearman 1904, doi:10.2307/1412159).
+    """
+    ranks = [np.sign(side[:, None] - side).sum(axis=1) for side in (first, second)]
+    with np.errstate(invalid="ignore"):
+        rho = (ranks[0] * ranks[1]).sum() / np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
+    return float(rho)
+
+
 def cohen_kappa(tables: Floats) -> Floats:
     """Return κ = (p_o − p_e) / (1 − p_e) of square tables, (draws, c·c) → (draws,).
 
