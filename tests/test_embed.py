@@ -4,6 +4,7 @@ import base64
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -185,7 +186,9 @@ def test_roles_have_their_own_prefixes_and_fields() -> None:
     assert embedder.settings["base_url"] == server.base_url
 
 
-def test_rate_limit_and_dropped_connection_are_retried_and_not_timed() -> None:
+def test_rate_limit_and_dropped_connection_are_retried_reported_and_not_timed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def script(body: dict[str, Any], attempt: int) -> Answer:
         if attempt == 1:
             return error(429, "slow down", headers={"Retry-After": "0.3"})
@@ -193,11 +196,13 @@ def test_rate_limit_and_dropped_connection_are_retried_and_not_timed() -> None:
 
     with (
         LoopbackServer(script) as server,
-        ApiEmbedder(model(server), retry=HASTY) as embedder,
+        ApiEmbedder(model(server), retry=replace(HASTY, told_silence_s=0.2)) as embedder,
     ):
         embedding = embedder.embed(["a"], "query")
 
     assert len(server.requests) == 3
+    (message,) = caplog.messages
+    assert message.startswith("m: no answer for")
     assert embedding.seconds < 0.3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
@@ -18,6 +19,8 @@ from arena.endpoint.client import Api, ApiReply
 from arena.endpoint.coroutines import as_done, new_runner
 from arena.errors import ApiError
 from arena.records import Role
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -45,7 +48,11 @@ class ApiEmbedder:
         self._model = model
         self._name = served_name(model)
         self._preset = preset = find_preset(model)
-        self._api = Api(find_endpoint(model), retry=retry)
+        self._api = Api(
+            find_endpoint(model),
+            retry=retry,
+            on_event=lambda line: _log.warning("%s: %s", model.name, line),
+        )
         self._runner = new_runner()
         self._encoding = preset.base64
         self._prefixes = dict(zip(ROLES, role_prefixes(model), strict=True))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from arena.endpoint.coroutines import as_done, new_runner
 from arena.errors import ApiError, UsageError
 from arena.json_text import token_count
 from arena.terminal import one_line
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,11 @@ class ApiReranker:
         self._form = _FORMS[str(model.rerank)]
         # Whoever reranks embeds too, at the same address and with the same key.
         embedder = model.model_copy(update={"provider": model.rerank})
-        self._api = Api(find_endpoint(embedder), retry=retry)
+        self._api = Api(
+            find_endpoint(embedder),
+            retry=retry,
+            on_event=lambda line: _log.warning("%s: %s", model.name, line),
+        )
         self._runner = new_runner()
 
     def __enter__(self) -> Self:
