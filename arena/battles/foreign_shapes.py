@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from arena.battles.extra_columns import (
     flag_in,
@@ -22,16 +22,14 @@ from arena.battles.extra_columns import (
     tie_flagged,
     tie_flags,
 )
+from arena.battles.foreign_cells import Cells, battle_cells, model_in, other_cells, swap_models
 from arena.battles.foreign_words import (
     ANSWER,
-    DATASET,
     GAME,
-    JUDGE,
     MODEL,
     NAMED,
     QUALIFIERS,
     SCORE,
-    SWAPPED,
     TIE,
     VERDICT,
     WEAK_MODEL,
@@ -44,7 +42,6 @@ from arena.battles.foreign_words import (
     find_models,
     find_verdict,
     is_nothing,
-    is_pair,
     number_in,
     of_baseline,
     of_number,
@@ -57,9 +54,6 @@ from arena.battles.table import HINT, OPTIONAL, REQUIRED, listed, query_columns
 from arena.battles.winner_words import outcome_of
 from arena.json_text import parse_json
 
-Cells = dict[str, Any]
-
-
 _ORDERS: Final = (("original", "swapped"), ("forward", "reverse"), ("ab", "ba"))
 """What tells the two games of one row apart, if no number does."""
 
@@ -67,7 +61,6 @@ _WORSE: Final = (
     *(("winner", "loser"), ("winning", "losing"), ("chosen", "rejected"), ("better", "worse")),
     *(("preferred", "rejected"), ("preferred", "dispreferred"), ("preferred", "unpreferred")),
 )
-_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +107,6 @@ def find_shape(rows: Sequence[Row]) -> Shape:
     raise ShapeError(f"{what}; the file has {listed(names)}", HINT)
 
 
-def flat(row: Mapping[str, Any]) -> Row:
-    """Return a row with the cells of its objects as columns: ``{"a": {"id": 1}}`` has ``a.id``.
-
-    A list of two, such as ``{"models": ["x", "y"]}``, becomes ``models.0`` and ``models.1``.
-    """
-    if not any(isinstance(value, dict | list) for value in row.values()):
-        return row
-    cells: Cells = {}
-    for name, value in row.items():
-        if isinstance(value, list) and is_pair(name, value):
-            cells |= {f"{name}.{side}": cell for side, cell in enumerate(value)}
-            continue
-        if not isinstance(value, dict) or name == "probs":
-            cells[name] = value
-            continue
-        if name in query_columns([name]):
-            cells[name] = value
-        cells |= {f"{name}.{inner}": cell for inner, cell in value.items()}
-    return cells
-
-
 def _in_order(shape: Shape, rows: Sequence[Row]) -> Shape:
     """Return a shape whose battles tell which list was shown first, if any column does."""
     column = order_column(rows)
@@ -160,79 +132,6 @@ def _as_named(names: Sequence[str]) -> Callable[[Row], Iterator[Cells]]:
     return battles
 
 
-def _rest(columns: Columns) -> Callable[[Row], Cells]:
-    """Return what gives the cells of a row that name neither models nor the winner."""
-    same = [name for name in (*OPTIONAL, *query_columns(columns)) if name in columns]
-    named = {}
-    for column, words in (("judge", JUDGE), ("dataset", DATASET), ("swapped", SWAPPED)):
-        fit = [
-            name
-            for name, told in columns.items()
-            if words & set(told) and set(told) <= words | {"model", "name", "id", "is", "position"}
-        ]
-        if fit and column not in same:
-            named[column] = fit[0]
-
-    def rest(row: Row) -> Cells:
-        cells = {name: row.get(name) for name in same}
-        cells |= {column: row.get(name) for column, name in named.items()}
-        judge = cells.get("judge")
-        if isinstance(judge, list):
-            cells["judge"] = " ".join(map(str, judge))
-        return cells
-
-    return rest
-
-
-def _name(row: Row, column: str) -> str:
-    """Return the model that a cell names.
-
-    Raises:
-        ShapeError: it holds something else.
-    """
-    value = row.get(column)
-    if not isinstance(value, str) or not value.strip():
-        absent = value is None or value == ""
-        what = f'missing "{column}"' if absent else f"{column} is {str(value)[:60]!r}"
-        raise ShapeError(what, "give the model's name")
-    if len(value) > _LONGEST_NAME or "\n" in value:
-        what = f"{column} holds a text of {len(value):,} characters"
-        raise ShapeError(what, "expected the model's name; name its column model_a or model_b")
-    return value
-
-
-def _pair(row: Row, models: Models, winner: object, rest: Cells) -> Cells:
-    """Return the battle of a row: the winner by its column's name, or as it is written.
-
-    Raises:
-        ShapeError: the winner's word means one model, and is the name of the other.
-    """
-    if isinstance(winner, list | dict):
-        raise ShapeError("the winner is a list or an object", "expected model_a, model_b or tie")
-    a, b = _name(row, models.a), _name(row, models.b)
-    role = models.roles.get(plain(winner)) if isinstance(winner, str) else None
-    if role is not None:
-        named = str(winner).strip()
-        beaten = b if role == "model_a" else a
-        if named == beaten.strip() and a.strip() != b.strip():
-            what = f"the winner is {named!r}, which is a column and the name of the other model"
-            raise ShapeError(what, "write model_a, model_b or tie")
-        winner = role
-    elif models.side == ("0", "1") and plain(winner)[-1:] in ("1", "2") and winner not in (a, b):
-        what = f"the winner is {str(winner)[:60]!r}, and the columns count from 0"
-        raise ShapeError(what, f"write {models.a}, {models.b} or tie")
-    winner = None if is_nothing(winner) and winner not in (a, b) else winner
-    return {**rest, "model_a": a, "model_b": b, "winner": winner}
-
-
-def _turned(battle: Cells) -> Cells:
-    """Return the battle with the models swapped; a winner named by its role keeps its model."""
-    other = {"model_a": "model_b", "model_b": "model_a"}
-    winner = battle["winner"]
-    turned = {"model_a": battle["model_b"], "model_b": battle["model_a"]}
-    return {**battle, **turned, "winner": other.get(winner, winner)}
-
-
 def _games(columns: Columns) -> Shape | None:
     """Read ``games``, a list of verdicts on both orders; a baseline is shown first in the first."""
     column = next((name for name, words in columns.items() if words == ("games",)), None)
@@ -248,16 +147,16 @@ def _games(columns: Columns) -> Shape | None:
         missing = "baseline" if "model" in columns else "model"
         what = f'missing "{missing}"; the file has {listed(list(columns))}'
         raise ShapeError(what, 'add a column "baseline": the model that all others met')
-    both, rest = models, _rest(columns)
+    both, rest = models, other_cells(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
         for number, score in enumerate(_game_scores(row.get(column), column)):
-            battle = _pair(row, both, score, {**rest(row), "order_swapped": False})
+            battle = battle_cells(row, both, score, {**rest(row), "order_swapped": False})
             if number % 2:
                 # A letter means the order in which this game showed both, a role means the model.
                 is_role = isinstance(score, str) and plain(score) in both.roles
                 letter = battle["winner"]
-                battle = _turned(battle)
+                battle = swap_models(battle)
                 battle["winner"] = battle["winner"] if is_role else letter
             yield battle
 
@@ -312,12 +211,12 @@ def _paired_games(columns: Columns) -> Shape | None:
     if games is None or models is None:
         return None
     first, second = games
-    both, rest = models, _rest(columns)
+    both, rest = models, other_cells(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
         for column in (first, second):
             word = row.get(column)
-            battle = _pair(row, both, word, {**rest(row), "order_swapped": False})
+            battle = battle_cells(row, both, word, {**rest(row), "order_swapped": False})
             names = {battle["model_a"]: "model_a", battle["model_b"]: "model_b"}
             battle["winner"] = names.get(battle["winner"], battle["winner"])
             told = (*REQUIRED[:2], "tie", "draw", "equal", None)
@@ -326,7 +225,7 @@ def _paired_games(columns: Columns) -> Shape | None:
                 what = f"{column} is {str(word)[:60]!r}"
                 remedy = f"expected {both.a}, {both.b} or tie: a letter could mean either order"
                 raise ShapeError(what, remedy)
-            yield battle if column == first else _turned(battle)
+            yield battle if column == first else swap_models(battle)
 
     return Shape(battles, f"{both.a} is shown first in {first}, {both.b} in {second}")
 
@@ -349,7 +248,7 @@ def _flags(columns: Columns) -> Shape | None:
     ]
     flags = dict.fromkeys(pair[:2]) | dict.fromkeys(ties)
     outcomes = dict(zip(flags, ("model_a", "model_b", *["tie"] * len(ties)), strict=True))
-    both, rest = models, _rest(columns)
+    both, rest = models, other_cells(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
         winner: object = None
@@ -359,7 +258,7 @@ def _flags(columns: Columns) -> Shape | None:
                 what = ", ".join(f"{name} is {row.get(name)}" for name in outcomes)
                 raise ShapeError(what, "expected 1 in exactly one of them, and 0 in the others")
             winner = outcomes[true[0]]
-        yield {**_pair(row, both, None, rest(row)), "winner": winner}
+        yield {**battle_cells(row, both, None, rest(row)), "winner": winner}
 
     return Shape(battles, f"the one of {', '.join(outcomes)} that is 1 tells the winner")
 
@@ -375,7 +274,7 @@ def _scores(columns: Columns) -> Shape | None:
     if pair is None or models is None:
         return None
     first, second = pair[:2]
-    both, rest = models, _rest(columns)
+    both, rest = models, other_cells(columns)
 
     def battles(row: Row) -> Iterator[Cells]:
         winner: object = None
@@ -386,7 +285,7 @@ def _scores(columns: Columns) -> Shape | None:
                 raise ShapeError(f"{odd} is {str(row.get(odd))[:60]!r}", "expected a number")
             a, b = float(scores[0] or 0), float(scores[1] or 0)
             winner = "tie" if a == b else "model_a" if a > b else "model_b"
-        yield {**_pair(row, both, None, rest(row)), "winner": winner}
+        yield {**battle_cells(row, both, None, rest(row)), "winner": winner}
 
     return Shape(battles, f"the higher of {first} and {second} wins; equal ones are a tie")
 
@@ -405,7 +304,7 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
     is_scale = models.side == ("1", "2") and "preference" in told
     known_scale = is_scale and {"generator_1", "annotator"} <= set(columns)
     known_scale |= is_scale and {"generator_1", "instruction"} <= set(columns)
-    both, rest, flags = models, _rest(columns), tie_flags(left, rows)
+    both, rest, flags = models, other_cells(columns), tie_flags(left, rows)
 
     def battles(row: Row) -> Iterator[Cells]:
         value: object = row.get(column)
@@ -421,7 +320,7 @@ def _with_winner(columns: Columns, rows: Sequence[Row]) -> Shape | None:
             value, more = of_scale(value, column, known=known_scale)
         else:
             value = of_number(value, column, both, set(told))
-        yield _pair(row, both, value, {**rest(row), **more})
+        yield battle_cells(row, both, value, {**rest(row), **more})
 
     note = f"the models are in {both.a} and {both.b}, the winner is in {column}"
     return Shape(battles, note, is_scaled=is_scale)
@@ -450,16 +349,16 @@ def _best_first(columns: Columns, rows: Sequence[Row]) -> Shape | None:
         what = f"{first} and {second} seem to hold answers: {len(named)} in {len(rows)} rows differ"
         raise ShapeError(what, f"name the models in {first}_model and {second}_model")
     flags = tie_flags(columns, rows)
-    rest, met = _rest(columns), Counter[tuple[str, str]]()
+    rest, met = other_cells(columns), Counter[tuple[str, str]]()
 
     def battles(row: Row) -> Iterator[Cells]:
-        best, worst = _name(row, first), _name(row, second)
+        best, worst = model_in(row, first), model_in(row, second)
         met[min(best, worst), max(best, worst)] += 1
         winner = "tie" if tie_flagged(row, flags) else "model_a"
         battle = {**rest(row), "model_a": best, "model_b": worst, "winner": winner}
         # Nobody knows who was shown first: a winner always in the first place would look like bias.
         is_even = met[min(best, worst), max(best, worst)] % 2 == 0
-        yield battle if is_even == (best < worst) else _turned(battle)
+        yield battle if is_even == (best < worst) else swap_models(battle)
 
     note = f"{first} won against {second}; the file does not tell whose list was shown first"
     return Shape(battles, f"{note}, so each of two models is it in turn")
