@@ -275,6 +275,26 @@ def test_battle_by_batch_asks_no_request_more_than_three_times(
     assert f"jobs have asked 3 times; ask live with: arena battle {config}" in done.stdout
 
 
+def test_a_job_of_a_judge_that_has_changed_waits_until_it_is_set_back(
+    tmp_path: Path, server: BatchServer
+) -> None:
+    config = experiment(tmp_path, server)
+    battle(config, "--batch")
+    text = config.read_text()
+    config.write_text(text.replace('"judge-1"', '"judge-2"'))
+
+    other = battle(config, "--batch", "--wait", "--poll", "0.01")
+    config.write_text(text)
+    back = battle(config, "--batch")
+
+    assert (other.exit_code, back.exit_code) == (0, 0)
+    assert "its judge judge-1 has changed, or is not in arena.toml" in other.stdout
+    assert "all battles are judged" in other.stdout
+    assert "come back" not in other.stdout
+    assert f"12 battles written, {N_BATTLES} of {N_BATTLES} judged" in back.stdout
+    assert len(server.submitted) == 2 * N_BATTLES
+
+
 def test_battle_by_batch_keeps_to_a_limit_a_cap_and_a_shard(
     tmp_path: Path, server: BatchServer
 ) -> None:

@@ -109,11 +109,12 @@ class BatchSummary:
             n_requests = sum(len(job.requests) for job in self.jobs)
             yield f"under way: {count(n_requests, 'request')} in {count(len(self.jobs), 'job')}"
             yield from (f"waiting for {reason}" for reason in self.waiting)
+        if 0 < self.n_planned == self.n_judged:  # a job of an earlier judge may still be open
+            yield "all battles are judged"
+        elif self.jobs:
             yield f"come back {_latest(self.jobs)}: {self.command}"
             if self.halted:
                 yield self.halted
-        elif self.n_planned and self.n_judged == self.n_planned:
-            yield "all battles are judged"
         elif self._n_given_up and self._n_given_up <= self._n_allowed:
             yield f"{count(self._n_given_up, 'battle')} without a verdict: {self._remedy}"
 
