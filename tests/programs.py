@@ -22,7 +22,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -154,14 +155,35 @@ class Program:
             time.sleep(0.005)
         return printed.partition("\n")[0]
 
+    def read_until(self, words: str) -> str:
+        """Wait until it complains with these words; returns the lines up to there.
+
+        Raises:
+            EOFError: it ended without them; it is killed if it takes too long.
+        """
+        lines = []
+        with self._guarded():
+            for line in self.stderr:
+                lines.append(line)
+                if words in line:
+                    return "".join(lines)
+        raise EOFError(f"it ended without {words!r}: {''.join(lines)}")
+
     def communicate(self) -> tuple[str, str]:
         """Wait for the end; returns what it printed, and the rest of what it complained."""
-        guard = threading.Timer(PATIENCE_S, self._process.kill)
-        guard.start()
-        complaint = self.stderr.read()
-        guard.cancel()
+        with self._guarded():
+            complaint = self.stderr.read()
         self.wait()
         return self._printed.read_text("utf-8"), complaint
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        guard = threading.Timer(PATIENCE_S, self._process.kill)
+        guard.start()
+        try:
+            yield
+        finally:
+            guard.cancel()
 
 
 def start_arena(

@@ -95,16 +95,6 @@ def wait_until_held(server: Judge, process: Program) -> None:
         time.sleep(0.005)
 
 
-def read_until(process: Program, beginning: str) -> str:
-    """Return what a program complains up to a line that begins with these words."""
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if line.startswith(beginning):
-            return "".join(lines)
-    raise EOFError("".join(lines))
-
-
 def battle_ids(config: Path) -> list[str]:
     files = (config.parent / "runs" / "x").glob("battles*.jsonl")
     return [battle.id for path in files for battle in read_battles(path)]
@@ -147,7 +137,7 @@ def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_waits_for_them(
             wait_until_held(server, killed)
             killed.send_signal(signal.SIGKILL)
         with start(config, address) as process:
-            read_until(process, "cluster: 2 workers")
+            process.read_until("cluster: 2 workers")
             server.let_go()
             _, stderr = process.communicate()
 
@@ -166,7 +156,7 @@ def test_a_signal_finishes_the_calls_under_way_on_all_workers(
         with start(config, address) as process:
             wait_until_held(server, process)
             process.send_signal(number)
-            stderr = read_until(process, "stopping: finishing the calls under way; press Ctrl-C")
+            stderr = process.read_until("stopping: finishing the calls under way; press Ctrl-C")
             server.let_go()
             printed, after = process.communicate()
         n_asked = len(server.requests)
@@ -188,7 +178,7 @@ def test_ctrl_c_in_a_terminal_reaches_no_worker_and_the_same_command_goes_on(
         with start(config, "local:1", own_group=True) as process:
             wait_until_held(server, process)
             process.interrupt_group()
-            stderr = read_until(process, "stopping: finishing the calls under way")
+            stderr = process.read_until("stopping: finishing the calls under way")
             server.let_go()
             stderr += process.communicate()[1]
         assert n_paid(config) == len(server.requests) < N_BATTLES

@@ -78,10 +78,7 @@ def interrupt(process: Program, number: int, server: LoopbackServer) -> None:
     """Send a signal in the middle of the battles, and wait until it is acknowledged."""
     wait_for(server, 13, process)
     process.send_signal(number)
-    for line in process.stderr:
-        if line.startswith("stopping"):
-            return
-    raise EOFError("the run ended without a word about the signal")
+    process.read_until("stopping")
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_the_same_command_goes_on(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from experiments import fair_judge, llm, log_lines, play, write_experiment
 from loopback import Answer, LoopbackServer
-from programs import Program, start_arena
+from programs import start_arena
 from replies import read_replies
 
 N_BATTLES = 36
@@ -46,14 +46,6 @@ class Held:
             time.sleep(0.01)
 
 
-def said(process: Program, what: str) -> None:
-    """Read what the process says until it says this."""
-    for line in process.stderr:
-        if what in line:
-            return
-    raise AssertionError(f"it ended without saying {what!r}")
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_finishes_the_calls_under_way_and_says_how_to_go_on(
     tmp_path: Path, number: signal.Signals
@@ -65,7 +57,7 @@ def test_a_signal_finishes_the_calls_under_way_and_says_how_to_go_on(
         with start_arena("battle", config) as process:
             judge.wait_for_calls(10)
             process.send_signal(number)
-            said(process, "stopping: finishing the calls under way")
+            process.read_until("stopping: finishing the calls under way")
             judge.let_go()
             out, err = process.communicate()
 
@@ -85,7 +77,7 @@ def test_a_second_signal_leaves_at_once_and_loses_no_verdict(tmp_path: Path) -> 
         with start_arena("battle", config) as process:
             judge.wait_for_calls(10)
             process.send_signal(signal.SIGINT)
-            said(process, "press Ctrl-C again to exit at once")
+            process.read_until("press Ctrl-C again to exit at once")
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
             _, err = process.communicate()
