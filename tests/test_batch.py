@@ -304,12 +304,17 @@ def test_battle_by_batch_keeps_to_a_limit_a_cap_and_a_shard(
     capped = experiment(tmp_path / "capped", server)
     assert battle(capped, "--batch", "--max-usd", "0.000001").exit_code == 1
     sharded = experiment(tmp_path / "sharded", server)
-    for _ in range(2):
+    for turn in range(2):
         for part in ("1/2", "2/2"):
             assert battle(sharded, "--batch", "--shard", part).exit_code == 0
+        whole = battle(sharded, "--batch")
+        assert whole.exit_code == 0
+        assert ("1 job of another part of the plan: collect with --shard 2/2" in whole.stdout) == (
+            turn == 0
+        )
 
     names = [path.name for path in folder_of(sharded).glob("batches*.jsonl")]
-    assert sorted(names) == ["batches-1of2.jsonl", "batches-2of2.jsonl"]
+    assert sorted(names) == ["batches-1of2.jsonl", "batches-2of2.jsonl", "batches.jsonl"]
     logs = [path.read_text().count("\n") for path in folder_of(sharded).glob("battles-*.jsonl")]
     assert sum(logs) == N_BATTLES
     assert len(server.submitted) == 5 + N_BATTLES

@@ -6,7 +6,7 @@ It asks about the same battles as a live run, and the same log, budget, gate and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,7 +25,7 @@ from arena.experiment.stopping import StoppingMonitor, StoppingRule, in_rounds
 from arena.progress import Reporter
 from arena.records import Battle, Matchup
 from arena.signals import interruptible
-from arena.store.batch_ledger import Job
+from arena.store.batch_ledger import Job, read_ledgers
 from arena.store.folder import Folder
 from arena.store.id_index import IdSet
 from arena.store.log_lines import failure_ids, read_battles
@@ -60,6 +60,7 @@ class BatchSummary:
     n_new: int = 0  #: of them written by this run
     n_requests: int = 0  #: submitted by this run
     jobs: Sequence[Job] = ()  #: under way
+    jobs_elsewhere: Mapping[str, int] = field(default_factory=dict)  #: option → open jobs
     waiting: Sequence[str] = ()  #: why jobs that could not be collected are still under way
     halted: str = ""  #: why requests were left out; empty if none were
     failures: Counter[str] = field(default_factory=Counter)  #: reason → battles, of this run
@@ -82,7 +83,7 @@ class BatchSummary:
     def _n_given_up(self) -> int:
         """Return how many battles have no verdict, and no job asks about them again."""
         is_partial = self.decided or self.options.limit is not None
-        is_going_on = self.jobs or self.halted or self.interrupted
+        is_going_on = self.jobs or self.jobs_elsewhere or self.halted or self.interrupted
         return 0 if is_partial or is_going_on else self.n_planned - self.n_judged
 
     @property
@@ -109,6 +110,8 @@ class BatchSummary:
             n_requests = sum(len(job.requests) for job in self.jobs)
             yield f"under way: {count(n_requests, 'request')} in {count(len(self.jobs), 'job')}"
             yield from (f"waiting for {reason}" for reason in self.waiting)
+        for option, n_jobs in self.jobs_elsewhere.items():
+            yield f"{count(n_jobs, 'job')} of another part of the plan: collect {option}"
         if 0 < self.n_planned == self.n_judged:  # a job of an earlier judge may still be open
             yield "all battles are judged"
         elif self.jobs:
@@ -183,6 +186,7 @@ async def battle_by_batch(
             await wait(run, batch.poll, reporter, stop=stop)
             has_waited = True
     summary.jobs = open_jobs(run)
+    summary.jobs_elsewhere = _jobs_elsewhere(run)
     summary.interrupted = stop.is_set() and summary.n_judged < summary.n_planned
     return summary
 
@@ -227,6 +231,18 @@ async def _submit(
         summary.decided = str(played.monitor)
         if not summary.n_planned:  # nothing was left to collect or to submit
             summary.n_planned, summary.n_judged = played.n_planned, len(played.ids)
+
+
+def _jobs_elsewhere(run: BatchRun) -> Mapping[str, int]:
+    """Return how many jobs of other shards, or of the whole plan, are open, by their option."""
+    n_jobs = {
+        f"with --shard {suffix.strip('-').replace('of', '/')}"
+        if suffix
+        else "without --shard": sum(job.is_open for job in jobs.values())
+        for suffix, jobs in sorted(read_ledgers(run.experiment.folder).items())
+        if suffix != run.shard.suffix
+    }
+    return {option: n for option, n in n_jobs.items() if n}
 
 
 class _Played:
