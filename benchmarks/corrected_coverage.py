@@ -25,7 +25,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.labelling.sampling import DrawnPlace, battle_sizes, draw_items
 from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from arena.battles.columns import TIE
+from arena.battles.coded_columns import TIE
 from arena.battles.load import Battles, load_battles
 from arena.cli import main as arena
 from arena.data.metrics import read_metrics

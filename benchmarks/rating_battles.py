@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from arena.battles.columns import TIE
+from arena.battles.coded_columns import TIE
 from arena.battles.load import Battles
 from arena.rating.comparisons import Comparisons
 

@@ -22,7 +22,7 @@ from itertools import combinations
 
 import numpy as np
 
-from arena.battles.columns import MODEL_A, MODEL_B
+from arena.battles.coded_columns import MODEL_A, MODEL_B
 from arena.battles.load import Battles
 from arena.experiment.plan import ring_pairs
 from arena.rating.bradley_terry import ELO_PER_LOGIT, fit

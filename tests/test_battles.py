@@ -21,6 +21,7 @@ from pyarrow import parquet as pq
 from tables import each_row
 
 from arena.battles import (
+    coded_columns,
     coded_log,
     duckdb_reader,
     join,
@@ -31,8 +32,7 @@ from arena.battles import (
     rows,
     table,
 )
-from arena.battles import columns as battle_columns
-from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import from_frame, load_aliases, load_battles, read_here
 from arena.cluster.read_logs import LogTask, read_there
 from arena.data import csv_file
@@ -555,9 +555,9 @@ def table_or_error(path, monkeypatch, from_size):
             return str(error)
     columns = {name: (c.codes.tolist(), repr(c.distinct)) for name, c in table.columns.items()}
     columns.pop("cost_usd", None)
-    costs = repr(battle_columns.read_costs(table))
+    costs = repr(coded_columns.read_costs(table))
     try:
-        probs = repr(battle_columns.read_probs(table))
+        probs = repr(coded_columns.read_probs(table))
     except DataError as error:
         probs = str(error)
     return columns, list(table.ids), probs, table.notes, costs

@@ -19,7 +19,7 @@ from one_duckdb import one_duckdb
 from pyarrow import parquet
 from tables import each_row
 
-from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles, from_frame, load_battles
 from arena.cli import main
 from arena.data.queries import query_id_of

@@ -19,7 +19,7 @@ from one_duckdb import one_duckdb
 from tables import each_row
 
 import arena
-from arena.battles.columns import MODEL_A, TIE
+from arena.battles.coded_columns import MODEL_A, TIE
 from arena.battles.load import Battles, from_frame, load_battles
 from arena.cli import main
 from arena.errors import ArenaError, DataError

@@ -12,7 +12,7 @@ from arena.auditing.audit_input import AuditInput
 from arena.auditing.estimates import share, shares_by_code
 from arena.auditing.position_bias import winner_of_lower
 from arena.auditing.records import BY_QUERY_ID, AuditMetric, Subgroup, missing_metric, of_hundred
-from arena.battles.columns import MODEL_A, TIE
+from arena.battles.coded_columns import MODEL_A, TIE
 from arena.battles.load import Battles
 
 _MUCH_LONGER = 1.5

@@ -23,8 +23,8 @@ from arena.auditing.estimates import (
     sums_by_cluster,
 )
 from arena.auditing.records import AuditMetric, missing_metric, of_hundred
+from arena.battles.coded_columns import MODEL_A, TIE
 from arena.battles.coded_log import NO_DATASET
-from arena.battles.columns import MODEL_A, TIE
 from arena.battles.load import Battles
 from arena.errors import UsageError
 from arena.rating.people import datasets_of

@@ -17,7 +17,7 @@ from arena.auditing.records import (
     missing_metric,
     of_hundred,
 )
-from arena.battles.columns import MODEL_A, TIE
+from arena.battles.coded_columns import MODEL_A, TIE
 from arena.battles.load import Battles
 from arena.rating.leaderboard_records import Leaderboard
 

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arena.battles.columns import (
+from arena.battles.coded_columns import (
     TIE,
     check_ids,
     merge,

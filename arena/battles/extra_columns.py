@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from arena.battles.foreign_words import (
+from arena.battles.foreign_columns import (
     MODEL,
     SWAPPED,
     TIE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from arena.battles.foreign_words import (
+from arena.battles.foreign_columns import (
     DATASET,
     JUDGE,
     SWAPPED,

@@ -23,7 +23,7 @@ from arena.battles.extra_columns import (
     tie_flags,
 )
 from arena.battles.foreign_cells import Cells, battle_cells, model_in, other_cells, swap_models
-from arena.battles.foreign_words import (
+from arena.battles.foreign_columns import (
     ANSWER,
     GAME,
     MODEL,

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arena.battles import row_blocks
+from arena.battles.coded_columns import Mask
 from arena.battles.coded_log import WORDS, CodedLog
-from arena.battles.columns import Mask
 from arena.battles.order import IdOrder
 from arena.battles.table import HexIds, UniqueIds
 

@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from arena.battles.coded_columns import Codes, Mask
 from arena.battles.coded_log import CodedLog, code_table, read_log
-from arena.battles.columns import Codes, Mask
 from arena.battles.join import join
 from arena.battles.notes import battle_notes, loading_notes
 from arena.battles.readers import table_from_frame

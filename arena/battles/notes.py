@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from arena.battles.coded_columns import Mask
 from arena.battles.coded_log import CodedLog
-from arena.battles.columns import Mask
 from arena.battles.join import Joined
 from arena.battles.row_blocks import blocks
 

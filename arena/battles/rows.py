@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from arena.battles.foreign_cells import flat
+from arena.battles.foreign_columns import Row, ShapeError, tells_outcome
 from arena.battles.foreign_shapes import Shape, find_shape
-from arena.battles.foreign_words import Row, ShapeError, tells_outcome
 from arena.battles.parquet import opened_parquet
 from arena.battles.table import (
     HINT,

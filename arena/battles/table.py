@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from arena.battles.extra_columns import changes_rows
-from arena.battles.foreign_words import is_nothing
+from arena.battles.foreign_columns import is_nothing
 from arena.data.queries import query_id_of
 from arena.errors import DataError
 from arena.records import Battle

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.battles.row_blocks import blocks, count_codes
 from arena.errors import UsageError

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.columns import MODEL_A, MODEL_B
+from arena.battles.coded_columns import MODEL_A, MODEL_B
 from arena.battles.load import Battles
 from arena.errors import UsageError
 from arena.rating import bradley_terry

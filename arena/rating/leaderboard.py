@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.columns import TIE
+from arena.battles.coded_columns import TIE
 from arena.battles.load import Battles
 from arena.battles.row_blocks import count_codes
 from arena.cost.recommend import Gap

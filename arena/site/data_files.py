@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from arena.auditing.agreement import first_won, ndcg_difference
 from arena.auditing.audit_input import AuditInput
 from arena.auditing.position_bias import swapped
-from arena.battles.columns import MODEL_A, MODEL_B
+from arena.battles.coded_columns import MODEL_A, MODEL_B
 from arena.battles.load import Battles
 from arena.site.log_columns import NO_REPLY, Details, Log
 from arena.store.log_lines import parse_reply

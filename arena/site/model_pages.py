@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from arena.battles.columns import MODEL_A, MODEL_B, TIE
+from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.site.data_files import Lists
 from arena.site.records import LatencyInfo, ModelPage, Opponent, QueryRecord, Site, TableRow
