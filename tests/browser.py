@@ -26,6 +26,7 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--renderer-process-limit=1",  # one page is open at a time: each visit would start another
 )
 
 WATCH = """

@@ -119,7 +119,8 @@ def page(browser: Browser) -> Iterator[Page]:
     page, problems = _shared_page()
     with faultless(page, problems):
         yield page
-    page.set_viewport_size(DESKTOP)
+    if page.viewport_size != DESKTOP:
+        page.set_viewport_size(DESKTOP)
     page.emulate_media(color_scheme="light")
     if page.url != "about:blank":
         page.evaluate("localStorage.clear(); sessionStorage.clear()")
