@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,14 @@ def wait_until_held(server: Judge, process: Program) -> None:
         time.sleep(0.005)
 
 
+def wait_for(holds: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def battle_ids(config: Path) -> list[str]:
     files = (config.parent / "runs" / "x").glob("battles*.jsonl")
     return [battle.id for path in files for battle in read_battles(path)]
@@ -128,22 +136,38 @@ def test_workers_killed_at_random_moments_lose_and_repeat_no_verdict(
     assert toll.asked <= toll.most_asked
 
 
-def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_waits_for_them(
-    tmp_path: Path, address: str
+def test_a_killed_driver_leaves_tasks_that_stop_and_the_next_run_asks_nothing_again(
+    tmp_path: Path, cluster: Cluster, address: str
 ) -> None:
     with Judge() as server:
         config = write(tmp_path, server)
+        server.later_s = 0.5  # so that a task that looks each 0.1 s begins few calls more
         with start(config, address) as killed:
             wait_until_held(server, killed)
             killed.send_signal(signal.SIGKILL)
+        wait_for(lambda: not tasks_of(cluster))
+        server.let_go()
+        wait_for(lambda: not server.in_flight and not running_on(cluster))
+        n_asked = len(server.requests)
+
         with start(config, address) as process:
-            process.read_until("cluster: 2 workers")
-            server.let_go()
             _, stderr = process.communicate()
 
+        assert n_asked < N_BATTLES
         assert process.returncode == 0, stderr
-        # The workers live on and finish their calls, so nothing at all is asked again.
+        # The calls under way were finished and kept.
         check_whole(config, server, n_repeated=0)
+
+
+def tasks_of(cluster: Cluster) -> list[str]:
+    """Return the tasks that somebody wants, as the scheduler knows them."""
+    return cluster.client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+
+
+def running_on(cluster: Cluster) -> int:
+    """Return how many tasks the workers run, also those that nobody wants any more."""
+    threads = cluster.client.run(lambda dask_worker: len(dask_worker.active_threads))
+    return sum(threads.values())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
