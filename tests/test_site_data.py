@@ -238,25 +238,28 @@ def test_a_site_that_shows_all_there_is_is_left_alone(played: Path, tmp_path: Pa
     assert told == ["site: 36 battles judged."]
 
 
-@pytest.mark.parametrize("file", ["method.html", "models/weak.html", "data/battles-0.js"])
 def test_a_site_that_was_cut_short_is_finished_by_the_next_build(
-    played: Path, tmp_path: Path, file: str
+    played: Path, site: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "x"
     shutil.copytree(played, folder, ignore=shutil.ignore_patterns("report"))
     whole = (folder / "battles.jsonl").read_bytes()
     (folder / "battles.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:10]))
-    site = build_site(folder).parent
-    (folder / "battles.jsonl").write_bytes(whole)
-    (site / file).unlink()
-    (site / file).mkdir()  # as good as a disk that is full at this file
-    with pytest.raises(WriteError):
-        build_site(folder)
-    (site / file).rmdir()
-
     build_site(folder)
+    (folder / "battles.jsonl").write_bytes(whole)
+    for file in ("method.html", "models/weak.html", "data/battles-0.js"):
+        out = tmp_path / file.replace("/", "-")
+        shutil.copytree(folder / "report", out)
+        (out / file).unlink()
+        (out / file).mkdir()  # as good as a disk that is full at this file
+        with pytest.raises(WriteError):
+            build_site(folder, out)
+        (out / file).rmdir()
+        assert content(out) != content(site), file
 
-    assert content(site) == content(build_site(folder, tmp_path / "undisturbed").parent)
+        build_site(folder, out)
+
+        assert content(out) == content(site), file
 
 
 def test_a_log_that_grows_while_it_is_read_is_shown_whole_by_the_next_build(
@@ -484,7 +487,7 @@ def test_a_site_that_cannot_be_made_leaves_no_folder_behind(tmp_path: Path) -> N
 
 
 def test_a_build_that_was_cut_short_is_begun_again(
-    played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    played: Path, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(*_: object) -> None:
         raise KeyboardInterrupt
@@ -497,7 +500,7 @@ def test_a_build_that_was_cut_short_is_begun_again(
     first = build_site(played, tmp_path / "out")
 
     assert first.is_file()
-    assert content(first.parent) == content(build_site(played, tmp_path / "other").parent)
+    assert content(first.parent) == content(site)
 
 
 def test_a_folder_with_other_files_is_not_overwritten(played: Path, tmp_path: Path) -> None:
