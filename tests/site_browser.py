@@ -163,7 +163,7 @@ def follow(page: Page, place: str) -> None:
     """Go to another place on the page of the battles that is open, as a link in it does."""
     script = """(place) => {
         for (const part of document.querySelectorAll('#page, #battle')) part.replaceChildren();
-        location.hash = place;
+        location.hash = place; // the page's listener runs at once, and drops what it was drawing
     }"""
     page.evaluate(script, place)
     if "row=" in place:
