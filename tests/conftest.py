@@ -57,7 +57,7 @@ def pytest_collection_finish() -> None:
 
 
 pytest_xdist_make_scheduler = pytest.hookimpl(tryfirst=True, optionalhook=True)(together.scheduler)
-pytest_collection_modifyitems = together.mark
+pytest_collection_modifyitems = pytest.hookimpl(tryfirst=True)(together.mark)
 
 
 @pytest.hookimpl(wrapper=True)
