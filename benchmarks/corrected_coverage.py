@@ -28,17 +28,17 @@ from numpy.typing import NDArray
 from arena.battles.coded_columns import MODEL_A, MODEL_B, TIE
 from arena.battles.load import Battles
 from arena.labelling.sampling import DrawnPlace, battle_sizes, draw_items
-from arena.rating.document_grades import GradedDocuments, document_weights, estimate_grades
-from arena.rating.label_estimates import (
+from arena.rating.leaderboard import build_leaderboard
+from arena.rating.leaderboard_records import RatingSettings
+from arena.rating.people.document_grades import GradedDocuments, document_weights, estimate_grades
+from arena.rating.people.label_estimates import (
     LabelEstimate,
     PeoplesLabels,
     SampledLabel,
     degrees_of_freedom,
 )
-from arena.rating.leaderboard import build_leaderboard
-from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.people import answers
-from arena.rating.prediction_powered import (
+from arena.rating.people.peoples_labels import answers
+from arena.rating.people.prediction_powered import (
     LabelledBattles,
     judge_ratings,
     prediction_powered,

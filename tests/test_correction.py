@@ -21,12 +21,12 @@ import arena
 from arena.battles.load import load_battles
 from arena.cli import main
 from arena.errors import UsageError
-from arena.rating.label_estimates import PeoplesLabels, SampledLabel
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import from_json, to_json
 from arena.rating.leaderboard_records import RatingSettings
 from arena.rating.leaderboard_table import render_leaderboard
-from arena.rating.people import answers
+from arena.rating.people.label_estimates import PeoplesLabels, SampledLabel
+from arena.rating.people.peoples_labels import answers
 from arena.rating.rate_files import rate_files
 from arena.store.labels import Label
 from arena.terminal import Screen

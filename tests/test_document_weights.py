@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arena.rating.document_grades import document_weights
+from arena.rating.people.document_grades import document_weights
 
 DOCUMENTS = "abcdef"
 RANKINGS = st.permutations(DOCUMENTS).flatmap(

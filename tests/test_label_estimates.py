@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
 
-from arena.rating.document_grades import (
+from arena.rating.people.document_grades import (
     GradedDocuments,
     document_weights,
     estimate_grades,
     grade_rectifiers,
     implied_gains,
 )
-from arena.rating.label_estimates import meat, shrink
-from arena.rating.prediction_powered import (
+from arena.rating.people.label_estimates import meat, shrink
+from arena.rating.people.prediction_powered import (
     LabelledBattles,
     judge_ratings,
     prediction_powered,

@@ -18,11 +18,11 @@ from arena.battles.load import Battles, from_frame, load_aliases, load_battles
 from arena.config.unknown_keys import remedy
 from arena.errors import UsageError
 from arena.rating.elo import EloSettings
-from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import Leaderboard as PlainLeaderboard
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.people import frame_labels, peoples_labels, with_datasets
+from arena.rating.people.label_estimates import Correct, PeoplesLabels
+from arena.rating.people.peoples_labels import frame_labels, peoples_labels, with_datasets
 from arena.rating.rate_files import experiment_facts, usage_of
 from arena.store.folder import Folder
 

@@ -16,7 +16,7 @@ from arena.errors import DataError, UsageError
 from arena.rating.elo import EloSettings, elo_ratings, records_of
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.people import frame_labels
+from arena.rating.people.peoples_labels import frame_labels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ from arena.auditing.position_bias import repeat_figure, swap_figures
 from arena.auditing.records import Audit, AuditMetric
 from arena.auditing.reliability import trust
 from arena.battles.load import load_aliases
-from arena.rating.correction import REFUSED
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_records import Leaderboard, RatingSettings
+from arena.rating.people.correction import REFUSED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +38,10 @@ def audit(
     Args:
         battles: an experiment's folder, a file of battles (JSONL, CSV, TSV, Parquet), or a
             DataFrame, with the columns that `rate` reads; query_id is needed for most figures.
-        labels: a DataFrame of labels with their probabilities, as `arena.rating.people` reads
-            it; or a file of people's verdicts with the columns query_id, model_a, model_b, winner
-            and, where the log has several data sets, dataset; the order of the models is free.
+        labels: a DataFrame of labels with their probabilities, as
+            `arena.rating.people.peoples_labels` reads it; or a file of people's verdicts with the
+            columns query_id, model_a, model_b, winner and, where the log has several data sets,
+            dataset; the order of the models is free.
         aliases: other spelling → model, or a TOML file of such lines; for battles and labels.
 
     Raises:

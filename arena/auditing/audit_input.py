@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from arena.battles.load import Battles, from_frame, load_battles
 from arena.data.json_files import read_kept
 from arena.errors import UsageError
-from arena.rating.label_estimates import PeoplesLabels
-from arena.rating.people import frame_labels, labels_in_frame, peoples_labels, with_datasets
+from arena.rating.people.label_estimates import PeoplesLabels
+from arena.rating.people.peoples_labels import (
+    frame_labels,
+    labels_in_frame,
+    peoples_labels,
+    with_datasets,
+)
 from arena.records import Failure
 from arena.store.folder import Folder
 from arena.store.labels import Label, read_labels

@@ -27,7 +27,7 @@ from arena.battles.coded_columns import MODEL_A, TIE
 from arena.battles.coded_log import NO_DATASET
 from arena.battles.load import Battles
 from arena.errors import UsageError
-from arena.rating.people import datasets_of
+from arena.rating.people.peoples_labels import datasets_of
 from arena.store.labels import Item, Label
 
 _PEOPLE: Names = (

@@ -15,13 +15,13 @@ from arena.auditing.estimates import LEVEL, Floats, clustered_mean, coefficient,
 from arena.auditing.people import LabelledRows
 from arena.auditing.records import AuditMetric, Estimate, Subgroup, missing_metric
 from arena.rating.comparisons import Ints
-from arena.rating.document_grades import (
+from arena.rating.people.document_grades import (
     GradedDocuments,
     document_weights,
     grade_rectifiers,
     graded_documents,
 )
-from arena.rating.label_estimates import degrees_of_freedom, meat
+from arena.rating.people.label_estimates import degrees_of_freedom, meat
 
 _MODEL = "model_bias", "most biased for or against one model"
 _LEXICAL = "lexical_bias", "favours lexical models more than people do"

@@ -18,9 +18,9 @@ from arena.terminal import printable, printable_json
 if TYPE_CHECKING:
     from arena.battles.load import Battles
     from arena.config.cluster import ClusterConfig
-    from arena.rating.label_estimates import Correct
     from arena.rating.leaderboard_records import Leaderboard
     from arena.rating.leaderboard_table import Shown
+    from arena.rating.people.label_estimates import Correct
 
 
 @click.command()

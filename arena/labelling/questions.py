@@ -9,7 +9,7 @@ from typing import Any
 
 from arena.errors import UsageError
 from arena.labelling.sampling import Draw, battle_sizes, draw_items
-from arena.rating.document_grades import document_weights
+from arena.rating.people.document_grades import document_weights
 from arena.records import Battle
 from arena.store.folder import Folder
 from arena.store.labels import Item, LabelLine, Unit

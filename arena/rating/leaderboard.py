@@ -21,7 +21,6 @@ from arena.errors import UsageError
 from arena.rating.bradley_terry import ELO_PER_LOGIT
 from arena.rating.elo import count_wins, elo_order_samples, elo_ratings, records_of
 from arena.rating.inference import queries_to_separate, query_shares
-from arena.rating.label_estimates import Correct, PeoplesLabels
 from arena.rating.leaderboard_notes import (
     click_notes,
     coverage_notes,
@@ -45,6 +44,7 @@ from arena.rating.leaderboard_records import (
 )
 from arena.rating.metric_differences import MetricDifference, from_the_best
 from arena.rating.panel_votes import combine, known_probs, only_judge
+from arena.rating.people.label_estimates import Correct, PeoplesLabels
 from arena.rating.rate_rows import Rated, position_advantage, rate_rows
 
 
@@ -144,7 +144,7 @@ def _corrected(
     """Return the overall table with the ratings that people's labels correct, if there are any."""
     if people is None:
         return judged, None
-    from arena.rating.correction import correct_ratings  # noqa: PLC0415 - few have labels
+    from arena.rating.people.correction import correct_ratings  # noqa: PLC0415 - few have labels
 
     n_datasets = int(np.count_nonzero(np.bincount(battles.dataset)))
     weight = dataset_weights(battles) if n_datasets > 1 else None

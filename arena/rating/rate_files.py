@@ -12,7 +12,6 @@ from arena.cost.formula import Rates
 from arena.data.metrics import Metrics, latency_summary, read_metrics
 from arena.data.run_file import read_stats
 from arena.errors import DataError, UsageError
-from arena.rating.label_estimates import Correct
 from arena.rating.leaderboard import build_leaderboard
 from arena.rating.leaderboard_files import read_leaderboard, write_csv, write_json
 from arena.rating.leaderboard_records import (
@@ -24,7 +23,8 @@ from arena.rating.leaderboard_records import (
     figures_of,
 )
 from arena.rating.metric_differences import Values
-from arena.rating.people import peoples_labels
+from arena.rating.people.label_estimates import Correct
+from arena.rating.people.peoples_labels import peoples_labels
 from arena.records import RetrievalStats
 from arena.store.folder import Folder
 from arena.store.manifest import clicked_datasets, read_manifest

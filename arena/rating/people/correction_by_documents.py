@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from arena.rating.comparisons import Floats, Ints
-from arena.rating.document_grades import (
+from arena.rating.people.document_grades import (
     GradedDocuments,
     GradeEstimate,
     document_weights,
@@ -25,7 +25,7 @@ from arena.rating.document_grades import (
     graded_documents,
     implied_gains,
 )
-from arena.rating.label_estimates import (
+from arena.rating.people.label_estimates import (
     LabelEstimate,
     PeoplesLabels,
     degrees_of_freedom,
@@ -33,8 +33,8 @@ from arena.rating.label_estimates import (
     meat,
     shrink,
 )
-from arena.rating.labelled_table import CorrectedRatings, LabelledTable
-from arena.rating.prediction_powered import LabelledBattles
+from arena.rating.people.labelled_table import CorrectedRatings, LabelledTable
+from arena.rating.people.prediction_powered import LabelledBattles
 
 
 def correct_by_documents(

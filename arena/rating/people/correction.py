@@ -1,7 +1,7 @@
 """A table's ratings, corrected by people's labels.
 
-Labels of battles correct the ratings as `arena.rating.prediction_powered` says, and grades of
-documents as `arena.rating.correction_by_documents` says.
+Labels of battles correct the ratings as `arena.rating.people.prediction_powered` says, and grades
+of documents as `arena.rating.people.correction_by_documents` says.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from arena.battles.load import Battles
 from arena.errors import UsageError
 from arena.rating.bradley_terry import ELO_PER_LOGIT, to_elo
 from arena.rating.comparisons import Floats
-from arena.rating.correction_by_documents import correct_by_documents
 from arena.rating.inference import from_sandwich
-from arena.rating.label_estimates import Correct, PeoplesLabels, judge_error, meat
-from arena.rating.labelled_table import CorrectedRatings, LabelledTable, labelled_table
 from arena.rating.leaderboard_records import Correction, RatingSettings
-from arena.rating.prediction_powered import (
+from arena.rating.people.correction_by_documents import correct_by_documents
+from arena.rating.people.label_estimates import Correct, PeoplesLabels, judge_error, meat
+from arena.rating.people.labelled_table import CorrectedRatings, LabelledTable, labelled_table
+from arena.rating.people.prediction_powered import (
     LabelledBattles,
     prediction_powered,
     rectifiers,

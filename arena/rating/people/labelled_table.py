@@ -10,9 +10,9 @@ from arena.battles.load import Battles
 from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Floats, Ints
 from arena.rating.fit import Fit
-from arena.rating.label_estimates import JudgeError, LabelEstimate
 from arena.rating.leaderboard_records import RatingSettings
-from arena.rating.prediction_powered import LabelledBattles
+from arena.rating.people.label_estimates import JudgeError, LabelEstimate
+from arena.rating.people.prediction_powered import LabelledBattles
 from arena.rating.rate_rows import comparisons_of
 
 

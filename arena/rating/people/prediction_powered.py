@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from arena.rating.bradley_terry import sigmoid
 from arena.rating.comparisons import Floats, Ints
-from arena.rating.label_estimates import (
+from arena.rating.people.label_estimates import (
     JudgeError,
     LabelEstimate,
     degrees_of_freedom,

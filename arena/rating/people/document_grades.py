@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from arena.data.metrics import discounted
 from arena.rating.comparisons import Floats, Ints
-from arena.rating.label_estimates import PeoplesLabels, meat
+from arena.rating.people.label_estimates import PeoplesLabels, meat
 
 
 @dataclass(frozen=True, slots=True)

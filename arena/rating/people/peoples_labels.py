@@ -17,7 +17,7 @@ from arena.battles.coded_log import NO_DATASET
 from arena.battles.load import Battles
 from arena.data.run_file import run_lines
 from arena.errors import DataError, UsageError
-from arena.rating.label_estimates import PeoplesLabels, SampledLabel
+from arena.rating.people.label_estimates import PeoplesLabels, SampledLabel
 from arena.store.folder import Folder
 from arena.store.labels import GRADES, Item, Label, read_labels
 from arena.store.log_lines import battle_lines

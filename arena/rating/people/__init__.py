@@ -1,0 +1,1 @@
+"""Correct ratings with labels of people."""
