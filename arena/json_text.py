@@ -75,6 +75,8 @@ def parse_json(raw: bytes, constant: Callable[[str], Any] = _empty) -> Parsed:
         if failure is None:
             return Parsed(value, 0)
         raise failure from None
+    finally:
+        failure = None  # its traceback holds this frame: in a circle both would outlive the caller
 
 
 def read_json(raw: bytes) -> object:

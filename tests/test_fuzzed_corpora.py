@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from arena.data.load import load_dataset
 from arena.data.run_file import read_run, write_run
 from arena.errors import DataError, UsageError
 from arena.experiment.experiment import open_experiment
+from arena.json_text import parse_json
 from arena.records import Dataset, Run
 from arena.retrieval.retrieve import retrieve
 
@@ -261,6 +264,23 @@ def test_any_files_load_and_can_be_searched_or_name_the_line(
         else:
             with pytest.raises(UsageError, match="no document of the corpus has any text"):
                 search(loaded, BM25, folder)
+
+
+def test_an_error_of_a_line_is_freed_with_its_last_user_and_keeps_no_file_open() -> None:
+    def failed(line: bytes) -> weakref.ref[Exception] | None:
+        try:
+            parse_json(line)
+        except ValueError as error:
+            return weakref.ref(error)
+        return None
+
+    gc.disable()  # which would find a circle of error and frame, but late
+    try:
+        kept = failed(b'{"_id": "x"')
+        assert kept is not None
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 TAGS = st.sampled_from(
