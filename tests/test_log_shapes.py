@@ -533,10 +533,15 @@ ERRORS = {
         as_csv(rows("model_a model_b winner winner_swapped", "x y A A")),
         r"log.csv:2: winner is 'A'; expected model_a, model_b or tie: a letter could mean either",
     ),
+    "a row of several battles among many of one": (
+        "log.csv",
+        as_csv(rows("model_a model_b winner weight", *["x y a 1"] * 300, "x y a 0.5")),
+        r"log.csv:302: weight is 0.5: a row seems to stand for several battles",
+    ),
     "rows of several battles": (
         "log.csv",
         as_csv(rows("model_a model_b winner count", "x y model_a 1", "x y model_b 25")),
-        r"log.csv:1: count is 25: a row seems to stand for several battles; give each battle a row",
+        r"log.csv:3: count is 25: a row seems to stand for several battles; give each battle a row",
     ),
     "words that count from 1 for models from 0": (
         "log.csv",

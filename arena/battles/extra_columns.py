@@ -54,19 +54,27 @@ def second_verdict(columns: Columns) -> tuple[str, str] | None:
     return ("winner", second[0]) if "winner" in columns and len(second) == 1 else None
 
 
-def refuse_counts(rows: Sequence[Row]) -> None:
-    """Refuse rows that stand for several battles each.
+def count_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that tell how many battles a row stands for, by names and numbers."""
+    names = dict.fromkeys(name for row in rows for name in row if plain(name) in _COUNTS)
+    cells = {name: list(_filled(name, rows)) for name in names}
+    return [
+        name
+        for name, filled in cells.items()
+        if filled and all(number_in(cell) is not None for cell in filled)
+    ]
+
+
+def refuse_counts(row: Row, columns: Sequence[str]) -> None:
+    """Refuse a row that stands for several battles.
 
     Raises:
-        ShapeError: a column counts the battles of a row.
+        ShapeError: one of the columns is a number other than 1.
     """
-    for name in dict.fromkeys(name for row in rows for name in row):
-        if plain(name) not in _COUNTS:
-            continue
-        numbers = [number_in(row.get(name)) for row in rows if not is_nothing(row.get(name))]
-        odd = next((number for number in numbers if number not in (None, 1)), None)
-        if odd is not None and None not in numbers:
-            what = f"{name} is {odd:g}: a row seems to stand for several battles"
+    for name in columns:
+        number = None if is_nothing(row.get(name)) else number_in(row[name])
+        if number not in (None, 1):
+            what = f"{name} is {number:g}: a row seems to stand for several battles"
             raise ShapeError(what, f"give each battle a row, or remove the column {name}")
 
 

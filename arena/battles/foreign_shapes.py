@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from arena.battles.extra_columns import (
+    count_columns,
     flag_in,
     is_swapped,
     order_column,
@@ -83,11 +84,10 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         ShapeError: columns are missing, or several could be meant.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    refuse_counts(rows)
     columns = {name: words_of(name) for name in names}
     is_named = all(name in names for name in REQUIRED)
     if is_named and not tie_flags(names, rows) and not second_verdict(columns):
-        return _in_order(Shape(_as_named(names), ""), rows)
+        return _each_once(_in_order(Shape(_as_named(names), ""), rows), rows)
     shape = (
         _games(columns)
         or _paired_games(columns)
@@ -97,7 +97,7 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         or _best_first(columns, rows)
     )
     if shape is not None:
-        return _in_order(shape, rows)
+        return _each_once(_in_order(shape, rows), rows)
     missing = [name for name in REQUIRED if name not in names]
     if find_models(columns) or find_baseline(columns):
         missing = ["winner"]
@@ -105,6 +105,19 @@ def find_shape(rows: Sequence[Row]) -> Shape:
         missing = [name for name in missing if name != "winner"]
     what = "missing " + ", ".join(f'"{name}"' for name in missing)
     raise ShapeError(f"{what}; the file has {listed(names)}", HINT)
+
+
+def _each_once(shape: Shape, rows: Sequence[Row]) -> Shape:
+    """Return a shape that refuses rows that stand for several battles, if any column says so."""
+    columns = count_columns(rows)
+    if not columns:
+        return shape
+
+    def battles(row: Row) -> Iterator[Cells]:
+        refuse_counts(row, columns)
+        yield from shape.battles(row)
+
+    return replace(shape, battles=battles)
 
 
 def _in_order(shape: Shape, rows: Sequence[Row]) -> Shape:
