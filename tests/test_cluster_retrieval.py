@@ -336,6 +336,36 @@ def test_a_partition_that_is_done_is_not_embedded_again(tmp_path: Path, cluster:
     assert 0 < stats.embedded == sent <= len(only_second) + 20
 
 
+def test_a_worker_that_dies_with_a_partition_that_has_ended_changes_no_run(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(40)
+    whole = load_beir(write_data(tmp_path / "whole", rows, []), "tiny")
+    parts = load_beir(write_data(tmp_path / "parts", rows, [0, 10, 20, 30, 40]), "tiny")
+    lost = []
+    each_ended = task_module.each_ended
+
+    def losing(client: Any, *rest: Any, **options: Any) -> Iterator[Any]:
+        for future in each_ended(client, *rest, **options):
+            holders = client.who_has([future])[future.key]
+            if not lost and len(holders) == 1:
+                os.kill(client.run(os.getpid)[holders[0]], signal.SIGKILL)
+                until = time.monotonic() + 60
+                while future.status == "finished" and time.monotonic() < until:
+                    time.sleep(0.005)
+                lost.append(future.status)
+            yield future
+
+    monkeypatch.setattr(task_module, "each_ended", losing)
+    with LoopbackServer(embed) as server:
+        alone, _ = ranked(endpoint_model(server), whole, tmp_path)
+        run, _ = ranked(endpoint_model(server), parts, tmp_path, cluster)
+
+    assert lost
+    assert lost != ["finished"]
+    assert run == alone
+
+
 def test_a_killed_worker_costs_its_partition_in_flight_alone(
     tmp_path: Path, cluster: Cluster
 ) -> None:

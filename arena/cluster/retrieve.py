@@ -216,8 +216,9 @@ class _Tasks:
         n_done = 0
         resource = next(iter(self._resources), None) if self._resources else None
         for future in each_ended(self._client, ready, _AGAIN, resource=resource):
-            if future.status != "finished":
-                return future.result()  # raises what happened
+            # A task whose worker died since it ended is neither: it is made again by itself.
+            if future.status in ("error", "cancelled"):
+                future.result()  # raises what happened
             if future.key in sizes:
                 n_done += sizes[future.key]
                 self._embedded(n_done)
